@@ -1,0 +1,31 @@
+"""Active learning for text classification by model interpretability (DAMI), on Hugging Face libraries."""
+
+from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
+from dami_text.config import RunConfig, Size
+from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool
+from dami_text.errors import ColumnError, ConfigError, DamiError, DataError, QueryError, RecordError, TrainingError
+from dami_text.experiments.run import Run
+from dami_text.strategies import Query, QueryStrategy
+
+__all__ = [
+    "ActiveLearner",
+    "ColumnError",
+    "ConfigError",
+    "DamiError",
+    "DataError",
+    "EncodedTexts",
+    "LabeledTexts",
+    "Oracle",
+    "Pool",
+    "Query",
+    "QueryError",
+    "QueryStrategy",
+    "RecordError",
+    "Round",
+    "Run",
+    "RunConfig",
+    "Size",
+    "TrainingError",
+    "schedule",
+    "simulate",
+]

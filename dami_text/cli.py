@@ -1,0 +1,157 @@
+"""The command line: options in, one run out, errors in one line each."""
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
+
+from dami_text.config import Options, RunConfig, Size, option
+from dami_text.errors import ConfigError, DamiError
+from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
+
+
+@dataclass(frozen=True)
+class OutputConfig(Options):
+    """Where a run goes and how it is told; not part of what it computes."""
+
+    _argument_group_name: ClassVar[str] = "output"
+
+    output_dir: str | None = option(None, "the run's folder (default: runs/ and a name made of the options)")
+    overwrite: bool = option(False, "replace a run that the folder holds")
+    config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
+    debug: bool = option(False, "show the traceback of an error")
+
+
+def run_al(arguments: Sequence[str] | None = None) -> int:
+    """Run active learning as the options say and return the exit status: what scripts/run_al.py does."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        config, output = parse(arguments)
+        debug = output.debug
+        _run(config, output)
+    except DamiError as error:
+        if debug:
+            raise
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on after the last finished round", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
+    """The options from the command line, over those of the file that --config names, over the defaults.
+
+    Raises:
+        ConfigError: an option that is unknown or cannot work.
+    """
+    topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
+    parser = _parser([*topics.values(), OutputConfig])
+    file = parser.parse_args(arguments).config
+    if file is not None:
+        parser.set_defaults(**_read_options(Path(file), parser))
+    *configs, output = parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
+    return RunConfig(**dict(zip(topics, configs, strict=True))), output
+
+
+def printable(text: str) -> str:
+    """Text from outside, made safe for a terminal: control characters and the like as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class _Parser(HfArgumentParser):
+    """Errors as exceptions, and a help that shows each flag once."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; --help lists the options")
+
+
+def _parser(topics: Sequence[Any]) -> _Parser:
+    parser = _Parser(
+        topics,
+        prog="run_al.py",
+        description="Simulate active learning on a labelled data set: from a few labels to a learning curve.",
+        formatter_class=argparse.HelpFormatter,
+        allow_abbrev=False,
+    )
+    metavars = {int: "N", float: "X", Size: "SIZE", str: "VALUE", string_to_bool: "true|false"}
+    for action in parser._actions:
+        # Flags with underscores are understood but not shown.
+        action.option_strings = [name for name in action.option_strings if "_" not in name]
+        if action.choices is None:
+            action.metavar = metavars.get(action.type)
+        if action.dest != "help" and action.default not in (None, False, True):
+            action.help = f"{action.help} (default: {action.default})"
+    return parser
+
+
+def _read_options(file: Path, parser: _Parser) -> dict[str, Any]:
+    """The options of a YAML file, by their names with underscores or hyphens."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read --config {file}: {error}; it must be a YAML file of options") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"--config {file} holds {type(content).__name__}; it must be a mapping, such as 'seed: 3'")
+    options = {str(name).replace("-", "_"): value for name, value in content.items()}
+    unknown = options.keys() - {action.dest for action in parser._actions} | options.keys() & {"config", "help"}
+    if unknown:
+        raise ConfigError(f"--config {file} holds unknown options {sorted(unknown)}; --help lists the options")
+    return options
+
+
+def _run(config: RunConfig, output: OutputConfig) -> None:
+    """Run with a progress bar and end with a table of the rounds and where everything is."""
+    import datasets
+    import transformers
+    from tqdm import tqdm
+
+    from dami_text.experiments.run import Run
+
+    path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("dami_text").setLevel(logging.INFO)
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+    run = Run(config, path, output.overwrite)
+    main = run.accelerator.is_main_process
+    with tqdm(
+        total=len(run.sizes),
+        initial=len(run.folder.rounds),
+        desc=config.strategy.strategy,
+        unit="round",
+        disable=not main,
+    ) as bar:
+        for line in run.rounds():
+            bar.update()
+            bar.set_postfix(labelled=line["n_labeled"], accuracy=f"{line['metrics']['accuracy']:.3f}")
+    if main:
+        print(table(run.folder.rounds))
+        for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
+            print(f"{what:8} {printable(str(path / name))}")
+
+
+def default_output_dir(config: RunConfig) -> Path:
+    """runs/ and a name made of the data set, the model, the strategy and the seed."""
+    dataset = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data.dataset).strip("-.") or "data"
+    return Path("runs") / f"{dataset}-{config.model.model}-{config.strategy.strategy}-seed{config.loop.seed}"
+
+
+def table(rounds: Sequence[Line]) -> str:
+    """Labelled share, accuracy and seconds of each round."""
+    lines = ["labelled  share  accuracy  seconds"]
+    for line in rounds:
+        share, accuracy = 100 * line["labeled_fraction"], line["metrics"]["accuracy"]
+        lines.append(f"{line['n_labeled']:8}  {share:4.1f}%  {accuracy:8.4f}  {sum(line['seconds'].values()):7.1f}")
+    return "\n".join(lines)

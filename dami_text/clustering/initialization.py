@@ -1,0 +1,60 @@
+"""Where the search starts: K distinct rows."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dami_text.clustering.distances import Distances, totals
+
+Init = Literal["random", "k-means++", "park-jun"] | NDArray[np.integer]
+
+
+def initial_medoids(distances: Distances, n_clusters: int, init: Init, rng: np.random.Generator) -> Tensor:
+    """K distinct rows (K,) of the N that the distances (N, N) are between."""
+    if isinstance(init, np.ndarray):
+        return torch.from_numpy(init.astype(np.int64)).to(distances.device)
+    if init == "random":
+        return torch.from_numpy(rng.choice(distances.shape[0], n_clusters, replace=False)).to(distances.device)
+    return k_means_plus_plus(distances, n_clusters, rng) if init == "k-means++" else park_jun(distances, n_clusters)
+
+
+def k_means_plus_plus(distances: Distances, n_clusters: int, rng: np.random.Generator) -> Tensor:
+    """One row after the other, each drawn in proportion to its distance to the nearest row drawn before.
+
+    Source: Arthur & Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007, with the distance
+    itself as the potential (their section 5), since K-medoids sums distances and not their squares.
+    """
+    N = distances.shape[0]
+    nearest = torch.full((N,), torch.inf)
+    medoids: list[int] = []
+    for _ in range(n_clusters):
+        row = _draw(nearest, medoids, rng)
+        medoids.append(row)
+        nearest = torch.minimum(nearest, distances.block(slice(row, row + 1))[0].cpu())
+    return torch.tensor(medoids, device=distances.device)
+
+
+def _draw(weights: Tensor, drawn: list[int], rng: np.random.Generator) -> int:
+    """A row drawn by weight; any row that is not drawn yet where all weights are equal (at first) or nil."""
+    sums = weights.double().cumsum(dim=0)
+    total = float(sums[-1])
+    if drawn and total > 0:
+        row = torch.searchsorted(sums, rng.random() * total, right=True)
+        return int(row.clamp_(max=int(weights.nonzero()[-1])))
+    left = np.setdiff1d(np.arange(len(weights)), drawn)
+    return int(rng.choice(left))
+
+
+def park_jun(distances: Distances, n_clusters: int) -> Tensor:
+    """The K rows j with the smallest v_j = sum_i (d_ij / sum_l d_il), the first of equal ones.
+
+    Source: Park & Jun, "A simple and fast algorithm for K-medoids clustering", Expert Systems with Applications
+    36(2), 2009.
+    """
+    sums = totals(distances)
+    shares = torch.where(sums > 0, 1 / sums, 0).float()
+    v = torch.cat([(distances.block(rows) * shares).sum(dim=1, dtype=torch.float64) for rows in distances.blocks])
+    return v.argsort(stable=True)[:n_clusters]

@@ -1,0 +1,273 @@
+"""The options of a run: one frozen dataclass a topic, checked once, where they are made.
+
+The metadata of the fields is the only help text: the command line (`cli.py`), the YAML files and the README's list of
+options all come from here.
+"""
+
+import dataclasses
+import types
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from dami_text.errors import ConfigError
+
+
+@dataclass(frozen=True, init=False)
+class Size:
+    """A number of texts: a count (an integer) or a share of the training set (a number with a decimal point).
+
+    Raises:
+        ValueError: for text that is no number.
+    """
+
+    value: int | float
+
+    def __init__(self, value: "int | float | str | Size") -> None:
+        if isinstance(value, Size):
+            value = value.value
+        if isinstance(value, str):
+            try:
+                value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
+            except ValueError:
+                raise ValueError("a count such as 50 or a share such as 0.02") from None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("a count such as 50 or a share such as 0.02")
+        object.__setattr__(self, "value", value)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether this is a share, not a count."""
+        return isinstance(self.value, float)
+
+    def of(self, total: int) -> int:
+        """The number of texts out of `total`."""
+        return round(self.value * total) if self.is_share else int(self.value)
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+def option(default: Any, help: str) -> Any:  # noqa: A002 - argparse's word
+    """A field of a config with its help text."""
+    return field(default=default, metadata={"help": help})
+
+
+class Options:
+    """What the frozen config dataclasses share: types are checked on construction, `_check` is theirs to extend."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is not ClassVar:
+                object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ConfigError for values of the right type that cannot work."""
+
+    def require(self, condition: bool, name: str, wanted: str) -> None:
+        """Raise ConfigError, naming the option, its value and what was wanted, unless `condition` holds."""
+        if not condition:
+            raise ConfigError(f"{flag(name)} is {getattr(self, name)}; it must be {wanted}")
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the annotated type `kind`, or ConfigError."""
+    if get_origin(kind) in (Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        wanted = "one of " + ", ".join(map(str, get_args(kind)))
+    elif kind is Size:
+        try:
+            return Size(value)
+        except ValueError as error:
+            wanted = str(error)
+    else:
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is kind:
+            return value
+        wanted = f"of type {kind.__name__}"
+    raise ConfigError(f"{flag(name)} is {value!r}; it must be {wanted}")
+
+
+@dataclass(frozen=True)
+class DataConfig(Options):
+    """Where the texts come from and how they are split."""
+
+    _argument_group_name: ClassVar[str] = "data"
+
+    dataset: str = option(
+        "demo", "demo, subj, mr, a Hub id, a local folder, or a csv, tsv, jsonl or parquet file (also gzipped)"
+    )
+    text_column: str = option("text", "the column that holds the texts")
+    label_column: str = option("label", "the column that holds the labels")
+    dataset_config: str | None = option(None, "the configuration of a Hub data set that has several")
+    dataset_split: str | None = option(None, "use only this split of the data set")
+    splits: Literal["resplit", "keep"] = option(
+        "resplit", "join all splits and split them 70/10/20 at random, or keep the data set's own"
+    )
+
+
+@dataclass(frozen=True)
+class TokenizationConfig(Options):
+    """How the word-level tokenizer of the CNN and the BiLSTM is built."""
+
+    _argument_group_name: ClassVar[str] = "tokenization"
+
+    lowercase: bool = option(True, "lower-case the texts")
+    max_vocabulary: int = option(50_000, "keep this many of the training split's most frequent words")
+    max_length: int = option(512, "cut texts to this many words (a warning counts the texts that were cut)")
+
+    def _check(self) -> None:
+        self.require(self.max_vocabulary >= 3, "max_vocabulary", "at least 3 (padding, unknown, one word)")
+        self.require(self.max_length >= 1, "max_length", "at least 1")
+
+
+@dataclass(frozen=True)
+class WordVectorConfig(Options):
+    """The word vectors that the CNN and the BiLSTM start from."""
+
+    _argument_group_name: ClassVar[str] = "word vectors"
+
+    word_vectors: str = option(
+        "word2vec",
+        "word2vec (trained on the training split's texts), random, or a file in word2vec's text or binary format",
+    )
+    word_vector_dim: int = option(100, "dimensions of word2vec and random vectors")
+    word_vector_texts: int = option(200_000, "train word2vec on at most this many texts, drawn at random")
+
+    def _check(self) -> None:
+        self.require(self.word_vector_dim >= 1, "word_vector_dim", "at least 1")
+        self.require(self.word_vector_texts >= 1, "word_vector_texts", "at least 1")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Options):
+    """The classifier."""
+
+    _argument_group_name: ClassVar[str] = "model"
+
+    model: Literal["cnn", "bilstm"] = option("cnn", "cnn (Kim 2014) or bilstm")
+    dropout: float = option(0.5, "dropout before the classifier's last layer, in training")
+
+    def _check(self) -> None:
+        self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Options):
+    """How each round's model is trained."""
+
+    _argument_group_name: ClassVar[str] = "training"
+
+    learning_rate: float = option(1e-3, "Adam's learning rate")
+    weight_decay: float = option(0.0, "Adam's weight decay (L2)")
+    train_batch_size: int = option(50, "texts in a training step")
+    epochs: int = option(25, "train at most this many epochs, each followed by an evaluation on the validation split")
+    epoch_steps: int = option(10, "an epoch is a pass over the labelled texts, or as many as make this many steps")
+    patience: int = option(5, "stop after this many epochs without a gain on the validation split")
+    steps: int = option(400, "training steps in all where there is no validation split")
+    class_weights: Literal["none", "balanced"] = option(
+        "none", "balanced weighs each class by the inverse of its count among the labelled texts"
+    )
+    mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
+    distributed_training: bool = option(
+        False, "train data-parallel on all processes (results then depend on their number)"
+    )
+
+    def _check(self) -> None:
+        self.require(self.learning_rate > 0, "learning_rate", "greater than 0")
+        self.require(self.weight_decay >= 0, "weight_decay", "at least 0")
+        for name in ("train_batch_size", "epochs", "epoch_steps", "patience", "steps"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+
+
+@dataclass(frozen=True)
+class StrategyConfig(Options):
+    """Which texts are asked for."""
+
+    _argument_group_name: ClassVar[str] = "strategy"
+
+    strategy: Literal["dami", "random"] = option("dami", "how the texts to label are chosen")
+    interpretation_target: Literal["probability", "logit"] = option(
+        "probability", "dami: differentiate the class's probability, or its log-odds"
+    )
+    interpretation_class: Literal["auto", "predicted", "all"] = option(
+        "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
+    )
+    inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
+
+    def _check(self) -> None:
+        self.require(self.inference_batch_size >= 1, "inference_batch_size", "at least 1")
+
+
+@dataclass(frozen=True)
+class LoopConfig(Options):
+    """How many texts are labelled, and when."""
+
+    _argument_group_name: ClassVar[str] = "loop (a number with a decimal point is a share of the training set)"
+
+    seed: int = option(0, "seed of everything that is random")
+    initial_size: Size | None = option(None, "texts labelled at the start (default: 0.02, as in the paper)")
+    query_size: Size | None = option(None, "texts labelled a round (default: 0.02)")
+    budget: Size | None = option(None, "texts labelled in all (default: 0.5; for demo 0.2)")
+
+    def _check(self) -> None:
+        self.require(0 <= self.seed < 2**32, "seed", "from 0 to 4294967295")
+        for name in ("initial_size", "query_size", "budget"):
+            size = getattr(self, name)
+            if size is not None:
+                wanted = "in (0, 1] as a share of the training set, or a count of at least 1"
+                self.require(0 < size.value <= 1 if size.is_share else size.value >= 1, name, wanted)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All options that decide a run's result."""
+
+    data: DataConfig = DataConfig()
+    tokenization: TokenizationConfig = TokenizationConfig()
+    word_vectors: WordVectorConfig = WordVectorConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    loop: LoopConfig = LoopConfig()
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """The initial size, the query size and the budget, the paper's where they were left open."""
+        paper = {"initial_size": 0.02, "query_size": 0.02, "budget": 0.2 if self.data.dataset == "demo" else 0.5}
+        return {name: getattr(self.loop, name) or Size(default) for name, default in paper.items()}
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """A config from options by name, the rest at their defaults: RunConfig.of(dataset="subj", seed=3).
+
+        Raises:
+            ConfigError: for a name that no topic knows, or a value that cannot work.
+        """
+        topics = {}
+        for topic in dataclasses.fields(cls):
+            kind: Any = type(topic.default)
+            names = {f.name for f in dataclasses.fields(kind)}
+            topics[topic.name] = kind(**{name: options.pop(name) for name in names & options.keys()})
+        if options:
+            raise ConfigError(f"unknown options {sorted(options)}; the options are listed by --help")
+        return cls(**topics)
+
+    def options(self) -> dict[str, Any]:
+        """All options by name, as plain values (what config.yaml holds)."""
+        flat = {}
+        for topic in dataclasses.fields(self):
+            for f in dataclasses.fields(getattr(self, topic.name)):
+                flat[f.name] = getattr(getattr(self, topic.name), f.name)
+        return flat | {name: size.value for name, size in self.sizes.items()}

@@ -1,0 +1,1 @@
+"""Data: where texts come from, how they are split and tokenized, and the pool to choose from."""

@@ -1,0 +1,139 @@
+"""Word vectors that the CNN and the BiLSTM start from: (V, D) float32, a row a token id of the vocabulary."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub.constants import HF_HOME
+from numpy.typing import NDArray
+
+from dami_text.config import WordVectorConfig
+from dami_text.data.pool import EncodedTexts
+from dami_text.errors import ConfigError, DataError
+from dami_text.randomness import integer_seed, numpy_stream
+
+logger = logging.getLogger(__name__)
+
+Vectors = NDArray[np.float32]
+
+WINDOW, EPOCHS = 5, 10
+LONGEST_SENTENCE = 10_000  # gensim silently drops what comes after
+
+
+def build_word_vectors(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
+    """Vectors (V, D) for the vocabulary of `texts`' tokenizer; zero for padding and for unknown words.
+
+    word2vec's vectors are cached by content, in the folder dami_text of the Hugging Face cache.
+
+    Raises:
+        ConfigError: `--word-vectors` names neither a method nor a file.
+        DataError: the file cannot be read as word2vec's text or binary format.
+    """
+    size = len(texts.tokenizer)
+    special = [texts.tokenizer.pad_token_id, texts.tokenizer.unk_token_id]
+    if config.word_vectors == "word2vec":
+        vectors = _cached_word2vec(texts, config, seed)
+    elif config.word_vectors == "random":
+        vectors = _random(numpy_stream(seed, 0, "word vectors"), size, config.word_vector_dim, scale=0.25)
+    elif Path(config.word_vectors).is_file():
+        vectors = _from_file(Path(config.word_vectors), texts.tokenizer.get_vocab(), seed)
+    else:
+        raise ConfigError(f"--word-vectors is {config.word_vectors!r}; it must be word2vec, random or an existing file")
+    vectors[special] = 0
+    return vectors
+
+
+def _random(rng: np.random.Generator, n: int, dim: int, scale: float) -> Vectors:
+    """Vectors (n, dim), uniform in [-scale, scale] (Kim 2014)."""
+    return rng.uniform(-scale, scale, (n, dim)).astype(np.float32)
+
+
+class Sentences:
+    """The texts as lists of words, unknown ones left out: what gensim iterates over, several times."""
+
+    def __init__(self, texts: EncodedTexts, rows: NDArray[np.int64]) -> None:
+        self.texts, self.rows = texts, rows
+        # gensim takes an integer for a position, so words are named by their ids in writing.
+        self.names = [str(i) for i in range(len(texts.tokenizer))]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        unknown = self.texts.tokenizer.unk_token_id
+        for row in self.rows:
+            words = [self.names[i] for i in self.texts.token_ids(row).tolist() if i != unknown]
+            for start in range(0, len(words), LONGEST_SENTENCE):
+                yield words[start : start + LONGEST_SENTENCE]
+
+
+def _cached_word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
+    import gensim
+
+    options = f"{config.word_vector_dim} {config.word_vector_texts} {seed} {WINDOW} {EPOCHS} {gensim.__version__}"
+    content = hashlib.sha256(options.encode())
+    content.update(texts.tokenizer.backend_tokenizer.to_str().encode())
+    for part in texts.token_id_blocks():
+        content.update(part)
+    path = Path(HF_HOME) / "dami_text" / "word_vectors" / f"{content.hexdigest()[:32]}.npy"
+    if path.exists():
+        cached: Vectors = np.load(path)
+        return cached
+    vectors = _word2vec(texts, config, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{np.random.SeedSequence().entropy}.npy")
+    np.save(unfinished, vectors)
+    unfinished.rename(path)
+    return vectors
+
+
+def _word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
+    """Skip-gram with negative sampling (Mikolov et al. 2013), on one thread: the order of updates decides the bits."""
+    from gensim.models import Word2Vec
+
+    rows = np.arange(len(texts))
+    if len(rows) > config.word_vector_texts:
+        drawn = numpy_stream(seed, 0, "word2vec texts").choice(len(rows), config.word_vector_texts, replace=False)
+        rows = np.sort(drawn)
+        logger.info("word2vec is trained on %d of %d texts", len(rows), len(texts))
+    sentences = Sentences(texts, rows)
+    model = Word2Vec(
+        sg=1,
+        vector_size=config.word_vector_dim,
+        window=WINDOW,
+        epochs=EPOCHS,
+        min_count=1,
+        workers=1,
+        seed=integer_seed(seed, 0, "word2vec"),
+    )
+    model.build_vocab(sentences)
+    rng = numpy_stream(seed, 0, "word vectors")
+    vectors = _random(rng, len(texts.tokenizer), config.word_vector_dim, scale=0.5 / config.word_vector_dim)
+    if model.wv.key_to_index:
+        model.train(sentences, total_examples=model.corpus_count, epochs=model.epochs)
+        vectors[[int(name) for name in model.wv.index_to_key]] = model.wv.vectors
+    return vectors
+
+
+def _from_file(path: Path, vocabulary: dict[str, int], seed: int) -> Vectors:
+    """The file's vectors; words that it lacks are drawn with the file's spread (Kim 2014)."""
+    from gensim.models import KeyedVectors
+
+    found = None
+    for binary in (False, True):
+        try:
+            found = KeyedVectors.load_word2vec_format(path, binary=binary)
+            break
+        except (ValueError, UnicodeDecodeError, EOFError, IndexError):
+            continue
+    if found is None or not len(found):
+        raise DataError(
+            f"{path} holds no word vectors; wanted word2vec's text or binary format, "
+            "whose first line is the number of words and of dimensions"
+        )
+    spread = float(found.vectors.std()) * 3**0.5
+    vectors = _random(numpy_stream(seed, 0, "word vectors"), len(vocabulary), found.vector_size, spread)
+    known = {word: i for word, i in vocabulary.items() if word in found}
+    for word, i in known.items():
+        vectors[i] = found[word]
+    logger.info("%s has vectors for %d of the %d words of the vocabulary", path, len(known), len(vocabulary))
+    return vectors

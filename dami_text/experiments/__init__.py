@@ -1,0 +1,1 @@
+"""Whole experiments: a run, its figures."""

@@ -1,0 +1,186 @@
+"""One simulated run: from the options to a folder with the records, the learning curve and the model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator, InitProcessGroupKwargs
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
+from dami_text.config import RunConfig
+from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle
+from dami_text.data.sources import load_source
+from dami_text.data.splits import split_source
+from dami_text.data.tokenization import build_tokenizer, encode
+from dami_text.data.word_vectors import Vectors, build_word_vectors
+from dami_text.errors import RecordError
+from dami_text.evaluation import evaluate_model
+from dami_text.experiments.plots import plot_learning_curve
+from dami_text.models import build_model
+from dami_text.randomness import numpy_stream
+from dami_text.records import CURVE, Line, RunFolder
+from dami_text.strategies import build_strategy
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What a run works on, decided by the data options and the seed alone."""
+
+    train: LabeledTexts
+    validation: LabeledTexts | None
+    test: LabeledTexts
+    class_names: list[str]
+    tokenizer: PreTrainedTokenizerFast
+    vectors: Vectors
+
+
+def prepare(config: RunConfig) -> PreparedData:
+    """Load the data set, split it, and build the tokenizer and the word vectors on the training split."""
+    seed = config.loop.seed
+    splits = split_source(load_source(config.data), config.data.splits, seed)
+    tokenizer = build_tokenizer(splits.train, config.tokenization)
+
+    def labeled_texts(dataset: Dataset) -> LabeledTexts:
+        encoded = encode(dataset, tokenizer)
+        labels = encoded.data.column("label").to_numpy().astype(np.int64)
+        return LabeledTexts(EncodedTexts(encoded, tokenizer), np.arange(len(labels)), labels)
+
+    train = labeled_texts(splits.train)
+    return PreparedData(
+        train,
+        labeled_texts(splits.validation) if splits.validation else None,
+        labeled_texts(splits.test),
+        splits.train.features["label"].names,
+        tokenizer,
+        build_word_vectors(train.texts, config.word_vectors, seed),
+    )
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """The accelerator of a run, whose processes wait for each other however long a training or a selection takes."""
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
+    return Accelerator(mixed_precision=config.training.mixed_precision, kwargs_handlers=[patience])
+
+
+class Run:
+    """A simulated run in a folder; it resumes what the folder holds of it.
+
+    Attributes:
+        n: the number of texts in the training set.
+        sizes: the number of labelled texts of each round.
+        folder: the records.
+
+    Raises:
+        DamiError: options, data or folder that cannot work; nothing is written then.
+    """
+
+    def __init__(self, config: RunConfig, output_dir: Path, overwrite: bool = False) -> None:
+        self.config = config
+        self.folder = RunFolder(output_dir, config, overwrite)
+        self.accelerator = make_accelerator(config)
+        with self.accelerator.main_process_first():  # the others find the caches warm
+            self.data = prepare(config)
+        self.n = len(self.data.train.rows)
+        self.sizes = schedule(**config.sizes, n=self.n)
+        self.learner = ActiveLearner(
+            self.data.train.texts,
+            partial(build_model, config.model, self.data.class_names, self.data.tokenizer, self.data.vectors),
+            build_strategy(config.strategy),
+            self.data.validation,
+            config.training,
+            config.loop.seed,
+            self.accelerator,
+        )
+        self._oracle = Oracle(self.data.train.labels)
+        self._replay()
+
+    def rounds(self) -> Iterator[Line]:
+        """Run what is left, and yield each round's line once it is on disk."""
+        main = self.accelerator.is_main_process
+        if main:
+            self.folder.start()
+        evaluate = partial(evaluate_model, data=self.data.test, batch_size=self.config.strategy.inference_batch_size)
+        for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate):
+            line = self._round_line(round_)
+            if main:
+                if round_.query is None:
+                    self._save_model()
+                self.folder.commit(line, self._query_lines(round_))
+            yield line
+        if main and not self.folder.has_model():
+            self._save_model()
+        if main:
+            self._plot()
+
+    def _replay(self) -> None:
+        """Tell the learner the initial labels and those of the committed queries."""
+        first = numpy_stream(self.config.loop.seed, 0, "initial rows").choice(self.n, self.sizes[0], replace=False)
+        self.learner.tell(first, self._oracle.reveal(first))
+        asked: list[list[int]] = [[] for _ in self.folder.rounds]
+        for query in self.folder.queries:
+            row = query["row"]
+            if row >= self.n or self.data.train.texts.stable_id(row) != query["id"]:
+                raise RecordError(
+                    f"{self.folder.path} holds a run on other data: its row {row} is {query['id']}; give the same data "
+                    "to resume it, another --output-dir, or --overwrite to replace it"
+                )
+            asked[query["round"]].append(row)
+        for rows in filter(None, asked):
+            self.learner.tell(rows, self._oracle.reveal(np.array(rows)))
+
+    def _round_line(self, round_: Round) -> Line:
+        labels = np.bincount(self.learner.labels, minlength=len(self.data.class_names))
+        return {
+            "round": round_.number,
+            "n_labeled": round_.n_labeled,
+            "labeled_fraction": round_.n_labeled / self.n,
+            "metrics": round_.metrics,
+            "validation": {"accuracy": round_.training.validation_accuracy} if self.data.validation else None,
+            "seconds": {name: round(value, 3) for name, value in round_.seconds.items()},
+            "epochs": round_.training.epochs,
+            "steps": round_.training.steps,
+            "class_counts": dict(zip(self.data.class_names, labels.tolist(), strict=True)),
+            "query": dict(round_.query.details) if round_.query else None,
+        }
+
+    def _query_lines(self, round_: Round) -> list[Line]:
+        if round_.query is None:
+            return []
+        texts, names = self.data.train.texts, self.data.class_names
+        labels = self._oracle.reveal(round_.query.rows)
+        return [
+            {
+                "round": round_.number,
+                "rank": rank,
+                "row": int(row),
+                "id": texts.stable_id(int(row)),
+                "text": texts.text(int(row)),
+                "label": names[label],
+                **reason,
+            }
+            for rank, (row, label, reason) in enumerate(
+                zip(round_.query.rows, labels, round_.query.reasons, strict=True)
+            )
+        ]
+
+    def _save_model(self) -> None:
+        def save(path: Path) -> None:
+            self.learner.trained_model().save_pretrained(path)
+            self.data.tokenizer.save_pretrained(path)
+
+        self.folder.save_model(save)
+
+    def _plot(self) -> None:
+        data, model, strategy = self.config.data.dataset, self.config.model.model, self.config.strategy.strategy
+        plot_learning_curve(
+            self.folder.path / CURVE,
+            [line["n_labeled"] for line in self.folder.rounds],
+            [line["metrics"]["accuracy"] for line in self.folder.rounds],
+            self.n,
+            f"{strategy} on {Path(data).name}, {model}, seed {self.config.loop.seed}",
+        )

@@ -1,0 +1,77 @@
+"""Passes over texts: batches of like length, dealt out whole to the processes, rows travelling with their results."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Batch, EncodedTexts, Rows, batches_by_length
+from dami_text.processes import Processes
+
+BATCH_SIZE = 64
+
+
+@contextmanager
+def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Switch dropout and the like off inside the block; every module's own mode is restored after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def device_of(model: PreTrainedModel) -> torch.device:
+    """The device that the model's weights are on."""
+    return next(model.parameters()).device
+
+
+def over_batches(
+    function: Callable[[Batch], torch.Tensor],
+    texts: EncodedTexts,
+    rows: Rows,
+    device: torch.device,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+) -> NDArray[Any]:
+    """The results (n, ...) of `function`, a row of it a text, in the order of `rows` (n,) of `texts`.
+
+    The batches do not depend on the number of processes. Without `processes`, all those of the launch share the work,
+    and every one of them gets the whole result.
+    """
+    processes = Processes.all() if processes is None else processes
+    batches = batches_by_length(texts.lengths[rows], batch_size)
+
+    def results() -> Iterator[tuple[Rows, NDArray[Any]]]:
+        for positions in processes.share(batches):
+            yield positions, function(texts.collate(rows[positions]).to(device)).cpu().numpy()
+
+    assembled: NDArray[Any] = np.zeros(0)
+    for positions, values in processes.gather(results()):
+        if not len(assembled):
+            assembled = np.zeros((len(rows), *values.shape[1:]), values.dtype)
+        assembled[positions] = values
+    return assembled
+
+
+def predict_probabilities(
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+) -> NDArray[np.float32]:
+    """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`."""
+
+    def probabilities(batch: Batch) -> torch.Tensor:
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        return torch.softmax(logits.float(), dim=-1)
+
+    with evaluation_mode(model), torch.no_grad():
+        return over_batches(probabilities, texts, rows, device_of(model), batch_size, processes)

@@ -1,0 +1,82 @@
+"""The interpretation of a text: the gradient of the model's output with respect to each word's embedding.
+
+I_ij = d yhat_i / d x_ij for word j of text i ("Deep Active Learning by Model Interpretability", Liu et al. 2020): the
+weights of the linear function that a piecewise linear model is at that text, and so the region that the text lies in.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Batch
+from dami_text.inference import evaluation_mode
+
+Target = Literal["probability", "logit"]
+TargetClass = Literal["auto", "predicted", "all"]
+
+
+@contextmanager
+def embedding_hook(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
+    """Capture the embeddings (B, T, D) of the words in each forward pass, as tensors to differentiate by.
+
+    The hook sits on `model.get_input_embeddings()` and is removed at the end, whatever happens. The embedding's own
+    weights need no gradient.
+    """
+    captured: list[torch.Tensor] = []
+
+    def capture(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        captured.append(output.detach().requires_grad_())
+        return captured[-1]
+
+    handle = model.get_input_embeddings().register_forward_hook(capture)
+    try:
+        yield captured
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def interpretation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """No dropout, gradients on, and cuDNN off, which refuses to go backward through an RNN out of training mode."""
+    with evaluation_mode(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+def interpret(
+    model: PreTrainedModel, batch: Batch, target: Target = "probability", target_class: TargetClass = "auto"
+) -> torch.Tensor:
+    """The interpretations (B, T, D) of a batch's words, zero for padding; (B, T, C * D) for all classes joined.
+
+    `target` is what is differentiated: the class's probability p, or its log-odds log p - log(1 - p). `target_class` is
+    whose: `auto` takes the positive class of two (the sign of the predicted class's gradient flips between the classes,
+    which would merge regions) and the predicted class of more.
+    """
+    with interpretation_mode(model), embedding_hook(model) as captured:
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+        outputs = _outputs(logits, target)  # (B, C)
+        gradients = [
+            torch.autograd.grad(output.sum(), captured[0], retain_graph=True)[0]
+            for output in _chosen(outputs, target_class)
+        ]
+    return torch.cat(gradients, dim=-1).masked_fill(batch.attention_mask.unsqueeze(-1) == 0, 0)
+
+
+def _outputs(logits: torch.Tensor, target: Target) -> torch.Tensor:
+    """The probability or the log-odds (B, C) of every class."""
+    if target == "probability":
+        return torch.softmax(logits, dim=-1)
+    others = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    rest = logits.unsqueeze(1).expand(-1, logits.shape[1], -1).masked_fill(others, -torch.inf)  # (B, C, C)
+    return logits - rest.logsumexp(dim=-1)
+
+
+def _chosen(outputs: torch.Tensor, target_class: TargetClass) -> list[torch.Tensor]:
+    """The outputs (B,) to differentiate, one after another."""
+    if target_class == "all":
+        return list(outputs.unbind(dim=1))
+    if target_class == "auto" and outputs.shape[1] == 2:
+        return [outputs[:, 1]]
+    return [outputs.max(dim=1).values]

@@ -1,0 +1,42 @@
+"""The classifiers, registered with transformers' Auto classes, and how a run builds a new one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
+from dami_text.config import ModelConfig
+from dami_text.data.word_vectors import Vectors
+from dami_text.models.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
+from dami_text.models.text_cnn import TextCNNConfig, TextCNNForSequenceClassification
+from dami_text.models.word_level import WordLevelForSequenceClassification
+
+KINDS: dict[str, tuple[type[Any], type[WordLevelForSequenceClassification]]] = {
+    "cnn": (TextCNNConfig, TextCNNForSequenceClassification),
+    "bilstm": (BiLSTMConfig, BiLSTMForSequenceClassification),
+}
+
+for _config_class, _model_class in KINDS.values():
+    AutoConfig.register(_config_class.model_type, _config_class, exist_ok=True)
+    AutoModelForSequenceClassification.register(_config_class, _model_class, exist_ok=True)
+
+
+def build_model(
+    config: ModelConfig, class_names: Sequence[str], tokenizer: PreTrainedTokenizerFast, vectors: Vectors
+) -> WordLevelForSequenceClassification:
+    """A new model, its embedding set to `vectors` (V, D) of the tokenizer's words, the rest drawn from torch's RNG."""
+    config_class, model_class = KINDS[config.model]
+    model = model_class(
+        config_class(
+            vocab_size=len(tokenizer),
+            embedding_dim=vectors.shape[1],
+            dropout=config.dropout,
+            pad_token_id=tokenizer.pad_token_id,
+            id2label=dict(enumerate(class_names)),
+            label2id={name: i for i, name in enumerate(class_names)},
+        )
+    )
+    with torch.no_grad():
+        model.embedding.weight.copy_(torch.from_numpy(vectors))
+    return model

@@ -1,0 +1,57 @@
+"""A convolutional network for sentences (Kim 2014, "Convolutional Neural Networks for Sentence Classification")."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dami_text.models.word_level import WordLevelConfig, WordLevelForSequenceClassification
+
+
+class TextCNNConfig(WordLevelConfig):
+    """`filter_sizes` are the widths of the filters in words; each width has `n_filters` maps."""
+
+    model_type = "dami_text_cnn"
+
+    def __init__(self, filter_sizes: Sequence[int] = (3, 4, 5), n_filters: int = 100, **kwargs: Any) -> None:
+        self.filter_sizes = list(filter_sizes)
+        self.n_filters = n_filters
+        super().__init__(**kwargs)
+
+    @property
+    def feature_dim(self) -> int:
+        """H, the number of features that the classifier's last layer reads."""
+        return len(self.filter_sizes) * self.n_filters
+
+
+class TextCNNForSequenceClassification(WordLevelForSequenceClassification):
+    """Filters over windows of words, the maximum of each over the text, dropout, a linear layer."""
+
+    config_class = TextCNNConfig
+
+    def __init__(self, config: TextCNNConfig) -> None:
+        super().__init__(config)
+        # Two-dimensional over a height of 1: the embeddings (B, T, D) then are in channels-last layout as they stand.
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(config.embedding_dim, config.n_filters, (1, size)) for size in config.filter_sizes
+        )
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+
+    def features(self, embedded: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The filters' maxima over the text (B, H), from embeddings (B, T, D) and the mask of words (B, T).
+
+        A window counts where it starts at a word; zeros follow the text's end, so that padding changes nothing and a
+        text shorter than a filter has its windows too. A text without words has features 0.
+        """
+        length = embedded.shape[1]
+        # (B, 1, T): -inf where no window starts
+        outside = torch.zeros_like(attention_mask, dtype=embedded.dtype).masked_fill(attention_mask == 0, -torch.inf)
+        embedded = (embedded * attention_mask.unsqueeze(-1)).transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
+        padded = functional.pad(embedded, (0, max(self.config.filter_sizes) - 1))
+        maxima = []
+        for size, convolution in zip(self.config.filter_sizes, self.convolutions, strict=True):
+            maps = convolution(padded[..., : length + size - 1]).squeeze(2)  # (B, n_filters, T)
+            maxima.append((maps + outside.unsqueeze(1)).max(dim=-1).values)
+        return torch.relu(torch.cat(maxima, dim=1))

@@ -1,0 +1,81 @@
+"""What the word-level models share: an embedding, features of a text, dropout, and a linear layer."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class WordLevelConfig(PreTrainedConfig):
+    """Sizes of a word-level model; `num_labels`, `id2label` and `label2id` are transformers' own."""
+
+    def __init__(
+        self,
+        vocab_size: int = 2,
+        embedding_dim: int = 100,
+        dropout: float = 0.5,
+        pad_token_id: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.embedding_dim = embedding_dim
+        self.dropout = dropout
+        self.pad_token_id = pad_token_id
+        super().__init__(**kwargs)
+
+
+class WordLevelForSequenceClassification(PreTrainedModel):
+    """Base of TextCNN and BiLSTM, which give the features and inherit the rest. Padding never changes a logit."""
+
+    config_class: type[PreTrainedConfig] = WordLevelConfig
+    config: Any
+    _input_embed_layer = "embedding"  # where get_input_embeddings finds it
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=config.pad_token_id)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.feature_dim, config.num_labels)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Torch's own initialisation: transformers' default would draw every weight from N(0, 0.02)."""
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
+
+    def features(self, embedded: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The features (B, H) that the classifier's last layer reads, from embeddings (B, T, D) and mask (B, T)."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **_: Any,
+    ) -> SequenceClassifierOutput:
+        """Logits (B, C), and the loss where labels (B,) are given.
+
+        Args:
+            input_ids: (B, T); padding is told by attention_mask, or by the padding id where there is none.
+            attention_mask: (B, T), 1 for a word and 0 for padding.
+            inputs_embeds: (B, T, D), instead of input_ids.
+            labels: (B,).
+        """
+        if inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("neither input_ids nor inputs_embeds were given; give one of them")
+            inputs_embeds = self.embedding(input_ids.long())  # a tokenizer's ids of nothing but empty texts are floats
+            if attention_mask is None:
+                attention_mask = (input_ids != self.config.pad_token_id).long()
+        if attention_mask is None:
+            attention_mask = inputs_embeds.new_ones(inputs_embeds.shape[:2], dtype=torch.long)
+        if inputs_embeds.shape[1] == 0:
+            inputs_embeds = nn.functional.pad(inputs_embeds, (0, 0, 0, 1))
+            attention_mask = nn.functional.pad(attention_mask, (0, 1))
+        logits = self.classifier(self.dropout(self.features(inputs_embeds, attention_mask)))
+        loss = None if labels is None else self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
+        return SequenceClassifierOutput(loss=loss, logits=logits)

@@ -1,0 +1,61 @@
+"""Sharing work among the processes of a launch: each takes whole batches, results come together on all of them.
+
+Under a single process everything here is a plain function call.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+S = TypeVar("S", list[Any], NDArray[Any])
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share a piece of work: this one's index among `count`."""
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def all(cls) -> "Processes":
+        """All processes of the launch."""
+        state = PartialState()
+        return cls(state.process_index, state.num_processes)
+
+    def share(self, items: S) -> S:
+        """This process's items: every `count`-th."""
+        return items[self.index :: self.count]
+
+    def gather(self, items: Iterable[T]) -> Iterable[T]:
+        """What this process made of its share, together with what the others made of theirs, in the first order.
+
+        Under a single process the items pass through as they are made.
+        """
+        if self.count == 1:
+            return items
+        every: list[list[T]] = gather_object([list(items)])
+        return (every[i % self.count][i // self.count] for i in range(sum(map(len, every))))
+
+    def on_main(self, function: Callable[[], T]) -> T:
+        """What `function` returns on the main process, on all of them; it runs there alone."""
+        if self.count == 1:
+            return function()
+        result: list[Any] = [function() if self.index == 0 else None]
+        broadcast_object_list(result)
+        return cast(T, result[0])
+
+    def broadcast_weights(self, model: torch.nn.Module) -> None:
+        """Copy the main process's weights and buffers into `model` on the others."""
+        if self.count > 1:
+            for tensor in model.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
+
+
+ALONE = Processes()

@@ -1,0 +1,156 @@
+"""What a run writes, and what it resumes from: a folder of plain files.
+
+    config.yaml       the options
+    rounds.jsonl      a line a finished round; the line commits the round
+    queries.jsonl     a line a queried row, written and synced before its round's line
+    model/            the last round's model and tokenizer, in the Hugging Face layout
+
+Everything else in the folder is derived from these. Query lines of a round that was not committed and a half-written
+last line are what a killed process leaves: they are dropped when the folder is opened again.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dami_text.config import RunConfig, flag
+from dami_text.errors import RecordError
+
+logger = logging.getLogger(__name__)
+
+Line = dict[str, Any]
+
+CONFIG, ROUNDS, QUERIES, MODEL, CURVE = "config.yaml", "rounds.jsonl", "queries.jsonl", "model", "learning_curve.png"
+
+# What json leaves as it is though a terminal may act on it: C1 controls, and what turns the direction of text.
+_UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON, safe to show in a terminal whatever texts it holds."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+class RunFolder:
+    """A run's folder, opened for `config`: `rounds` and `queries` hold what is committed.
+
+    Opening changes nothing on disk; `start` does. A folder in which no round is finished counts as new.
+
+    Raises:
+        RecordError: the folder cannot be written, is damaged, or belongs to a run with other options.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, overwrite: bool = False) -> None:
+        self.path, self.config = path, config
+        self.rounds: list[Line] = []
+        self.queries: list[Line] = []
+        with self._errors():
+            writable = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+            if not writable.is_dir() or not os.access(writable, os.W_OK | os.X_OK):
+                raise RecordError(
+                    f"cannot write to the output folder {path}: {writable} is not a folder that may be written to; "
+                    "choose another with --output-dir"
+                )
+            if not overwrite:
+                self.rounds = self._read(ROUNDS)
+                self.queries = [query for query in self._read(QUERIES) if query["round"] < len(self.rounds)]
+            if self.rounds:
+                self._compare_config()
+
+    def start(self) -> None:
+        """Create the folder, or clean up after a killed process, and write the config."""
+        with self._errors():
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.rounds:
+                for name in (ROUNDS, QUERIES, CURVE, CONFIG):
+                    (self.path / name).unlink(missing_ok=True)
+                if (self.path / MODEL).exists():
+                    shutil.rmtree(self.path / MODEL)
+            options = yaml.safe_dump(self.config.options(), sort_keys=False, allow_unicode=True)
+            self._replace(CONFIG, partial(Path.write_text, data=options, encoding="utf-8"))
+            for name, lines in ((QUERIES, self.queries), (ROUNDS, self.rounds)):
+                content = "".join(to_json(line) + "\n" for line in lines)
+                self._replace(name, partial(Path.write_text, data=content, encoding="utf-8"))
+
+    def commit(self, round_line: Line, query_lines: Sequence[Line]) -> None:
+        """Write a finished round: its queries first, then the line that makes it count."""
+        with self._errors():
+            self._append(QUERIES, query_lines)
+            self._append(ROUNDS, [round_line])
+        self.queries += query_lines
+        self.rounds.append(round_line)
+
+    def save_model(self, save: Callable[[Path], object]) -> None:
+        """Let `save` write the model into a new folder, which then replaces `model/`."""
+        with self._errors():
+            self._replace(MODEL, save)
+
+    def has_model(self) -> bool:
+        """Whether the final model is there."""
+        return (self.path / MODEL).exists()
+
+    def _append(self, name: str, lines: Sequence[Line]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write("".join(to_json(line) + "\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _replace(self, name: str, write: Callable[[Path], object]) -> None:
+        """Have `write` make a file or folder under another name, and put it in place at once."""
+        unfinished = self.path / f".{name}.unfinished"
+        target = self.path / name
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished)
+        write(unfinished)
+        if target.is_dir():
+            shutil.rmtree(target)
+        unfinished.replace(target)
+
+    def _read(self, name: str) -> list[Line]:
+        """The file's lines; a last one that was not written to its end is dropped with a warning."""
+        file = self.path / name
+        if not file.exists():
+            return []
+        *complete, rest = file.read_bytes().split(b"\n")
+        if rest:
+            logger.warning("the last line of %s was not written to its end and is dropped", file)
+        try:
+            return [json.loads(line) for line in complete]
+        except ValueError as error:
+            raise RecordError(
+                f"{file} is damaged ({error}); restore it, or start again with --overwrite or another --output-dir"
+            ) from error
+
+    def _compare_config(self) -> None:
+        """Raise RecordError, naming the differences, if the folder's config is another one."""
+        recorded = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        wanted = self.config.options()
+        differences = [
+            f"{flag(name)} {recorded.get(name)} there, {wanted.get(name)} now"
+            for name in {**wanted, **recorded}
+            if recorded.get(name) != wanted.get(name)
+        ]
+        if differences:
+            raise RecordError(
+                f"{self.path} holds a run with other options: {'; '.join(differences)}; give the same options to "
+                "resume it, another --output-dir, or --overwrite to replace it"
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn the system's errors into RecordError."""
+        try:
+            yield
+        except OSError as error:
+            raise RecordError(
+                f"cannot use the output folder {self.path}: {error}; make room or choose another with --output-dir"
+            ) from error

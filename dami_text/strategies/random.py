@@ -1,0 +1,15 @@
+"""Random sampling: the yardstick of every other strategy."""
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Pool
+from dami_text.strategies.base import Query
+
+
+class RandomSampling:
+    """Every unlabelled text is as likely as any other."""
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """n of the unlabelled rows, at random."""
+        return Query.of(rng.choice(pool.unlabeled, n, replace=False))

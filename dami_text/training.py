@@ -1,0 +1,132 @@
+"""One round's training, on accelerate: a new model goes in and comes out with its best weights."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from dami_text.config import TrainingConfig
+from dami_text.data.pool import LabeledTexts, Rows
+from dami_text.errors import TrainingError
+from dami_text.inference import predict_probabilities
+from dami_text.processes import ALONE, Processes
+
+BUCKET = 20  # batches whose texts are sorted by length among each other
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a training went: epochs and steps that ran, and the validation accuracy of the weights that were kept."""
+
+    epochs: int
+    steps: int
+    validation_accuracy: float | None
+
+
+def train(
+    model: PreTrainedModel,
+    data: LabeledTexts,
+    validation: LabeledTexts | None,
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    rng: np.random.Generator,
+) -> Training:
+    """Train `model` in place on `data` with Adam; labels are numbers below its number of classes.
+
+    With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
+    many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
+    Training stops after `patience` epochs without a gain, and the best weights are restored. Without a validation
+    split, it trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the
+    order of the texts from `rng`.
+
+    Raises:
+        TrainingError: the weights are not finite at the end.
+    """
+    processes = Processes.all() if config.distributed_training else ALONE
+    model.to(accelerator.device)
+    trained = accelerator.prepare_model(model) if config.distributed_training else model
+    adam = torch.optim.Adam(model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    optimizer = accelerator.prepare_optimizer(adam)
+    weights = _class_weights(data.labels, len(model.config.id2label or ()), config).to(accelerator.device)
+    lengths = data.texts.lengths[data.rows]
+    best, epoch, step = _Best(model), 0, 0
+    while (epoch < config.epochs and best.age < config.patience) if validation else step < config.steps:
+        trained.train()
+        epoch_end = step + config.epoch_steps if validation else config.steps
+        while step < epoch_end:
+            for positions in training_batches(lengths, config.train_batch_size, rng):
+                mine = processes.share(positions)
+                batch = data.texts.collate(data.rows[mine]).to(accelerator.device)
+                labels = torch.from_numpy(data.labels[mine]).to(accelerator.device)
+                with accelerator.autocast():
+                    logits = trained(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+                loss = functional.cross_entropy(logits.float(), labels, weights, reduction="sum")
+                # The mean over the batch, also where processes hold a part of it each and average their gradients.
+                accelerator.backward(loss * (processes.count / len(positions)))
+                optimizer.step()
+                optimizer.zero_grad()
+                step += 1
+        epoch += 1
+        if validation:
+            probabilities = predict_probabilities(model, validation.texts, validation.rows, processes=processes)
+            best.offer(probabilities, validation.labels)
+    best.restore()
+    accelerator.free_memory()
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise TrainingError(
+            f"after {step} training steps the model's weights are not finite; lower --learning-rate "
+            f"(it is {config.learning_rate}) or use --mixed-precision no"
+        )
+    return Training(epoch, step, best.accuracy)
+
+
+def training_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[Rows]:
+    """Positions 0..n-1 of texts of `lengths` (n,), every one once, in random batches of like length."""
+    shuffled = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(shuffled), BUCKET * batch_size):
+        bucket = shuffled[start : start + BUCKET * batch_size]
+        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    for i in rng.permutation(len(batches)):
+        yield batches[i]
+
+
+class _Best:
+    """The model's best weights so far: by validation accuracy and, where that is equal, by the lower loss."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.accuracy: float | None = None
+        self.loss = np.inf
+        self.age = 0
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+        """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
+        accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+        loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+        if self.accuracy is None or (accuracy, -loss) > (self.accuracy, -self.loss):
+            self.accuracy, self.loss, self.age = accuracy, loss, 0
+            self.weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
+        else:
+            self.age += 1
+
+    def restore(self) -> None:
+        """Give the model the weights that were kept, if any."""
+        if self.weights:
+            self.model.load_state_dict(self.weights)
+
+
+def _class_weights(labels: NDArray[np.int64], n_classes: int, config: TrainingConfig) -> torch.Tensor:
+    """A weight a class (C,): 1, or n / (number of classes present * count) where they are balanced; 0 for none."""
+    counts = np.bincount(labels, minlength=n_classes)
+    if config.class_weights == "none":
+        return torch.ones(n_classes)
+    balanced = np.where(counts > 0, counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
+    return torch.tensor(balanced, dtype=torch.float32)
