@@ -4,9 +4,14 @@
     d_i  = argmax_j ||I_ij - Ibar||^2          r_i = I_i,d_i
 
 Ibar is known only after a pass over all texts, and the interpretations are too many to keep. So the pass goes on in
-stages, each as large as all before it together, and chooses each word by its distance to J, the mean over the earlier
-stages. Where a text's largest distance to J exceeds the second largest by more than 2 ||J - Ibar||, the triangle
-inequality says that Ibar would choose the same word. The few other texts are interpreted again at the end, with Ibar.
+stages, each as large as all before it together, and chooses each word a_i by its distance to J, the mean over the
+earlier stages. Another word b of the text takes its place only where Ibar lies beyond the plane between a_i and b, and J
+is
+
+    (||a_i - J||^2 - ||b - J||^2) / (2 ||a_i - b||)
+
+away from that plane. The least of these over the text's words is the radius within which J may be wrong. The few texts
+whose radius is below ||J - Ibar|| are interpreted again at the end, with Ibar.
 """
 
 from collections.abc import Callable
@@ -19,7 +24,7 @@ from numpy.typing import NDArray
 from dami_text.data.pool import Rows, batches_by_length
 from dami_text.processes import ALONE, Processes
 
-#: What rounding in float32 may add to a difference of two distances, in units of the larger one.
+#: What rounding in float32 may do to a difference of squared distances, relative to the largest term in it.
 ROUNDING = 1e-5
 
 #: From positions (B,) of texts to their words' interpretations (B, T, D) and which of the places are words (B, T).
@@ -46,19 +51,15 @@ class InformativeWords:
 
 
 def informative_words(
-    interpreter: Interpreter,
-    lengths: NDArray[np.int64],
-    batch_size: int,
-    rng: np.random.Generator,
-    processes: Processes = ALONE,
+    interpreter: Interpreter, lengths: NDArray[np.int64], batch_size: int, processes: Processes = ALONE
 ) -> InformativeWords:
     """The informative words of N texts, the same that two full passes (first Ibar, then the argmax) would choose.
 
-    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,). The result depends neither on
-    `rng`, which orders the batches, nor on the number of processes, which share them; each process gets all of it.
+    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,). The processes share the batches, and
+    each gets all of the result, which does not depend on their number.
     """
     batches = batches_by_length(lengths, batch_size)
-    batches = [batches[i] for i in rng.permutation(len(batches))]
+    batches = [batches[i] for i in evenly_spread(len(batches))]
     chosen = _Chosen(len(lengths))
     total, n_texts = np.zeros(1), 0  # the sum over texts of the mean over their words (D,)
     stages = []  # the texts of each stage, and the J that chose their words
@@ -66,64 +67,86 @@ def informative_words(
     begin = 0
     while begin < len(batches):
         stage, center = batches[begin : max(1, 2 * begin)], total / max(n_texts, 1)
-        for choice in processes.gather(_choose(positions, interpreter, center) for positions in processes.share(stage)):
+        for choice in processes.gather(_choose(p, *interpreter(p), center) for p in processes.share(stage)):
             chosen.take(choice)
             total, n_texts = total + choice.total, n_texts + len(choice.positions)
         stages.append((np.concatenate(stage), center))
         begin += len(stage)
     mean = total / max(n_texts, 1)
 
-    limits = np.zeros(len(lengths))
+    errors = np.zeros(len(lengths))
     for positions, center in stages:
-        limits[positions] = 2 * np.linalg.norm(center - mean)
-    doubtful = np.flatnonzero(chosen.margins <= limits)
+        errors[positions] = np.linalg.norm(center - mean)
+    doubtful = np.flatnonzero(chosen.radii <= errors)
     again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size)]
-    for choice in processes.gather(_choose(positions, interpreter, mean) for positions in processes.share(again)):
+    for choice in processes.gather(_choose(p, *interpreter(p), mean) for p in processes.share(again)):
         chosen.take(choice)
     return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, len(doubtful))
 
 
+def evenly_spread(n: int) -> NDArray[np.int64]:
+    """An order (n,) of 0..n-1 whose every beginning is spread evenly over them, by the golden ratio.
+
+    Batches come sorted by length, and interpretations depend on the length: an even beginning has the better mean.
+    """
+    return np.argsort(np.argsort((0.5 + np.arange(n) * (5**0.5 - 1) / 2) % 1, kind="stable"), kind="stable")
+
+
 @dataclass(frozen=True)
 class _Choice:
-    """A batch's informative words; texts without words are left out.
+    """A batch's informative words, texts without words left out.
 
-    positions, words and margins (B,), representations (B, D), and the sum over the texts of their words' mean (D,). A
-    margin is by how much the chosen word is farther from the center than any other (not squared).
+    positions, words and radii (B,), representations (B, D), and the sum over the texts of their words' mean (D,).
     """
 
     positions: Rows
     words: NDArray[np.int64]
-    margins: NDArray[np.float32]
+    radii: NDArray[np.float64]
     representations: NDArray[np.float32]
     total: NDArray[np.float64]
 
 
-def _choose(positions: Rows, interpreter: Interpreter, center: NDArray[np.float64]) -> _Choice:
-    """The words of texts `positions` (B,) whose interpretations are farthest from `center` (D,)."""
-    interpretations, is_word = interpreter(positions)
+def _choose(
+    positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor, center: NDArray[np.float64]
+) -> _Choice:
+    """The words of texts `positions` (B,) whose interpretations (B, T, D) are farthest from `center` (D,)."""
     reference = torch.as_tensor(center, dtype=interpretations.dtype, device=interpretations.device)
-    distances = torch.linalg.vector_norm(interpretations - reference, dim=-1).masked_fill(~is_word, -torch.inf)
-    farthest, words = distances.max(dim=1)  # the first word, where several are equally far
-    second = distances.scatter(1, words.unsqueeze(1), -torch.inf).amax(dim=1)
-    counts = is_word.sum(dim=1)
-    means = (interpretations * is_word.unsqueeze(-1)).sum(dim=1).double() / counts.clamp(min=1).unsqueeze(1)
+    squares = torch.linalg.vector_norm(interpretations, dim=-1) ** 2  # (B, T)
+    # The squared distances less ||center||^2, which would drown small interpretations.
+    distances = (squares - 2 * interpretations @ reference.expand(interpretations.shape[-1])).masked_fill(
+        ~is_word, -torch.inf
+    )
+    farthest, words = distances.max(dim=1, keepdim=True)  # the first word, where several are equally far
     texts = torch.arange(len(positions), device=words.device)
+    representations = interpretations[texts, words[:, 0]]  # (B, D)
+
+    products = (interpretations @ representations.unsqueeze(-1)).squeeze(-1)
+    own_squares = squares.gather(1, words)
+    gaps = (squares + own_squares - 2 * products).clamp(min=0) + ROUNDING * (squares + own_squares)  # (B, T), squared
+    largest = squares.amax(dim=1, keepdim=True)
+    slack = ROUNDING * (largest + 2 * largest.sqrt() * reference.norm())
+    radii = ((farthest - distances - slack) / (2 * gaps.sqrt())).masked_fill(~is_word, torch.inf)
+    radii = radii.scatter(1, words, torch.inf).nan_to_num(0, posinf=torch.inf).amin(dim=1)
+
+    counts = is_word.sum(dim=1)
+    means = (is_word.to(interpretations.dtype).unsqueeze(1) @ interpretations).squeeze(1).double()
+    total = (means / counts.clamp(min=1).unsqueeze(1)).sum(dim=0)
     has_words = (counts > 0).cpu().numpy()
     return _Choice(
         positions[has_words],
-        words.cpu().numpy()[has_words],
-        (farthest - second - ROUNDING * farthest).cpu().numpy()[has_words],
-        interpretations[texts, words].cpu().numpy()[has_words],
-        means.sum(dim=0).cpu().numpy(),
+        words[:, 0].cpu().numpy()[has_words],
+        radii.double().cpu().numpy()[has_words],
+        representations.float().cpu().numpy()[has_words],
+        total.cpu().numpy(),
     )
 
 
 class _Chosen:
-    """The choices for N texts so far; the margin of a text without words is infinite."""
+    """The choices for N texts so far; the radius of a text without words is infinite."""
 
     def __init__(self, n: int) -> None:
         self.words = np.full(n, -1)
-        self.margins = np.full(n, np.inf, np.float32)
+        self.radii = np.full(n, np.inf)
         self.representations = np.zeros((n, 0), np.float32)
 
     def take(self, choice: _Choice) -> None:
@@ -131,7 +154,7 @@ class _Chosen:
         if not self.representations.shape[1]:  # D is known with the first batch
             self.representations = np.zeros((len(self.words), choice.representations.shape[1]), np.float32)
         self.words[choice.positions] = choice.words
-        self.margins[choice.positions] = choice.margins
+        self.radii[choice.positions] = choice.radii
         self.representations[choice.positions] = choice.representations
 
     def deviations(self, mean: NDArray[np.float64]) -> NDArray[np.float32]:

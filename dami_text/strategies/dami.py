@@ -42,7 +42,7 @@ class Dami:
             batch = pool.texts.collate(rows[positions]).to(device_of(model))
             return interpret(model, batch, self.target, self.target_class), batch.attention_mask.bool()
 
-        found = informative_words(interpretations, pool.texts.lengths[rows], self.batch_size, rng, processes)
+        found = informative_words(interpretations, pool.texts.lengths[rows], self.batch_size, processes)
         clusters = processes.on_main(lambda: KMedoids(n, random_state=rng).fit(found.representations))
 
         sizes = np.bincount(clusters.labels_, minlength=n)

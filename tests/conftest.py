@@ -1,0 +1,47 @@
+"""What all tests share: caches of their own, one thread, and a small prepared pool."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Read at import by the Hugging Face libraries, so set before any of them is imported.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dami-text-tests-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from dami_text.config import TokenizationConfig
+from dami_text.data.pool import EncodedTexts
+from dami_text.data.tokenization import build_tokenizer, encode
+
+torch.set_num_threads(1)
+
+REAL_DATA = Path(os.environ.get("DAMI_TEXT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; tests that want it skip where it is missing."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data at {REAL_DATA}; set DAMI_TEXT_DATA to its folder")
+    return REAL_DATA
+
+
+def make_texts(n: int, seed: int = 0, shortest: int = 1, longest: int = 12) -> list[str]:
+    """n texts of random words w0..w39."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(f"w{i}" for i in rng.integers(0, 40, rng.integers(shortest, longest + 1))) for _ in range(n)]
+
+
+@pytest.fixture
+def encoded() -> tuple[EncodedTexts, PreTrainedTokenizerFast]:
+    """60 texts of 1 to 12 words, the first one empty, and their tokenizer."""
+    dataset = Dataset.from_dict({"text": ["", *make_texts(59)]})
+    tokenizer = build_tokenizer(dataset, TokenizationConfig())
+    return EncodedTexts(encode(dataset, tokenizer), tokenizer), tokenizer
