@@ -167,8 +167,8 @@ def simulate(
 def schedule(initial_size: Size, query_size: Size, budget: Size, n: int) -> list[int]:
     """How many of n texts are labelled in each round, from round 0 up to the budget.
 
-    With shares, round((initial_size + r * query_size) * n) in round r; with counts, initial_size + r * query_size. The
-    last query is what is left of the budget.
+    With shares, round((initial_size + r * query_size) * n) in round r; with counts, initial_size + r * query_size; at
+    least one text more than in the round before. The last query is what is left of the budget.
 
     Raises:
         ConfigError: the sizes do not fit each other or the n texts.
@@ -181,13 +181,16 @@ def schedule(initial_size: Size, query_size: Size, budget: Size, n: int) -> list
             f"--initial-size {initial_size} is {first} of {n} texts; it must be from 1 to the budget, which is {total}"
         )
     step = query_size.value * n if query_size.is_share else query_size.value
-    if not 1 <= step <= max(1, n - first):
+    if first < total and not 1 <= round(step, 6) <= n - first:
         raise ConfigError(
             f"--query-size {query_size} is {step:g} of {n} texts; it must be from 1 to the {n - first} that are "
             "unlabelled after the start"
         )
-    start = initial_size.value * n if initial_size.is_share and query_size.is_share else first
     sizes = [first]
     while sizes[-1] < total:
-        sizes.append(min(round(start + len(sizes) * step), total))
+        if initial_size.is_share and query_size.is_share:
+            size = round((initial_size.value + len(sizes) * query_size.value) * n)
+        else:
+            size = round(first + len(sizes) * step)
+        sizes.append(min(max(size, sizes[-1] + 1), total))  # round takes 1.5 and 2.5 both to 2
     return sizes

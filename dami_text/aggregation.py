@@ -5,8 +5,8 @@
 
 Ibar is known only after a pass over all texts, and the interpretations are too many to keep. So the pass goes on in
 stages, each as large as all before it together, and chooses each word a_i by its distance to J, the mean over the
-earlier stages. Another word b of the text takes its place only where Ibar lies beyond the plane between a_i and b, and J
-is
+earlier stages. Another word b of the text takes its place only where Ibar lies beyond the plane between a_i and b, and
+J is
 
     (||a_i - J||^2 - ||b - J||^2) / (2 ||a_i - b||)
 
@@ -55,8 +55,8 @@ def informative_words(
 ) -> InformativeWords:
     """The informative words of N texts, the same that two full passes (first Ibar, then the argmax) would choose.
 
-    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,). The processes share the batches, and
-    each gets all of the result, which does not depend on their number.
+    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,). The processes share the batches,
+    and each gets all of the result, which does not depend on their number.
     """
     batches = batches_by_length(lengths, batch_size)
     batches = [batches[i] for i in evenly_spread(len(batches))]

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,9 @@ def run_al(arguments: Sequence[str] | None = None) -> int:
     except DamiError as error:
         if debug:
             raise
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        if _speaks():
+            line = re.sub(r"\s*\n\s*", " ", str(error))
+            print(f"error: {printable(line)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on after the last finished round", file=sys.stderr)
@@ -64,16 +67,30 @@ def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
     return RunConfig(**dict(zip(topics, configs, strict=True))), output
 
 
+def _speaks() -> bool:
+    """Whether this process is the one of its machine that tells the user what all of them find."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def printable(text: str) -> str:
     """Text from outside, made safe for a terminal: control characters and the like as escapes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class _Parser(HfArgumentParser):
-    """Errors as exceptions, and a help that shows each flag once."""
+    """Errors as exceptions; values that cannot be converted are left to the configs, which say what they want."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; --help lists the options")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            return arg_string
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Choices are checked by the configs too."""
 
 
 def _parser(topics: Sequence[Any]) -> _Parser:
@@ -86,12 +103,14 @@ def _parser(topics: Sequence[Any]) -> _Parser:
     )
     metavars = {int: "N", float: "X", Size: "SIZE", str: "VALUE", string_to_bool: "true|false"}
     for action in parser._actions:
-        # Flags with underscores are understood but not shown.
+        # Flags with underscores are understood but not shown, and so are defaults that say nothing.
         action.option_strings = [name for name in action.option_strings if "_" not in name]
         if action.choices is None:
             action.metavar = metavars.get(action.type)
-        if action.dest != "help" and action.default not in (None, False, True):
-            action.help = f"{action.help} (default: {action.default})"
+        if isinstance(action, argparse._StoreFalseAction):
+            action.help = f"do not {action.help}"
+        elif action.dest != "help" and action.default is not None and action.default is not False:
+            action.help = f"{action.help} (default: {'true' if action.default is True else action.default})"
     return parser
 
 
@@ -101,6 +120,7 @@ def _read_options(file: Path, parser: _Parser) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read --config {file}: {error}; it must be a YAML file of options") from error
+    content = {} if content is None else content  # nothing but comments
     if not isinstance(content, dict):
         raise ConfigError(f"--config {file} holds {type(content).__name__}; it must be a mapping, such as 'seed: 3'")
     options = {str(name).replace("-", "_"): value for name, value in content.items()}
@@ -115,24 +135,28 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     import datasets
     import transformers
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     from dami_text.experiments.run import Run
 
     path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("dami_text").setLevel(logging.INFO)
+    logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
 
     run = Run(config, path, output.overwrite)
     main = run.accelerator.is_main_process
-    with tqdm(
-        total=len(run.sizes),
-        initial=len(run.folder.rounds),
-        desc=config.strategy.strategy,
-        unit="round",
-        disable=not main,
-    ) as bar:
+    with (
+        logging_redirect_tqdm(),
+        tqdm(
+            total=len(run.sizes),
+            initial=len(run.folder.rounds),
+            desc=config.strategy.strategy,
+            unit="round",
+            disable=not main,
+        ) as bar,
+    ):
         for line in run.rounds():
             bar.update()
             bar.set_postfix(labelled=line["n_labeled"], accuracy=f"{line['metrics']['accuracy']:.3f}")

@@ -5,6 +5,7 @@ options all come from here.
 """
 
 import dataclasses
+import math
 import types
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -67,7 +68,10 @@ class Options:
     def require(self, condition: bool, name: str, wanted: str) -> None:
         """Raise ConfigError, naming the option, its value and what was wanted, unless `condition` holds."""
         if not condition:
-            raise ConfigError(f"{flag(name)} is {getattr(self, name)}; it must be {wanted}")
+            value = getattr(self, name)
+            raise ConfigError(
+                f"{flag(name)} is {repr(value) if isinstance(value, str) else value}; it must be {wanted}"
+            )
 
 
 def flag(name: str) -> str:
@@ -95,7 +99,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
             return float(value)
         if type(value) is kind:
             return value
-        wanted = f"of type {kind.__name__}"
+        wanted = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[kind]
     raise ConfigError(f"{flag(name)} is {value!r}; it must be {wanted}")
 
 
@@ -115,6 +119,9 @@ class DataConfig(Options):
     splits: Literal["resplit", "keep"] = option(
         "resplit", "join all splits and split them 70/10/20 at random, or keep the data set's own"
     )
+
+    def _check(self) -> None:
+        self.require(bool(self.dataset.strip()), "dataset", "a name, a path or a Hub id")
 
 
 @dataclass(frozen=True)
@@ -185,10 +192,26 @@ class TrainingConfig(Options):
     )
 
     def _check(self) -> None:
-        self.require(self.learning_rate > 0, "learning_rate", "greater than 0")
-        self.require(self.weight_decay >= 0, "weight_decay", "at least 0")
+        self.require(0 < self.learning_rate < math.inf, "learning_rate", "greater than 0 and finite")
+        self.require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0 and finite")
         for name in ("train_batch_size", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
+
+
+STRATEGIES = (
+    "random",
+    "least-confidence",
+    "margin",
+    "entropy",
+    "bald",
+    "egl",
+    "egl-word",
+    "coreset",
+    "badge",
+    "dami",
+    "dami-kcenter",
+    "kmeans-features",
+)
 
 
 @dataclass(frozen=True)
@@ -197,16 +220,24 @@ class StrategyConfig(Options):
 
     _argument_group_name: ClassVar[str] = "strategy"
 
-    strategy: Literal["dami", "random"] = option("dami", "how the texts to label are chosen")
+    strategy: str = option("dami", f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class")
     interpretation_target: Literal["probability", "logit"] = option(
         "probability", "dami: differentiate the class's probability, or its log-odds"
     )
     interpretation_class: Literal["auto", "predicted", "all"] = option(
         "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
     )
+    distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
+    bald_samples: int = option(10, "bald: dropout samples")
+    bald_dropout: float = option(0.5, "bald: dropout rate of the samples")
+    egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
 
     def _check(self) -> None:
+        wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
+        self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
+        self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
+        self.require(0 <= self.bald_dropout < 1, "bald_dropout", "at least 0 and less than 1")
         self.require(self.inference_batch_size >= 1, "inference_batch_size", "at least 1")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Batch, EncodedTexts, Rows, batches_by_length
@@ -75,3 +76,50 @@ def predict_probabilities(
 
     with evaluation_mode(model), torch.no_grad():
         return over_batches(probabilities, texts, rows, device_of(model), batch_size, processes)
+
+
+def head_of(model: PreTrainedModel) -> nn.Linear:
+    """The model's last layer: the linear one that gives the logits.
+
+    Raises:
+        ValueError: the model has none.
+    """
+    n_classes = model.config.num_labels
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == n_classes]
+    if not linear:
+        raise ValueError(f"{type(model).__name__} has no linear layer of {n_classes} outputs to be its last layer")
+    return linear[-1]
+
+
+def predict_features(
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+) -> NDArray[np.float32]:
+    """The features (n, H) of `rows` (n,) of `texts`: what the last layer reads, without dropout; see `over_batches`."""
+    captured: list[torch.Tensor] = []
+
+    def capture(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        captured.append(inputs[0])
+
+    def features(batch: Batch) -> torch.Tensor:
+        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+        return captured.pop().float()
+
+    hook = head_of(model).register_forward_pre_hook(capture)
+    try:
+        with evaluation_mode(model), torch.no_grad():
+            return over_batches(features, texts, rows, device_of(model), batch_size, processes)
+    finally:
+        hook.remove()
+
+
+def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Class probabilities (n, C) of features (n, H)."""
+    head = head_of(model)
+    with torch.no_grad():
+        logits = head(torch.from_numpy(features).to(head.weight))
+        probabilities: NDArray[np.float32] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+    return probabilities

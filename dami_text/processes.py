@@ -12,6 +12,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 
+from dami_text.errors import DamiError
+
 T = TypeVar("T")
 S = TypeVar("S", list[Any], NDArray[Any])
 
@@ -44,12 +46,22 @@ class Processes:
         return (every[i % self.count][i // self.count] for i in range(sum(map(len, every))))
 
     def on_main(self, function: Callable[[], T]) -> T:
-        """What `function` returns on the main process, on all of them; it runs there alone."""
+        """What `function` returns on the main process, on all of them; it runs there alone.
+
+        A DamiError that it raises there is raised on all.
+        """
         if self.count == 1:
             return function()
-        result: list[Any] = [function() if self.index == 0 else None]
-        broadcast_object_list(result)
-        return cast(T, result[0])
+        outcome: list[Any] = [None, None]
+        if self.index == 0:
+            try:
+                outcome[0] = function()
+            except DamiError as error:
+                outcome[1] = error
+        broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise outcome[1]
+        return cast(T, outcome[0])
 
     def broadcast_weights(self, model: torch.nn.Module) -> None:
         """Copy the main process's weights and buffers into `model` on the others."""

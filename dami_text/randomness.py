@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 def _sequence(seed: int, round_number: int, purpose: str) -> np.random.SeedSequence:
@@ -33,3 +34,24 @@ def torch_stream(seed: int, round_number: int, purpose: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(integer_seed(seed, round_number, purpose))
         yield
+
+
+def hashed_noise(seed: int, keys: NDArray[np.uint64], n: int) -> NDArray[np.uint16]:
+    """Noise (K, n), uniform on 0..65535, whose row k depends on `seed` and `keys[k]` alone.
+
+    Unlike a generator's, it does not depend on which other keys there are, or in which order. Each 64 bits are a
+    counter through the finaliser of SplitMix64 (Steele, Lea, Flood 2014), starting from the key's own hash.
+    """
+    with np.errstate(over="ignore"):
+        start = _mix(keys ^ _mix(np.array(seed, np.uint64) + _GAMMA))
+        counters = start[:, None] + np.arange(1, -(-n // 4) + 1, dtype=np.uint64) * _GAMMA
+        return _mix(counters).view(np.uint16)[:, :n]
+
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -32,7 +33,7 @@ Line = dict[str, Any]
 CONFIG, ROUNDS, QUERIES, MODEL, CURVE = "config.yaml", "rounds.jsonl", "queries.jsonl", "model", "learning_curve.png"
 
 # What json leaves as it is though a terminal may act on it: C1 controls, and what turns the direction of text.
-_UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def to_json(value: Any) -> str:
@@ -43,66 +44,84 @@ def to_json(value: Any) -> str:
 class RunFolder:
     """A run's folder, opened for `config`: `rounds` and `queries` hold what is committed.
 
-    Opening changes nothing on disk; `start` does. A folder in which no round is finished counts as new.
+    Opening changes nothing on disk; what is written first, by `commit` or `save_model`, makes the folder or cleans up
+    after a killed process. A folder in which no round is finished counts as new.
 
     Raises:
-        RecordError: the folder cannot be written, is damaged, or belongs to a run with other options.
+        RecordError: the folder cannot be written, is damaged, or holds a run with other options or files of the same
+            names that are no run's.
     """
 
     def __init__(self, path: Path, config: RunConfig, overwrite: bool = False) -> None:
         self.path, self.config = path, config
         self.rounds: list[Line] = []
         self.queries: list[Line] = []
+        self._started = False
         with self._errors():
-            writable = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-            if not writable.is_dir() or not os.access(writable, os.W_OK | os.X_OK):
-                raise RecordError(
-                    f"cannot write to the output folder {path}: {writable} is not a folder that may be written to; "
-                    "choose another with --output-dir"
-                )
+            self._check_writable()
             if not overwrite:
+                self._check_own()
                 self.rounds = self._read(ROUNDS)
                 self.queries = [query for query in self._read(QUERIES) if query["round"] < len(self.rounds)]
             if self.rounds:
                 self._compare_config()
 
-    def start(self) -> None:
-        """Create the folder, or clean up after a killed process, and write the config."""
-        with self._errors():
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not self.rounds:
-                for name in (ROUNDS, QUERIES, CURVE, CONFIG):
-                    (self.path / name).unlink(missing_ok=True)
-                if (self.path / MODEL).exists():
-                    shutil.rmtree(self.path / MODEL)
-            options = yaml.safe_dump(self.config.options(), sort_keys=False, allow_unicode=True)
-            self._replace(CONFIG, partial(Path.write_text, data=options, encoding="utf-8"))
-            for name, lines in ((QUERIES, self.queries), (ROUNDS, self.rounds)):
-                content = "".join(to_json(line) + "\n" for line in lines)
-                self._replace(name, partial(Path.write_text, data=content, encoding="utf-8"))
-
     def commit(self, round_line: Line, query_lines: Sequence[Line]) -> None:
         """Write a finished round: its queries first, then the line that makes it count."""
         with self._errors():
-            self._append(QUERIES, query_lines)
-            self._append(ROUNDS, [round_line])
+            self._start()
+            _write(self.path / QUERIES, query_lines, "a")
+            _write(self.path / ROUNDS, [round_line], "a")
         self.queries += query_lines
         self.rounds.append(round_line)
 
     def save_model(self, save: Callable[[Path], object]) -> None:
         """Let `save` write the model into a new folder, which then replaces `model/`."""
         with self._errors():
+            self._start()
             self._replace(MODEL, save)
 
     def has_model(self) -> bool:
         """Whether the final model is there."""
         return (self.path / MODEL).exists()
 
-    def _append(self, name: str, lines: Sequence[Line]) -> None:
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write("".join(to_json(line) + "\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
+    def _start(self) -> None:
+        """Once: create the folder, or clean up after a killed process or the run to replace, and write the config."""
+        if self._started:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._replace(ROUNDS, partial(_write, lines=self.rounds))  # from here on the folder is this run's
+        if not self.rounds:
+            for name in (CURVE, CONFIG):
+                (self.path / name).unlink(missing_ok=True)
+            if (self.path / MODEL).exists():
+                shutil.rmtree(self.path / MODEL)
+        self._replace(QUERIES, partial(_write, lines=self.queries))
+        options = yaml.safe_dump(self.config.options(), sort_keys=False, allow_unicode=True)
+        self._replace(CONFIG, partial(Path.write_text, data=options, encoding="utf-8"))
+        self._started = True
+
+    def _check_writable(self) -> None:
+        """Raise RecordError unless a file can be written in the folder, or in the one that it will be made in."""
+        folder = next(parent for parent in (self.path, *self.path.absolute().parents) if parent.exists())
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise RecordError(
+                f"cannot write to the output folder {self.path}: {folder} is not a folder that may be written to "
+                f"({error.strerror}); choose another with --output-dir"
+            ) from error
+
+    def _check_own(self) -> None:
+        """Raise RecordError if the folder holds files that a run would replace, but no run."""
+        if not (self.path / ROUNDS).exists():
+            strangers = [name for name in (CONFIG, QUERIES, MODEL, CURVE) if (self.path / name).exists()]
+            if strangers:
+                raise RecordError(
+                    f"{self.path} holds {', '.join(strangers)}, but no run (no {ROUNDS}); choose another folder with "
+                    "--output-dir, or give --overwrite to replace them"
+                )
 
     def _replace(self, name: str, write: Callable[[Path], object]) -> None:
         """Have `write` make a file or folder under another name, and put it in place at once."""
@@ -126,18 +145,19 @@ class RunFolder:
         try:
             return [json.loads(line) for line in complete]
         except ValueError as error:
-            raise RecordError(
-                f"{file} is damaged ({error}); restore it, or start again with --overwrite or another --output-dir"
-            ) from error
+            raise _damaged(file, error) from error
 
     def _compare_config(self) -> None:
         """Raise RecordError, naming the differences, if the folder's config is another one."""
-        recorded = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        try:
+            recorded = dict(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
+        except (TypeError, ValueError, yaml.YAMLError) as error:
+            raise _damaged(self.path / CONFIG, error) from error
         wanted = self.config.options()
         differences = [
             f"{flag(name)} {recorded.get(name)} there, {wanted.get(name)} now"
             for name in {**wanted, **recorded}
-            if recorded.get(name) != wanted.get(name)
+            if repr(recorded.get(name)) != repr(wanted.get(name))  # 1 is one text, 1.0 all of them
         ]
         if differences:
             raise RecordError(
@@ -154,3 +174,18 @@ class RunFolder:
             raise RecordError(
                 f"cannot use the output folder {self.path}: {error}; make room or choose another with --output-dir"
             ) from error
+
+
+def _write(file: Path, lines: Sequence[Line], mode: str = "w") -> None:
+    """Write or append lines, and see them on the disk."""
+    with file.open(mode, encoding="utf-8") as stream:
+        stream.write("".join(to_json(line) + "\n" for line in lines))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _damaged(file: Path, error: Exception) -> RecordError:
+    """The error for a file that holds something else than was written."""
+    return RecordError(
+        f"{file} is damaged ({error}); restore it, or start again with --overwrite or another --output-dir"
+    )

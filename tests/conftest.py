@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 # Read at import by the Hugging Face libraries, so set before any of them is imported.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dami-text-tests-")
@@ -19,6 +20,8 @@ from transformers import PreTrainedTokenizerFast
 from dami_text.config import TokenizationConfig
 from dami_text.data.pool import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode
+from dami_text.models import KINDS
+from dami_text.models.word_level import WordLevelForSequenceClassification
 
 torch.set_num_threads(1)
 
@@ -37,6 +40,28 @@ def make_texts(n: int, seed: int = 0, shortest: int = 1, longest: int = 12) -> l
     """n texts of random words w0..w39."""
     rng = np.random.default_rng(seed)
     return [" ".join(f"w{i}" for i in rng.integers(0, 40, rng.integers(shortest, longest + 1))) for _ in range(n)]
+
+
+def encode_texts(texts: list[str], **options: Any) -> EncodedTexts:
+    """The texts, encoded by a tokenizer built on them."""
+    dataset = Dataset.from_dict({"text": texts})
+    tokenizer = build_tokenizer(dataset, TokenizationConfig(**options))
+    return EncodedTexts(encode(dataset, tokenizer), tokenizer)
+
+
+def small_model(
+    kind: str, vocab_size: int, n_classes: int = 2, seed: int = 0, **options: Any
+) -> WordLevelForSequenceClassification:
+    """A small model out of training mode, its word vectors and last layer large enough for outputs to differ."""
+    sizes = {"filter_sizes": (2, 3), "n_filters": 6} if kind == "cnn" else {"hidden_size": 6}
+    options = {"vocab_size": vocab_size, "embedding_dim": 5, "num_labels": n_classes, **sizes, **options}
+    config_class, model_class = KINDS[kind]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = model_class(config_class(**options))
+        with torch.no_grad():
+            model.classifier.weight.mul_(4)
+    return model.eval()
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ the differences.
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 Metric = Literal["euclidean", "cosine"]
 
 CLOSE = 1e-3  # below this share of ||a||^2 a squared distance from the product is computed again
-TILE_COLUMNS = 4096  # with blocks of some 100 rows a tile stays in the processor's cache
-CHUNK_NUMBERS = 2**22  # numbers in a temporary array that nobody sees
-BLOCK_ROWS = 128  # candidates in a block
-BLOCK_NUMBERS = 2**24  # distances in a block at most
+TILE_NUMBERS = 2**18  # numbers in a temporary array, such that it stays in the processor's cache
+BLOCK_CANDIDATES = 128
+BLOCK_NUMBERS = 2**24  # distances in a block of candidates at most
 CENTRE_ROWS = 10_000  # the centre is the median of so many rows at most
 
 
@@ -57,29 +57,22 @@ def prepare(X: Tensor, metric: Metric) -> Vectors:
         values, unit = torch.empty(X.shape, dtype=torch.float32, device=X.device), _magnitude(X)
     source = values if metric == "cosine" else X
     centre = (_widened(source[:: len(X) // CENTRE_ROWS + 1]) / unit).median(dim=0).values
-    for chunk in _chunks(X):
+    for chunk in row_slices(*X.shape):
         values[chunk] = (_widened(source[chunk]) / unit - centre).float()
     if metric == "euclidean":
         magnitude = _magnitude(values)
         values /= magnitude
         unit *= magnitude
-    norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in _chunks(X)])
+    norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in row_slices(*X.shape)])
     return Vectors(values, norms, metric, unit)
 
 
 def pairwise(a: Vectors, b: Vectors, out: Tensor | None = None) -> Tensor:
     """The distances (A, B) between the rows of a and of b, float32, in units of `a.unit`."""
-    out = torch.empty((len(a), len(b)), device=a.values.device) if out is None else out
-    for start in range(0, len(b), TILE_COLUMNS):
-        columns = slice(start, start + TILE_COLUMNS)
-        _finish(_squared(a, b[columns], out[:, columns]), a.metric)
+    out = empty((len(a), len(b)), a.values.device) if out is None else out
+    for tile in row_slices(len(a), len(b)):
+        _finish(_squared(a[tile], b, out[tile]), a.metric)
     return out
-
-
-def paired(a: Vectors, b: Vectors) -> Tensor:
-    """The distances (N,) between the rows of a and the same rows of b, from their differences."""
-    squared = [(a.values[chunk] - b.values[chunk]).square().sum(dim=1) for chunk in _chunks(a.values)]
-    return _finish(torch.cat(squared), a.metric)
 
 
 def _finish(squared: Tensor, metric: Metric) -> Tensor:
@@ -88,75 +81,95 @@ def _finish(squared: Tensor, metric: Metric) -> Tensor:
 
 def _squared(a: Vectors, b: Vectors, out: Tensor) -> Tensor:
     torch.addmm(b.norms, a.values, b.values.T, alpha=-2, out=out).add_(a.norms[:, None])
-    close = nonzero(out < CLOSE * a.norms[:, None])
-    if len(close) * 32 > out.numel():  # so many that a product in float64 is cheaper than the differences
+    limits = CLOSE * a.norms
+    suspects = nonzero(out.amin(dim=1) < limits)
+    close = nonzero(out[suspects] < limits[suspects, None])
+    if len(close) * 16 > out.numel():  # so many that a product in float64 is cheaper than the differences
         wide_a, wide_b = a.values.double(), b.values.double()
         product = torch.addmm(wide_b.square().sum(dim=1), wide_a, wide_b.T, alpha=-2)
-        out.copy_(product.add_(wide_a.square().sum(dim=1)[:, None]))
-    else:
-        for part in close.split(max(1, CHUNK_NUMBERS // (8 * a.values.shape[1]))):
-            rows, columns = part // len(b), part % len(b)
-            out[rows, columns] = (a.values[rows] - b.values[columns]).square().sum(dim=1)
-    return out.clamp_(min=0)
+        return out.copy_(product.add_(wide_a.square().sum(dim=1)[:, None])).clamp_(min=0)
+    for part in close.split(TILE_NUMBERS // a.values.shape[1] + 1):
+        rows, columns = suspects[part // len(b)], part % len(b)
+        out[rows, columns] = _differences(a, rows, b, columns)
+    return out
+
+
+def _differences(a: Vectors, a_rows: Tensor, b: Vectors, b_rows: Tensor) -> Tensor:
+    return a.values.index_select(0, a_rows).sub_(b.values.index_select(0, b_rows)).square_().sum(dim=1)
 
 
 class Distances(Protocol):
-    """The distances (C, N) from C candidates to N points."""
+    """The distances (N, C) from N points to C candidates."""
 
     shape: tuple[int, int]
     blocks: list[slice]
     device: torch.device
 
     def block(self, candidates: slice) -> Tensor:
-        """The distances (B, N) from a block of candidates to all points."""
+        """The distances (N, B) from all points to a block of candidates."""
         ...
 
-    def between(self, candidates: Tensor, points: Tensor) -> Tensor:
-        """The distances (A, B) from some candidates (A,) to some points (B,)."""
+    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
+        """The distances (A, B) from some points (A,) to some candidates (B,)."""
         ...
 
 
 class Matrix:
-    """All distances in memory: 4 * C * N bytes."""
+    """All distances among N vectors, in memory: 4 * N * N bytes."""
 
-    def __init__(self, candidates: Vectors, points: Vectors) -> None:
-        self.shape = (len(candidates), len(points))
+    def __init__(self, vectors: Vectors) -> None:
+        self.shape = (len(vectors), len(vectors))
         self.blocks = _blocks(self.shape, BLOCK_NUMBERS)
-        self.device = points.values.device
-        self.matrix = torch.empty(self.shape, device=self.device)
-        for rows in self.blocks:
-            pairwise(candidates[rows], points, out=self.matrix[rows])
+        self.device = vectors.values.device
+        self._matrix = pairwise(vectors, vectors)
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
-        return self.matrix[candidates]
+        return self._matrix[:, candidates]
 
-    def between(self, candidates: Tensor, points: Tensor) -> Tensor:
+    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
         """See Distances."""
-        return self.matrix[candidates[:, None], points]
+        return self._matrix[points[:, None], candidates]
 
 
 class Tiles:
-    """Distances computed whenever they are asked for: the memory of one block, of at most max_numbers."""
+    """Distances computed whenever they are asked for: the memory of one block, of at most max_numbers.
 
-    def __init__(self, candidates: Vectors, points: Vectors, max_numbers: int = BLOCK_NUMBERS) -> None:
-        self.shape = (len(candidates), len(points))
+    A block is good until the next one is asked for.
+    """
+
+    def __init__(self, points: Vectors, candidates: Vectors, max_numbers: int = BLOCK_NUMBERS) -> None:
+        self.shape = (len(points), len(candidates))
         self.blocks = _blocks(self.shape, min(max_numbers, BLOCK_NUMBERS))
         self.device = points.values.device
-        self._candidates, self._points = candidates, points
+        self._points, self._candidates = points, candidates
+        self._buffer = empty((len(points) * (self.blocks[0].stop - self.blocks[0].start),), self.device)
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
-        return pairwise(self._candidates[candidates], self._points)
+        part = self._candidates[candidates]
+        out = self._buffer[: self.shape[0] * len(part)].view(self.shape[0], len(part))
+        return pairwise(self._points, part, out)
 
-    def between(self, candidates: Tensor, points: Tensor) -> Tensor:
+    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
         """See Distances."""
-        return pairwise(self._candidates[candidates], self._points[points])
+        return pairwise(self._points[points], self._candidates[candidates])
 
 
 def totals(distances: Distances) -> Tensor:
     """The sum of each candidate's distances, (C,) float64."""
-    return torch.cat([distances.block(rows).sum(dim=1, dtype=torch.float64) for rows in distances.blocks])
+    return torch.cat([distances.block(part).sum(dim=0, dtype=torch.float64) for part in distances.blocks])
+
+
+def row_slices(n_rows: int, row_size: int) -> list[slice]:
+    """The rows of an array in parts that stay in the processor's cache."""
+    step = max(1, TILE_NUMBERS // row_size)
+    return [slice(start, start + step) for start in range(0, n_rows, step)]
+
+
+def empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """A float32 array; NumPy asks the system for large pages, which are touched 8 times as fast."""
+    return torch.empty(shape, device=device) if device.type != "cpu" else torch.from_numpy(np.empty(shape, np.float32))
 
 
 def nonzero(mask: Tensor) -> Tensor:
@@ -177,17 +190,17 @@ def assign(vectors: Vectors, medoids: Tensor) -> tuple[Tensor, Tensor]:
     A medoid is in its own slot, even where another one is the same vector.
     """
     centres = vectors[medoids]
-    size = max(1, min(4096, CHUNK_NUMBERS // len(medoids)))
-    chunks = [slice(start, start + size) for start in range(0, len(vectors), size)]
-    labels = torch.cat([argmin(pairwise(vectors[chunk], centres)) for chunk in chunks])
+    parts = row_slices(len(vectors), len(medoids))
+    labels = torch.cat([argmin(pairwise(vectors[part], centres)) for part in parts])
     labels[medoids] = torch.arange(len(medoids), device=medoids.device)
-    distances = [paired(vectors[chunk], centres[labels[chunk]]) for chunk in chunks]
-    return labels, torch.cat(distances)
+    rows = torch.arange(len(vectors), device=medoids.device).split(TILE_NUMBERS // vectors.values.shape[1] + 1)
+    squared = torch.cat([_differences(vectors, part, centres, labels[part]) for part in rows])
+    return labels, _finish(squared, vectors.metric)
 
 
 def _unit_rows(X: Tensor) -> Tensor:
     rows = torch.empty(X.shape, dtype=torch.float32, device=X.device)
-    for chunk in _chunks(X):
+    for chunk in row_slices(*X.shape):
         wide = _widened(X[chunk])
         wide = wide / wide.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
         rows[chunk] = torch.nn.functional.normalize(wide, dim=1).float()
@@ -197,7 +210,7 @@ def _unit_rows(X: Tensor) -> Tensor:
 
 def _magnitude(values: Tensor) -> float:
     """The power of two next above the largest absolute value, within float32's range."""
-    largest = max(float(_widened(values[chunk]).abs().max()) for chunk in _chunks(values))
+    largest = max(float(_widened(values[chunk]).abs().max()) for chunk in row_slices(*values.shape))
     exponent = int(torch.tensor(largest, dtype=torch.float64).frexp().exponent)
     return 2.0 ** min(max(exponent, -120), 120) if values.dtype != torch.float64 else 2.0**exponent
 
@@ -206,12 +219,7 @@ def _widened(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _chunks(values: Tensor) -> list[slice]:
-    rows = max(1, CHUNK_NUMBERS // max(1, values.shape[1]))
-    return [slice(start, start + rows) for start in range(0, len(values), rows)]
-
-
 def _blocks(shape: tuple[int, int], max_numbers: int) -> list[slice]:
-    candidates, points = shape
-    size = max(1, min(max_numbers // points, BLOCK_ROWS))
+    points, candidates = shape
+    size = max(1, min(max_numbers // points, BLOCK_CANDIDATES))
     return [slice(start, min(start + size, candidates)) for start in range(0, candidates, size)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import BLOCK_NUMBERS, Distances, nonzero
+from dami_text.clustering.distances import Distances, nonzero, row_slices
 from dami_text.clustering.progress import bar
 
 TOLERANCE = 1e-9  # a swap must lower the loss by more than this share of it
@@ -51,7 +51,7 @@ def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> 
     state = assigned(distances, medoids)
     unchanged = 0
     for sweep in range(1, max_iter + 1):
-        with bar(distances.shape[0], f"K-medoids, sweep {sweep}") as progress:
+        with bar(distances.shape[1], f"K-medoids, sweep {sweep}") as progress:
             for candidates in distances.blocks:
                 unchanged = 0 if swap_block(distances, state, candidates) else unchanged + 1
                 if unchanged == len(distances.blocks):
@@ -62,7 +62,7 @@ def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> 
 
 def assigned(distances: Distances, medoids: Tensor) -> Clustering:
     """The clustering of all points by the medoids (K,)."""
-    C, N, K = *distances.shape, len(medoids)
+    N, C, K = *distances.shape, len(medoids)
     state = Clustering(
         medoids=medoids.clone(),
         is_medoid=torch.zeros(C, dtype=torch.bool, device=medoids.device).index_fill_(0, medoids, True),
@@ -74,8 +74,8 @@ def assigned(distances: Distances, medoids: Tensor) -> Clustering:
         loss=0.0,
     )
     points = torch.arange(N, device=medoids.device)
-    for part in points.split(max(1, BLOCK_NUMBERS // (4 * K))):
-        _search(distances, state, part)
+    for part in row_slices(N, K):
+        _search(distances, state, points[part])
     _add_removal_loss(state, points, 1)
     state.loss = float(state.nearest_distance.double().sum())
     return state
@@ -83,56 +83,67 @@ def assigned(distances: Distances, medoids: Tensor) -> Clustering:
 
 def swap_block(distances: Distances, state: Clustering, candidates: slice) -> int:
     """Do the swaps that a block of candidates offers, the most profitable first; return how many."""
-    rows = distances.block(candidates)
-    threshold = -TOLERANCE * state.loss
-    changes, _ = _best_swaps(state, rows)
+    block = distances.block(candidates)
+    changes = _best_changes(state, block)
     changes[state.is_medoid[candidates]] = torch.inf
     order = changes.argsort(stable=True)
+    threshold = -TOLERANCE * state.loss
     swaps = 0
-    for place in order[changes[order] < threshold].tolist():
-        change, slot = (value.item() for value in _best_swaps(state, rows[place : place + 1]))
+    for place in order[changes[order] < 0].tolist():
+        column = block[:, place].contiguous()
+        change, slot = _best_swap(state, column)
         if change < threshold:
-            _swap(distances, state, int(slot), candidates.start + place, rows[place])
+            _swap(distances, state, slot, candidates.start + place, column)
             state.loss += change
             swaps += 1
     return swaps
 
 
-def _best_swaps(state: Clustering, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """For candidates with distances rows (B, N): the change of the loss by each one's best swap, its slot; (B,) each."""
-    B, N, K = *rows.shape, len(state.medoids)
+def _best_changes(state: Clustering, block: Tensor) -> Tensor:
+    """The change of the loss (B,) by each candidate's best swap, for distances (N, B), in float32's accuracy."""
+    (N, B), K = block.shape, len(state.medoids)
     if K == 1:
-        return rows.double().sum(dim=1) - state.loss, torch.zeros(B, dtype=torch.int64, device=rows.device)
-    near = nonzero(rows < state.second_distance)
-    candidate = near // N
-    point = near - candidate * N
-    distance = rows.reshape(-1).index_select(0, near)
-    first = state.nearest_distance.index_select(0, point)
-    second = state.second_distance.index_select(0, point)
-    pair = candidate * K + state.nearest.index_select(0, point)
-    gained = torch.bincount(pair, (distance - first).clamp_(max=0).double(), minlength=B * K).view(B, K).sum(dim=1)
-    kept = torch.bincount(pair, (torch.maximum(distance, first) - second).double(), minlength=B * K).view(B, K)
-    best, slots = (kept + state.removal_loss).min(dim=1)
-    return best + gained, slots
+        return block.sum(dim=0, dtype=torch.float64) - state.loss
+    gained = torch.zeros(B, device=block.device)
+    kept = torch.zeros((K, B), device=block.device)
+    for part in row_slices(N, B):
+        distance = block[part]
+        first, second = state.nearest_distance[part, None], state.second_distance[part, None]
+        nearer = torch.minimum(distance, first).sub_(first)
+        gained += nearer.sum(dim=0)
+        kept.index_add_(0, state.nearest[part], torch.minimum(distance, second).sub_(second).sub_(nearer))
+    return kept.add_(state.removal_loss[:, None]).amin(dim=0) + gained
 
 
-def _swap(distances: Distances, state: Clustering, slot: int, candidate: int, row: Tensor) -> None:
-    """Put the candidate, with distances row (N,), in the slot, and update the points that this touches."""
+def _best_swap(state: Clustering, column: Tensor) -> tuple[float, int]:
+    """The change of the loss by a candidate's best swap, in float64, and its slot, for distances (N,)."""
+    if len(state.medoids) == 1:
+        return float(column.double().sum()) - state.loss, 0
+    near = nonzero(column < state.second_distance)
+    distance = column[near].double()
+    first, second = state.nearest_distance[near].double(), state.second_distance[near].double()
+    kept = torch.bincount(state.nearest[near], torch.maximum(distance, first) - second, minlength=len(state.medoids))
+    change, slot = (kept + state.removal_loss).min(dim=0)
+    return float(change + (distance - first).clamp_(max=0).sum()), int(slot)
+
+
+def _swap(distances: Distances, state: Clustering, slot: int, candidate: int, column: Tensor) -> None:
+    """Put the candidate, with distances column (N,), in the slot, and update the points that this touches."""
     lost = (state.nearest == slot) | (state.second == slot)
-    taken = row < state.second_distance
+    taken = column < state.second_distance
     touched = nonzero(lost | taken)
     _add_removal_loss(state, touched, -1)
     state.is_medoid[state.medoids[slot]] = False
     state.is_medoid[candidate] = True
     state.medoids[slot] = candidate
-    _take(state, slot, nonzero(taken), row)
+    _take(state, slot, nonzero(taken), column)
     _search(distances, state, nonzero(lost & ~taken))
     _add_removal_loss(state, touched, 1)
 
 
-def _take(state: Clustering, slot: int, points: Tensor, row: Tensor) -> None:
+def _take(state: Clustering, slot: int, points: Tensor, column: Tensor) -> None:
     """Make the slot's new medoid one of the two nearest of some points."""
-    distance, nearest, nearest_distance = row[points], state.nearest[points], state.nearest_distance[points]
+    distance, nearest, nearest_distance = column[points], state.nearest[points], state.nearest_distance[points]
     gone = nearest == slot
     other = torch.where(gone, state.second[points], nearest)
     other_distance = torch.where(gone, state.second_distance[points], nearest_distance)
@@ -145,10 +156,10 @@ def _take(state: Clustering, slot: int, points: Tensor, row: Tensor) -> None:
 
 def _search(distances: Distances, state: Clustering, points: Tensor) -> None:
     """Find the two nearest of all medoids for some points."""
-    found = distances.between(state.medoids, points).topk(min(2, len(state.medoids)), dim=0, largest=False)
-    state.nearest[points], state.nearest_distance[points] = found.indices[0], found.values[0]
+    found = distances.between(points, state.medoids).topk(min(2, len(state.medoids)), dim=1, largest=False)
+    state.nearest[points], state.nearest_distance[points] = found.indices[:, 0], found.values[:, 0]
     if len(state.medoids) > 1:
-        state.second[points], state.second_distance[points] = found.indices[1], found.values[1]
+        state.second[points], state.second_distance[points] = found.indices[:, 1], found.values[:, 1]
 
 
 def _add_removal_loss(state: Clustering, points: Tensor, sign: int) -> None:

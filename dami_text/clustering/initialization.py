@@ -33,7 +33,7 @@ def k_means_plus_plus(distances: Distances, n_clusters: int, rng: np.random.Gene
     for _ in range(n_clusters):
         row = _draw(nearest, medoids, rng)
         medoids.append(row)
-        nearest = torch.minimum(nearest, distances.block(slice(row, row + 1))[0].cpu())
+        nearest = torch.minimum(nearest, distances.block(slice(row, row + 1))[:, 0].cpu())
     return torch.tensor(medoids, device=distances.device)
 
 
@@ -56,5 +56,5 @@ def park_jun(distances: Distances, n_clusters: int) -> Tensor:
     """
     sums = totals(distances)
     shares = torch.where(sums > 0, 1 / sums, 0).float()
-    v = torch.cat([(distances.block(rows) * shares).sum(dim=1, dtype=torch.float64) for rows in distances.blocks])
+    v = torch.cat([(distances.block(part) * shares[:, None]).sum(dim=0, dtype=torch.float64) for part in distances.blocks])
     return v.argsort(stable=True)[:n_clusters]

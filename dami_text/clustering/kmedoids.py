@@ -103,7 +103,7 @@ class KMedoids(ClusterMixin, BaseEstimator):
             return alternate(vectors, medoids, int(self.max_iter))
         if work.method == "sampled":
             return sampled(vectors, medoids, work.candidates, work.evaluators, int(self.max_iter), generator)
-        distances = Matrix(vectors, vectors) if work.method == "fasterpam" else Tiles(vectors, vectors)
+        distances = Matrix(vectors) if work.method == "fasterpam" else Tiles(vectors, vectors)
         state, sweeps = swap_until_optimal(distances, medoids, int(self.max_iter))
         return state.medoids, sweeps
 

@@ -20,7 +20,7 @@ def first_medoids(vectors: Vectors, n_clusters: int, init: Init, sample: int, rn
     if not sample:
         return initial_medoids(Tiles(vectors, vectors), n_clusters, init, rng)
     rows = _draw(vectors, sample, rng)
-    matrix = Matrix(vectors[rows], vectors[rows])
+    matrix = Matrix(vectors[rows])
     state, _ = swap_until_optimal(matrix, initial_medoids(matrix, n_clusters, init, rng), SAMPLE_SWEEPS)
     return rows[state.medoids]
 
@@ -36,7 +36,7 @@ def sampled(
     others = _draw(vectors, candidates, rng)
     rows = torch.cat([medoids, others[~torch.isin(others, medoids)]])
     start = torch.arange(len(medoids), device=medoids.device)
-    state, sweeps = swap_until_optimal(Tiles(vectors[rows], vectors[points]), start, max_iter)
+    state, sweeps = swap_until_optimal(Tiles(vectors[points], vectors[rows]), start, max_iter)
     return rows[state.medoids], sweeps
 
 

@@ -86,8 +86,11 @@ class EncodedTexts:
     def word(self, row: int, index: int) -> str:
         """Word number `index` of a row as it stands in the text."""
         text = self.text(row)
-        start, end = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).offsets[index]
-        return text[start:end]
+        offsets = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).offsets
+        start, end = offsets[index]
+        following = offsets[index + 1][0] if index + 1 < len(offsets) else len(text)
+        # A character that was composed of several ends, for the tokenizer, after the first of them.
+        return text[start:end] + text[end:following].rstrip()
 
     def collate(self, rows: Rows) -> Batch:
         """The texts of `rows`, padded on the right to the longest of them."""
@@ -115,6 +118,11 @@ class EncodedTexts:
         places = np.empty(len(self), np.int64)
         places[order] = np.arange(len(self)) - first
         return hashes, places
+
+    def keys(self, rows: Rows) -> NDArray[np.uint64]:
+        """A number for each of `rows` (n,) that depends on what `stable_id` does: a seed of the row's own noise."""
+        hashes, places = self._content
+        return hashes[rows] + places[rows].astype(np.uint64)
 
     def stable_id(self, row: int) -> str:
         """An id that depends on the text and on its place among its duplicates, not on the row's number."""

@@ -70,8 +70,8 @@ def _cached_word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -
     import gensim
 
     options = f"{config.word_vector_dim} {config.word_vector_texts} {seed} {WINDOW} {EPOCHS} {gensim.__version__}"
-    content = hashlib.sha256(options.encode())
-    content.update(texts.tokenizer.backend_tokenizer.to_str().encode())
+    vocabulary = f"{len(texts.tokenizer)} {texts.tokenizer.unk_token_id}"  # words are learned from by their ids
+    content = hashlib.sha256(f"{options} {vocabulary}".encode())
     for part in texts.token_id_blocks():
         content.update(part)
     path = Path(HF_HOME) / "dami_text" / "word_vectors" / f"{content.hexdigest()[:32]}.npy"
@@ -123,13 +123,15 @@ def _from_file(path: Path, vocabulary: dict[str, int], seed: int) -> Vectors:
         try:
             found = KeyedVectors.load_word2vec_format(path, binary=binary)
             break
-        except (ValueError, UnicodeDecodeError, EOFError, IndexError):
+        except (ValueError, EOFError, IndexError, MemoryError):  # a first line may call for any amount of memory
             continue
-    if found is None or not len(found):
+    if found is None or not found.vectors.size:
         raise DataError(
             f"{path} holds no word vectors; wanted word2vec's text or binary format, "
             "whose first line is the number of words and of dimensions"
         )
+    if not np.isfinite(found.vectors).all():
+        raise DataError(f"{path} has vectors with NaN or infinite numbers; leave those words out")
     spread = float(found.vectors.std()) * 3**0.5
     vectors = _random(numpy_stream(seed, 0, "word vectors"), len(vocabulary), found.vector_size, spread)
     known = {word: i for word, i in vocabulary.items() if word in found}

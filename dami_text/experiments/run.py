@@ -22,6 +22,7 @@ from dami_text.errors import RecordError
 from dami_text.evaluation import evaluate_model
 from dami_text.experiments.plots import plot_learning_curve
 from dami_text.models import build_model
+from dami_text.processes import Processes
 from dami_text.randomness import numpy_stream
 from dami_text.records import CURVE, Line, RunFolder
 from dami_text.strategies import build_strategy
@@ -101,21 +102,24 @@ class Run:
 
     def rounds(self) -> Iterator[Line]:
         """Run what is left, and yield each round's line once it is on disk."""
+        if len(self.folder.rounds) < len(self.sizes):
+            yield from self._remaining_rounds()
+        elif Processes.all().on_main(lambda: not self.folder.has_model()):
+            self.learner.train()
+            self._save_model()
+        if self.accelerator.is_main_process:
+            self._plot()
+
+    def _remaining_rounds(self) -> Iterator[Line]:
         main = self.accelerator.is_main_process
-        if main:
-            self.folder.start()
         evaluate = partial(evaluate_model, data=self.data.test, batch_size=self.config.strategy.inference_batch_size)
         for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate):
             line = self._round_line(round_)
+            if round_.query is None:
+                self._save_model()
             if main:
-                if round_.query is None:
-                    self._save_model()
                 self.folder.commit(line, self._query_lines(round_))
             yield line
-        if main and not self.folder.has_model():
-            self._save_model()
-        if main:
-            self._plot()
 
     def _replay(self) -> None:
         """Tell the learner the initial labels and those of the committed queries."""
@@ -130,6 +134,13 @@ class Run:
                     "to resume it, another --output-dir, or --overwrite to replace it"
                 )
             asked[query["round"]].append(row)
+        wanted = [*np.diff(self.sizes).tolist(), 0][: len(asked)]
+        found = [len(set(rows)) for rows in asked]
+        if found != wanted:
+            raise RecordError(
+                f"{self.folder.path} is damaged: its finished rounds asked for {found} rows, not {wanted}; restore it, "
+                "or start again with --overwrite or another --output-dir"
+            )
         for rows in filter(None, asked):
             self.learner.tell(rows, self._oracle.reveal(np.array(rows)))
 
@@ -169,6 +180,9 @@ class Run:
         ]
 
     def _save_model(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+
         def save(path: Path) -> None:
             self.learner.trained_model().save_pretrained(path)
             self.data.tokenizer.save_pretrained(path)

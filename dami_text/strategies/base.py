@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Pool, Rows
@@ -39,6 +40,12 @@ class QueryStrategy(Protocol):
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """Choose n of `pool.unlabeled`, with randomness from `rng` only; the model is left as it was."""
+
+
+def highest(scores: NDArray[np.floating], pool: Pool, n: int) -> Query:
+    """The n unlabelled rows of the highest acquisition scores (N,), earlier rows first where scores are equal."""
+    order = np.argsort(-scores, kind="stable")[:n]
+    return Query.of(pool.unlabeled[order], [{"score": float(score)} for score in scores[order]])
 
 
 def check_query(query: Query, pool: Pool, n: int) -> None:

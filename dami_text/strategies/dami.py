@@ -9,12 +9,13 @@ Liu et al. 2020, "Deep Active Learning by Model Interpretability", Algorithm 2:
 """
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from dami_text.aggregation import informative_words
+from dami_text.aggregation import InformativeWords, informative_words
 from dami_text.clustering import KMedoids
 from dami_text.data.pool import Pool, Rows
 from dami_text.inference import BATCH_SIZE, device_of
@@ -24,36 +25,57 @@ from dami_text.strategies.base import Query
 
 
 @dataclass(frozen=True)
-class Dami:
-    """DAMI with its readings of what the paper leaves open: what is differentiated, and whose (see `interpret`)."""
+class Representation:
+    """How a text is represented: what of the model's output is differentiated, and whose (see `interpret`)."""
 
     target: Target = "probability"
     target_class: TargetClass = "auto"
     batch_size: int = BATCH_SIZE
 
-    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        """The n medoids of the unlabelled texts' representations, those of the largest clusters first.
-
-        The reasons: the informative word, its deviation, and how many unlabelled texts the row stands for.
-        """
-        rows, processes = pool.unlabeled, Processes.all()
+    def of_unlabeled(self, model: PreTrainedModel, pool: Pool) -> InformativeWords:
+        """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
+        rows = pool.unlabeled
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
             batch = pool.texts.collate(rows[positions]).to(device_of(model))
             return interpret(model, batch, self.target, self.target_class), batch.attention_mask.bool()
 
-        found = informative_words(interpretations, pool.texts.lengths[rows], self.batch_size, processes)
-        clusters = processes.on_main(lambda: KMedoids(n, random_state=rng).fit(found.representations))
+        return informative_words(interpretations, pool.texts.lengths[rows], self.batch_size, Processes.all())
+
+
+def word_reasons(pool: Pool, found: InformativeWords, positions: Rows) -> list[dict[str, Any]]:
+    """The informative word and its deviation, of the unlabelled texts at `positions` of `found`."""
+    rows, words = pool.unlabeled, found.words
+    return [
+        {
+            "word": pool.texts.word(int(rows[i]), int(words[i])) if words[i] >= 0 else None,
+            "deviation": float(found.deviations[i]),
+        }
+        for i in positions
+    ]
+
+
+@dataclass(frozen=True)
+class Dami:
+    """The medoids of the unlabelled texts' representations."""
+
+    representation: Representation = Representation()
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """The n medoids, those of the largest clusters first.
+
+        The reasons: the informative word, its deviation, and how many unlabelled texts the row stands for.
+        """
+        found = self.representation.of_unlabeled(model, pool)
+        clustering = KMedoids(n, metric=self.distance, random_state=rng)
+        clusters = Processes.all().on_main(lambda: clustering.fit(found.representations))
 
         sizes = np.bincount(clusters.labels_, minlength=n)
         order = np.argsort(-sizes, kind="stable")
         medoids = clusters.medoid_indices_[order]
         reasons = [
-            {
-                "word": pool.texts.word(rows[i], found.words[i]) if found.words[i] >= 0 else None,
-                "deviation": float(found.deviations[i]),
-                "cluster_size": int(size),
-            }
-            for i, size in zip(medoids, sizes[order], strict=True)
+            {**reason, "cluster_size": int(size)}
+            for reason, size in zip(word_reasons(pool, found, medoids), sizes[order], strict=True)
         ]
-        return Query.of(rows[medoids], reasons, clustering=clusters.method_, interpreted_twice=found.repeated)
+        return Query.of(pool.unlabeled[medoids], reasons, clustering=clusters.method_, interpreted_twice=found.repeated)

@@ -1,0 +1,79 @@
+"""BADGE: texts of large and diverse gradients (Ash et al. 2020), by k-means++ seeding on gradient embeddings.
+
+The gradient embedding of a text is the gradient of its loss with respect to the last layer's weights, were the
+predicted class its label: with features h (H,) and probabilities p (C,),
+
+    g = e outer h  (C * H),     e = p - onehot(argmax p).
+
+Its norm ||e|| ||h|| falls as confidence rises. It is never built: g_i . g_j = (e_i . e_j)(h_i . h_j).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Pool, Rows
+from dami_text.inference import BATCH_SIZE, head_probabilities, predict_features
+from dami_text.processes import Processes
+from dami_text.strategies.base import Query
+
+
+@dataclass(frozen=True)
+class Badge:
+    """K-means++ seeding (Arthur and Vassilvitskii 2007) on the gradient embeddings of the unlabelled texts."""
+
+    batch_size: int = BATCH_SIZE
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """n unlabelled rows; the reason: the gradient's norm and its distance to those chosen before."""
+        features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size)
+        errors = prediction_errors(head_probabilities(model, features))
+        chosen, distances = Processes.all().on_main(lambda: k_means_plus_plus(errors, features, n, rng))
+        norms = np.linalg.norm(errors[chosen], axis=1) * np.linalg.norm(features[chosen], axis=1)
+        reasons = [
+            {"gradient_norm": float(norm), "distance": float(distance)}
+            for norm, distance in zip(norms, distances, strict=True)
+        ]
+        return Query.of(pool.unlabeled[chosen], reasons)
+
+
+def prediction_errors(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """e = p - onehot(argmax p), (N, C)."""
+    errors = probabilities.copy()
+    errors[np.arange(len(errors)), probabilities.argmax(axis=1)] -= 1
+    return errors
+
+
+def k_means_plus_plus(
+    errors: NDArray[np.float32], features: NDArray[np.float32], n: int, rng: np.random.Generator
+) -> tuple[Rows, NDArray[np.float32]]:
+    """n distinct rows of the embeddings e_i outer h_i, from errors (N, C) and features (N, H), by D^2 sampling.
+
+    The first row has the largest norm, as in the authors' code. Each other is drawn with probability in proportion to
+    its squared distance to the nearest one before it; where only copies of chosen rows are left, all are as likely.
+
+    Returns:
+        The rows (n,) and their distances (n,) to the nearest one before; the first one's is its norm.
+    """
+    e, h = torch.from_numpy(errors), torch.from_numpy(features)
+    squares = e.square().sum(dim=1) * h.square().sum(dim=1)
+    nearest = squares.double().numpy()
+    free = np.ones(len(nearest), bool)
+    chosen, distances = np.empty(n, np.int64), np.empty(n, np.float32)
+    row = int(nearest.argmax())
+    for k in range(n):
+        if k > 0:
+            weights = np.where(free, nearest, 0)
+            if not weights.sum() > 0:
+                weights = free.astype(np.float64)
+            cumulative = np.cumsum(weights)
+            row = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        chosen[k], distances[k] = row, nearest[row] ** 0.5
+        free[row] = False
+        to_row = squares + squares[row] - 2 * (e @ e[row]) * (h @ h[row])
+        distance = to_row.clamp_(min=0).double().numpy()
+        nearest = distance if k == 0 else np.minimum(nearest, distance)
+    return chosen, distances

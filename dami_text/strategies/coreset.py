@@ -1,0 +1,60 @@
+"""CORESET: the texts that leave no text far from a labelled one (Sener and Savarese 2018), by k-center greedy.
+
+With features h (N, H), what the classifier's last layer reads, the next row is
+
+    argmax_i  min over labelled and chosen j of  ||h_i - h_j||
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Pool, Rows
+from dami_text.inference import BATCH_SIZE, predict_features
+from dami_text.processes import Processes
+from dami_text.strategies.base import Query
+
+
+@dataclass(frozen=True)
+class Coreset:
+    """K-center greedy on the model's features, starting from the labelled texts."""
+
+    batch_size: int = BATCH_SIZE
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """n unlabelled rows, each the farthest from all that are labelled or chosen before it; the reason: how far."""
+        unlabeled = predict_features(model, pool.texts, pool.unlabeled, self.batch_size)
+        labeled = predict_features(model, pool.texts, pool.labeled, self.batch_size)
+        chosen, distances = Processes.all().on_main(lambda: k_center_greedy(unlabeled, labeled, n))
+        return Query.of(pool.unlabeled[chosen], [{"distance": float(distance)} for distance in distances])
+
+
+def k_center_greedy(
+    vectors: NDArray[np.float32], centers: NDArray[np.float32], n: int
+) -> tuple[Rows, NDArray[np.float32]]:
+    """n distinct rows of `vectors` (N, H), each the farthest from `centers` (L, H) and from the rows before it.
+
+    Returns:
+        The rows (n,), the first of equally far ones first, and their distances (n,).
+    """
+    points = torch.from_numpy(vectors - centers.mean(axis=0))
+    squares = points.square().sum(dim=1)
+
+    def squared_distances(others: torch.Tensor) -> torch.Tensor:
+        """Of all points to the nearest of `others` (M, H)."""
+        products = points @ others.T
+        return (others.square().sum(dim=1) - 2 * products).amin(dim=1).add_(squares).clamp_(min=0)
+
+    nearest = torch.full((len(points),), torch.inf)
+    for block in torch.from_numpy(centers - centers.mean(axis=0)).split(256):
+        nearest = torch.minimum(nearest, squared_distances(block))
+    chosen, distances = np.empty(n, np.int64), np.empty(n, np.float32)
+    for k in range(n):
+        row = int(nearest.argmax())
+        chosen[k], distances[k] = row, float(nearest[row]) ** 0.5
+        nearest = torch.minimum(nearest, squared_distances(points[row : row + 1]))
+        nearest[chosen[: k + 1]] = -1  # never again, also where only copies are left
+    return chosen, distances

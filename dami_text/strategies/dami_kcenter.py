@@ -1,0 +1,33 @@
+"""DAMI with k-center in place of K-medoids, as in the preprint arXiv 2007.12100v4: an ablation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Pool
+from dami_text.processes import Processes
+from dami_text.strategies.base import Query
+from dami_text.strategies.coreset import k_center_greedy
+from dami_text.strategies.dami import Representation, word_reasons
+
+
+@dataclass(frozen=True)
+class DamiKCenter:
+    """K-center greedy over the unlabelled texts' representations, starting from their mean interpretation Ibar."""
+
+    representation: Representation = Representation()
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """n unlabelled rows, each the farthest from Ibar and from all chosen before it.
+
+        The reasons: the informative word, its deviation, and that distance.
+        """
+        found = self.representation.of_unlabeled(model, pool)
+        start = found.mean.astype(np.float32)[None]
+        chosen, distances = Processes.all().on_main(lambda: k_center_greedy(found.representations, start, n))
+        reasons = [
+            {**reason, "distance": float(distance)}
+            for reason, distance in zip(word_reasons(pool, found, chosen), distances, strict=True)
+        ]
+        return Query.of(pool.unlabeled[chosen], reasons, interpreted_twice=found.repeated)

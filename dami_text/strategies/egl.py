@@ -1,0 +1,48 @@
+"""EGL: the texts that would change the model most, the expected gradient length (Settles, Craven, Ray 2008).
+
+    sum_c p(c|x) ||d loss(x, c) / d theta||_2
+
+theta are all weights of the model, or those of its last layer alone: there, with features h and e_c = p - onehot(c),
+the length is ||e_c|| sqrt(||h||^2 + 1).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Batch, Pool
+from dami_text.gradients import expected_gradient_lengths
+from dami_text.inference import BATCH_SIZE, device_of, head_probabilities, over_batches, predict_features
+from dami_text.strategies.base import Query, highest
+
+
+@dataclass(frozen=True)
+class Egl:
+    """The texts of the highest expected gradient length."""
+
+    parameters: Literal["all", "head"] = "all"
+    batch_size: int = BATCH_SIZE
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """The n unlabelled rows of the highest scores."""
+        if self.parameters == "head":
+            features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size)
+            return highest(head_lengths(head_probabilities(model, features), features), pool, n)
+
+        def lengths(batch: Batch) -> torch.Tensor:
+            return expected_gradient_lengths(model, batch)
+
+        return highest(over_batches(lengths, pool.texts, pool.unlabeled, device_of(model), self.batch_size), pool, n)
+
+
+def head_lengths(probabilities: NDArray[np.float32], features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The scores (N,) of probabilities (N, C) and features (N, H) with theta the last layer's weights and biases."""
+    p = probabilities.astype(np.float64)
+    # ||p - onehot(c)||^2 = ||p||^2 - 2 p_c + 1
+    errors = np.sqrt(np.maximum((p**2).sum(axis=1, keepdims=True) - 2 * p + 1, 0))
+    squares = np.einsum("nh,nh->n", features, features, dtype=np.float64)
+    return np.asarray((p * errors).sum(axis=1) * np.sqrt(squares + 1))

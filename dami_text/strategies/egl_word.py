@@ -1,0 +1,46 @@
+"""EGL-word: the texts of which one word's embedding would change most (Zhang, Lease, Wallace 2017).
+
+    max over the text's words w of  sum_c p(c|x) ||d loss(x, c) / d E_w||_2
+
+E_w is the embedding of w, so the gradients of a word's occurrences in the text are summed. Padding, unknown and special
+tokens do not compete; a text without a word that does has score 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Batch, Pool
+from dami_text.gradients import expected_word_gradients
+from dami_text.inference import BATCH_SIZE, device_of, over_batches
+from dami_text.strategies.base import Query, highest
+
+
+@dataclass(frozen=True)
+class EglWord:
+    """The texts of the highest expected gradient length of a single word's embedding."""
+
+    batch_size: int = BATCH_SIZE
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """The n unlabelled rows of the highest scores; the reasons: the score and the word that has it."""
+        special = torch.tensor(pool.texts.tokenizer.all_special_ids, device=device_of(model))
+
+        def best_word(batch: Batch) -> torch.Tensor:
+            """The score of each text and the number of its word (B, 2)."""
+            competes = batch.attention_mask.bool() & ~torch.isin(batch.input_ids, special)
+            lengths = expected_word_gradients(model, batch).masked_fill(~competes, -1)
+            scores, words = lengths.max(dim=1)
+            return torch.stack([scores.clamp(min=0).double(), torch.where(scores < 0, -1, words).double()], dim=1)
+
+        rows = pool.unlabeled
+        scores, words = over_batches(best_word, pool.texts, rows, device_of(model), self.batch_size).T
+        query = highest(scores, pool, n)
+        places = np.searchsorted(rows, query.rows)
+        reasons = [
+            {**reason, "word": pool.texts.word(row, int(word)) if word >= 0 else None}
+            for reason, row, word in zip(query.reasons, query.rows.tolist(), words[places], strict=True)
+        ]
+        return Query.of(query.rows, reasons)
