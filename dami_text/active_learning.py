@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from dami_text.config import Size, TrainingConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool, Rows
 from dami_text.errors import ConfigError
-from dami_text.processes import Processes
+from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
 from dami_text.strategies import Query, QueryStrategy, check_query
 from dami_text.training import Training, train
@@ -51,7 +51,7 @@ class ActiveLearner:
         self._build_model, self._strategy, self._validation = build_model, strategy, validation
         self._config = training or TrainingConfig()
         self._seed = seed
-        self._accelerator = accelerator or Accelerator(mixed_precision=self._config.mixed_precision)
+        self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
         self._processes = Processes.all()
 
     @property

@@ -5,10 +5,11 @@ Under a single process everything here is a plain function call.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 
@@ -16,6 +17,17 @@ from dami_text.errors import DamiError
 
 T = TypeVar("T")
 S = TypeVar("S", list[Any], NDArray[Any])
+
+
+def make_accelerator(mixed_precision: str = "no") -> Accelerator:
+    """The accelerator of this launch, whose processes wait for each other however long a training takes."""
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
+    return Accelerator(cpu=_cpu_only(), mixed_precision=mixed_precision, kwargs_handlers=[patience])
+
+
+def _cpu_only() -> bool:
+    """Whether accelerate must be told to use the CPU: without that, torchrun's processes would not find each other."""
+    return not torch.accelerator.is_available()
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class Processes:
     @classmethod
     def all(cls) -> "Processes":
         """All processes of the launch."""
-        state = PartialState()
+        state = PartialState(cpu=_cpu_only())
         return cls(state.process_index, state.num_processes)
 
     def share(self, items: S) -> S:
@@ -62,6 +74,12 @@ class Processes:
         if outcome[1] is not None:
             raise outcome[1]
         return cast(T, outcome[0])
+
+    def main_first(self, function: Callable[[], T]) -> T:
+        """What `function` returns here; the others call it after the main process, and find the caches warm."""
+        made: list[T] = []
+        self.on_main(lambda: made.append(function()))
+        return made[0] if made else function()
 
     def broadcast_weights(self, model: torch.nn.Module) -> None:
         """Copy the main process's weights and buffers into `model` on the others."""

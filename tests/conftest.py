@@ -2,8 +2,11 @@
 
 import os
 import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Read at import by the Hugging Face libraries, so set before any of them is imported.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dami-text-tests-")
@@ -17,13 +20,17 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from dami_text import processes
 from dami_text.config import TokenizationConfig
 from dami_text.data.pool import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.models import KINDS
 from dami_text.models.word_level import WordLevelForSequenceClassification
+from dami_text.processes import Processes
 
 torch.set_num_threads(1)
+
+T = TypeVar("T")
 
 REAL_DATA = Path(os.environ.get("DAMI_TEXT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -62,6 +69,30 @@ def small_model(
         with torch.no_grad():
             model.classifier.weight.mul_(4)
     return model.eval()
+
+
+def in_processes(monkeypatch: pytest.MonkeyPatch, count: int, function: Callable[[Processes], T]) -> list[T]:
+    """What `function` returns in each of `count` processes, for which threads stand in."""
+    barrier, slots, this = threading.Barrier(count, timeout=60), [None] * count, threading.local()
+
+    def gather_object(mine: list[Any]) -> list[Any]:
+        slots[this.index] = mine[0]
+        barrier.wait()
+        every = list(slots)
+        barrier.wait()
+        return every
+
+    def broadcast_object_list(objects: list[Any]) -> None:
+        objects[:] = gather_object([list(objects)])[0]
+
+    def work(index: int) -> T:
+        this.index = index
+        return function(Processes(index, count))
+
+    monkeypatch.setattr(processes, "gather_object", gather_object)
+    monkeypatch.setattr(processes, "broadcast_object_list", broadcast_object_list)
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(work, range(count)))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dami_text.clustering.distances import Tiles, Vectors, argmin, assign, totals
-from dami_text.clustering.progress import bar
+from dami_text.clustering.progress import progress
 
 
 def alternate(vectors: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor, int]:
@@ -32,9 +32,8 @@ def _best_members(vectors: Vectors, medoids: Tensor, labels: Tensor) -> Tensor:
     """For each cluster the member with the smallest sum of distances to the members, the first of equal ones."""
     best = medoids.clone()
     sizes = torch.bincount(labels, minlength=len(medoids)).tolist()
-    with bar(len(vectors), "K-medoids, medoids of the clusters") as progress:
-        for slot, members in enumerate(labels.argsort(stable=True).split(sizes)):
-            cluster = vectors[members]
-            best[slot] = members[argmin(totals(Tiles(cluster, cluster))[None])[0]]
-            progress.update(len(members))
+    clusters = labels.argsort(stable=True).split(sizes)
+    for slot, members in enumerate(progress(clusters, "K-medoids, medoids of the clusters")):
+        cluster = vectors[members]
+        best[slot] = members[argmin(totals(Tiles(cluster, cluster))[None])[0]]
     return best

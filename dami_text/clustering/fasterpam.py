@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dami_text.clustering.distances import Distances, nonzero, row_slices
-from dami_text.clustering.progress import bar
+from dami_text.clustering.progress import progress
 
 TOLERANCE = 1e-9  # a swap must lower the loss by more than this share of it
 
@@ -49,14 +49,14 @@ def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> 
     Returns the clustering and the number of sweeps over the candidates that were begun.
     """
     state = assigned(distances, medoids)
-    unchanged = 0
+    last_loss, unchanged = state.loss, 0
     for sweep in range(1, max_iter + 1):
-        with bar(distances.shape[1], f"K-medoids, sweep {sweep}") as progress:
-            for candidates in distances.blocks:
-                unchanged = 0 if swap_block(distances, state, candidates) else unchanged + 1
-                if unchanged == len(distances.blocks):
-                    return state, sweep
-                progress.update(candidates.stop - candidates.start)
+        for candidates in progress(distances.blocks, f"K-medoids, sweep {sweep}"):
+            swap_block(distances, state, candidates)
+            unchanged = unchanged + 1 if state.loss == last_loss else 0
+            last_loss = state.loss
+            if unchanged == len(distances.blocks):
+                return state, sweep
     return state, max_iter
 
 
@@ -81,22 +81,23 @@ def assigned(distances: Distances, medoids: Tensor) -> Clustering:
     return state
 
 
-def swap_block(distances: Distances, state: Clustering, candidates: slice) -> int:
-    """Do the swaps that a block of candidates offers, the most profitable first; return how many."""
+def swap_block(distances: Distances, state: Clustering, candidates: slice) -> Tensor:
+    """Do the swaps that a block of candidates offers, the most profitable first.
+
+    Returns what the change of the loss by each candidate's best swap was at first, (B,); infinite for medoids.
+    """
     block = distances.block(candidates)
     changes = _best_changes(state, block)
     changes[state.is_medoid[candidates]] = torch.inf
     order = changes.argsort(stable=True)
     threshold = -TOLERANCE * state.loss
-    swaps = 0
     for place in order[changes[order] < 0].tolist():
         column = block[:, place].contiguous()
         change, slot = _best_swap(state, column)
         if change < threshold:
             _swap(distances, state, slot, candidates.start + place, column)
             state.loss += change
-            swaps += 1
-    return swaps
+    return changes
 
 
 def _best_changes(state: Clustering, block: Tensor) -> Tensor:

@@ -1,13 +1,11 @@
 """One simulated run: from the options to a folder with the records, the learning curve and the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from accelerate import Accelerator, InitProcessGroupKwargs
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
@@ -22,7 +20,7 @@ from dami_text.errors import RecordError
 from dami_text.evaluation import evaluate_model
 from dami_text.experiments.plots import plot_learning_curve
 from dami_text.models import build_model
-from dami_text.processes import Processes
+from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream
 from dami_text.records import CURVE, Line, RunFolder
 from dami_text.strategies import build_strategy
@@ -62,10 +60,36 @@ def prepare(config: RunConfig) -> PreparedData:
     )
 
 
-def make_accelerator(config: RunConfig) -> Accelerator:
-    """The accelerator of a run, whose processes wait for each other however long a training or a selection takes."""
-    patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
-    return Accelerator(mixed_precision=config.training.mixed_precision, kwargs_handlers=[patience])
+def make_learner(texts: Sequence[str], class_names: Sequence[str], config: RunConfig | None = None) -> ActiveLearner:
+    """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
+
+    Labels told to it are places in `class_names`; rows are places in `texts`. There is no validation split: models
+    train for a fixed number of steps.
+    """
+    config = config or RunConfig()
+    dataset = Dataset.from_dict({"text": list(texts)})
+    tokenizer = build_tokenizer(dataset, config.tokenization)
+    encoded = EncodedTexts(encode(dataset, tokenizer), tokenizer)
+    return _learner(
+        config, encoded, None, class_names, build_word_vectors(encoded, config.word_vectors, config.loop.seed)
+    )
+
+
+def _learner(
+    config: RunConfig,
+    texts: EncodedTexts,
+    validation: LabeledTexts | None,
+    class_names: Sequence[str],
+    vectors: Vectors,
+) -> ActiveLearner:
+    return ActiveLearner(
+        texts,
+        partial(build_model, config.model, class_names, texts.tokenizer, vectors),
+        build_strategy(config.strategy),
+        validation,
+        config.training,
+        config.loop.seed,
+    )
 
 
 class Run:
@@ -83,20 +107,13 @@ class Run:
     def __init__(self, config: RunConfig, output_dir: Path, overwrite: bool = False) -> None:
         self.config = config
         self.folder = RunFolder(output_dir, config, overwrite)
-        self.accelerator = make_accelerator(config)
-        with self.accelerator.main_process_first():  # the others find the caches warm
-            self.data = prepare(config)
+        self.accelerator = make_accelerator(config.training.mixed_precision)
+        self._processes = Processes.all()
+        self.data = self._processes.main_first(lambda: prepare(config))
         self.n = len(self.data.train.rows)
         self.sizes = schedule(**config.sizes, n=self.n)
-        self.learner = ActiveLearner(
-            self.data.train.texts,
-            partial(build_model, config.model, self.data.class_names, self.data.tokenizer, self.data.vectors),
-            build_strategy(config.strategy),
-            self.data.validation,
-            config.training,
-            config.loop.seed,
-            self.accelerator,
-        )
+        data = self.data
+        self.learner = _learner(config, data.train.texts, data.validation, data.class_names, data.vectors)
         self._oracle = Oracle(self.data.train.labels)
         self._replay()
 
@@ -104,22 +121,22 @@ class Run:
         """Run what is left, and yield each round's line once it is on disk."""
         if len(self.folder.rounds) < len(self.sizes):
             yield from self._remaining_rounds()
-        elif Processes.all().on_main(lambda: not self.folder.has_model()):
+        elif self._processes.on_main(lambda: not self.folder.has_model()):
             self.learner.train()
-            self._save_model()
-        if self.accelerator.is_main_process:
-            self._plot()
+            self._processes.on_main(self._save_model)
+        self._processes.on_main(self._plot)
 
     def _remaining_rounds(self) -> Iterator[Line]:
-        main = self.accelerator.is_main_process
         evaluate = partial(evaluate_model, data=self.data.test, batch_size=self.config.strategy.inference_batch_size)
         for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate):
             line = self._round_line(round_)
-            if round_.query is None:
-                self._save_model()
-            if main:
-                self.folder.commit(line, self._query_lines(round_))
+            self._processes.on_main(partial(self._record, round_, line))
             yield line
+
+    def _record(self, round_: Round, line: Line) -> None:
+        if round_.query is None:
+            self._save_model()
+        self.folder.commit(line, self._query_lines(round_))
 
     def _replay(self) -> None:
         """Tell the learner the initial labels and those of the committed queries."""
@@ -180,9 +197,6 @@ class Run:
         ]
 
     def _save_model(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
-
         def save(path: Path) -> None:
             self.learner.trained_model().save_pretrained(path)
             self.data.tokenizer.save_pretrained(path)

@@ -1,0 +1,98 @@
+"""Metrics against scikit-learn, hand counts and brute force."""
+
+import socket
+
+import evaluate
+import numpy as np
+import pytest
+import sklearn.metrics
+from conftest import encode_texts, make_texts, small_model
+
+from dami_text.data.pool import LabeledTexts
+from dami_text.evaluation import accuracy, compute_metrics, evaluate_model
+from dami_text.inference import predict_probabilities
+from dami_text.metrics import METRICS
+
+
+def random_case(n_classes, n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.ones(n_classes), n).round(2).astype(np.float32)  # rounded, so that some tie
+    return probabilities, rng.integers(0, n_classes, n)
+
+
+def f1_by_counting(predictions, labels, c):
+    hits = sum(p == c and t == c for p, t in zip(predictions, labels, strict=True))
+    total = sum(p == c for p in predictions) + sum(t == c for t in labels)
+    return 2 * hits / total if total else 0.0
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 6])
+def test_metrics_against_scikit_learn_and_counting(n_classes):
+    probabilities, labels = random_case(n_classes)
+    metrics = compute_metrics(probabilities, labels)
+    predictions = [max(range(n_classes), key=lambda c: row[c]) for row in probabilities]
+    assert metrics["accuracy"] == pytest.approx(np.mean([p == t for p, t in zip(predictions, labels, strict=True)]))
+    counted = [f1_by_counting(predictions, labels, c) for c in range(n_classes)]
+    assert metrics["macro_f1"] == pytest.approx(np.mean(counted))
+    assert metrics["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(labels, predictions, average="macro"))
+    assert accuracy(probabilities, labels) == metrics["accuracy"]
+    assert metrics.keys() == {"accuracy", "macro_f1", *(["roc_auc"] if n_classes == 2 else [])}
+    assert all(type(value) is float for value in metrics.values())
+
+
+def test_roc_auc_is_the_share_of_pairs_in_the_right_order():
+    probabilities, labels = random_case(2)
+    positive, negative = probabilities[labels == 1, 1], probabilities[labels == 0, 1]
+    pairs = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+    assert compute_metrics(probabilities, labels)["roc_auc"] == pytest.approx(np.mean(pairs))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_alone(label):
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
+    metrics = compute_metrics(probabilities, np.full(3, label))
+    hits = 2 if label == 0 else 1
+    # F1 of the present class: 2 hits / (predicted + present); of the other one 0.
+    assert metrics == pytest.approx({"accuracy": hits / 3, "macro_f1": (2 * hits / (hits + 3)) / 2, "roc_auc": 0.5})
+
+
+def test_macro_f1_counts_a_class_that_is_neither_present_nor_predicted():
+    probabilities = np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]
+    # Class 0: 2 * 2 / (2 + 3) = 0.8; class 1: 2 * 1 / (2 + 1) = 2 / 3; classes 2 and 3: 0.
+    metrics = compute_metrics(probabilities, np.array([0, 0, 0, 1]))
+    assert metrics == pytest.approx({"accuracy": 0.75, "macro_f1": (0.8 + 2 / 3) / 4})
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_batches_added_one_by_one_count_as_one(name):
+    probabilities, labels = random_case(2)
+    predictions = probabilities[:, 1] if name == "roc_auc" else probabilities.argmax(axis=1)
+    options = {"n_classes": 2} if name == "macro_f1" else {}
+    metric = METRICS[name](keep_in_memory=True)
+    assert isinstance(metric, evaluate.Metric)
+    for start in range(0, len(labels), 33):
+        rows = slice(start, start + 33)
+        metric.add_batch(predictions=predictions[rows], references=labels[rows])
+    assert metric.compute(**options)[name] == pytest.approx(compute_metrics(probabilities, labels)[name])
+
+
+def test_no_network_is_asked(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert compute_metrics(*random_case(2)).keys() == METRICS.keys()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_evaluate_model_is_the_metrics_of_its_probabilities(batch_size):
+    encoded = encode_texts(["", *make_texts(40)])
+    model = small_model("cnn", len(encoded.tokenizer), 3)
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(encoded))[:30]
+    labels = rng.integers(0, 3, 30)
+    expected = [predict_probabilities(model, encoded, rows[i : i + 1])[0].argmax() == labels[i] for i in range(30)]
+    metrics = evaluate_model(model, LabeledTexts(encoded, rows, labels), batch_size)
+    assert metrics["accuracy"] == pytest.approx(np.mean(expected))
+    assert 0 < metrics["accuracy"] < 1
