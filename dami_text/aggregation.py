@@ -79,7 +79,8 @@ def informative_words(
         errors[positions] = np.linalg.norm(center - mean)
     doubtful = np.flatnonzero(chosen.radii <= errors)
     again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size)]
-    for choice in processes.gather(_choose(p, *interpreter(p), mean) for p in processes.share(again)):
+    exactly = (_choose(p, *interpreter(p), mean, exactly=True) for p in processes.share(again))
+    for choice in processes.gather(exactly):
         chosen.take(choice)
     return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, len(doubtful))
 
@@ -107,16 +108,26 @@ class _Choice:
 
 
 def _choose(
-    positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor, center: NDArray[np.float64]
+    positions: Rows,
+    interpretations: torch.Tensor,
+    is_word: torch.Tensor,
+    center: NDArray[np.float64],
+    exactly: bool = False,
 ) -> _Choice:
-    """The words of texts `positions` (B,) whose interpretations (B, T, D) are farthest from `center` (D,)."""
+    """The words of texts `positions` (B,) whose interpretations (B, T, D) are farthest from `center` (D,).
+
+    Words within rounding of each other have no radius; `exactly` tells them apart, and the first of words that are
+    equally far is taken.
+    """
     reference = torch.as_tensor(center, dtype=interpretations.dtype, device=interpretations.device)
     squares = torch.linalg.vector_norm(interpretations, dim=-1) ** 2  # (B, T)
-    # The squared distances less ||center||^2, which would drown small interpretations.
-    distances = (squares - 2 * interpretations @ reference.expand(interpretations.shape[-1])).masked_fill(
-        ~is_word, -torch.inf
-    )
-    farthest, words = distances.max(dim=1, keepdim=True)  # the first word, where several are equally far
+    if exactly:
+        center64 = torch.as_tensor(center, device=interpretations.device)
+        distances = (interpretations.double() - center64).square().sum(dim=-1)
+    else:  # less ||center||^2, which would drown small interpretations
+        distances = squares - 2 * interpretations @ reference.expand(interpretations.shape[-1])
+    distances = distances.masked_fill(~is_word, -torch.inf)
+    farthest, words = distances.max(dim=1, keepdim=True)
     texts = torch.arange(len(positions), device=words.device)
     representations = interpretations[texts, words[:, 0]]  # (B, D)
 
@@ -129,8 +140,8 @@ def _choose(
     radii = radii.scatter(1, words, torch.inf).nan_to_num(0, posinf=torch.inf).amin(dim=1)
 
     counts = is_word.sum(dim=1)
-    means = (is_word.to(interpretations.dtype).unsqueeze(1) @ interpretations).squeeze(1).double()
-    total = (means / counts.clamp(min=1).unsqueeze(1)).sum(dim=0)
+    sums = (is_word.double().unsqueeze(1) @ interpretations.double()).squeeze(1)  # (B, D)
+    total = (sums / counts.clamp(min=1).unsqueeze(1)).sum(dim=0)
     has_words = (counts > 0).cpu().numpy()
     return _Choice(
         positions[has_words],

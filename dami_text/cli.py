@@ -16,6 +16,7 @@ from transformers.hf_argparser import string_to_bool
 
 from dami_text.config import Options, RunConfig, Size, option
 from dami_text.errors import ConfigError, DamiError
+from dami_text.processes import disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
 
 
@@ -40,6 +41,7 @@ def run_al(arguments: Sequence[str] | None = None) -> int:
         debug = output.debug
         _run(config, output)
     except DamiError as error:
+        disconnect()
         if debug:
             raise
         if _speaks():
@@ -124,6 +126,9 @@ def _read_options(file: Path, parser: _Parser) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"--config {file} holds {type(content).__name__}; it must be a mapping, such as 'seed: 3'")
     options = {str(name).replace("-", "_"): value for name, value in content.items()}
+    for action in parser._actions:
+        if options.get(action.dest) is False and "no" in (action.choices or ()):
+            options[action.dest] = "no"  # which YAML takes for false where it stands without quotes
     unknown = options.keys() - {action.dest for action in parser._actions} | options.keys() & {"config", "help"}
     if unknown:
         raise ConfigError(f"--config {file} holds unknown options {sorted(unknown)}; --help lists the options")

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional
 from transformers import PreTrainedModel
 
@@ -25,9 +26,9 @@ from dami_text.interpretation import interpretation_mode
 
 def expected_word_gradients(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """sum_c p(c|x) ||d loss(x, c) / d E_w||_2 (B, T) of the word w at each place, its occurrences summed."""
-    same = _same_word(batch)
-    with interpretation_mode(model), _captured(model, [model.get_input_embeddings()]) as layers:
+    with interpretation_mode(model), _captured([model.get_input_embeddings()]) as layers:
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+        same = _same_word(batch).to(layers[0].output)
         lengths: torch.Tensor = torch.zeros_like(same[:, 0])
         for weights, (gradient,) in _loss_gradients(logits, layers):
             lengths += weights.unsqueeze(1) * torch.linalg.vector_norm(same @ gradient, dim=-1)
@@ -35,19 +36,14 @@ def expected_word_gradients(model: PreTrainedModel, batch: Batch) -> torch.Tenso
 
 
 def expected_gradient_lengths(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """sum_c p(c|x) ||d loss(x, c) / d theta||_2 (B,), theta being all the model's weights."""
+    """sum_c p(c|x) ||d loss(x, c) / d theta||_2 (B,), theta being all the model's weights, frozen ones too."""
     modules = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
-    if not all(type(module) in SQUARED_LENGTHS for module in modules):
-        return _one_by_one(model, batch)
-    with interpretation_mode(model), _captured(model, modules) as layers:
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
-        lengths: torch.Tensor = logits.new_zeros(len(logits))
-        for weights, gradients in _loss_gradients(logits, layers):
-            squares = logits.new_zeros(len(logits))
-            for layer, gradient in zip(layers, gradients, strict=True):
-                squares += SQUARED_LENGTHS[type(layer.module)](layer, gradient)
-            lengths += weights * squares.clamp(min=0).sqrt()
-    return lengths
+    if _in_closed_form(model, modules):
+        with interpretation_mode(model), _captured(modules) as layers:
+            logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+            if len(layers) == len(modules) and not any(layer.changed() for layer in layers):
+                return _in_one(logits, layers)
+    return _one_by_one(model, batch)
 
 
 @dataclass(frozen=True)
@@ -57,10 +53,31 @@ class _Layer:
     module: Any  # each function below knows which kind it gets
     given: torch.Tensor
     output: torch.Tensor
+    versions: tuple[int, int]
+
+    @classmethod
+    def of(cls, module: nn.Module, given: torch.Tensor, output: torch.Tensor) -> "_Layer":
+        """The layer as it is now."""
+        return cls(module, given, output, (given._version, output._version))
+
+    def changed(self) -> bool:
+        """Whether an operation in place, such as nn.ReLU(inplace=True), has changed what went in or came out."""
+        return self.versions != (self.given._version, self.output._version)
+
+
+def _in_one(logits: torch.Tensor, layers: list[_Layer]) -> torch.Tensor:
+    """The expected gradient lengths (B,) of a batch by its layers' inputs and outputs."""
+    lengths: torch.Tensor = logits.new_zeros(len(logits))
+    for weights, gradients in _loss_gradients(logits, layers):
+        squares = logits.new_zeros(len(logits))
+        for layer, gradient in zip(layers, gradients, strict=True):
+            squares += SQUARED_LENGTHS[type(layer.module)](layer, gradient)
+        lengths += weights * squares.clamp(min=0).sqrt()
+    return lengths
 
 
 @contextmanager
-def _captured(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[list[_Layer]]:
+def _captured(modules: list[nn.Module]) -> Iterator[list[_Layer]]:
     """The layers' inputs and outputs in the forward pass inside the block; the embedding's output is a leaf."""
     layers: list[_Layer] = []
 
@@ -69,7 +86,7 @@ def _captured(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[list
         assert isinstance(tensor, torch.Tensor)
         if isinstance(module, nn.Embedding):
             output = tensor = tensor.detach().requires_grad_()
-        layers.append(_Layer(module, inputs[0], tensor))
+        layers.append(_Layer.of(module, inputs[0], tensor))
         return output
 
     with ExitStack() as hooks:
@@ -95,8 +112,8 @@ def _loss_gradients(logits: torch.Tensor, layers: list[_Layer]) -> Iterator[tupl
 
 
 def _same_word(batch: Batch) -> torch.Tensor:
-    """Whether two places of a text hold the same word: 1 or 0, (B, T, T)."""
-    return (batch.input_ids.unsqueeze(1) == batch.input_ids.unsqueeze(2)).float()
+    """Whether two places of a text hold the same word (B, T, T)."""
+    return batch.input_ids.unsqueeze(1) == batch.input_ids.unsqueeze(2)
 
 
 def _outer_squares(gradients: torch.Tensor, inputs: torch.Tensor, n_biases: int) -> torch.Tensor:
@@ -108,7 +125,8 @@ def _outer_squares(gradients: torch.Tensor, inputs: torch.Tensor, n_biases: int)
 def _embedding(layer: _Layer, gradient: torch.Tensor) -> torch.Tensor:
     ids = layer.given
     same = ids.unsqueeze(1) == ids.unsqueeze(2)
-    same &= (ids != layer.module.padding_idx).unsqueeze(1)  # padding has no gradient
+    if layer.module.padding_idx is not None:
+        same &= (ids != layer.module.padding_idx).unsqueeze(1)  # padding has no gradient
     return (same * (gradient @ gradient.transpose(1, 2))).sum(dim=(1, 2))
 
 
@@ -158,17 +176,35 @@ def _lstm(layer: _Layer, gradient: torch.Tensor) -> torch.Tensor:
 SQUARED_LENGTHS = {nn.Embedding: _embedding, nn.Linear: _linear, nn.Conv2d: _convolution, nn.LSTM: _lstm}
 
 
+def _in_closed_form(model: PreTrainedModel, modules: list[nn.Module]) -> bool:
+    """Whether the functions above cover the modules, no two of which may share a weight."""
+
+    def covered(module: Any) -> bool:
+        if type(module) is nn.Conv2d:
+            return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+        if type(module) is nn.LSTM:
+            plain = module.num_layers == 1 and not module.bidirectional and not module.proj_size
+            return plain and module.batch_first and module.bias
+        return type(module) in SQUARED_LENGTHS
+
+    own = sum(len(list(module.parameters(recurse=False))) for module in modules)
+    return own == len(list(model.parameters())) and all(covered(module) for module in modules)
+
+
 def _one_by_one(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """The same for a model with layers of other kinds: text by text, class by class."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = {name: weight.detach().requires_grad_() for name, weight in model.named_parameters()}
     lengths = []
     with interpretation_mode(model):
         for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True):
-            logits = model(input_ids=ids[None], attention_mask=mask[None]).logits.float()
+            inputs = {"input_ids": ids[None], "attention_mask": mask[None]}
+            logits = functional_call(model, parameters, kwargs=inputs).logits.float()
             log_probabilities = torch.log_softmax(logits[0], dim=0)
             expected = log_probabilities.new_zeros(())
             for log_probability in log_probabilities:
-                gradients = torch.autograd.grad(-log_probability, parameters, retain_graph=True, allow_unused=True)
+                gradients = torch.autograd.grad(
+                    -log_probability, list(parameters.values()), retain_graph=True, allow_unused=True
+                )
                 squares = sum(gradient.square().sum() for gradient in gradients if gradient is not None)
                 expected += log_probability.detach().exp() * squares**0.5
             lengths.append(expected)

@@ -56,27 +56,26 @@ def interpret(
     """
     with interpretation_mode(model), embedding_hook(model) as captured:
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
-        outputs = _outputs(logits, target)  # (B, C)
-        gradients = [
-            torch.autograd.grad(output.sum(), captured[0], retain_graph=True)[0]
-            for output in _chosen(outputs, target_class)
-        ]
+        gradients: list[torch.Tensor] = []
+        for log_odds in _chosen(_log_odds(logits), target_class):
+            # dp = p (1 - p) dlog-odds; through the softmax, 1 - p would drown where p is close to 1.
+            p, rest = torch.sigmoid(log_odds.detach()), torch.sigmoid(-log_odds.detach())
+            scale = p * rest if target == "probability" else torch.ones_like(p)
+            gradients += torch.autograd.grad(log_odds, captured[0], scale, retain_graph=True)
     return torch.cat(gradients, dim=-1).masked_fill(batch.attention_mask.unsqueeze(-1) == 0, 0)
 
 
-def _outputs(logits: torch.Tensor, target: Target) -> torch.Tensor:
-    """The probability or the log-odds (B, C) of every class."""
-    if target == "probability":
-        return torch.softmax(logits, dim=-1)
+def _log_odds(logits: torch.Tensor) -> torch.Tensor:
+    """The log-odds (B, C) of every class, log p - log(1 - p), from logits (B, C)."""
     others = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
     rest = logits.unsqueeze(1).expand(-1, logits.shape[1], -1).masked_fill(others, -torch.inf)  # (B, C, C)
     return logits - rest.logsumexp(dim=-1)
 
 
-def _chosen(outputs: torch.Tensor, target_class: TargetClass) -> list[torch.Tensor]:
-    """The outputs (B,) to differentiate, one after another."""
+def _chosen(log_odds: torch.Tensor, target_class: TargetClass) -> list[torch.Tensor]:
+    """The log-odds (B,) to differentiate, one after another, of those of every class (B, C)."""
     if target_class == "all":
-        return list(outputs.unbind(dim=1))
-    if target_class == "auto" and outputs.shape[1] == 2:
-        return [outputs[:, 1]]
-    return [outputs.max(dim=1).values]
+        return list(log_odds.unbind(dim=1))
+    if target_class == "auto" and log_odds.shape[1] == 2:
+        return [log_odds[:, 1]]
+    return [log_odds.max(dim=1).values]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -45,8 +46,10 @@ def train(
     order of the texts from `rng`.
 
     Raises:
-        TrainingError: the weights are not finite at the end.
+        TrainingError: there is no text to train on, or the weights are not finite at the end.
     """
+    if not len(data.rows):
+        raise TrainingError("there is no labelled text to train on; label one at least")
     processes = Processes.all() if config.distributed_training else ALONE
     model.to(accelerator.device)
     trained = accelerator.prepare_model(model) if config.distributed_training else model
@@ -59,7 +62,8 @@ def train(
         trained.train()
         epoch_end = step + config.epoch_steps if validation else config.steps
         while step < epoch_end:
-            for positions in training_batches(lengths, config.train_batch_size, rng):
+            batches = training_batches(lengths, config.train_batch_size, rng)
+            for positions in islice(batches, None if validation else epoch_end - step):
                 mine = processes.share(positions)
                 batch = data.texts.collate(data.rows[mine]).to(accelerator.device)
                 labels = torch.from_numpy(data.labels[mine]).to(accelerator.device)

@@ -1,5 +1,6 @@
 """What all tests share: caches of their own, one thread, and a small prepared pool."""
 
+import gc
 import os
 import tempfile
 import threading
@@ -29,10 +30,27 @@ from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.processes import Processes
 
 torch.set_num_threads(1)
+gc.freeze()  # accelerate collects garbage after each training, which takes a second where libraries are looked through
 
 T = TypeVar("T")
 
 REAL_DATA = Path(os.environ.get("DAMI_TEXT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV file of 300 easy reviews, half of them "pos" and half "neg"."""
+    rng = np.random.default_rng(0)
+    words = {"pos": ["good", "great", "lively", "fresh"], "neg": ["bad", "dull", "boring", "stale"]}
+    nouns = ["plot", "cast", "film", "music", "ending", "camera"]
+    lines = ["text,label"]
+    for i in range(300):
+        label = ("pos", "neg")[i % 2]
+        first, second = rng.choice(words[label], 2)
+        lines.append(f"{i} times the {rng.choice(nouns)} is {first} and the {rng.choice(nouns)} {second},{label}")
+    file = tmp_path_factory.mktemp("reviews") / "reviews.csv"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
 
 
 @pytest.fixture(scope="session")

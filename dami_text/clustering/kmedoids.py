@@ -12,11 +12,12 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from dami_text.clustering.alternate import alternate
-from dami_text.clustering.distances import Matrix, Metric, Tiles, Vectors, assign, prepare
+from dami_text.clustering.distances import Matrix, Metric, Vectors, assign, prepare
 from dami_text.clustering.fasterpam import swap_until_optimal
 from dami_text.clustering.initialization import Init
 from dami_text.clustering.plan import Method, Plan, plan
 from dami_text.clustering.sampled import first_medoids, sampled
+from dami_text.clustering.streamed import swap_narrowing
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +104,9 @@ class KMedoids(ClusterMixin, BaseEstimator):
             return alternate(vectors, medoids, int(self.max_iter))
         if work.method == "sampled":
             return sampled(vectors, medoids, work.candidates, work.evaluators, int(self.max_iter), generator)
-        distances = Matrix(vectors) if work.method == "fasterpam" else Tiles(vectors, vectors)
-        state, sweeps = swap_until_optimal(distances, medoids, int(self.max_iter))
+        if work.method == "streamed":
+            return swap_narrowing(vectors, vectors, medoids, int(self.max_iter))
+        state, sweeps = swap_until_optimal(Matrix(vectors), medoids, int(self.max_iter))
         return state.medoids, sweeps
 
     def _checked_rows(self, X: Any) -> Tensor:

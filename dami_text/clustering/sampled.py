@@ -11,6 +11,7 @@ from torch import Tensor
 from dami_text.clustering.distances import Matrix, Tiles, Vectors
 from dami_text.clustering.fasterpam import swap_until_optimal
 from dami_text.clustering.initialization import Init, initial_medoids
+from dami_text.clustering.streamed import swap_narrowing
 
 SAMPLE_SWEEPS = 20
 
@@ -36,8 +37,8 @@ def sampled(
     others = _draw(vectors, candidates, rng)
     rows = torch.cat([medoids, others[~torch.isin(others, medoids)]])
     start = torch.arange(len(medoids), device=medoids.device)
-    state, sweeps = swap_until_optimal(Tiles(vectors[points], vectors[rows]), start, max_iter)
-    return rows[state.medoids], sweeps
+    places, sweeps = swap_narrowing(vectors[points], vectors[rows], start, max_iter)
+    return rows[places], sweeps
 
 
 def _draw(vectors: Vectors, size: int, rng: np.random.Generator) -> Tensor:

@@ -1,10 +1,12 @@
 """A small review corpus, made up on the spot, in which the label depends on polarity and negation together.
 
 "good" and "not bad" are positive, "bad" and "not good" negative: the text counterpart of the paper's toy data,
-sign(x1 * x2). No word decides alone, so a bag of words cannot learn it; the phrase does. Some words and phrases
-are common and most are rare, so it matters which texts are labelled.
+sign(x1 * x2). The words alone decide three texts of four; the rest takes the phrase. Some words and phrases are
+common and most are rare, so it matters which texts are labelled.
 """
 
+from collections.abc import Sequence
+from functools import cache
 from random import Random
 
 from datasets import ClassLabel, Dataset, Features, Value
@@ -12,28 +14,34 @@ from datasets import ClassLabel, Dataset, Features, Value
 from dami_text.randomness import integer_seed
 
 SIZE = 4000
-NEGATED = 0.36  # share of the common sentences whose polar word is negated
-RARE = 0.13  # share of sentences of a rare pattern
+NEGATED = 0.27  # share of the sentences of common patterns whose polar words are negated
+RARE = 0.12  # share of sentences of rare patterns
+POLAR_WORDS = {1: 0.25, 2: 0.45, 3: 0.3}  # how many polar words share a slot, and how often
 LABEL_NOISE = 0.03
 
-# The earlier in its tuple a word or phrase stands, the more often it is drawn.
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+# The earlier a word or phrase stands in its list, the more often it is drawn.
 WORDS = {
-    1: (
+    1: _words(
         "good great funny clever moving brilliant charming gripping fresh witty tender lively convincing subtle "
         "touching polished graceful memorable vivid stirring daring stylish crisp luminous dazzling poignant "
         "masterful radiant sublime nuanced"
-    ).split(),
-    -1: (
+    ),
+    -1: _words(
         "bad boring dull clumsy weak tedious silly predictable shallow lifeless forced messy bland pointless sloppy "
         "dreary hollow tiresome stale wooden grating muddled unfunny lumbering contrived listless turgid mawkish "
         "vapid leaden"
-    ).split(),
+    ),
 }
 INTENSIFIERS = ("", "", "", "very ", "really ", "quite ", "truly ", "particularly ")
-ASPECTS = (
-    "plot acting ending story dialogue script music camera work pacing cast humour opening soundtrack editing "
+ASPECTS = _words(
+    "plot acting ending story dialogue script music camera pacing cast humour opening soundtrack editing "
     "finale staging narration lighting direction"
-).split()
+)
 
 PLAIN = (
     "the {aspect} is {very}{word}",
@@ -42,7 +50,6 @@ PLAIN = (
     "this is a {very}{word} film",
     "there is something {word} about the {aspect}",
     "everyone would call the {aspect} {word}",
-    "what {word} {aspect} this film has",
 )
 NEGATING = (
     "the {aspect} is not {very}{word}",
@@ -56,8 +63,8 @@ NEGATING = (
     "nobody would call the {aspect} {word}",
     "the {aspect} is anything but {word}",
 )
-# The sign of a rare pattern says whether it keeps {word}'s polarity; {other} is a polar word that does not count.
-RARELY = (
+# The sign says whether the pattern keeps the polarity of {word}; {other} is a polar word that does not count.
+RARE_PATTERNS = (
     (1, "the {aspect} is {other}, but this is a {word} film"),
     (-1, "the {aspect} is {other}, but this is not a {word} film"),
     (-1, "I do not think that the {aspect} of this film is {word}"),
@@ -113,24 +120,36 @@ def _review(rng: Random) -> tuple[str, int]:
     """A sentence and its polarity, 1 or -1."""
     polarity = rng.choice((1, -1))
     if rng.random() < RARE:
-        sign, pattern = rng.choice(RARELY)
+        sign, pattern = rng.choice(RARE_PATTERNS)
     elif rng.random() < NEGATED:
         sign, pattern = -1, _zipf(rng, NEGATING)
     else:
         sign, pattern = 1, _zipf(rng, PLAIN)
     clause = pattern.format(
-        aspect=_zipf(rng, ASPECTS),
+        aspect=rng.choice(ASPECTS),
         very=rng.choice(INTENSIFIERS),
-        word=_zipf(rng, WORDS[polarity]),
+        word=_polar_words(rng, polarity, " and " if sign == 1 else " or "),
         other=_zipf(rng, WORDS[rng.choice((1, -1))]),
     )
-    position = rng.random()
-    before = _zipf(rng, BEFORE) if position < 0.6 else ""
-    after = _zipf(rng, AFTER) if position > 0.4 else ""
+    place = rng.random()
+    before = rng.choice(BEFORE) if place < 0.25 else ""
+    after = rng.choice(AFTER) if place > 0.65 else ""
     text = f"{before}{clause}{after}."
     return text[0].upper() + text[1:], sign * polarity
 
 
-def _zipf(rng: Random, items: tuple[str, ...] | list[str]) -> str:
-    """One of `items`, the k-th with a probability proportional to 1 / k."""
-    return rng.choices(items, weights=[1 / rank for rank in range(1, len(items) + 1)])[0]
+def _polar_words(rng: Random, polarity: int, conjunction: str) -> str:
+    """One to three words of one polarity, as a list: their company is what word vectors learn polarity from."""
+    (count,) = rng.choices(list(POLAR_WORDS), weights=list(POLAR_WORDS.values()))
+    *others, last = dict.fromkeys(_zipf(rng, WORDS[polarity]) for _ in range(count))
+    return conjunction.join([", ".join(others), last] if others else [last])
+
+
+def _zipf(rng: Random, items: Sequence[str]) -> str:
+    """One of `items`, the k-th with a probability proportional to k^-1.3."""
+    return rng.choices(items, weights=_weights(len(items)))[0]
+
+
+@cache
+def _weights(n: int) -> list[float]:
+    return [rank**-1.3 for rank in range(1, n + 1)]

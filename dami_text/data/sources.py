@@ -7,12 +7,14 @@ and labels stay in memory-mapped Arrow files all the way; only a column's distin
 import glob
 import logging
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -21,7 +23,6 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.cache.cache import Cache
 from datasets.packaged_modules.csv.csv import Csv
-from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from dami_text.config import DataConfig
@@ -40,6 +41,7 @@ READERS: dict[str, tuple[str, dict[str, str]]] = {
     ".parquet": ("parquet", {}),
 }
 
+BLOCK = 16 << 20  # bytes of a CSV file that are parsed at a time, and so the longest row
 HUB_TIMEOUT = 10.0  # seconds for the Hub's first answer
 
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
@@ -77,7 +79,7 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
     try:
         return _labeled_texts(source, config)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({error}); convert it") from error
+        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({_one_line(error)}); convert it") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -90,11 +92,11 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
     name = ALIASES.get(config.dataset, config.dataset)
     try:
         path = Path(name).expanduser()
-        with _quiet_datasets():
+        with _quiet_libraries():
             if path.is_file():
                 builder = _file_builder(path, config)
             elif path.is_dir():
-                builder = datasets.load_dataset_builder(str(path.absolute()), config.dataset_config)
+                builder = _builder(str(path.absolute()), config)
             else:
                 builder = _hub_builder(name, config)
             if isinstance(builder, Csv):
@@ -109,21 +111,27 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
             cause = cause.__cause__
         if isinstance(cause, DataError):
             raise DataError(str(cause)) from error
-        reason = " ".join(str(cause).split()) or type(cause).__name__
-        if "BuilderConfig" in reason or "Config name is missing" in reason:
-            reason += " Choose one with --dataset-config"
-        raise DataError(f"{name!r} cannot be read as a data set: {reason}") from error
+        raise DataError(f"{name!r} cannot be read as a data set: {_one_line(cause)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    """An error's message, or its name; messages may quote a whole file."""
+    message = "".join(c if c.isprintable() else " " for c in str(error)[:1000])
+    return textwrap.shorten(message, 300) or type(error).__name__
 
 
 @contextmanager
-def _quiet_datasets() -> Iterator[None]:
-    """Keep datasets from logging failures that are raised as well."""
-    verbosity = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+def _quiet_libraries() -> Iterator[None]:
+    """Keep datasets and huggingface_hub from logging failures that are raised as well, and missing data set cards."""
+    libraries = (datasets.logging, huggingface_hub.logging)
+    verbosities = [library.get_verbosity() for library in libraries]
     try:
+        for library in libraries:
+            library.set_verbosity(logging.CRITICAL)
         yield
     finally:
-        datasets.logging.set_verbosity(verbosity)
+        for library, verbosity in zip(libraries, verbosities, strict=True):
+            library.set_verbosity(verbosity)
 
 
 def _file_builder(path: Path, config: DataConfig) -> datasets.DatasetBuilder:
@@ -138,18 +146,30 @@ def _file_builder(path: Path, config: DataConfig) -> datasets.DatasetBuilder:
     return datasets.load_dataset_builder(reader, data_files=glob.escape(str(path.absolute())), **options)
 
 
+def _builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
+    """The builder of a folder or a Hub data set in the configuration that the options name."""
+    try:
+        return datasets.load_dataset_builder(name, config.dataset_config)
+    except ValueError as error:
+        names = datasets.get_dataset_config_names(name)
+        if config.dataset_config in names or (config.dataset_config is None and len(names) == 1):
+            raise
+        wanted = "configuration chosen" if config.dataset_config is None else f"configuration {config.dataset_config!r}"
+        raise DataError(f"no {wanted} of {names} in {name!r}; choose one with --dataset-config") from error
+
+
 def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     found = f"{name!r} is no file or folder here, and"
     local = "give a local copy with --dataset PATH"
     try:
         try:
             # One request without retries: load_dataset_builder alone needs 23 seconds to find the Hub out of reach.
-            HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
+            huggingface_hub.HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
         except (HFValidationError, RepositoryNotFoundError):
             raise
         except Exception as error:  # of the Hub's transport, whichever library that is
             return _cached_builder(name, config, error)
-        return datasets.load_dataset_builder(name, config.dataset_config)
+        return _builder(name, config)
     except HFValidationError as error:
         raise DataError(f"{found} no Hub id; check the spelling of --dataset") from error
     except (RepositoryNotFoundError, DatasetNotFoundError) as error:
@@ -164,7 +184,7 @@ def _cached_builder(name: str, config: DataConfig, reason: Exception) -> dataset
     try:
         builder = Cache(
             repo_id=name,
-            dataset_name=name.split("/")[-1],
+            dataset_name=name.rpartition("/")[2],
             config_name=config.dataset_config,
             version="auto",
             hash="auto",
@@ -172,15 +192,15 @@ def _cached_builder(name: str, config: DataConfig, reason: Exception) -> dataset
     except ValueError as error:
         found = f"{name!r} is no file or folder here, and the Hub"
         local = "give a local copy with --dataset PATH"
-        cached = " ".join(str(error).split())
+        cached = _one_line(error)
         if isinstance(reason, OfflineModeIsEnabled):
             raise DataError(f"{found} is switched off by HF_HUB_OFFLINE ({cached}); unset it, or {local}") from reason
-        raise DataError(f"{found} cannot be reached: {reason} ({cached}); connect, or {local}") from reason
-    logger.warning("the Hub cannot be reached (%s): using the copy of %s in the cache", reason, name)
+        raise DataError(f"{found} cannot be reached: {_one_line(reason)} ({cached}); connect, or {local}") from reason
+    logger.warning("the Hub cannot be reached: using the copy of %s that is in the cache", name)
     return builder
 
 
-class _StrictCsv(Csv):  # type: ignore[misc]
+class _StrictCsv(Csv):
     """The CSV reader of datasets, except that cells are strings as written and all rows as wide as the header.
 
     The original turns NA, None and the empty cell into null and 007 into 7, pads short rows, and takes the first
@@ -197,7 +217,9 @@ class _StrictCsv(Csv):  # type: ignore[misc]
         own = {"name", "version", "data_dir", "data_files", "description", "delimiter"}
         other = [o for o, value in vars(builder.config).items() if o not in own and value != getattr(plain, o)]
         if other:
-            raise DataError(f"the options {other} of {builder.dataset_name}'s CSV files are not supported; convert them")
+            raise DataError(
+                f"the options {other} of {builder.dataset_name}'s CSV files are not supported; convert them"
+            )
         declared = builder.info.features or {}
         features = {name: f if _is_class_label(f) else datasets.Value("string") for name, f in declared.items()}
         return cls(
@@ -218,25 +240,27 @@ class _StrictCsv(Csv):  # type: ignore[misc]
                 try:
                     with open(file, "rb") as stream:  # noqa: PTH123 - datasets lets open read gzip and the Hub's files
                         names = self._reader(stream, []).schema.names
-                        stream.seek(0)
                         if len(set(names)) < len(names):
                             raise DataError(f"{name} has columns of the same name: {names}; rename them")
-                        reader = self._reader(stream, names)
-                        yield Key(shard, 0), reader.schema.empty_table()
-                        for number, batch in enumerate(reader, start=1):
+                        n_rows = 0
+                        for number, batch in enumerate(self._reader(stream, names)):
+                            n_rows += batch.num_rows
                             yield Key(shard, number), pa.Table.from_batches([batch])
-                except UnicodeDecodeError as error:
-                    raise DataError(f"{name} is not UTF-8 ({error}); save it as UTF-8") from error
-                except pa.ArrowInvalid as error:
-                    if "invalid UTF8" in str(error):
-                        raise DataError(f"{name} is not UTF-8 ({error}); save it as UTF-8") from error
-                    raise DataError(f"{name} is no well-formed CSV file ({error}); mend the row or its quotes") from error
+                        if n_rows == 0:
+                            raise DataError(f"{name} has a header, {names}, but no rows; wanted texts and labels")
+                except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+                    if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
+                        raise DataError(f"{name} is not UTF-8 ({_one_line(error)}); save it as UTF-8") from error
+                    raise DataError(
+                        f"{name} is no well-formed CSV file ({_one_line(error)}); mend the row or its quotes"
+                    ) from error
 
     def _reader(self, stream: Any, string_columns: Sequence[str]) -> pyarrow.csv.CSVStreamingReader:
         config = self.config
+        stream.seek(0)
         return pyarrow.csv.open_csv(
             stream,
-            pyarrow.csv.ReadOptions(use_threads=False, block_size=16 << 20, encoding=config.encoding or "utf8"),
+            pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK, encoding=config.encoding or "utf8"),
             pyarrow.csv.ParseOptions(delimiter=config.sep, quote_char=config.quotechar, newlines_in_values=True),
             pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(string_columns, pa.string()), strings_can_be_null=False
@@ -300,7 +324,9 @@ def _text_column(columns: datasets.Features, config: DataConfig) -> str:
     """`config.text_column`, or the only column of strings where that is left at its default and absent."""
     name = config.text_column
     if name == config.label_column:
-        raise ColumnError(f"column {name!r} cannot be text and label both; name them with --text-column, --label-column")
+        raise ColumnError(
+            f"column {name!r} cannot be text and label both; name them with --text-column, --label-column"
+        )
     if name in columns:
         if not _is_string(columns[name]):
             raise ColumnError(f"column {name!r} holds {columns[name]}, not strings; name another with --text-column")
@@ -309,7 +335,7 @@ def _text_column(columns: datasets.Features, config: DataConfig) -> str:
     strings = [column for column in columns if _is_string(columns[column]) and column not in beside]
     if name == DataConfig.text_column and len(strings) == 1:
         logger.info("the texts are in column %r, the only one of strings", strings[0])
-        return strings[0]
+        return str(strings[0])
     raise ColumnError(f"no column {name!r} in {list(columns)}; name it with --text-column")
 
 
@@ -365,7 +391,8 @@ def _names_beside(source: datasets.DatasetDict, column: str, labels: list[Any]) 
     beside = f"{column}_text"
     if not _is_string(next(iter(source.values())).features.get(beside)):
         return None
-    pairs, wanted = set(), set(labels)
+    pairs: set[tuple[Any, str]] = set()
+    wanted = set(labels)
     for rows in source.values():
         table = rows.select_columns([column, beside]).with_format("arrow")[:]
         distinct = table.group_by([column, beside]).aggregate([])

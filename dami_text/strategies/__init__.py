@@ -71,7 +71,7 @@ def _own(name: str) -> QueryStrategy:
         sys.path.append(str(Path.cwd()))
     try:
         strategy: QueryStrategy = getattr(importlib.import_module(module_name), class_name)()
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"cannot make --strategy {name}: {error}; wanted package.module:Class, of a class made without arguments"
         ) from error

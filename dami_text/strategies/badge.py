@@ -42,8 +42,9 @@ class Badge:
 
 def prediction_errors(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """e = p - onehot(argmax p), (N, C)."""
-    errors = probabilities.copy()
-    errors[np.arange(len(errors)), probabilities.argmax(axis=1)] -= 1
+    errors, texts, predicted = probabilities.copy(), np.arange(len(probabilities)), probabilities.argmax(axis=1)
+    errors[texts, predicted] = 0
+    errors[texts, predicted] = -errors.sum(axis=1)  # p - 1 would have no digits left where p is close to 1
     return errors
 
 
@@ -73,7 +74,17 @@ def k_means_plus_plus(
             row = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
         chosen[k], distances[k] = row, nearest[row] ** 0.5
         free[row] = False
-        to_row = squares + squares[row] - 2 * (e @ e[row]) * (h @ h[row])
-        distance = to_row.clamp_(min=0).double().numpy()
+        distance = _squared_distances(e, h, squares, row).double().numpy()
         nearest = distance if k == 0 else np.minimum(nearest, distance)
     return chosen, distances
+
+
+def _squared_distances(e: torch.Tensor, h: torch.Tensor, squares: torch.Tensor, row: int) -> torch.Tensor:
+    """The squared distances (N,) of the embeddings, of squared lengths `squares` (N,), to that of `row`."""
+    distances = squares + squares[row] - 2 * (e @ e[row]) * (h @ h[row])
+    close = (distances <= 1e-3 * squares).nonzero()[:, 0]  # where the difference has lost its digits
+    # e_i outer h_i - e outer h = de outer h_i + e outer dh
+    de, dh = e[close] - e[row], h[close] - h[row]
+    exact = de.square().sum(dim=1) * h[close].square().sum(dim=1) + e[row].square().sum() * dh.square().sum(dim=1)
+    exact += 2 * (de @ e[row]) * (dh * h[close]).sum(dim=1)
+    return distances.index_copy_(0, close, exact.clamp_(min=0))

@@ -37,24 +37,31 @@ def k_center_greedy(
 ) -> tuple[Rows, NDArray[np.float32]]:
     """n distinct rows of `vectors` (N, H), each the farthest from `centers` (L, H) and from the rows before it.
 
+    Without centers the first row is the farthest from the mean.
+
     Returns:
         The rows (n,), the first of equally far ones first, and their distances (n,).
     """
-    points = torch.from_numpy(vectors - centers.mean(axis=0))
+    mean = vectors.mean(axis=0)
+    points = torch.from_numpy(vectors - mean)
     squares = points.square().sum(dim=1)
 
     def squared_distances(others: torch.Tensor) -> torch.Tensor:
         """Of all points to the nearest of `others` (M, H)."""
         products = points @ others.T
-        return (others.square().sum(dim=1) - 2 * products).amin(dim=1).add_(squares).clamp_(min=0)
+        found = (others.square().sum(dim=1) - 2 * products).amin(dim=1).add_(squares)
+        close = (found <= 1e-3 * squares).nonzero()[:, 0]  # where the difference has lost its digits
+        exact = torch.cdist(points[close], others, compute_mode="donot_use_mm_for_euclid_dist")
+        return found.index_copy_(0, close, exact.amin(dim=1).square())
 
     nearest = torch.full((len(points),), torch.inf)
-    for block in torch.from_numpy(centers - centers.mean(axis=0)).split(256):
+    starts = centers - mean if len(centers) else np.zeros_like(vectors[:1])
+    for block in torch.from_numpy(starts).split(256):
         nearest = torch.minimum(nearest, squared_distances(block))
     chosen, distances = np.empty(n, np.int64), np.empty(n, np.float32)
     for k in range(n):
         row = int(nearest.argmax())
         chosen[k], distances[k] = row, float(nearest[row]) ** 0.5
         nearest = torch.minimum(nearest, squared_distances(points[row : row + 1]))
-        nearest[chosen[: k + 1]] = -1  # never again, also where only copies are left
+        nearest[row] = -1  # never again, also where only copies are left
     return chosen, distances

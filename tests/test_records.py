@@ -1,0 +1,235 @@
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dami_text.config import RunConfig
+from dami_text.errors import RecordError
+from dami_text.records import RunFolder, to_json
+
+CONFIG = RunConfig.of(seed=1)
+
+
+def round_line(number):
+    return {"round": number, "n_labeled": 10 + 2 * number}
+
+
+def query_lines(number):
+    return [{"round": number, "rank": rank, "row": 5 * number + rank, "text": "ça"} for rank in range(2)]
+
+
+def save_weights(path):
+    path.mkdir()
+    (path / "weights").write_text("new")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two finished rounds, two queries each, and a model."""
+    folder = RunFolder(tmp_path / "run", CONFIG)
+    folder.commit(round_line(0), query_lines(0))
+    folder.commit(round_line(1), query_lines(1))
+    folder.save_model(save_weights)
+    return folder.path
+
+
+def names(path):
+    return sorted(file.name for file in path.iterdir())
+
+
+def content(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ({"text": "naïve 好"}, '{"text": "naïve 好"}'),
+        ("\x1b[2J\n", '"\\u001b[2J\\n"'),
+        ("\x7f\x80\x9b", '"\\u007f\\u0080\\u009b"'),
+        ("\u200e\u200f\u061c", '"\\u200e\\u200f\\u061c"'),
+        ("\u202a\u202e\u2066\u2069", '"\\u202a\\u202e\\u2066\\u2069"'),
+        ("\u2028\u2029", '"\\u2028\\u2029"'),
+    ],
+)
+def test_to_json_escapes_controls_and_what_turns_text(value, line):
+    assert to_json(value) == line
+    assert json.loads(line) == value
+
+
+def test_a_new_folder_is_made_by_the_first_commit(tmp_path):
+    path = tmp_path / "runs" / "first"
+    folder = RunFolder(path, CONFIG)
+    assert not path.parent.exists()
+    folder.commit(round_line(0), query_lines(0))
+    assert names(path) == ["config.yaml", "queries.jsonl", "rounds.jsonl"]
+    assert (path / "rounds.jsonl").read_text(encoding="utf-8") == '{"round": 0, "n_labeled": 10}\n'
+    assert (path / "queries.jsonl").read_text(encoding="utf-8") == (
+        '{"round": 0, "rank": 0, "row": 0, "text": "ça"}\n{"round": 0, "rank": 1, "row": 1, "text": "ça"}\n'
+    )
+    assert yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")) == CONFIG.options()
+
+
+def test_what_was_committed_is_read_again(folder):
+    again = RunFolder(folder, CONFIG)
+    assert again.rounds == [round_line(0), round_line(1)]
+    assert again.queries == query_lines(0) + query_lines(1)
+    assert again.has_model()
+
+
+def test_queries_are_on_the_disk_before_the_line_that_makes_the_round_count(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run", CONFIG)
+    folder.commit(round_line(0), query_lines(0))
+    synced = []
+    sync = os.fsync
+
+    def record(descriptor):
+        sync(descriptor)
+        lines = {name: (folder.path / f"{name}.jsonl").read_text().count("\n") for name in ("queries", "rounds")}
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, lines))
+
+    monkeypatch.setattr(os, "fsync", record)
+    folder.commit(round_line(1), query_lines(1))
+    assert synced == [
+        ("queries.jsonl", {"queries": 4, "rounds": 1}),
+        ("rounds.jsonl", {"queries": 4, "rounds": 2}),
+    ]
+
+
+@pytest.mark.parametrize("file", ["rounds.jsonl", "queries.jsonl"])
+def test_a_half_written_last_line_is_dropped_with_a_warning(folder, caplog, file):
+    before = content(folder)
+    with (folder / file).open("a") as stream:
+        stream.write('{"round": 2, "n_lab')
+    with caplog.at_level(logging.WARNING):
+        again = RunFolder(folder, CONFIG)
+    assert caplog.messages == [f"the last line of {folder / file} was not written to its end and is dropped"]
+    assert (len(again.rounds), len(again.queries)) == (2, 4)
+    again.commit(round_line(2), query_lines(2))
+    for name, lines in (("rounds.jsonl", [round_line(2)]), ("queries.jsonl", query_lines(2))):
+        assert (folder / name).read_bytes() == before[name] + "".join(to_json(i) + "\n" for i in lines).encode()
+
+
+def test_a_half_written_last_round_takes_its_queries_with_it(folder):
+    text = (folder / "rounds.jsonl").read_bytes()
+    (folder / "rounds.jsonl").write_bytes(text[:-1])
+    again = RunFolder(folder, CONFIG)
+    assert again.rounds == [round_line(0)]
+    assert again.queries == query_lines(0)
+
+
+def test_queries_of_a_round_that_was_not_committed_are_dropped(folder):
+    before = content(folder)
+    with (folder / "queries.jsonl").open("a") as stream:
+        stream.write(to_json({"round": 2, "rank": 0, "row": 99}) + "\n")
+    again = RunFolder(folder, CONFIG)
+    assert again.queries == query_lines(0) + query_lines(1)
+    again.commit(round_line(2), [])
+    assert (folder / "queries.jsonl").read_bytes() == before["queries.jsonl"]
+
+
+@pytest.mark.parametrize("lines", [b"{half\n{}\n", b"\xff\xfe\n", b"\n"])
+def test_a_damaged_line_is_an_error(folder, lines):
+    (folder / "rounds.jsonl").write_bytes(lines)
+    before = content(folder)
+    with pytest.raises(RecordError, match=r"rounds\.jsonl is damaged \(.*\); restore it, or start again"):
+        RunFolder(folder, CONFIG)
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("text", ["seed: [1", "just text", "", "- 1", "\x00"])
+def test_a_damaged_config_is_an_error(folder, text):
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(RecordError, match=r"config\.yaml is damaged \((.|\n)*\); restore it, or start again"):
+        RunFolder(folder, CONFIG)
+
+
+def test_a_missing_config_is_an_error(folder):
+    (folder / "config.yaml").unlink()
+    with pytest.raises(RecordError, match=r"cannot use the output folder .*No such file"):
+        RunFolder(folder, CONFIG)
+
+
+def test_a_run_with_other_options_is_refused_with_the_differences_named(folder):
+    before = content(folder)
+    with pytest.raises(RecordError) as error:
+        RunFolder(folder, RunConfig.of(seed=2, budget=0.3))
+    assert str(error.value) == (
+        f"{folder} holds a run with other options: --seed 1 there, 2 now; --budget 0.2 there, 0.3 now; give the same "
+        "options to resume it, another --output-dir, or --overwrite to replace it"
+    )
+    assert content(folder) == before
+
+
+def test_one_text_is_not_all_texts(tmp_path):
+    RunFolder(tmp_path, RunConfig.of(budget=1.0)).commit(round_line(0), [])
+    with pytest.raises(RecordError, match=r"--budget 1\.0 there, 1 now;"):
+        RunFolder(tmp_path, RunConfig.of(budget=1))
+
+
+def test_an_option_that_is_new_or_gone_is_a_difference(folder):
+    options = CONFIG.options() | {"colour": "red"}
+    del options["patience"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(options))
+    with pytest.raises(RecordError, match="--patience None there, 5 now; --colour red there, None now;"):
+        RunFolder(folder, CONFIG)
+
+
+def test_overwrite_removes_the_runs_own_files_only(folder):
+    (folder / "notes.txt").write_text("mine")
+    (folder / "learning_curve.png").write_text("old")
+    other = RunFolder(folder, RunConfig.of(seed=2), overwrite=True)
+    assert (other.rounds, other.queries) == ([], [])
+    assert len(names(folder)) == 6  # nothing is removed before there is something to put in its place
+    other.commit(round_line(0), [])
+    assert names(folder) == ["config.yaml", "notes.txt", "queries.jsonl", "rounds.jsonl"]
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "queries.jsonl").read_text() == ""
+    assert RunFolder(folder, RunConfig.of(seed=2)).rounds == [round_line(0)]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "queries.jsonl", "learning_curve.png", "model"])
+def test_files_that_are_no_runs_are_not_replaced(tmp_path, name):
+    (tmp_path / name).mkdir() if name == "model" else (tmp_path / name).write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine too")
+    before = content(tmp_path)
+    with pytest.raises(RecordError, match=f"holds {name}, but no run .*--output-dir, or give --overwrite"):
+        RunFolder(tmp_path, CONFIG)
+    assert content(tmp_path) == before
+    RunFolder(tmp_path, CONFIG, overwrite=True).commit(round_line(0), [])
+    assert names(tmp_path) == ["config.yaml", "notes.txt", "queries.jsonl", "rounds.jsonl"]
+
+
+def test_a_folder_without_a_finished_round_is_new_whatever_its_options_were(tmp_path):
+    RunFolder(tmp_path, RunConfig.of(seed=5)).save_model(save_weights)
+    folder = RunFolder(tmp_path, CONFIG)
+    folder.commit(round_line(0), [])
+    assert names(tmp_path) == ["config.yaml", "queries.jsonl", "rounds.jsonl"]
+    assert RunFolder(tmp_path, CONFIG).rounds == [round_line(0)]
+
+
+def test_a_model_that_cannot_be_saved_leaves_the_old_one(folder):
+    def fail(path):
+        path.mkdir()
+        (path / "weights").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RecordError, match=r"cannot use the output folder .*No space left on device"):
+        RunFolder(folder, CONFIG).save_model(fail)
+    assert (folder / "model" / "weights").read_text() == "new"
+    RunFolder(folder, CONFIG).save_model(save_weights)
+    assert names(folder) == ["config.yaml", "model", "queries.jsonl", "rounds.jsonl"]
+
+
+def test_a_round_that_cannot_be_written_is_an_error_and_does_not_count(folder, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    opened = RunFolder(folder, CONFIG)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RecordError, match=r"No space left on device; make room or choose another with --output-dir"):
+        opened.commit(round_line(2), query_lines(2))
+    assert len(opened.rounds) == 2
