@@ -49,7 +49,9 @@ def run_al(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {printable(line)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on after the last finished round", file=sys.stderr)
+        disconnect()
+        if _speaks():
+            print("stopped; the same command goes on after the last finished round", file=sys.stderr)
         return 130
     return 0
 

@@ -181,7 +181,9 @@ class TrainingConfig(Options):
     train_batch_size: int = option(50, "texts in a training step")
     epochs: int = option(25, "train at most this many epochs, each followed by an evaluation on the validation split")
     epoch_steps: int = option(10, "an epoch is a pass over the labelled texts, or as many as make this many steps")
-    patience: int = option(5, "stop after this many epochs without a gain on the validation split")
+    patience: int = option(
+        5, "stop after this many epochs without higher accuracy or lower loss on the validation split"
+    )
     steps: int = option(400, "training steps in all where there is no validation split")
     class_weights: Literal["none", "balanced"] = option(
         "none", "balanced weighs each class by the inverse of its count among the labelled texts"

@@ -41,12 +41,13 @@ def train(
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
-    Training stops after `patience` epochs without a gain, and the best weights are restored. Without a validation
-    split, it trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the
-    order of the texts from `rng`.
+    Training stops after `patience` epochs that neither raised the accuracy on it nor lowered the loss, and the weights
+    of the highest accuracy are restored, of the lowest loss where several have it. Without a validation split, it
+    trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the order of
+    the texts from `rng`.
 
     Raises:
-        TrainingError: there is no text to train on, or the weights are not finite at the end.
+        TrainingError: there is no text to train on, or the weights or probabilities are not finite.
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
@@ -107,19 +108,24 @@ class _Best:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.accuracy: float | None = None
-        self.loss = np.inf
+        self.loss = self.lowest_loss = np.inf
         self.age = 0
         self.weights: dict[str, torch.Tensor] = {}
 
     def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
+        if not np.isfinite(probabilities).all():
+            raise TrainingError(
+                "the model's probabilities on the validation split are not finite; lower --learning-rate"
+            )
         accuracy = float((probabilities.argmax(axis=1) == labels).mean())
         loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+        # A model that learns slowly shows it in the loss long before the accuracy moves.
+        self.age = 0 if loss < self.lowest_loss else self.age + 1
+        self.lowest_loss = min(loss, self.lowest_loss)
         if self.accuracy is None or (accuracy, -loss) > (self.accuracy, -self.loss):
             self.accuracy, self.loss, self.age = accuracy, loss, 0
             self.weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
-        else:
-            self.age += 1
 
     def restore(self) -> None:
         """Give the model the weights that were kept, if any."""

@@ -1,5 +1,6 @@
 """What the tests of the strategies share: pools of odd texts, gradients of one text at a time, a strategy of one's own."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,28 @@ from dami_text.strategies import Query
 
 KINDS, CLASSES = ("cnn", "bilstm"), (2, 3, 6)
 
-#: Without words, of unknown words only, of one word, of repeated words.
-ODD_TEXTS = ["", "zzz", "w1", "w2 zzz w2", "w3 w3 w3 w3 w3", "w4 w5 w4 w5 w6 w4 w5", "yyy w7 zzz"]
+#: Without words, of unknown words only, of one word, of a word twice.
+ODD_TEXTS = ["", "zzz", "w1", "w2 zzz w2", "yyy w7 zzz"]
+#: Texts with the same n-grams at several places: a CNN's maximum, and so its gradient, may be at any of them.
+REPETITIVE_TEXTS = ["w3 w3 w3 w3 w3", "w4 w5 w4 w5 w6 w4 w5"]
+
+
+@cache
+def _encoded(texts: tuple[str, ...]) -> EncodedTexts:
+    tokenizer = build_tokenizer(Dataset.from_dict({"text": make_texts(200)}), TokenizationConfig())
+    return EncodedTexts(encode(Dataset.from_dict({"text": texts}), tokenizer), tokenizer)
 
 
 def pool_of(texts: list[str], labeled: Any = ()) -> Pool:
     """The texts, encoded with the vocabulary w0..w39: other words are unknown."""
-    tokenizer = build_tokenizer(Dataset.from_dict({"text": make_texts(200)}), TokenizationConfig())
-    return Pool(EncodedTexts(encode(Dataset.from_dict({"text": texts}), tokenizer), tokenizer), labeled)
+    return Pool(_encoded(tuple(texts)), labeled)
 
 
-def odd_pool(n: int = 36, seed: int = 0) -> Pool:
-    """n distinct texts, the odd ones among them, of which 6 are labelled."""
-    texts = list(dict.fromkeys([*ODD_TEXTS, *make_texts(2 * n, seed + 1)]))[:n]
-    order = np.random.default_rng(seed).permutation(n)
+def odd_pool(n: int = 36, repetitive: bool = True) -> Pool:
+    """n distinct texts in random order, the odd ones among them, of which 6 are labelled."""
+    odd = [*ODD_TEXTS, *(REPETITIVE_TEXTS if repetitive else [])]
+    texts = list(dict.fromkeys([*odd, *make_texts(2 * n, seed=1)]))[:n]
+    order = np.random.default_rng(0).permutation(n)
     return pool_of([texts[i] for i in order], np.flatnonzero(order >= n - 6))
 
 

@@ -119,7 +119,9 @@ MAKERS = [normal, heavy_tailed, saturated, same_direction, offset, two_camps, mo
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-@pytest.mark.parametrize(("n", "batch_size"), [(1, 1), (2, 1), (2, 4), (50, 1), (50, 7), (50, 64), (500, 16), (500, 100)])
+@pytest.mark.parametrize(
+    ("n", "batch_size"), [(1, 1), (2, 1), (2, 4), (50, 1), (50, 7), (50, 64), (500, 16), (500, 100)]
+)
 def test_the_words_are_those_of_two_passes(maker, n, batch_size):
     for seed in range(8):
         rng = np.random.default_rng([seed, n, batch_size])

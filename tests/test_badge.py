@@ -86,7 +86,10 @@ def test_errors_by_hand():
 COPIES = {
     "all the same": (np.full((8, 2), 0.5), np.full((8, 3), 0.7)),
     "all zero": (np.zeros((8, 2)), np.ones((8, 3))),
-    "one and seven copies": (np.array([[0.5, -0.5]] + [[0.3, -0.3]] * 7), np.array([[1.0, 2, 3]] + [[3.0, 1, 0.1]] * 7)),
+    "one and seven copies": (
+        np.array([[0.5, -0.5]] + [[0.3, -0.3]] * 7),
+        np.array([[1.0, 2, 3]] + [[3.0, 1, 0.1]] * 7),
+    ),
 }
 
 

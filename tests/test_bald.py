@@ -133,7 +133,9 @@ def test_noise_is_uniform():
         assert stats.kstest(scores, "norm").pvalue > 1e-4
 
 
-@pytest.mark.parametrize("keys", [np.arange(300, dtype=np.uint64), np.uint64(2**64 - 1) - np.arange(300, dtype=np.uint64)])
+@pytest.mark.parametrize(
+    "keys", [np.arange(300, dtype=np.uint64), np.uint64(2**64 - 1) - np.arange(300, dtype=np.uint64)]
+)
 def test_noise_of_neighbouring_keys_and_seeds_has_nothing_in_common(keys):
     """Keys of equal texts differ by one."""
     noise = np.concatenate([hashed_noise(seed, keys, 400) for seed in (0, 1, 2**63 - 1)]).astype(float)

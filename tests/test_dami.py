@@ -22,7 +22,9 @@ def slow_interpretations(model, pool, target, target_class):
         p = torch.softmax(logits, dim=0)
         classes = {"all": range(len(p)), "predicted": [int(p.argmax())]}
         classes["auto"] = [1] if len(p) == 2 else classes["predicted"]
-        outputs = [p[c] if target == "probability" else torch.log(p[c]) - torch.log1p(-p[c]) for c in classes[target_class]]
+        outputs = [
+            p[c] if target == "probability" else torch.log(p[c]) - torch.log1p(-p[c]) for c in classes[target_class]
+        ]
         gradients = [torch.autograd.grad(output, embedded, retain_graph=True)[0] for output in outputs]
         found.append(torch.cat(gradients, dim=1).numpy())
     return found
@@ -92,7 +94,9 @@ def matrix(representations, distance):
 
 @pytest.mark.parametrize("n_classes", CLASSES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("target", "distance"), [("probability", "euclidean"), ("logit", "euclidean"), ("logit", "cosine")])
+@pytest.mark.parametrize(
+    ("target", "distance"), [("probability", "euclidean"), ("logit", "euclidean"), ("logit", "cosine")]
+)
 def test_no_swap_of_a_medoid_would_be_better(kind, n_classes, target, distance):
     pool = odd_pool(50)
     model = model_for(kind, pool, n_classes)
@@ -117,7 +121,9 @@ def test_no_swap_of_a_medoid_would_be_better(kind, n_classes, target, distance):
 def test_k_center_against_loops(kind, n_classes):
     pool = odd_pool()
     model = model_for(kind, pool, n_classes)
-    center, words, representations, deviations = slow_informative_words(slow_interpretations(model, pool, "logit", "auto"))
+    center, words, representations, deviations = slow_informative_words(
+        slow_interpretations(model, pool, "logit", "auto")
+    )
     query = DamiKCenter(Representation("logit")).query(model, pool, 8, np.random.default_rng(0))
     covered = [center]
     for row, reason in zip(query.rows, query.reasons, strict=True):

@@ -58,9 +58,14 @@ def test_no_dropout_inside_and_every_modules_own_mode_after(kind):
 def test_modes_are_restored_after_an_exception():
     model = small_model("cnn", 10)
     modes = mixed_modes(model)
-    with pytest.raises(KeyError), evaluation_mode(model):
-        assert not any(module.training for module in model.modules())
-        raise KeyError
+
+    def fail() -> None:
+        with evaluation_mode(model):
+            assert not any(module.training for module in model.modules())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert [(name, module.training) for name, module in model.named_modules()] == modes
 
 

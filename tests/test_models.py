@@ -12,6 +12,7 @@ from dami_text.models import build_model
 
 KINDS = ["cnn", "bilstm"]
 VOCABULARY = 30
+PAPER = {"embedding_dim": 100, "n_filters": 100, "filter_sizes": (3, 4, 5), "hidden_size": 100}
 
 
 def random_batch(lengths, seed=0, width=None):
@@ -53,12 +54,15 @@ LENGTHS = [5, 0, 1, 2, 9, 3, 1]
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 6])
-def test_cnn_against_a_slow_loop(n_classes):
+@pytest.mark.parametrize("bias", [-0.5, 0, 3])
+def test_cnn_against_a_slow_loop(n_classes, bias):
     model = small_model("cnn", VOCABULARY, n_classes)
+    for convolution in model.convolutions:
+        convolution.bias.data += bias
     ids, mask = random_batch(LENGTHS)
     vectors = model.embedding.weight.detach().double().numpy()
     expected = [cnn_by_hand(model, vectors[row[:length]]) for row, length in zip(ids.numpy(), LENGTHS, strict=True)]
-    np.testing.assert_allclose(logits_of(model, ids, mask).numpy(), np.array(expected), atol=1e-6)
+    np.testing.assert_allclose(logits_of(model, ids, mask).numpy(), np.array(expected), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 6])
@@ -78,10 +82,10 @@ def test_bilstm_against_torchs_own_on_packed_sequences(n_classes):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sizes", [{}, {"embedding_dim": 100, "n_filters": 100, "filter_sizes": (3, 4, 5), "hidden_size": 100}])
+@pytest.mark.parametrize("sizes", [{}, PAPER])
 def test_padding_and_the_batch_never_change_a_logit(kind, sizes):
     model = small_model(kind, VOCABULARY, 3, **sizes)
-    lengths = LENGTHS + [40, 17]
+    lengths = [*LENGTHS, 40, 17]
     ids, mask = random_batch(lengths)
     together = logits_of(model, ids, mask)
     for by in (1, 7, 200):
@@ -185,8 +189,7 @@ def test_a_pipeline_classifies_texts_of_every_kind(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_start_as_torch_draws_them(kind):
     """Uniform in +- 1 / sqrt(fan in), +- 1 / sqrt(hidden) for an LSTM; transformers would make it N(0, 0.02)."""
-    sizes = {"embedding_dim": 100, "n_filters": 100, "filter_sizes": (3, 4, 5), "hidden_size": 100}
-    model = small_model(kind, 500, 2, **sizes)
+    model = small_model(kind, 500, 2, **PAPER)
     bounds = {f"convolutions.{i}": (100 * size) ** -0.5 for i, size in enumerate((3, 4, 5))}
     bounds |= {"forward_lstm": 0.1, "backward_lstm": 0.1}
     checked = 0

@@ -49,9 +49,14 @@ def test_torch_draws_from_the_stream_inside_and_goes_on_after_it_as_if_nothing_h
 
 def test_torchs_generator_is_restored_after_an_exception():
     state = torch.random.get_rng_state()
-    with pytest.raises(KeyError), torch_stream(0, 0, "training"):
-        torch.rand(1)
-        raise KeyError
+
+    def fail() -> None:
+        with torch_stream(0, 0, "training"):
+            torch.rand(1)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -26,7 +26,7 @@ from dami_text.active_learning import ActiveLearner
 from dami_text.cli import run_al
 from dami_text.config import RunConfig
 from dami_text.errors import RecordError
-from dami_text.experiments import run as run_module
+from dami_text.experiments import plots
 from dami_text.experiments.run import Run
 from dami_text.records import RunFolder
 
@@ -44,7 +44,7 @@ OPTIONS = {
 SIZES = [20, 28, 36, 40]
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["dami_text.experiments.run", "dami_text.metrics", "matplotlib.backends.backend_agg"])
+SERVER.set_forkserver_preload(["dami_text.cli", "dami_text.metrics", "dami_text.experiments.plots"])
 
 
 def command(reviews, output_dir, **options):
@@ -324,7 +324,7 @@ def die_in_model(_):
 
 
 def die_in_plot(_):
-    run_module.plot_learning_curve = lambda *_: kill_now()
+    plots.plot_learning_curve = lambda *_: kill_now()
 
 
 MOMENTS = [

@@ -64,20 +64,22 @@ def regions(sizes: list[int]) -> tuple[EncodedTexts, torch.nn.Module, np.ndarray
 @pytest.mark.parametrize("sizes", [[30, 20, 10, 5], [3, 40, 7, 2], [1, 1, 1, 1]])
 def test_dami_takes_one_text_of_each_region(sizes):
     encoded, model, names = regions(sizes)
+    firsts = np.concatenate([[True], names[1:] != names[:-1]])
+    pool = Pool(encoded, np.flatnonzero(~firsts & (np.arange(len(names)) % 3 == 0)))
     strategy = build_strategy(StrategyConfig(strategy="dami", interpretation_target="logit", inference_batch_size=9))
+    unlabeled, lengths = names[pool.unlabeled], encoded.lengths[pool.unlabeled]
+    # A filler word's gradient is zero, a deciding word's the slope in its direction.
+    mean = [slope * (1 / lengths[unlabeled == name]).sum() / len(unlabeled) for name, slope in SLOPES.items()]
     for seed in range(3):
-        query = strategy.query(model, Pool(encoded), 4, np.random.default_rng(seed))
-        check_query(query, Pool(encoded), 4)
-        assert sorted(names[query.rows]) == sorted(SLOPES)
-        assert [reason["cluster_size"] for reason in query.reasons] == sorted(sizes, reverse=True)
-        # A filler word's gradient is zero, a deciding word's the slope in its direction.
-        lengths = encoded.lengths.astype(float)
-        share = np.array([(1 / lengths)[names == name].sum() / len(names) for name in SLOPES])
-        mean = share * list(SLOPES.values())
-        for row, reason in zip(query.rows, query.reasons, strict=True):
-            own = list(SLOPES).index(names[row])
-            gradient = SLOPES[names[row]] * np.eye(4)[own]
-            assert reason["word"] == names[row].capitalize()
+        query = strategy.query(model, pool, 4, np.random.default_rng(seed))
+        check_query(query, pool, 4)
+        chosen = names[query.rows].tolist()
+        assert sorted(chosen) == sorted(SLOPES)
+        assert [reason["word"] for reason in query.reasons] == [name.capitalize() for name in chosen]
+        counts = [reason["cluster_size"] for reason in query.reasons]
+        assert counts == [(unlabeled == name).sum() for name in chosen] == sorted(counts, reverse=True)
+        for name, reason in zip(chosen, query.reasons, strict=True):
+            gradient = SLOPES[name] * np.eye(4)[list(SLOPES).index(name)]
             assert reason["deviation"] == pytest.approx(((gradient - mean) ** 2).sum(), rel=1e-5)
 
 

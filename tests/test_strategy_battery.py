@@ -65,7 +65,7 @@ def on_all(test):
     return test
 
 
-def ask(name: str, model: Any, pool: Pool, n: int, seed: int = 0, batch_size: int = 8) -> Query:
+def ask(name: str, model: Any, pool: Pool, n: int, seed: int = 0, batch_size: int = 64) -> Query:
     """A query that has been checked."""
     strategy = build_strategy(StrategyConfig(inference_batch_size=batch_size, **OPTIONS[name]))
     query = strategy.query(model, pool, n, np.random.default_rng(seed))
@@ -99,13 +99,12 @@ def model_of(kind: str, pool: Pool, n_classes: int) -> Any:
 def test_distinct_unlabelled_rows_the_same_for_the_same_seed(name, kind, n_classes):
     pool = odd_pool()
     model = model_of(kind, pool, n_classes)
-    for n in (1, 9, len(pool.unlabeled)):
-        query = ask(name, model, pool, n)
-        again = ask(name, model, pool, n)
-        assert query.rows.tolist() == again.rows.tolist()
-        assert query.reasons == again.reasons
-        assert query.details == again.details
-    assert sorted(query.rows.tolist()) == pool.unlabeled.tolist()
+    assert len(ask(name, model, pool, 1).rows) == 1
+    assert sorted(ask(name, model, pool, len(pool.unlabeled)).rows.tolist()) == pool.unlabeled.tolist()
+    query, again = (ask(name, model, pool, 9, seed=3) for _ in range(2))
+    assert query.rows.tolist() == again.rows.tolist()
+    assert query.reasons == again.reasons
+    assert query.details == again.details
     if name in {"random", "badge"}:
         assert len({tuple(ask(name, model, pool, 9, seed).rows.tolist()) for seed in range(5)}) > 1
 
@@ -152,22 +151,22 @@ def test_permuting_the_pool_permutes_the_representations(kind, n_classes):
 
 @on_all
 def test_padding_and_batches_change_nothing(name, kind, n_classes, monkeypatch):
-    pool = odd_pool()
-    model = model_of(kind, pool, n_classes)
-    expected = ask(name, model, pool, 9, batch_size=64)
+    """In double precision: where two choices are as good (the medoids of a pair), rounding would decide."""
+    pool = odd_pool(repetitive=False)
+    model = model_of(kind, pool, n_classes).double()
+    expected = ask(name, model, pool, 9)
     for batch_size in (1, 7):
         assert_same(ask(name, model, pool, 9, batch_size=batch_size), expected)
     collate = EncodedTexts.collate
 
     def wider(texts: EncodedTexts, rows: np.ndarray) -> Batch:
         batch = collate(texts, rows)
-        extra = 3 + len(rows) % 5
-        padding = texts.tokenizer.pad_token_id
+        extra, padding = 3 + len(rows) % 5, texts.tokenizer.pad_token_id
         ids = torch.nn.functional.pad(batch.input_ids, (0, extra), value=padding)
         return Batch(ids, torch.nn.functional.pad(batch.attention_mask, (0, extra)))
 
     monkeypatch.setattr(EncodedTexts, "collate", wider)
-    assert_same(ask(name, model, pool, 9), expected)
+    assert_same(ask(name, model, pool, 9, batch_size=20), expected)
 
 
 def state_of(model: torch.nn.Module) -> list[Any]:
@@ -197,7 +196,7 @@ def test_the_model_is_left_as_it_was_also_after_an_exception(name, kind, n_class
     model.embedding.register_forward_hook(lambda module, inputs, output: None)
     model.classifier.weight.grad = torch.ones_like(model.classifier.weight)
     before = state_of(model)
-    ask(name, model, pool, 5)
+    ask(name, model, pool, 5, batch_size=8)
     assert state_of(model) == before
 
     calls, features = [], type(model).features
@@ -210,20 +209,22 @@ def test_the_model_is_left_as_it_was_also_after_an_exception(name, kind, n_class
 
     monkeypatch.setattr(type(model), "features", failing)
     if name in WITHOUT_MODEL:
-        ask(name, model, pool, 5)
+        ask(name, model, pool, 5, batch_size=8)
     else:
         with pytest.raises(ArithmeticError, match="no third batch"):
-            ask(name, model, pool, 5)
+            ask(name, model, pool, 5, batch_size=8)
     assert state_of(model) == before
     monkeypatch.undo()
-    assert_same(ask(name, model, pool, 5), ask(name, model.eval(), pool, 5))
+    assert_same(ask(name, model, pool, 5, batch_size=8), ask(name, model.eval(), pool, 5))
 
 
 class Secret(Dataset):
-    """A data set whose rows and columns raise as long as the labels are among them."""
+    """A data set whose rows and columns raise, once it is closed, as long as the labels are among them."""
+
+    closed = False
 
     def _refuse(self) -> None:
-        if "label" in self._data.column_names:
+        if self.closed and "label" in self._data.column_names:
             raise PermissionError("a strategy touched the labels")
 
     @property
@@ -244,7 +245,7 @@ def test_labels_are_out_of_reach(name, kind):
     tokenizer = build_tokenizer(plain, TokenizationConfig())
     encoded = encode(plain, tokenizer)
     secret = Secret(encoded.data, fingerprint="secret")
-    secret.set_format(None)
+    secret.closed = True
     for touch in (lambda: secret["label"][:], lambda: secret[0], lambda: list(secret), lambda: secret.data):
         with pytest.raises(PermissionError):
             touch()
@@ -278,10 +279,8 @@ def test_odd_pools(name, kind, n_classes):
         pool = pool_of(texts, [1, len(texts) - 2])
         model = model_of(kind, pool, n_classes)
         change(model)
-        for n in (4, len(pool.unlabeled)):
-            query = ask(name, model, pool, n)
-            assert set(query.rows.tolist()) <= set(pool.unlabeled.tolist())
-    assert n == len(query.rows)
+        assert len(ask(name, model, pool, 4).rows) == 4
+        assert sorted(ask(name, model, pool, len(pool.unlabeled)).rows.tolist()) == pool.unlabeled.tolist()
 
 
 @pytest.mark.parametrize("name", OPTIONS)

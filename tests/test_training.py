@@ -1,6 +1,7 @@
 """Training: what it learns, when it stops, what it keeps, and that it repeats itself to the bit."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dami_text.inference import predict_probabilities
 from dami_text.training import BUCKET, train, training_batches
 
 KINDS = ["cnn", "bilstm"]
+SIZES = {"embedding_dim": 16, "n_filters": 16, "hidden_size": 16}
 
 
 def toy_texts(n_classes=2, n=200) -> tuple[EncodedTexts, np.ndarray]:
@@ -51,9 +53,8 @@ def train_small(kind, data, validation, seed=0, n_classes=2, accelerator=None, m
 def test_learns_a_separable_task(kind, n_classes, with_validation):
     encoded, labels = toy_texts(n_classes)
     data, validation = of_rows(encoded, labels, range(120)), of_rows(encoded, labels, range(120, 150))
-    sizes = {"embedding_dim": 16, "n_filters": 16, "hidden_size": 16}
     validation = validation if with_validation else None
-    model, done = train_small(kind, data, validation, n_classes=n_classes, model_options=sizes, steps=100)
+    model, done = train_small(kind, data, validation, n_classes=n_classes, model_options=SIZES, steps=100)
     test = np.arange(150, 200)
     assert accuracy(predict_probabilities(model, encoded, test), labels[test]) >= 0.96
     assert (done.validation_accuracy is None) == (not with_validation)
@@ -103,7 +104,9 @@ def test_patience_counts_epochs_without_a_gain():
     assert done.epochs == 2
 
 
-@pytest.mark.parametrize(("n", "batch_size", "epoch_steps", "passes"), [(5, 2, 10, 4), (50, 5, 10, 1), (51, 5, 10, 1), (1, 8, 3, 3)])
+@pytest.mark.parametrize(
+    ("n", "batch_size", "epoch_steps", "passes"), [(5, 2, 10, 4), (50, 5, 10, 1), (51, 5, 10, 1), (1, 8, 3, 3)]
+)
 def test_an_epoch_is_whole_passes_and_at_least_so_many_steps(n, batch_size, epoch_steps, passes):
     encoded, labels = toy_texts()
     data, validation = of_rows(encoded, labels, range(n)), of_rows(encoded, labels, range(100, 110))
@@ -177,6 +180,26 @@ def test_one_step_by_hand():
         torch.testing.assert_close((new - old)[moved].detach(), expected, atol=2e-5, rtol=0, msg=name)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_against_a_plain_loop_over_the_same_batches(kind):
+    encoded, labels = toy_texts()
+    data = of_rows(encoded, labels, range(30, 57))  # the last batch of a pass is smaller
+    model, _ = train_small(kind, data, None, model_options={"dropout": 0.0}, steps=6, train_batch_size=10)
+
+    plain, rng = small_model(kind, len(encoded.tokenizer), dropout=0.0), np.random.default_rng(0)
+    adam = torch.optim.Adam(plain.parameters(), 1e-2, fused=False)
+    for _ in range(2):
+        for positions in training_batches(encoded.lengths[data.rows], 10, rng):
+            batch = encoded.collate(data.rows[positions])
+            adam.zero_grad()
+            plain(
+                batch.input_ids, batch.attention_mask, labels=torch.from_numpy(data.labels[positions])
+            ).loss.backward()
+            adam.step()
+    for (name, found), expected in zip(model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4, msg=name)
+
+
 @pytest.mark.parametrize("with_validation", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_that_are_not_finite_are_an_error(kind, with_validation):
@@ -208,7 +231,8 @@ def test_mixed_precision_trains_too():
     AcceleratorState._reset_state()  # it refuses another precision otherwise
     try:
         accelerator = Accelerator(cpu=True, mixed_precision="bf16")
-        model, _ = train_small("cnn", of_rows(encoded, labels, range(120)), None, accelerator=accelerator)
+        options = {"model_options": SIZES, "steps": 100, "accelerator": accelerator}
+        model, _ = train_small("cnn", of_rows(encoded, labels, range(120)), None, **options)
     finally:
         AcceleratorState._reset_state()
     test = np.arange(120, 200)
@@ -233,7 +257,7 @@ def test_batches_hold_every_position_once_and_like_lengths(n, batch_size):
     assert len(batches) == math.ceil(n / batch_size)
     if n <= BUCKET * batch_size:  # a single bucket: its batches' lengths lie one after another
         ranges = sorted((lengths[batch].min(), lengths[batch].max()) for batch in batches)
-        assert all(before[1] <= after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in pairwise(ranges))
 
 
 def test_batches_waste_little_on_padding_and_differ_from_pass_to_pass():

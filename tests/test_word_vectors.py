@@ -62,6 +62,14 @@ def test_the_second_call_does_not_train(encoded, monkeypatch):
     np.testing.assert_array_equal(build(again), first)
 
 
+def test_word2vec_is_skip_gram_of_window_5_for_10_epochs_on_one_thread(encoded, monkeypatch):
+    train, asked = gensim.models.Word2Vec, {}
+    monkeypatch.setattr(gensim.models, "Word2Vec", lambda **options: asked.update(options) or train(**options))
+    build(encoded[0], word_vector_dim=9)
+    wanted = {"sg": 1, "window": 5, "epochs": 10, "min_count": 1, "workers": 1, "vector_size": 9}
+    assert {name: asked[name] for name in wanted} == wanted
+
+
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"word_vector_dim": 7}, {"word_vector_texts": 5}, {"lowercase": False}, {"texts": 1}]
 )

@@ -119,7 +119,7 @@ class Matrix:
 
     def __init__(self, vectors: Vectors) -> None:
         self.shape = (len(vectors), len(vectors))
-        self.blocks = _blocks(self.shape, BLOCK_NUMBERS)
+        self.blocks = _blocks(self.shape)
         self.device = vectors.values.device
         self._matrix = pairwise(vectors, vectors)
 
@@ -133,14 +133,11 @@ class Matrix:
 
 
 class Tiles:
-    """Distances computed whenever they are asked for: the memory of one block, of at most max_numbers.
+    """Distances computed whenever they are asked for: the memory of one block, which the next one overwrites."""
 
-    A block is good until the next one is asked for.
-    """
-
-    def __init__(self, points: Vectors, candidates: Vectors, max_numbers: int = BLOCK_NUMBERS) -> None:
+    def __init__(self, points: Vectors, candidates: Vectors) -> None:
         self.shape = (len(points), len(candidates))
-        self.blocks = _blocks(self.shape, min(max_numbers, BLOCK_NUMBERS))
+        self.blocks = _blocks(self.shape)
         self.device = points.values.device
         self._points, self._candidates = points, candidates
         self._buffer = empty((len(points) * (self.blocks[0].stop - self.blocks[0].start),), self.device)
@@ -174,14 +171,14 @@ def empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 def nonzero(mask: Tensor) -> Tensor:
     """The positions of True in the flattened mask; on a processor NumPy searches 3 times as fast as torch."""
-    if mask.is_cuda:
+    if mask.device.type != "cpu":
         return mask.view(-1).nonzero().view(-1)
     return torch.from_numpy(mask.numpy().reshape(-1).nonzero()[0])
 
 
 def argmin(rows: Tensor) -> Tensor:
     """The place of the smallest number in each row; on a processor NumPy is 5 times as fast as torch."""
-    return rows.argmin(dim=1) if rows.is_cuda else torch.from_numpy(rows.numpy().argmin(axis=1))
+    return rows.argmin(dim=1) if rows.device.type != "cpu" else torch.from_numpy(rows.numpy().argmin(axis=1))
 
 
 def assign(vectors: Vectors, medoids: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +216,7 @@ def _widened(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _blocks(shape: tuple[int, int], max_numbers: int) -> list[slice]:
+def _blocks(shape: tuple[int, int]) -> list[slice]:
     points, candidates = shape
-    size = max(1, min(max_numbers // points, BLOCK_CANDIDATES))
+    size = max(1, min(BLOCK_NUMBERS // points, BLOCK_CANDIDATES))
     return [slice(start, min(start + size, candidates)) for start in range(0, candidates, size)]

@@ -1,6 +1,6 @@
 """Where the search starts: K distinct rows."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -9,7 +9,9 @@ from torch import Tensor
 
 from dami_text.clustering.distances import Distances, totals
 
-Init = Literal["random", "k-means++", "park-jun"] | NDArray[np.integer]
+InitName = Literal["random", "k-means++", "park-jun"]
+Init = InitName | NDArray[np.integer]
+INITS: tuple[str, ...] = get_args(InitName)
 
 
 def initial_medoids(distances: Distances, n_clusters: int, init: Init, rng: np.random.Generator) -> Tensor:
@@ -55,6 +57,6 @@ def park_jun(distances: Distances, n_clusters: int) -> Tensor:
     36(2), 2009.
     """
     sums = totals(distances)
-    shares = torch.where(sums > 0, 1 / sums, 0).float()
-    v = torch.cat([(distances.block(part) * shares[:, None]).sum(dim=0, dtype=torch.float64) for part in distances.blocks])
+    shares = torch.where(sums > 0, 1 / sums, 0)
+    v = torch.cat([shares @ distances.block(part).double() for part in distances.blocks])
     return v.argsort(stable=True)[:n_clusters]

@@ -1,6 +1,8 @@
 """The estimator: checks what it is given, plans the fit, runs it."""
 
 import logging
+import time
+import warnings
 from numbers import Integral
 from typing import Any, Self, get_args
 
@@ -12,45 +14,46 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from dami_text.clustering.alternate import alternate
-from dami_text.clustering.distances import Matrix, Metric, Vectors, assign, prepare
+from dami_text.clustering.distances import Matrix, Metric, Vectors, assign, pairwise, prepare, row_slices
 from dami_text.clustering.fasterpam import swap_until_optimal
-from dami_text.clustering.initialization import Init
+from dami_text.clustering.initialization import INITS, Init
 from dami_text.clustering.plan import Method, Plan, plan
-from dami_text.clustering.sampled import first_medoids, sampled
+from dami_text.clustering.sampled import first_medoids, swap_sampled
 from dami_text.clustering.streamed import swap_narrowing
 
 logger = logging.getLogger(__name__)
 
 
 class KMedoids(ClusterMixin, BaseEstimator):
-    """K rows, the medoids, such that the sum of every row's distance to its nearest medoid is small.
+    """K rows, the medoids, such that the sum of all rows' distances to their nearest medoids is small.
 
     Args:
         n_clusters: K.
         metric: "euclidean" or "cosine".
-        method:
-            "fasterpam": swaps until no single swap lowers the loss, on all N * N distances in memory.
-            "streamed": the same swaps, with distances computed in tiles as they are needed.
-            "sampled": swaps over samples of candidates and evaluators: for millions of rows.
-            "alternate": Park & Jun's alternation, for replication; its own start is init="park-jun".
-            "auto": "fasterpam" where 4 * N * N bytes are within max_memory, else "streamed" up to some 200,000 rows,
-            else "sampled".
-        init: "k-means++", "random", "park-jun", or K distinct row numbers. The swapping methods start with a search
-            on a sample of the rows, which starts like this; row numbers are started from directly.
+        method: how the medoids are found.
+            "fasterpam" swaps until no single swap lowers the loss, with all N * N distances in memory.
+            "streamed" makes the same swaps with distances computed in tiles as they are needed.
+            "sampled" swaps by samples of candidates and evaluators, then polishes: for millions of rows.
+            "alternate" is Park & Jun's alternation, for replication; its own start is init="park-jun".
+            "auto" is "fasterpam" where 4 * N * N bytes are within max_memory, else "streamed" as long as that takes
+            minutes (200,000 rows of 100 numbers), else "sampled".
+        init: "k-means++", "random", "park-jun", or the row numbers of K distinct rows. A name says how the search
+            starts: by "alternate" on all rows, by the others on a sample whose medoids they then go on from. Row
+            numbers are gone on from directly.
         max_iter: sweeps over the candidates, or rounds of the alternation, at most.
-        max_memory: bytes for the arrays of a fit, beside the data and a float32 copy of it.
-        random_state: None, an integer, or a NumPy Generator or RandomState. The same seed on the same device gives
-            the same medoids.
+        max_memory: bytes that a matrix of distances may take, twice what the sample's may. Beside these a fit needs
+            a float32 copy of the data and some 200 MB.
+        random_state: None, an integer, or a NumPy Generator or RandomState. The same seed gives the same medoids.
 
     Attributes:
-        medoid_indices_: (K,) int64, distinct rows in rising order.
+        medoid_indices_: (K,) int64, distinct rows, rising.
         labels_: (N,) int64, each row's place in medoid_indices_.
-        inertia_: the sum of the distances of all rows to their medoids.
-        n_iter_: sweeps, or rounds of the alternation, that the fit took.
-        method_: the method that was used, never "auto".
+        inertia_: the sum of all rows' distances to their medoids.
+        n_iter_: the sweeps, or the rounds of the alternation.
+        method_: the method, never "auto".
 
-    Sources: Schubert & Rousseeuw, Information Systems 101 (2021), for FasterPAM; Kaufman & Rousseeuw 1990 (CLARA);
-    Park & Jun, Expert Systems with Applications 36(2) (2009); Arthur & Vassilvitskii, SODA 2007 (k-means++).
+    Sources: Schubert & Rousseeuw, Information Systems 101, 2021 (FasterPAM); Kaufman & Rousseeuw, 1990 (CLARA); Park
+    & Jun, Expert Systems with Applications 36(2), 2009; Arthur & Vassilvitskii, SODA 2007 (k-means++).
     """
 
     def __init__(
@@ -73,20 +76,21 @@ class KMedoids(ClusterMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: None = None) -> Self:
-        """Find the medoids of X, (N, D) numbers: an array, or a tensor, whose device is then used.
+        """Find the medoids of X, (N, D): an array of real numbers, or a tensor, whose device is then used.
+
+        float16, bfloat16 and integers are computed in float32, and so is float64 once it is centred and scaled.
 
         Raises:
-            ValueError: X is not two-dimensional, is empty or has NaN or infinite rows, there are fewer rows than
-                clusters, or a parameter has no such value.
+            ValueError: X is not (N, D) with one of each at least, it has NaN or infinite rows, there are fewer rows
+                than clusters, or a parameter cannot have the value that it has.
         """
         rows = self._checked_rows(X)
-        init = self._checked_parameters(rows)
+        init = self._checked_parameters(len(rows))
         generator = np.random.default_rng(_seed(self.random_state))
-        work = plan(
-            *rows.shape, int(self.n_clusters), self.method, int(self.max_memory), isinstance(init, str)
-        )
-        logger.info("%s", work)
+        n_clusters, max_memory = int(self.n_clusters), int(self.max_memory)
+        work = plan(len(rows), rows.shape[1], n_clusters, self.method, max_memory, not isinstance(init, str))
         vectors = prepare(rows, self.metric)
+        logger.info("%s, some %.0f s", work, _seconds(work, vectors))
         medoids, self.n_iter_ = self._search(vectors, work, init, generator)
         medoids = medoids.sort().values
         labels, distances = assign(vectors, medoids)
@@ -96,66 +100,69 @@ class KMedoids(ClusterMixin, BaseEstimator):
         self.method_ = work.method
         return self
 
-    def _search(
-        self, vectors: Vectors, work: Plan, init: Init, generator: np.random.Generator
-    ) -> tuple[Tensor, int]:
-        medoids = first_medoids(vectors, work.n_clusters, init, work.sample, generator)
+    def _search(self, vectors: Vectors, work: Plan, init: Init, generator: np.random.Generator) -> tuple[Tensor, int]:
+        max_iter = int(self.max_iter)
+        medoids = first_medoids(vectors, work, init, max_iter, generator)
         if work.method == "alternate":
-            return alternate(vectors, medoids, int(self.max_iter))
+            return alternate(vectors, medoids, max_iter)
         if work.method == "sampled":
-            return sampled(vectors, medoids, work.candidates, work.evaluators, int(self.max_iter), generator)
+            return swap_sampled(vectors, medoids, work, max_iter, generator)
         if work.method == "streamed":
-            return swap_narrowing(vectors, vectors, medoids, int(self.max_iter))
-        state, sweeps = swap_until_optimal(Matrix(vectors), medoids, int(self.max_iter))
-        return state.medoids, sweeps
+            return swap_narrowing(vectors, vectors, medoids, max_iter)
+        clustering, sweeps = swap_until_optimal(Matrix(vectors), medoids, max_iter)
+        return clustering.medoids, sweeps
 
-    def _checked_rows(self, X: Any) -> Tensor:
-        if not isinstance(X, Tensor):
-            dtypes = [np.float64, np.float32, np.float16]
-            X = torch.from_numpy(np.ascontiguousarray(validate_data(self, X, dtype=dtypes, ensure_all_finite=False)))
+    def _checked_rows(self, data: Any) -> Tensor:
+        X: Tensor = data.detach() if isinstance(data, Tensor) else self._tensor(data)
         if X.ndim != 2 or 0 in X.shape:
             raise ValueError(f"X has the shape {tuple(X.shape)}; it must be (rows, numbers), with one of each at least")
         if X.is_complex():
-            raise ValueError(f"Complex data not supported: X is of type {X.dtype}; pass real numbers")
-        bad = (~X.isfinite().all(dim=1)).nonzero().view(-1)
+            raise ValueError(f"Complex data not supported: X is of the type {X.dtype}; pass real numbers")
+        bad = torch.cat([~X[part].isfinite().all(dim=1) for part in row_slices(*X.shape)]).nonzero().view(-1)
         if len(bad):
             raise ValueError(
-                f"{len(bad)} of {len(X)} rows of X have NaN or inf: rows {bad[:10].tolist()}"
-                f"{' and more' if len(bad) > 10 else ''}; leave them out or mend them"
+                f"{len(bad)} of the {len(X)} rows of X have NaN or inf: {', '.join(map(str, bad[:10].tolist()))}"
+                f"{', ...' if len(bad) > 10 else ''}; leave them out or mend them"
             )
         self.n_features_in_ = X.shape[1]
-        return X if X.is_floating_point() else X.double()
+        return X
 
-    def _checked_parameters(self, rows: Tensor) -> Init:
-        for name, least in (("n_clusters", 1), ("max_iter", 1), ("max_memory", 1)):
+    def _tensor(self, X: Any) -> Tensor:
+        dtypes = [np.float64, np.float32, np.float16]  # others become the first
+        array = np.ascontiguousarray(validate_data(self, X, dtype=dtypes, ensure_all_finite=False))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # it is only read
+            return torch.from_numpy(array)
+
+    def _checked_parameters(self, n_rows: int) -> Init:
+        for name in ("n_clusters", "max_iter", "max_memory"):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or value < least:
-                raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
-        if self.n_clusters > len(rows):
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
+        if self.n_clusters > n_rows:
             raise ValueError(
-                f"n_clusters={self.n_clusters} but n_samples={len(rows)}: ask for at most {len(rows)} clusters"
+                f"n_clusters={self.n_clusters} is more than n_samples={n_rows}; ask for {n_rows} clusters at most"
             )
         for name, known in (("metric", get_args(Metric)), ("method", get_args(Method))):
             if getattr(self, name) not in known:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; it must be one of {', '.join(known)}")
-        return self._checked_init(len(rows))
-
-    def _checked_init(self, n_rows: int) -> Init:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
         if isinstance(self.init, str):
-            known = ("random", "k-means++", "park-jun")
-            if self.init not in known:
-                raise ValueError(f"unknown init {self.init!r}; it must be one of {', '.join(known)}, or row numbers")
+            if self.init not in INITS:
+                raise ValueError(f"init is {self.init!r}; it must be one of {', '.join(INITS)}, or row numbers")
             return self.init
-        init = np.asarray(self.init)
+        return self._checked_init(np.asarray(self.init), n_rows)
+
+    def _checked_init(self, init: NDArray[Any], n_rows: int) -> NDArray[np.integer]:
         if init.shape != (self.n_clusters,) or not np.issubdtype(init.dtype, np.integer):
             raise ValueError(
                 f"init has the shape {init.shape} and the type {init.dtype}; "
-                f"it must be {self.n_clusters} (n_clusters) row numbers, integers"
+                f"it must have the shape ({self.n_clusters},), for n_clusters, and hold row numbers, integers"
             )
-        if len(np.unique(init)) < len(init) or init.min() < 0 or init.max() >= n_rows:
+        distinct = len(np.unique(init))
+        if distinct < len(init) or init.min() < 0 or init.max() >= n_rows:
             raise ValueError(
-                f"init has {len(np.unique(init))} distinct row numbers from {init.min()} to {init.max()}; "
-                f"it must have {self.n_clusters} distinct ones from 0 to {n_rows - 1}"
+                f"init holds {distinct} distinct row numbers from {init.min()} to {init.max()}; "
+                f"it must hold {self.n_clusters}, for n_clusters, from 0 to {n_rows - 1}"
             )
         return init
 
@@ -165,3 +172,14 @@ def _seed(random_state: Any) -> Any:
     if isinstance(random_state, np.random.RandomState):
         return random_state.randint(2**31)
     return random_state
+
+
+def _seconds(work: Plan, vectors: Vectors) -> float:
+    """About how long the fit will take, by a sample of distances; half as long again goes to the search in them."""
+    rows, columns = vectors[:2048], vectors[:128]
+    taken = []
+    for _ in range(2):  # the first time wakes the libraries
+        start = time.perf_counter()
+        pairwise(rows, columns).sum().item()  # waits for the device
+        taken.append(time.perf_counter() - start)
+    return 1.5 * work.distances * min(taken) / (len(rows) * len(columns))

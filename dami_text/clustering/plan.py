@@ -6,11 +6,11 @@ from typing import Literal
 
 Method = Literal["auto", "fasterpam", "streamed", "sampled", "alternate"]
 
-SAMPLE_PER_MEDOID = 12  # rows of the sample where the search starts
-CANDIDATES_PER_MEDOID = 20  # for "sampled"
-EVALUATORS_PER_MEDOID = 100  # fewer than this are worse than k-means++ for large K
-STREAMED_WORK = 4e12  # N * N * D up to which "auto" looks at all distances: minutes on one core
-TYPICAL_SWEEPS = 4
+STREAMED_WORK = 4e12  # N * N * D up to which "auto" computes all distances: some minutes on one core
+# Rows of a sample: at least so many, and so many for each medoid.
+SAMPLE = (1_000, 12)  # where the search starts
+CANDIDATES = (2_000, 10)  # that "sampled" swaps in
+EVALUATORS = (10_000, 50)  # that "sampled" sums the loss over
 
 
 @dataclass(frozen=True)
@@ -34,47 +34,54 @@ class Plan:
 
     @property
     def distances(self) -> int:
-        """About how many distances the fit computes."""
-        assignment = self.n_rows * self.n_clusters
-        sweep = {
-            "fasterpam": self.n_rows**2,
-            "streamed": TYPICAL_SWEEPS * self.n_rows**2,
-            "sampled": TYPICAL_SWEEPS * self.candidates * self.evaluators + 2 * assignment,
-            "alternate": 2 * self.n_rows**2 // self.n_clusters + TYPICAL_SWEEPS * assignment,
+        """About how many distances the fit computes: 1.5 sweeps of streamed swaps, 10 rounds of the alternation."""
+        N, K = self.n_rows, self.n_clusters
+        search = {
+            "fasterpam": N * N,
+            "streamed": 3 * N * N // 2,
+            "sampled": 3 * self.candidates * self.evaluators // 2 + 2 * N * K,
+            "alternate": 2 * N * N + 10 * (N * N // K + N * K),
         }[self.method]
-        return self.sample**2 + sweep + assignment
+        return self.sample**2 + search + N * K
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory the fit takes, with a float32 copy of the data."""
+        matrix = 4 * max(self.sample**2, self.n_rows**2 if self.method == "fasterpam" else 0)
+        return 4 * self.n_rows * self.n_dimensions + max(matrix, 2**27)
 
     def __str__(self) -> str:
-        N, D, K = self.n_rows, self.n_dimensions, self.n_clusters
-        flops = 2 * self.distances * self.n_dimensions
         return (
-            f"K-medoids ({self.method}) of {N:,} rows of {D:,} numbers into {K:,} clusters: "
-            f"about {self.distances:.1e} distances, {flops / 1e9:,.1f} GFLOP"
+            f"K-medoids by {self.method!r}: {self.n_rows:,} rows of {self.n_dimensions:,} numbers, "
+            f"{self.n_clusters:,} medoids, about {self.distances:.1e} distances "
+            f"({2e-9 * self.distances * self.n_dimensions:,.1f} GFLOP) and {self.bytes / 1e6:,.0f} MB"
         )
 
 
-def plan(
-    n_rows: int, n_dimensions: int, n_clusters: int, method: Method, max_memory: int, starts_anywhere: bool
-) -> Plan:
-    """Choose the method and the sizes that keep the fit's arrays within max_memory bytes.
+def plan(n_rows: int, n_dimensions: int, n_clusters: int, method: Method, max_memory: int, init_given: bool) -> Plan:
+    """Choose the method and the sizes such that the matrices stay within max_memory bytes.
 
-    `starts_anywhere` is False where the user gave the first medoids: no sample is searched for them then.
+    `init_given`: the search starts from row numbers of the user, and so from no sample.
     """
-    if method == "auto":
-        if 4 * n_rows**2 <= max_memory:
-            method = "fasterpam"
-        else:
-            method = "streamed" if n_rows**2 * n_dimensions <= STREAMED_WORK else "sampled"
-    sample = min(SAMPLE_PER_MEDOID * n_clusters, math.isqrt(max_memory // 8))
-    if method == "alternate" or not starts_anywhere or not 2 * n_clusters <= sample <= n_rows // 2:
+    if method == "auto" and 4 * n_rows**2 <= max_memory:
+        method = "fasterpam"
+    elif method == "auto":
+        method = "streamed" if n_rows**2 * n_dimensions <= STREAMED_WORK else "sampled"
+    sample = min(_size(SAMPLE, n_clusters), math.isqrt(max_memory // 8))
+    if method == "alternate" or init_given or not 2 * n_clusters <= sample <= n_rows // 2:
         sample = 0
-    rows = max(2 * n_clusters, max_memory // (8 * n_dimensions + 64))
+    affordable = max_memory // (16 * n_dimensions)
     return Plan(
         method=method,
         n_rows=n_rows,
         n_dimensions=n_dimensions,
         n_clusters=n_clusters,
         sample=sample,
-        candidates=min(n_rows, CANDIDATES_PER_MEDOID * n_clusters, rows),
-        evaluators=min(n_rows, EVALUATORS_PER_MEDOID * n_clusters, rows),
+        candidates=min(n_rows, max(n_clusters, min(_size(CANDIDATES, n_clusters), affordable))),
+        evaluators=min(n_rows, max(n_clusters, min(_size(EVALUATORS, n_clusters), affordable))),
     )
+
+
+def _size(sample: tuple[int, int], n_clusters: int) -> int:
+    least, per_medoid = sample
+    return max(least, per_medoid * n_clusters)

@@ -3,16 +3,14 @@
 import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import BLOCK_NUMBERS, Tiles, Vectors
+from dami_text.clustering.distances import Tiles, Vectors
 from dami_text.clustering.fasterpam import assigned, swap_block
 from dami_text.clustering.progress import progress
 
 PROMISING = 0.3  # the share of the candidates that the next sweep looks at again
 
 
-def swap_narrowing(
-    points: Vectors, candidates: Vectors, medoids: Tensor, max_iter: int, max_numbers: int = BLOCK_NUMBERS
-) -> tuple[Tensor, int]:
+def swap_narrowing(points: Vectors, candidates: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor, int]:
     """Swap medoids (K,), places among the candidates, so that the loss of the points falls.
 
     The first sweep over the candidates computes every distance once and makes nearly all of the swaps. Each further
@@ -23,7 +21,7 @@ def swap_narrowing(
     """
     rows = torch.arange(len(candidates), device=medoids.device)
     for sweep in range(1, max_iter + 1):
-        distances = Tiles(points, candidates[rows], max_numbers)
+        distances = Tiles(points, candidates[rows])
         state = assigned(distances, torch.isin(rows, medoids).nonzero().view(-1))
         blocks = progress(distances.blocks, f"K-medoids, sweep {sweep}")
         changes = torch.cat([swap_block(distances, state, block) for block in blocks])

@@ -4,6 +4,7 @@ Whatever the source holds, two columns come out: `text`, strings without nulls, 
 and labels stay in memory-mapped Arrow files all the way; only a column's distinct labels are Python objects.
 """
 
+import codecs
 import glob
 import logging
 import re
@@ -42,7 +43,8 @@ READERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 BLOCK = 16 << 20  # bytes of a CSV file that are parsed at a time, and so the longest row
-HUB_TIMEOUT = 10.0  # seconds for the Hub's first answer
+LOCAL = "give a local copy with --dataset PATH"
+HUB_TIMEOUT = 5.0  # seconds for the Hub's first answer
 
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
@@ -68,7 +70,7 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
         DataError: the source is not found, cannot be reached or read, or has fewer than two classes.
         ColumnError: a column is missing or of the wrong type.
     """
-    source = datasets.DatasetDict(train=demo_dataset()) if config.dataset == "demo" else _read(config)
+    source = _demo(config) if config.dataset == "demo" else _read(config)
     if config.dataset_split is not None:
         if config.dataset_split not in source:
             raise DataError(
@@ -85,6 +87,12 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
 # ---------------------------------------------------------------------------------------------------------------
 # Reading
 # ---------------------------------------------------------------------------------------------------------------
+
+
+def _demo(config: DataConfig) -> datasets.DatasetDict:
+    if config.dataset_config is not None:
+        raise DataError("demo has no configurations; leave out --dataset-config")
+    return datasets.DatasetDict(train=demo_dataset())
 
 
 def _read(config: DataConfig) -> datasets.DatasetDict:
@@ -160,22 +168,23 @@ def _builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
 
 def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     found = f"{name!r} is no file or folder here, and"
-    local = "give a local copy with --dataset PATH"
     try:
-        try:
-            # One request without retries: load_dataset_builder alone needs 23 seconds to find the Hub out of reach.
-            huggingface_hub.HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
-        except (HFValidationError, RepositoryNotFoundError):
-            raise
-        except Exception as error:  # of the Hub's transport, whichever library that is
-            return _cached_builder(name, config, error)
-        return _builder(name, config)
+        # One request without retries: load_dataset_builder alone needs 23 seconds to find the Hub out of reach.
+        huggingface_hub.HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
     except HFValidationError as error:
         raise DataError(f"{found} no Hub id; check the spelling of --dataset") from error
-    except (RepositoryNotFoundError, DatasetNotFoundError) as error:
+    except RepositoryNotFoundError as error:
         raise DataError(
-            f"{found} the Hub has no such data set, or a private or gated one; check the spelling, "
-            f"log in with `hf auth login`, or {local}"
+            f"{found} the Hub has no such data set, or a private one; check the spelling, log in with "
+            f"`hf auth login`, or {LOCAL}"
+        ) from error
+    except Exception as error:  # of the Hub's transport, whichever library that is
+        return _cached_builder(name, config, error)
+    try:
+        return _builder(name, config)
+    except DatasetNotFoundError as error:
+        raise DataError(
+            f"{name!r} is gated on the Hub; ask for access on its page and log in with `hf auth login`, or {LOCAL}"
         ) from error
 
 
@@ -190,12 +199,10 @@ def _cached_builder(name: str, config: DataConfig, reason: Exception) -> dataset
             hash="auto",
         )
     except ValueError as error:
-        found = f"{name!r} is no file or folder here, and the Hub"
-        local = "give a local copy with --dataset PATH"
-        cached = _one_line(error)
+        found, cached = f"{name!r} is no file or folder here, and the Hub", _one_line(error)
         if isinstance(reason, OfflineModeIsEnabled):
-            raise DataError(f"{found} is switched off by HF_HUB_OFFLINE ({cached}); unset it, or {local}") from reason
-        raise DataError(f"{found} cannot be reached: {_one_line(reason)} ({cached}); connect, or {local}") from reason
+            raise DataError(f"{found} is switched off by HF_HUB_OFFLINE ({cached}); unset it, or {LOCAL}") from reason
+        raise DataError(f"{found} cannot be reached: {_one_line(reason)} ({cached}); connect, or {LOCAL}") from reason
     logger.warning("the Hub cannot be reached: using the copy of %s that is in the cache", name)
     return builder
 
@@ -239,6 +246,8 @@ class _StrictCsv(Csv):
             for file in files:
                 try:
                     with open(file, "rb") as stream:  # noqa: PTH123 - datasets lets open read gzip and the Hub's files
+                        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and not self.config.encoding:
+                            raise DataError(f"{name} is not UTF-8 but UTF-16; save it as UTF-8")
                         names = self._reader(stream, []).schema.names
                         if len(set(names)) < len(names):
                             raise DataError(f"{name} has columns of the same name: {names}; rename them")
@@ -299,10 +308,10 @@ def _labeled_texts(source: datasets.DatasetDict, config: DataConfig) -> datasets
     total = sum(map(len, source.values()))
     unlabeled = total - sum(map(len, labeled.values()))
     if unlabeled:
-        logger.warning("left out %d of %d rows, which have no label (null, -1 or empty)", unlabeled, total)
+        logger.warning("%d of %d rows have no label (null, -1 or empty): left out", unlabeled, total)
     null_texts = sum(rows.data.column(text_column).null_count for rows in source.values())
     if null_texts:
-        logger.warning("took %d texts of %d, which are null, for empty ones", null_texts, total)
+        logger.warning("%d of %d texts are null: taken as empty", null_texts, total)
     return labeled
 
 

@@ -18,7 +18,6 @@ from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.data.word_vectors import Vectors, build_word_vectors
 from dami_text.errors import RecordError
 from dami_text.evaluation import evaluate_model
-from dami_text.experiments.plots import plot_learning_curve
 from dami_text.models import build_model
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream
@@ -204,6 +203,8 @@ class Run:
         self.folder.save_model(save)
 
     def _plot(self) -> None:
+        from dami_text.experiments.plots import plot_learning_curve
+
         data, model, strategy = self.config.data.dataset, self.config.model.model, self.config.strategy.strategy
         plot_learning_curve(
             self.folder.path / CURVE,

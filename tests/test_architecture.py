@@ -1,0 +1,132 @@
+"""Imports run one way only: read from the source, those inside functions too."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import dami_text
+
+PACKAGE = Path(dami_text.__file__).parent
+
+#: From the bottom up: a module imports from its own level and those below it.
+LEVELS = [
+    {"errors", "randomness", "config", "processes"},
+    {"data"},
+    {"models"},
+    {
+        *("training", "evaluation", "metrics", "inference", "interpretation", "gradients", "aggregation"),
+        "clustering",
+    },
+    {"strategies"},
+    {"records", "active_learning"},
+    {"experiments", "labeling", "hub"},
+    {"cli"},
+]
+
+MODULES = {
+    ".".join(("dami_text", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): file
+    for file in PACKAGE.rglob("*.py")
+}
+
+
+def imported(source, module, is_package=False):
+    """The modules of dami_text that a module's source imports, as far down as they are named."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                parents = module.split(".") if is_package else module.split(".")[:-1]
+                origin = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [origin])])
+            # What is imported from a package may be one of its modules.
+            found.update(
+                f"{origin}.{alias.name}" if f"{origin}.{alias.name}" in MODULES else origin for alias in node.names
+            )
+    return {name for name in found if name.split(".")[0] == "dami_text"}
+
+
+IMPORTS = {
+    module: imported(file.read_text(encoding="utf-8"), module, file.name == "__init__.py")
+    for module, file in MODULES.items()
+}
+
+
+def level(module):
+    """The number of a module's level; the package itself, which imports everything, is above all."""
+    room = [*module.split("."), ""][1]
+    return next((number for number, rooms in enumerate(LEVELS) if room in rooms), len(LEVELS))
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import os, dami_text.cli", {"dami_text.cli"}),
+        ("from dami_text import Run", {"dami_text"}),
+        ("from dami_text import cli, Run", {"dami_text.cli", "dami_text"}),
+        ("from dami_text.data.pool import Pool as P", {"dami_text.data.pool"}),
+        ("def f():\n    if True:\n        from dami_text.cli import table", {"dami_text.cli"}),
+        ("from ..training import train", {"dami_text.training"}),
+        ("from .. import training", {"dami_text.training"}),
+        ("from .base import Query", {"dami_text.strategies.base"}),
+        ("import dami_textual\nfrom torch import nn", set()),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(source, names):
+    assert imported(source, "dami_text.strategies.dami") == names
+
+
+def test_every_module_has_a_level():
+    assert [m for m in MODULES if m != "dami_text" and level(m) == len(LEVELS)] == []
+
+
+def test_no_module_imports_upward():
+    upward = [
+        f"{module} imports {name}"
+        for module, names in IMPORTS.items()
+        for name in names
+        if module != "dami_text" and level(name) > level(module)
+    ]
+    assert upward == []
+
+
+def test_no_imports_go_in_a_circle():
+    try:
+        order = list(TopologicalSorter(IMPORTS).static_order())
+    except CycleError as error:
+        pytest.fail(" imports ".join(error.args[1]))
+    assert order[-1] in ("dami_text", "dami_text.cli")
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("dami_text.strategies")])
+def test_a_strategy_sees_neither_oracle_nor_training_nor_loop(module):
+    names = {part for name in IMPORTS[module] for part in name.split(".")}
+    assert names.isdisjoint({"training", "records", "active_learning", "experiments", "cli"})
+    tree = ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    used = {name for node in tree for name in (getattr(node, "id", None), getattr(node, "name", None)) if name}
+    assert used.isdisjoint({"Oracle", "LabeledTexts", "ActiveLearner", "train"})
+
+
+@pytest.mark.parametrize("library", ["matplotlib", "evaluate", "gensim", "gradio", "dask"])
+def test_slow_and_optional_libraries_are_imported_at_use(library):
+    def at_import(module, seen):
+        if module not in seen and module in MODULES:
+            seen.add(module)
+            for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
+                for name in imported_at_top(node):
+                    yield name
+                    yield from at_import(name, seen)
+
+    def imported_at_top(node):
+        if isinstance(node, ast.Import):
+            return [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        return []
+
+    names = set(at_import("dami_text", set())) | set(at_import("dami_text.cli", set()))
+    assert "dami_text.data.pool" in names
+    assert [name for name in names if name.split(".")[0] == library] == []

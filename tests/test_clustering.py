@@ -1,0 +1,353 @@
+"""K-medoids against brute force, float64 arithmetic, naive versions of the algorithms and the package kmedoids."""
+
+import itertools
+import logging
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import pairwise_distances
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from dami_text.clustering import KMedoids
+from dami_text.clustering import plan as planning
+from dami_text.clustering.distances import Matrix, Tiles, assign, pairwise, prepare
+from dami_text.clustering.fasterpam import assigned, swap_block
+from dami_text.clustering.initialization import k_means_plus_plus, park_jun
+from dami_text.clustering.progress import progress
+
+METHODS = ["fasterpam", "streamed", "sampled", "alternate"]
+
+
+def heavy_tailed(n, d, seed=0):
+    """Clusters of very different sizes and spreads, as gradients have them."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_t(3, size=(20, d))[rng.integers(20, size=n)]
+    return ((centres + 0.5 * rng.normal(size=(n, d))) * rng.lognormal(size=(n, 1))).astype(np.float32)
+
+
+def on_a_grid(n, d, seed=0):
+    """Numbers that float32 holds exactly, and still does with 100 added."""
+    return np.round(heavy_tailed(n, d, seed).clip(-100, 100) * 64).astype(np.float32) / 64
+
+
+def distances64(X, metric="euclidean"):
+    return pairwise_distances(np.asarray(X, dtype=np.float64), metric=metric)
+
+
+def loss(D, medoids):
+    return D[:, list(medoids)].min(axis=1).sum()
+
+
+def as_vectors(X, metric="euclidean"):
+    return prepare(torch.from_numpy(X), metric)
+
+
+# What is found
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize(("n", "k"), [(8, 2), (10, 4), (12, 3)])
+def test_finds_the_optimum_of_small_data(n, k, metric):
+    X = np.random.default_rng(n).normal(size=(n, 3))
+    D = distances64(X, metric)
+    optimum = min(loss(D, medoids) for medoids in itertools.combinations(range(n), k))
+    fits = [KMedoids(k, metric=metric, init="random", random_state=seed).fit(X) for seed in range(10)]
+    assert min(loss(D, fit.medoid_indices_) for fit in fits) == pytest.approx(optimum)
+    assert all(fit.inertia_ == pytest.approx(loss(D, fit.medoid_indices_), rel=1e-5) for fit in fits)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("k", [1, 2, 5, 20, 59])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_single_swap_improves(seed, k, metric):
+    X = np.random.default_rng(seed).integers(-4, 5, size=(60, 2)).astype(np.float32)  # many ties and duplicates
+    X = X if seed == 0 else heavy_tailed(60, 4, seed)
+    D = distances64(X, metric)
+    medoids = KMedoids(k, method="fasterpam", metric=metric, random_state=seed).fit(X).medoid_indices_
+    others = np.setdiff1d(np.arange(60), medoids)
+    swapped = [loss(D, [*np.delete(medoids, slot), other]) for slot in range(k) for other in others]
+    assert min(swapped) >= loss(D, medoids) * (1 - 1e-6) - 1e-12
+
+
+@pytest.mark.parametrize("data", ["heavy-tailed", "uniform"])
+@pytest.mark.parametrize(("method", "limit"), [("fasterpam", 1.005), ("streamed", 1.005), ("sampled", 1.03)])
+def test_is_as_good_as_the_package_kmedoids(method, limit, data):
+    kmedoids = pytest.importorskip("kmedoids", reason="the reference package kmedoids is not installed")
+    X = heavy_tailed(2000, 20) if data == "heavy-tailed" else np.random.default_rng(0).random((2000, 20))
+    D = distances64(X)
+    reference = kmedoids.fasterpam(D, 50, random_state=0, n_cpu=1).loss
+    found = KMedoids(50, method=method, random_state=0).fit(X)
+    assert loss(D, found.medoid_indices_) <= limit * reference
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_attributes_agree_with_each_other(method):
+    X = heavy_tailed(700, 5)
+    found = KMedoids(30, method=method, random_state=0).fit(X)
+    D = distances64(X)[:, found.medoid_indices_]
+    assert found.method_ == method
+    assert found.n_iter_ >= 1
+    assert found.medoid_indices_.dtype == found.labels_.dtype == np.int64
+    assert (np.diff(found.medoid_indices_) > 0).all()
+    assert D[np.arange(700), found.labels_] == pytest.approx(D.min(axis=1), rel=1e-5, abs=1e-6)
+    assert found.labels_[found.medoid_indices_].tolist() == list(range(30))
+    assert found.inertia_ == pytest.approx(D.min(axis=1).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_medoid_has_the_smallest_sum_of_distances(method):
+    X = heavy_tailed(300, 3)
+    assert KMedoids(1, method=method, random_state=0).fit(X).medoid_indices_ == distances64(X).sum(axis=0).argmin()
+
+
+# The search
+
+
+@pytest.mark.parametrize("make", [Matrix, lambda vectors: Tiles(vectors, vectors)], ids=["matrix", "tiles"])
+@pytest.mark.parametrize("k", [2, 40])
+def test_the_search_keeps_its_account(make, k):
+    X = heavy_tailed(500, 6)
+    vectors = as_vectors(X)
+    D = distances64(X) / vectors.unit
+    distances = make(vectors)
+    state = assigned(distances, torch.arange(k))
+    before = state.loss
+    for _ in range(3):
+        for candidates in distances.blocks:
+            swap_block(distances, state, candidates)
+            assert state.loss <= before
+            before = state.loss
+            to_medoids = D[:, state.medoids]
+            ranked = np.sort(to_medoids, axis=1)
+            removal = np.bincount(to_medoids.argmin(axis=1), ranked[:, 1] - ranked[:, 0], minlength=k)
+            assert len(state.medoids.unique()) == k == int(state.is_medoid.sum())
+            assert state.loss == pytest.approx(loss(D, state.medoids), rel=1e-5)
+            assert state.nearest_distance.numpy() == pytest.approx(ranked[:, 0], rel=1e-4, abs=1e-6)
+            assert state.second_distance.numpy() == pytest.approx(ranked[:, 1], rel=1e-4, abs=1e-6)
+            assert state.removal_loss.numpy() == pytest.approx(removal, rel=1e-3, abs=1e-4)
+    assert before < loss(D, range(k))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_medoids(method):
+    X = heavy_tailed(600, 5)
+
+    def medoids(random_state):
+        return KMedoids(20, method=method, random_state=random_state).fit(X).medoid_indices_.tolist()
+
+    assert medoids(3) == medoids(3) == medoids(np.random.default_rng(3))
+    assert medoids(np.random.RandomState(3)) == medoids(np.random.RandomState(3))
+
+
+def test_goes_on_from_given_rows():
+    X = np.random.default_rng(0).normal(size=(200, 2)) + 100 * np.arange(4).repeat(50)[:, None]
+    found = KMedoids(4, init=np.array([0, 1, 2, 3]), max_iter=1, random_state=0).fit(X)
+    assert (found.medoid_indices_ // 50).tolist() == [0, 1, 2, 3]
+
+
+def test_max_iter_ends_the_search():
+    X = heavy_tailed(400, 5)
+    for method in METHODS:
+        assert KMedoids(20, method=method, init=np.arange(20), max_iter=1).fit(X).n_iter_ == 1
+
+
+def naive_park_jun(D, k):
+    """Park & Jun 2009, steps 1 to 3, as the paper has them."""
+    n = len(D)
+    v = [sum(D[i, j] / D[i].sum() for i in range(n)) for j in range(n)]
+    medoids = np.argsort(v, kind="stable")[:k]
+    best = loss(D, medoids)
+    while True:
+        labels = D[:, medoids].argmin(axis=1)
+        members = [np.flatnonzero(labels == slot) for slot in range(k)]
+        medoids = np.array([rows[D[np.ix_(rows, rows)].sum(axis=1).argmin()] for rows in members])
+        if loss(D, medoids) >= best:
+            return best
+        best = loss(D, medoids)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_alternate_is_park_and_juns_algorithm(seed):
+    X = heavy_tailed(150, 4, seed)
+    found = KMedoids(8, method="alternate", init="park-jun").fit(X)
+    assert found.inertia_ == pytest.approx(naive_park_jun(distances64(X), 8), rel=1e-5)
+
+
+def test_park_jun_starts_in_the_middle():
+    D = distances64(X := heavy_tailed(90, 3))
+    v = (D / D.sum(axis=1, keepdims=True)).sum(axis=0)
+    assert park_jun(Matrix(as_vectors(X)), 7).tolist() == np.argsort(v)[:7].tolist()
+
+
+def test_k_means_plus_plus_draws_by_distance():
+    X = np.array([[0.0], [1.0], [4.0]], dtype=np.float32)
+    matrix = Matrix(as_vectors(X))
+    draws = [k_means_plus_plus(matrix, 2, np.random.default_rng(seed)).tolist() for seed in range(3000)]
+    after_0 = [second for first, second in draws if first == 0]
+    assert len(after_0) / 3000 == pytest.approx(1 / 3, abs=0.04)
+    assert np.mean(np.equal(after_0, 2)) == pytest.approx(4 / 5, abs=0.05)  # distances 4 and 1
+
+
+# Distances
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("close", [0.0, 0.02, 0.5], ids=["spread", "some pairs close", "half the pairs close"])
+def test_distances_are_accurate(close, metric):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 30))
+    tight = int(400 * close**0.5)
+    X[:tight] = X[0] + 1e-3 * X[:tight]  # around one point, far from the others beside their spread
+    X = X.astype(np.float32)
+    vectors = as_vectors(X, metric)
+    expected = distances64(X, metric)
+    found = pairwise(vectors, vectors).double().numpy() * vectors.unit
+    # 1 - cos of rows that differ by 1e-3 is 1e-6, and float32 rows of unit length are right to 6e-8
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-7 if metric == "cosine" else 1e-6)
+
+
+@pytest.mark.parametrize("change", [lambda X: X + 100, lambda X: X * 1e30, lambda X: X * 1e-30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_offset_and_scale_change_nothing(change, dtype):
+    X = on_a_grid(500, 8).astype(dtype)
+    expected = KMedoids(25, random_state=0).fit(X)
+    found = KMedoids(25, random_state=0).fit(change(X))
+    assert found.medoid_indices_.tolist() == expected.medoid_indices_.tolist()
+    unit = change(dtype(1)) - change(dtype(0))
+    assert found.inertia_ == pytest.approx(float(unit) * expected.inertia_, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int32])
+def test_other_number_types_are_computed_in_float32(dtype):
+    X = torch.from_numpy(on_a_grid(300, 4) * 64).to(dtype)
+    expected = KMedoids(10, random_state=0).fit(X.float())
+    found = KMedoids(10, random_state=0).fit(X)
+    assert found.medoid_indices_.tolist() == expected.medoid_indices_.tolist()
+    assert found.inertia_ == pytest.approx(expected.inertia_)
+
+
+def test_float16_does_not_overflow():
+    X = np.array([[60000.0, -60000.0], [-60000.0, 60000.0], [60000.0, -59968.0]], dtype=np.float16)
+    assert KMedoids(2, random_state=0).fit(X).inertia_ == pytest.approx(32)
+
+
+def test_tensors_that_need_gradients_and_arrays_that_are_read_only():
+    X = heavy_tailed(100, 3)
+    expected = KMedoids(5, random_state=0).fit(X.copy()).medoid_indices_.tolist()
+    X.flags.writeable = False
+    assert KMedoids(5, random_state=0).fit(X).medoid_indices_.tolist() == expected
+    tensor = torch.from_numpy(X.copy()).requires_grad_()
+    assert KMedoids(5, random_state=0).fit(tensor).medoid_indices_.tolist() == expected
+
+
+def test_a_medoid_is_in_its_own_cluster_beside_its_twin():
+    labels, distances = assign(as_vectors(np.zeros((6, 2), dtype=np.float32)), torch.tensor([4, 1]))
+    assert labels[[4, 1]].tolist() == [0, 1]
+    assert distances.tolist() == [0.0] * 6
+
+
+def test_cosine_distance_of_zero_rows():
+    X = np.array([[0, 0], [0, 0], [1, 0], [-2, 0]], dtype=np.float32)
+    vectors = as_vectors(X, "cosine")
+    expected = [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 2], [1, 1, 2, 0]]
+    assert pairwise(vectors, vectors).tolist() == expected
+
+
+# Degenerate data
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("init", ["random", "k-means++", "park-jun"])
+@pytest.mark.parametrize(
+    "X",
+    [np.zeros((30, 3)), np.ones((30, 1)), np.arange(30.0)[:, None], np.eye(3).repeat(10, axis=0), np.eye(30)],
+    ids=["zero", "identical", "one dimension", "three distinct", "equidistant"],
+)
+def test_always_k_distinct_rows(X, init, method, metric):
+    for k in (1, np.int32(7), np.uint8(30)):
+        found = KMedoids(k, metric=metric, method=method, init=init, random_state=0).fit(X)
+        assert len(set(found.medoid_indices_.tolist())) == k
+        assert set(found.labels_.tolist()) == set(range(k))
+
+
+def test_every_distinct_vector_becomes_a_medoid():
+    X = np.array([[0.0, 0], [5, 0], [0, 5]]).repeat([40, 1, 1], axis=0)
+    for method in ("fasterpam", "streamed"):
+        assert KMedoids(3, method=method, random_state=0).fit(X).inertia_ == 0
+
+
+# Which method, at what cost
+
+
+@pytest.mark.parametrize(("max_memory", "method"), [(40_000, "fasterpam"), (39_999, "streamed")])
+def test_auto_is_exact_where_the_matrix_fits(max_memory, method):
+    found = KMedoids(5, max_memory=max_memory, random_state=0).fit(heavy_tailed(100, 3))
+    assert found.method_ == method
+
+
+@pytest.mark.parametrize(("n", "method"), [(20_000, "fasterpam"), (100_000, "streamed"), (1_000_000, "sampled")])
+def test_auto_follows_the_number_of_rows(n, method):
+    work = planning.plan(n, 100, 1000, "auto", 2 * 1024**3, init_given=False)
+    assert work.method == method
+    assert 4 * work.sample**2 <= 1024**3
+
+
+def test_the_work_is_logged_before_it_starts(caplog):
+    with caplog.at_level(logging.INFO, "dami_text.clustering"):
+        KMedoids(20, method="fasterpam", random_state=0).fit(heavy_tailed(1000, 10))
+    assert "'fasterpam': 1,000 rows of 10 numbers, 20 medoids, about 1.0e+06 distances" in caplog.text
+
+
+def test_no_bar_where_there_is_no_terminal(capsys):
+    assert list(progress(range(3), "rows")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_clusters": 0}, "n_clusters is 0; it must be an integer of at least 1"),
+        ({"n_clusters": 2.0}, "n_clusters is 2.0; it must be an integer"),
+        ({"n_clusters": 51}, "n_clusters=51 is more than n_samples=50"),
+        ({"max_iter": 0}, "max_iter is 0"),
+        ({"max_memory": 1e9}, "max_memory is 1000000000.0; it must be an integer"),
+        ({"method": "pam"}, "method is 'pam'; it must be one of auto, fasterpam, streamed, sampled, alternate"),
+        ({"metric": "manhattan"}, "metric is 'manhattan'; it must be one of euclidean, cosine"),
+        ({"init": "best"}, "init is 'best'; it must be one of random, k-means\\+\\+, park-jun, or row numbers"),
+        ({"n_clusters": 3, "init": np.array([0, 1])}, "init has the shape \\(2,\\) .* it must have the shape \\(3,\\)"),
+        ({"n_clusters": 2, "init": np.array([0.0, 1.0])}, "the type float64"),
+        ({"n_clusters": 2, "init": np.array([4, 4])}, "1 distinct row numbers from 4 to 4; it must hold 2"),
+        ({"n_clusters": 2, "init": np.array([4, 50])}, "from 4 to 50; it must hold 2, .* from 0 to 49"),
+    ],
+)
+def test_parameters_that_cannot_work(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        KMedoids(**parameters).fit(heavy_tailed(50, 2))
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
+def test_data_that_cannot_work(make):
+    X = heavy_tailed(50, 2)
+    X[3, 1], X[7, 0] = np.nan, np.inf
+    with pytest.raises(ValueError, match="2 of the 50 rows of X have NaN or inf: 3, 7; leave them out"):
+        KMedoids(2).fit(make(X))
+    for shape in ((0, 2), (50, 0), (50,), (5, 5, 2)):
+        with pytest.raises(ValueError, match=r"\d"):
+            KMedoids(2).fit(make(np.zeros(shape, dtype=np.float32)))
+
+
+def test_complex_numbers_are_refused():
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        KMedoids(2).fit(torch.zeros(5, 2, dtype=torch.complex64))
+
+
+# All of scikit-learn's checks for clusterers apply but check_array_api_input, which scikit-learn skips unless
+# SCIPY_ARRAY_API is set: fit returns NumPy arrays whatever it is given.
+@parametrize_with_checks([KMedoids(3, random_state=0, method=method) for method in METHODS])
+def test_follows_scikit_learns_conventions(estimator, check):
+    check(estimator)
