@@ -181,8 +181,8 @@ def default_output_dir(config: RunConfig) -> Path:
 
 def table(rounds: Sequence[Line]) -> str:
     """Labelled share, accuracy and seconds of each round."""
-    lines = ["labelled  share  accuracy  seconds"]
+    lines = ["labelled   share  accuracy  seconds"]
     for line in rounds:
         share, accuracy = 100 * line["labeled_fraction"], line["metrics"]["accuracy"]
-        lines.append(f"{line['n_labeled']:8}  {share:4.1f}%  {accuracy:8.4f}  {sum(line['seconds'].values()):7.1f}")
+        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {accuracy:8.4f}  {sum(line['seconds'].values()):7.1f}")
     return "\n".join(lines)

@@ -204,7 +204,7 @@ def test_distances_are_accurate(close, metric):
     expected = distances64(X, metric)
     found = pairwise(vectors, vectors).double().numpy() * vectors.unit
     # 1 - cos of rows that differ by 1e-3 is 1e-6, and float32 rows of unit length are right to 6e-8
-    assert found == pytest.approx(expected, rel=1e-3, abs=1e-7 if metric == "cosine" else 1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7 if metric == "cosine" else 1e-6)
 
 
 @pytest.mark.parametrize("change", [lambda X: X + 100, lambda X: X * 1e30, lambda X: X * 1e-30])
@@ -225,6 +225,13 @@ def test_other_number_types_are_computed_in_float32(dtype):
     found = KMedoids(10, random_state=0).fit(X)
     assert found.medoid_indices_.tolist() == expected.medoid_indices_.tolist()
     assert found.inertia_ == pytest.approx(expected.inertia_)
+
+
+def test_the_largest_and_smallest_numbers_of_float64():
+    X = on_a_grid(200, 3).astype(np.float64) / 8192
+    expected = KMedoids(8, random_state=0).fit(X).medoid_indices_.tolist()
+    for scale in (2.0**1023, 2.0**-1000):
+        assert KMedoids(8, random_state=0).fit(X * scale).medoid_indices_.tolist() == expected
 
 
 def test_float16_does_not_overflow():

@@ -5,6 +5,7 @@ the norms. Hence the rows are centred first, and the pairs that stay close besid
 the differences.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -121,7 +122,9 @@ class Matrix:
         self.shape = (len(vectors), len(vectors))
         self.blocks = _blocks(self.shape)
         self.device = vectors.values.device
-        self._matrix = pairwise(vectors, vectors)
+        self._matrix = empty(self.shape, self.device)
+        for candidates in self.blocks:
+            pairwise(vectors, vectors[candidates], self.block(candidates))
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
@@ -206,10 +209,10 @@ def _unit_rows(X: Tensor) -> Tensor:
 
 
 def _magnitude(values: Tensor) -> float:
-    """The power of two next above the largest absolute value, within float32's range."""
+    """The power of two next above the largest absolute value, or the nearest that can be divided by."""
     largest = max(float(_widened(values[chunk]).abs().max()) for chunk in row_slices(*values.shape))
-    exponent = int(torch.tensor(largest, dtype=torch.float64).frexp().exponent)
-    return 2.0 ** min(max(exponent, -120), 120) if values.dtype != torch.float64 else 2.0**exponent
+    limit = 1020 if values.dtype == torch.float64 else 120
+    return 2.0 ** min(max(math.frexp(largest)[1], -limit), limit)
 
 
 def _widened(values: Tensor) -> Tensor:

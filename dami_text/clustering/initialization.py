@@ -58,5 +58,7 @@ def park_jun(distances: Distances, n_clusters: int) -> Tensor:
     """
     sums = totals(distances)
     shares = torch.where(sums > 0, 1 / sums, 0)
-    v = torch.cat([shares @ distances.block(part).double() for part in distances.blocks])
+    v = torch.empty_like(sums)  # filled in place: a list of small results would scatter the memory around the blocks
+    for part in distances.blocks:
+        v[part] = shares @ distances.block(part).double()
     return v.argsort(stable=True)[:n_clusters]
