@@ -131,7 +131,9 @@ class TokenizationConfig(Options):
     _argument_group_name: ClassVar[str] = "tokenization"
 
     lowercase: bool = option(True, "lower-case the texts")
-    max_vocabulary: int = option(50_000, "keep this many of the training split's most frequent words")
+    max_vocabulary: int = option(
+        50_000, "size of the vocabulary, padding and unknown among it: the training split's most frequent words"
+    )
     max_length: int = option(512, "cut texts to this many words (a warning counts the texts that were cut)")
 
     def _check(self) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the strategies share: pools of odd texts, gradients of one text at a time, a strategy of one's own."""
+"""What the tests of the strategies share: pools of odd texts, gradients one by one, a strategy of one's own."""
 
 from functools import cache
 from typing import Any

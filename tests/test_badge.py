@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from strategy_cases import CLASSES, KINDS, features_of, loss_gradients, model_for, odd_pool, probabilities_of
+from strategy_cases import CLASSES, KINDS, loss_gradients, model_for, odd_pool, probabilities_of
 
 from dami_text.strategies import Badge
 from dami_text.strategies.badge import k_means_plus_plus, prediction_errors

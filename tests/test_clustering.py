@@ -302,7 +302,7 @@ def test_auto_follows_the_number_of_rows(n, method):
 
 
 def test_the_work_is_logged_before_it_starts(caplog):
-    with caplog.at_level(logging.INFO, "dami_text.clustering"):
+    with caplog.at_level(logging.DEBUG, "dami_text.clustering"):
         KMedoids(20, method="fasterpam", random_state=0).fit(heavy_tailed(1000, 10))
     assert "'fasterpam': 1,000 rows of 10 numbers, 20 medoids, about 1.0e+06 distances" in caplog.text
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from strategy_cases import CLASSES, KINDS, logits_of, model_for, odd_pool, pool_of
+from strategy_cases import CLASSES, KINDS, model_for, odd_pool, pool_of
 
 from dami_text.strategies import Dami, DamiKCenter, Representation
 
@@ -121,9 +121,7 @@ def test_no_swap_of_a_medoid_would_be_better(kind, n_classes, target, distance):
 def test_k_center_against_loops(kind, n_classes):
     pool = odd_pool()
     model = model_for(kind, pool, n_classes)
-    center, words, representations, deviations = slow_informative_words(
-        slow_interpretations(model, pool, "logit", "auto")
-    )
+    center, _, representations, deviations = slow_informative_words(slow_interpretations(model, pool, "logit", "auto"))
     query = DamiKCenter(Representation("logit")).query(model, pool, 8, np.random.default_rng(0))
     covered = [center]
     for row, reason in zip(query.rows, query.reasons, strict=True):

@@ -157,3 +157,10 @@ def test_pool_keeps_sorted_rows_and_never_changes():
 
 def test_oracle_reveals_what_is_asked_for():
     assert Oracle(np.array([2, 0, 1, 1])).reveal(np.array([3, 0])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("rows", [[-1], [60], [0, 1000]])
+def test_rows_outside_of_the_pool_are_refused(encoded, rows):
+    texts, _ = encoded
+    with pytest.raises(ValueError, match=f"to {rows[-1]} of {len(texts)} texts"):
+        Pool(texts, rows)

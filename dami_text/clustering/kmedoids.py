@@ -23,6 +23,8 @@ from dami_text.clustering.streamed import swap_narrowing
 
 logger = logging.getLogger(__name__)
 
+LONG = 5.0  # seconds: shorter fits are announced at the level DEBUG only
+
 
 class KMedoids(ClusterMixin, BaseEstimator):
     """K rows, the medoids, such that the sum of all rows' distances to their nearest medoids is small.
@@ -90,7 +92,8 @@ class KMedoids(ClusterMixin, BaseEstimator):
         n_clusters, max_memory = int(self.n_clusters), int(self.max_memory)
         work = plan(len(rows), rows.shape[1], n_clusters, self.method, max_memory, not isinstance(init, str))
         vectors = prepare(rows, self.metric)
-        logger.info("%s, some %.0f s", work, _seconds(work, vectors))
+        seconds = _seconds(work, vectors)
+        logger.log(logging.INFO if seconds >= LONG else logging.DEBUG, "%s, some %.0f s", work, seconds)
         medoids, self.n_iter_ = self._search(vectors, work, init, generator)
         medoids = medoids.sort().values
         labels, distances = assign(vectors, medoids)

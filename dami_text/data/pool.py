@@ -143,11 +143,16 @@ class Pool:
     """The texts to choose from and which of them are labelled; immutable, and without any label.
 
     `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool.
+
+    Raises:
+        ValueError: a row that is not in the pool.
     """
 
     def __init__(self, texts: EncodedTexts, labeled: Sequence[int] | Rows = ()) -> None:
         self.texts = texts
         self.labeled: Rows = np.unique(np.asarray(labeled, np.int64))
+        if len(self.labeled) and not 0 <= self.labeled[0] <= self.labeled[-1] < len(texts):
+            raise ValueError(f"got labelled rows from {self.labeled[0]} to {self.labeled[-1]} of {len(texts)} texts")
         mask = np.ones(len(texts), bool)
         mask[self.labeled] = False
         self.unlabeled: Rows = np.flatnonzero(mask)

@@ -2,10 +2,10 @@
 
     python scripts/benchmarks/strategies.py --dataset PATH_OF_SUBJ --json FILE
 
-A pass is the time that `predict_probabilities` takes for every unlabelled text, in the same batches. The model is trained
-on a tenth of the training set, and 2% of it are asked for. Every measurement of a strategy stands between two of a pass,
-and the table shows the median over the repeats of their ratio, in CPU seconds of one thread. Choosing rows from what was
-computed for each text (K-medoids, k-center, k-means) does not count: it has a column of its own.
+A pass is the time that `predict_probabilities` takes for every unlabelled text, in the same batches. The model is
+trained on a tenth of the training set, and 2% of it are asked for. Every measurement of a strategy stands between two
+of a pass, and the table shows the median over the repeats of their ratio, in CPU seconds of one thread. Choosing rows
+from what was computed for each text (K-medoids, k-center, k-means) does not count: it has a column of its own.
 """
 
 import argparse
@@ -153,9 +153,8 @@ def main() -> None:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(cells, indent=1) + "\n")
-    print(
-        f"{Path(options.dataset).name}: {len(pool.unlabeled)} unlabelled texts, {n} asked for, {options.repeats} repeats"
-    )
+    name = Path(options.dataset).name
+    print(f"{name}: {len(pool.unlabeled)} unlabelled texts, {n} asked for, {options.repeats} repeats")
     print(table(cells))
 
 
