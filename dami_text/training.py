@@ -79,12 +79,15 @@ def train(
         epoch += 1
         if validation:
             probabilities = predict_probabilities(model, validation.texts, validation.rows, processes=processes)
+            if not np.isfinite(probabilities).all():
+                break  # it only gets worse; what was kept before still counts
             best.offer(probabilities, validation.labels)
     best.restore()
     accelerator.free_memory()
-    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+    nothing_kept = validation is not None and best.accuracy is None
+    if nothing_kept or not all(bool(weight.isfinite().all()) for weight in model.parameters()):
         raise TrainingError(
-            f"after {step} training steps the model's weights are not finite; lower --learning-rate "
+            f"after {step} training steps the model's weights or outputs are not finite; lower --learning-rate "
             f"(it is {config.learning_rate}) or use --mixed-precision no"
         )
     return Training(epoch, step, best.accuracy)
@@ -114,10 +117,6 @@ class _Best:
 
     def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
-        if not np.isfinite(probabilities).all():
-            raise TrainingError(
-                "the model's probabilities on the validation split are not finite; lower --learning-rate"
-            )
         accuracy = float((probabilities.argmax(axis=1) == labels).mean())
         loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
         # A model that learns slowly shows it in the loss long before the accuracy moves.

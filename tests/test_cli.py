@@ -280,8 +280,8 @@ def test_weights_that_are_not_finite_are_an_error_and_leave_nothing_behind(folde
     assert run_al(arguments) == 1
     *_, last = capsys.readouterr().err.splitlines()
     assert last == (
-        "error: after 3 training steps the model's weights are not finite; lower --learning-rate (it is 1e+30) or use "
-        "--mixed-precision no"
+        "error: after 3 training steps the model's weights or outputs are not finite; lower --learning-rate "
+        "(it is 1e+30) or use --mixed-precision no"
     )
     assert not Path("out").exists()
 
@@ -342,9 +342,9 @@ def test_the_table_has_share_accuracy_and_seconds_of_each_round():
         second | {"seconds": {"train": 1000.0, "evaluate": 0.0, "query": 0.0}},
     ]
     assert table(rounds).splitlines() == [
-        "labelled  share  accuracy  seconds",
-        "      56   2.0%    0.8125      3.5",
-        "    1400  50.0%    1.0000   1000.0",
+        "labelled   share  accuracy  seconds",
+        "      56    2.0%    0.8125      3.5",
+        "    1400   50.0%    1.0000   1000.0",
     ]
 
 

@@ -36,6 +36,7 @@ def k_means_plus_plus(distances: Distances, n_clusters: int, rng: np.random.Gene
         row = _draw(nearest, medoids, rng)
         medoids.append(row)
         nearest = torch.minimum(nearest, distances.block(slice(row, row + 1))[:, 0].cpu())
+        nearest[row] = 0  # also where rounding left a distance to itself: no row twice
     return torch.tensor(medoids, device=distances.device)
 
 
