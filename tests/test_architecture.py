@@ -22,7 +22,7 @@ LEVELS = [
     {"strategies"},
     {"records", "active_learning"},
     {"experiments", "labeling", "hub"},
-    {"cli"},
+    {"cli", "label_cli"},
 ]
 
 MODULES = {

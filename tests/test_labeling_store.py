@@ -270,7 +270,7 @@ def annotate(path, name):
 
 def test_annotators_in_threads_and_processes_never_get_the_same_text(tmp_path):
     store = Store(tmp_path / "labels.sqlite", create=True)
-    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(200)])
+    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(400)])
     process = annotate(store.path, "zoe")
     process.stdout.readline()
 
@@ -286,9 +286,9 @@ def test_annotators_in_threads_and_processes_never_get_the_same_text(tmp_path):
     assert process.wait(30) == 0
     process.stdout.close()
     events = store.events()
-    assert Counter(event["row"] for event in events) == Counter(range(200))
+    assert Counter(event["row"] for event in events) == Counter(range(400))
     assert len({event["annotator"] for event in events}) > 1
-    assert labels_of(store) == {row: row % 3 for row in range(200)}
+    assert labels_of(store) == {row: row % 3 for row in range(400)}
 
 
 def test_a_killed_process_loses_no_label_and_doubles_none(tmp_path):

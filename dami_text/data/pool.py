@@ -105,19 +105,7 @@ class EncodedTexts:
     @cached_property
     def _content(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Hash of each text (N,) and its place among the texts of the same hash (N,)."""
-        hashes = np.empty(len(self), np.uint64)
-        start = 0
-        for batch in self._texts.iter(10_000):
-            digests = b"".join(
-                blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in batch["text"]
-            )
-            hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
-            start += len(batch["text"])
-        order = np.argsort(hashes, kind="stable")
-        first = np.searchsorted(hashes[order], hashes[order], side="left")
-        places = np.empty(len(self), np.int64)
-        places[order] = np.arange(len(self)) - first
-        return hashes, places
+        return content_hashes(self._texts)
 
     def keys(self, rows: Rows) -> NDArray[np.uint64]:
         """A number for each of `rows` (n,) that depends on what `stable_id` does: a seed of the row's own noise."""
@@ -127,7 +115,32 @@ class EncodedTexts:
     def stable_id(self, row: int) -> str:
         """An id that depends on the text and on its place among its duplicates, not on the row's number."""
         hashes, places = self._content
-        return f"{int(hashes[row]):016x}-{places[row]}"
+        return stable_id(hashes[row], places[row])
+
+
+def text_hash(text: str) -> bytes:
+    """8 bytes that depend on the text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def content_hashes(texts: Dataset) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The hash of each of the column `text` (N,) and its place among the texts of the same hash (N,)."""
+    hashes = np.empty(len(texts), np.uint64)
+    start = 0
+    for batch in texts.iter(10_000):
+        digests = b"".join(map(text_hash, batch["text"]))
+        hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
+        start += len(batch["text"])
+    order = np.argsort(hashes, kind="stable")
+    first = np.searchsorted(hashes[order], hashes[order], side="left")
+    places = np.empty(len(texts), np.int64)
+    places[order] = np.arange(len(texts)) - first
+    return hashes, places
+
+
+def stable_id(content_hash: int | np.uint64, place: int | np.int64) -> str:
+    """The id of a text by its hash and its place among the texts of the same hash."""
+    return f"{int(content_hash):016x}-{place}"
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def _split_of(source: datasets.DatasetDict, config: DataConfig) -> datasets.Data
     """The one split that the options name."""
     if config.dataset_split not in source:
         raise DataError(
-            f"no split {config.dataset_split!r} in {list(source)} of {config.dataset!r}; choose one with --dataset-split"
+            f"no split {config.dataset_split!r} in {list(source)} of {config.dataset!r}; "
+            "choose one with --dataset-split"
         )
     return datasets.DatasetDict({config.dataset_split: source[config.dataset_split]})
 

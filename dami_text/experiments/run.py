@@ -22,7 +22,7 @@ from dami_text.models import build_model
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream
 from dami_text.records import CURVE, Line, RunFolder
-from dami_text.strategies import build_strategy
+from dami_text.strategies import QueryStrategy, build_strategy
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,24 @@ def prepare(config: RunConfig) -> PreparedData:
     )
 
 
-def make_learner(texts: Sequence[str], class_names: Sequence[str], config: RunConfig | None = None) -> ActiveLearner:
+def make_learner(
+    texts: Sequence[str] | Dataset,
+    class_names: Sequence[str],
+    config: RunConfig | None = None,
+    strategy: QueryStrategy | None = None,
+) -> ActiveLearner:
     """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
 
-    Labels told to it are places in `class_names`; rows are places in `texts`. There is no validation split: models
-    train for a fixed number of steps.
+    Texts are strings or the column `text` of a Dataset; a `strategy` takes the place of the named one. Labels told to
+    it are places in `class_names`; rows are places in `texts`. There is no validation split: models train for a fixed
+    number of steps.
     """
     config = config or RunConfig()
-    dataset = Dataset.from_dict({"text": list(texts)})
+    dataset = texts if isinstance(texts, Dataset) else Dataset.from_dict({"text": list(texts)})
     tokenizer = build_tokenizer(dataset, config.tokenization)
     encoded = EncodedTexts(encode(dataset, tokenizer), tokenizer)
-    return _learner(
-        config, encoded, None, class_names, build_word_vectors(encoded, config.word_vectors, config.loop.seed)
-    )
+    vectors = build_word_vectors(encoded, config.word_vectors, config.loop.seed)
+    return _learner(config, encoded, None, class_names, vectors, strategy)
 
 
 def _learner(
@@ -80,11 +85,12 @@ def _learner(
     validation: LabeledTexts | None,
     class_names: Sequence[str],
     vectors: Vectors,
+    strategy: QueryStrategy | None = None,
 ) -> ActiveLearner:
     return ActiveLearner(
         texts,
         partial(build_model, config.model, class_names, texts.tokenizer, vectors),
-        build_strategy(config.strategy),
+        strategy or build_strategy(config.strategy),
         validation,
         config.training,
         config.loop.seed,

@@ -36,7 +36,7 @@ MIGRATIONS = (
         predictions BLOB NOT NULL     -- the class of each text to hold out, one byte or more each
     );
     CREATE TABLE queue (
-        round INTEGER NOT NULL,       -- that the labels are for: 0 is the start, r + 1 was asked by the model of round r
+        round INTEGER NOT NULL,       -- of the labels: 0 is the start, r + 1 is what round r's model asked for
         rank INTEGER NOT NULL,
         row INTEGER NOT NULL,
         kind TEXT NOT NULL,           -- start, asked, held-out, reserve
@@ -89,7 +89,7 @@ MIGRATIONS = (
 )
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - an answer that a page shows, not a failure
     """A decision about a text that is no longer as it was on the annotator's screen; nothing was changed."""
 
 
@@ -113,7 +113,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """A finished round: the last event that it knew, labelled rows then, JSON details, predictions of held-out texts."""
+    """A finished round: the last event that it knew, labelled rows then, details, predictions of held-out texts."""
 
     number: int
     through: int
@@ -225,16 +225,13 @@ class Store:
             if found is None:
                 return None
             self._lease(found["row"], annotator, lease_seconds, now)
-            item = QueueItem(found["row"], found["kind"], json.loads(found["reason"]), found["wanted"])
-            return Shown(item.row, self._version(item.row, annotator)), item
+            return Shown(found["row"], self._version(found["row"], annotator)), _item(found)
 
     def shown(self, row: int, annotator: str) -> tuple[Shown, QueueItem]:
         """A text that this annotator has decided on before, to look at it again."""
         found = self._all("SELECT * FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row)
-        kind, reason, wanted = (
-            (found[0]["kind"], found[0]["reason"], found[0]["wanted"]) if found else ("start", "{}", 1)
-        )
-        return Shown(row, self._version(row, annotator)), QueueItem(row, kind, json.loads(reason), wanted)
+        item = _item(found[0]) if found else QueueItem(row, "start", {})
+        return Shown(row, self._version(row, annotator)), item
 
     def decide(
         self, shown: Shown, annotator: str, action: Action, label: int | None = None, now: float | None = None
@@ -408,17 +405,13 @@ class Store:
 
     def rounds(self) -> list[RoundRecord]:
         """The finished rounds, in order."""
-        return [
-            RoundRecord(
-                r["number"], r["through"], r["n_labeled"], r["time"], json.loads(r["details"]), r["predictions"]
-            )
-            for r in self._all("SELECT * FROM round ORDER BY number")
-        ]
+        rows = self._all("SELECT * FROM round ORDER BY number")
+        return [RoundRecord(**dict(row) | {"details": json.loads(row["details"])}) for row in rows]
 
     def queue(self, round_number: int) -> list[QueueItem]:
         """The texts to label for a round, most wanted first."""
         rows = self._all("SELECT * FROM queue WHERE round = ? ORDER BY rank", round_number)
-        return [QueueItem(r["row"], r["kind"], json.loads(r["reason"]), r["wanted"]) for r in rows]
+        return [_item(row) for row in rows]
 
     def queued(self) -> list[int]:
         """Every row that was ever in a queue."""
@@ -474,6 +467,10 @@ _NEXT = """
     )
     ORDER BY mine.row IS NULL, q.round, q.rank LIMIT 1
 """
+
+
+def _item(row: sqlite3.Row) -> QueueItem:
+    return QueueItem(row["row"], row["kind"], json.loads(row["reason"]), row["wanted"])
 
 
 def _statements(script: str) -> Iterator[str]:
