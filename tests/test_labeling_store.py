@@ -248,7 +248,7 @@ def test_a_missing_or_foreign_file_is_an_error(tmp_path):
 # At the same time -----------------------------------------------------------------------------------------------
 
 ANNOTATE = """
-import sys, types
+import sys, time, types
 from pathlib import Path
 sys.modules["dami_text"] = package = types.ModuleType("dami_text")  # without the seconds that importing torch takes
 package.__path__ = [sys.argv[3]]
@@ -258,6 +258,7 @@ store, name = Store(Path(sys.argv[1])), sys.argv[2]
 while (found := store.next(name, 60)) is not None:
     number = store.decide(found[0], name, "label", found[0].row % 3)
     print(number, found[0].row, flush=True)
+    time.sleep(0.002)  # or nobody else would get a turn
 """
 
 
