@@ -84,7 +84,7 @@ def _write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool
     for record in records:
         row = {name: "" if value is None else value for name, value in _row(record).items()}
         writer.writerow({name: _no_formula(value) for name, value in row.items()} if safe else row)
-    return stream.getvalue().encode("utf-8", "surrogatepass")
+    return stream.getvalue().encode("utf-8")
 
 
 def _no_formula(value: Any) -> Any:
@@ -94,7 +94,7 @@ def _no_formula(value: Any) -> Any:
 
 def _read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig", "surrogatepass"), newline=""))
+    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     if "label" not in (reader.fieldnames or ()):
         raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
     return list(filter(None, map(_decision, reader)))
@@ -201,7 +201,7 @@ def _write_prodigy(records: Sequence[Record], class_names: Sequence[str]) -> byt
 def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     for example in _json_lines(content):
         answer = example.get("answer")
-        named = example.get("accept") if "options" in example else [example.get("label")]
+        named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
         label: str | None
         if answer == "ignore":
             label = None
@@ -276,21 +276,21 @@ def _single(labels: Sequence[str], text: str | None) -> str:
 
 
 def _lines(values: Iterable[Json]) -> bytes:
-    return "".join(to_json(value) + "\n" for value in values).encode("utf-8", "surrogatepass")
+    return "".join(to_json(value) + "\n" for value in values).encode("utf-8")
 
 
 def _array(values: Iterable[Json]) -> bytes:
     lines = ",\n".join(to_json(value) for value in values)
-    return f"[\n{lines}\n]\n".encode("utf-8", "surrogatepass")
+    return f"[\n{lines}\n]\n".encode("utf-8")
 
 
 def _json_lines(content: bytes) -> list[Json]:
-    lines = content.decode("utf-8-sig", "surrogatepass").split("\n")
+    lines = content.decode("utf-8-sig").split("\n")
     return [_object(json.loads(line)) for line in lines if line.strip()]
 
 
 def _json_array(content: bytes) -> list[Json]:
-    values = json.loads(content.decode("utf-8-sig", "surrogatepass"))
+    values = json.loads(content.decode("utf-8-sig"))
     if not isinstance(values, list):
         raise DataError(f"the file holds {type(values).__name__}; wanted a list of records")
     return [_object(value) for value in values]

@@ -38,8 +38,8 @@ START_SIZE = QUERY_SIZE = Size(20)
 class SessionConfig:
     """The options that a session keeps: those of a run, whose data, sizes and seed it shares, and of the labelling."""
 
-    run: RunConfig = RunConfig()
-    labeling: LabelingConfig = LabelingConfig()
+    run: RunConfig
+    labeling: LabelingConfig
 
     def options(self) -> dict[str, Any]:
         """All options by name, as plain values (what config.yaml holds)."""
