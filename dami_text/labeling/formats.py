@@ -281,7 +281,7 @@ def _lines(values: Iterable[Json]) -> bytes:
 
 def _array(values: Iterable[Json]) -> bytes:
     lines = ",\n".join(to_json(value) for value in values)
-    return f"[\n{lines}\n]\n".encode("utf-8")
+    return f"[\n{lines}\n]\n".encode()
 
 
 def _json_lines(content: bytes) -> list[Json]:

@@ -129,7 +129,7 @@ def train_round(session: Session) -> RoundRecord:
     held_out = session.to_hold_out(session.query_size())
     free = len(learner.pool.unlabeled) - len(strategy.excluded)
     n = min(session.query_size() - len(held_out), free)
-    query = learner.ask(n) if n > 0 else Query.of([])
+    query = learner.ask(n) if n > 0 else Query.of(np.zeros(0, np.int64))
     asked = explained(session, learner, strategy, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)

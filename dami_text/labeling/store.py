@@ -374,6 +374,15 @@ class Store:
             "SELECT * FROM decision WHERE ?1 IS NULL OR annotator = ?1 ORDER BY number DESC LIMIT ?2", annotator, limit
         )
 
+    def decision(self, row: int, annotator: str) -> sqlite3.Row | None:
+        """What this annotator has decided about a row, if anything."""
+        found = self._all("SELECT * FROM decision WHERE row = ? AND annotator = ?", row, annotator)
+        return found[0] if found else None
+
+    def is_flagged(self, row: int, annotator: str) -> bool:
+        """Whether this annotator has flagged a row."""
+        return bool(self._all("SELECT 1 FROM flag WHERE row = ? AND annotator = ?", row, annotator))
+
     def skipped(self) -> list[int]:
         """Rows that somebody skipped and nobody labelled."""
         return [
