@@ -40,7 +40,7 @@ class Screen:
 
 @dataclass(frozen=True)
 class Panel:
-    """What stands beside the text: the numbers as HTML, and the last decisions, the latest first, with their numbers."""
+    """What stands beside the text: numbers as HTML, and the last decisions with their events, the latest first."""
 
     html: str
     decisions: list[tuple[int, str]]

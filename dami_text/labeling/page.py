@@ -207,7 +207,8 @@ def _state_html(screen: Screen) -> str:
         "notice": screen.notice,
         "n": time.time_ns(),
     }
-    return f"<span {' '.join(f'data-{name}="{escape(str(value))}"' for name, value in values.items())}></span>"
+    attributes = " ".join(f'data-{name}="{escape(str(value))}"' for name, value in values.items())
+    return f"<span {attributes}></span>"
 
 
 def _token(state: str) -> str:

@@ -119,7 +119,8 @@ def _number(name: str, value: str, of: str) -> str:
 def _trainer_html(trainer: TrainerState, rounds: int) -> str:
     if trainer.kind == "failed":
         return (
-            f'<p class="trainer failed" role="alert">The last training failed: {escape(visible(trainer.message)[:300])} '
+            '<p class="trainer failed" role="alert">'
+            f"The last training failed: {escape(visible(trainer.message)[:300])} "
             "Every label is safe; it is tried again after some more.</p>"
         )
     state = (
