@@ -7,10 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from dami_text.errors import DamiError
+from dami_text.errors import ConfigError, DamiError
 from dami_text.labeling.accounts import password_fits
 from dami_text.labeling.desk import Desk
-from dami_text.labeling.page import build_page, import_gradio, launch_options
 from dami_text.labeling.session import Session
 
 HOST = "127.0.0.1"
@@ -135,8 +134,13 @@ def free_port(first: int) -> int:
 def serve(session: Session, annotators: Sequence[str], guidelines: str | None, port: int, browser: bool) -> None:
     """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import_gradio()
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise ConfigError('the page needs gradio: pip install "dami_text[ui]"') from error
     from starlette.middleware import Middleware
+
+    from dami_text.labeling.page import build_page, launch_options
 
     port = free_port(port)
     desk = Desk(session)
