@@ -100,7 +100,7 @@ class Desk:
 
     def flag(self, annotator: str, token: str) -> Screen:
         """Flag the text on the screen, or take its flag away."""
-        shown = _shown(token)
+        shown = self._shown(token)
         if shown is None:
             return self.next(annotator)
         try:
@@ -121,7 +121,7 @@ class Desk:
 
     def guess(self, token: str) -> str:
         """What the model makes of the text on the screen, in words."""
-        shown = _shown(token)
+        shown = self._shown(token)
         reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
         if "guess" not in reason:
             return "There is no guess for this text."
@@ -143,7 +143,7 @@ class Desk:
         return Panel(panel_html(progress_of(self.session), self.trainer.state(), self.budget), decisions)
 
     def _decide(self, annotator: str, token: str, label: int | None) -> Screen:
-        shown = _shown(token)
+        shown = self._shown(token)
         if shown is None:
             return self.next(annotator, "There was no text on the screen.")
         try:
@@ -159,9 +159,7 @@ class Desk:
             return None
         with self._refill:
             store = self.session.store
-            found = store.next(
-                annotator, self._lease_seconds
-            )  # a round may have been finished, or others may have drawn
+            found = store.next(annotator, self._lease_seconds)  # somebody else may have come here first
             if found is None:
                 store.extend_queue(len(store.rounds()), self.session.random_items(self.session.query_size(), "refill"))
                 found = store.next(annotator, self._lease_seconds)
@@ -187,8 +185,7 @@ class Desk:
         decisions = self.session.store.decisions(annotator, 1)
         return int(decisions[0]["number"]) if decisions else 0
 
-
-def _shown(token: str) -> Shown | None:
-    """What a token says was on the screen; None for no text, or for no token at all."""
-    match = _TOKEN.fullmatch(token)
-    return Shown(int(match[1]), int(match[2])) if match else None
+    def _shown(self, token: str) -> Shown | None:
+        """What a token says was on the screen; None for no text of the pool."""
+        match = _TOKEN.fullmatch(token)
+        return Shown(int(match[1]), int(match[2])) if match and int(match[1]) < len(self.session) else None
