@@ -210,17 +210,17 @@ def _labels(names: Sequence[str]) -> tuple[list[gr.Button], gr.Dropdown]:
 def launch_options() -> dict[str, Any]:
     """What makes the page look and answer keys as it does: arguments of gr.Blocks.launch."""
     here = files("dami_text.labeling")
+    style, script = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     fonts = ["system-ui", "sans-serif"]
     return {
         "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"]),
-        "css": (here / "page.css").read_text(encoding="utf-8"),
-        "head": f"<script>{(here / 'page.js').read_text(encoding='utf-8')}</script>",
+        "head": f"<style>{style}</style><script>{script}</script>",
     }
 
 
 def _shade(level: int) -> str:
-    """The colour of a level, which shows in the light and in the dark."""
-    return f"rgba(244, 170, 40, {0.13 + 0.13 * level:.2f})"
+    """The colour by which page.css knows a level; HighlightedText can say it in no other way."""
+    return f"#fac8{10 + level:02x}"
 
 
 def _screen(screen: Screen) -> list[Any]:

@@ -124,7 +124,9 @@ def _trainer_html(trainer: TrainerState, rounds: int) -> str:
             "Every label is safe; it is tried again after some more.</p>"
         )
     state = (
-        "A new model is training; go on." if trainer.kind == "training" else f"Trained {rounds} times." * bool(rounds)
+        "A new model is training; go on."
+        if trainer.kind == "training"
+        else f"{rounds} model{'s' * (rounds != 1)} so far." * bool(rounds)
     )
     return f'<p class="trainer {trainer.kind}">{state or "The first model comes after these."}</p>'
 
