@@ -123,12 +123,11 @@ def _trainer_html(trainer: TrainerState, rounds: int) -> str:
             f"The last training failed: {escape(visible(trainer.message)[:300])} "
             "Every label is safe; it is tried again after some more.</p>"
         )
-    state = (
-        "A new model is training; go on."
-        if trainer.kind == "training"
-        else f"{rounds} model{'s' * (rounds != 1)} so far." * bool(rounds)
-    )
-    return f'<p class="trainer {trainer.kind}">{state or "The first model comes after these."}</p>'
+    if trainer.kind == "training":
+        state = "A new model is training; go on."
+    else:
+        state = f"{rounds} model{'s' * (rounds != 1)} so far." if rounds else "The first model comes after these."
+    return f'<p class="trainer {trainer.kind}">{state}</p>'
 
 
 def _accuracy_html(done: Progress) -> list[str]:
