@@ -174,13 +174,19 @@ class Session:
         ]
 
     def random_items(self, n: int, purpose: str, kind: str = "reserve") -> list[QueueItem]:
-        """At most n rows that are not held out and were never in a queue, labelled or skipped, drawn at random."""
-        done = np.zeros(len(self), bool)
-        taken = [row["row"] for row in self.store.labels()] + self.store.skipped() + self.store.queued()
-        done[taken] = True
-        done[self.held_out] = True
-        free = np.flatnonzero(~done)
-        rng = numpy_stream(self.seed, len(self.store.queued()), purpose)
+        """At most n rows, drawn at random, that are not labelled, skipped or in the queue.
+
+        Held-out rows come where there are no others.
+        """
+        queue = [item.row for item in self.store.queue(len(self.store.rounds()))]
+        open_ = np.ones(len(self), bool)
+        open_[[row["row"] for row in self.store.labels()] + self.store.skipped() + queue] = False
+        held_out = self.held_out[open_[self.held_out]]
+        open_[self.held_out] = False
+        free = np.flatnonzero(open_)
+        if not len(free):
+            return self.items(held_out[:n].tolist(), "held-out")
+        rng = numpy_stream(self.seed, len(queue), purpose)
         return self.items(rng.choice(free, min(n, len(free)), replace=False).tolist(), kind)
 
     def start_queue(self) -> list[QueueItem]:

@@ -422,10 +422,6 @@ class Store:
         rows = self._all("SELECT * FROM queue WHERE round = ? ORDER BY rank", round_number)
         return [_item(row) for row in rows]
 
-    def queued(self) -> list[int]:
-        """Every row that was ever in a queue."""
-        return [row["row"] for row in self._all("SELECT DISTINCT row FROM queue ORDER BY row")]
-
     def extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
         """Add texts at the end of a round's queue."""
         with self._transaction():
