@@ -305,7 +305,7 @@ def test_only_those_without_a_password_are_asked_for_one(tmp_path):
 @pytest.mark.parametrize("content", ["ann:x\n", "ann:x\nbob:\n", ""])
 def test_missing_passwords_are_an_error(tmp_path, content):
     (tmp_path / "passwords").write_text(content)
-    with pytest.raises(ConfigError, match="lacks (ann, )?bob; wanted a line NAME:PASSWORD for each"):
+    with pytest.raises(ConfigError, match=r"lacks (ann, )?bob; wanted a line NAME:PASSWORD for each"):
         read_passwords(str(tmp_path / "passwords"), ["ann", "bob"])
 
 

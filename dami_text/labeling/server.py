@@ -164,7 +164,7 @@ def serve(session: Session, annotators: Sequence[str], guidelines: str | None, p
         ssr_mode=False,
         mcp_server=False,
         run_history=False,
-        app_kwargs={"middleware": [Middleware(Guard, port=port)]},  # type: ignore[arg-type]
+        app_kwargs={"middleware": [Middleware(Guard, port=port)]},
         **launch_options(),
     )
     print(f"page     http://{HOST}:{port}/  (ctrl-c ends it; the same command goes on)", flush=True)
