@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dami_text.errors import RecordError
+from dami_text.labeling import schema
 from dami_text.labeling import store as store_module
 from dami_text.labeling.store import QueueItem, Refused, RoundRecord, Shown, Store
 
@@ -230,7 +231,7 @@ def test_a_newer_file_is_refused(store):
 
 def test_an_older_file_is_migrated_and_keeps_its_labels(store, monkeypatch):
     label_next(store, "ann", 1)
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, "CREATE TABLE extra (x INTEGER);"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x INTEGER);"))
     newer = Store(store.path)
     assert labels_of(newer) == {10: 1}
     assert newer._all("PRAGMA user_version")[0][0] == 2

@@ -1,0 +1,100 @@
+"""The tables of a session's SQLite file, and how an older file becomes a newer one."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from dami_text.errors import RecordError
+
+#: Each step brings the file from the version before to the next; a new file goes through all of them.
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE annotator (name TEXT PRIMARY KEY, password TEXT);
+    CREATE TABLE round (
+        number INTEGER PRIMARY KEY,   -- from 0, the first model
+        through INTEGER NOT NULL,     -- the last event that it knew
+        n_labeled INTEGER NOT NULL,   -- labelled texts, those that are held out among them
+        time TEXT NOT NULL,
+        details TEXT NOT NULL,        -- JSON
+        predictions BLOB NOT NULL     -- the class of each text to hold out, one byte or more each
+    );
+    CREATE TABLE queue (
+        round INTEGER NOT NULL,       -- of the labels: 0 is the start, r + 1 is what round r's model asked for
+        rank INTEGER NOT NULL,
+        row INTEGER NOT NULL,
+        kind TEXT NOT NULL,           -- start, asked, held-out, reserve
+        wanted INTEGER NOT NULL,      -- annotators
+        reason TEXT NOT NULL,         -- JSON
+        PRIMARY KEY (round, rank)
+    );
+    CREATE INDEX queue_row ON queue (row, round);
+    CREATE TABLE lease (row INTEGER PRIMARY KEY, annotator TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL);
+    CREATE TABLE event (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        action TEXT NOT NULL CHECK (action IN ('label', 'relabel', 'skip', 'flag', 'unflag', 'undo')),
+        row INTEGER NOT NULL,
+        annotator TEXT NOT NULL,
+        label INTEGER CHECK ((label IS NOT NULL) = (action IN ('label', 'relabel'))),
+        undoes INTEGER UNIQUE REFERENCES event CHECK ((undoes IS NOT NULL) = (action = 'undo')),
+        round INTEGER NOT NULL,
+        time TEXT NOT NULL,
+        seconds REAL
+    );
+    CREATE INDEX event_row ON event (row, annotator, number);
+    CREATE INDEX event_annotator ON event (annotator, number);
+    CREATE TRIGGER event_is_kept BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+    CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+    -- What each annotator has decided about each row: the last decision that was not undone.
+    CREATE VIEW decision AS
+        SELECT number, action, row, annotator, label, round, time, seconds FROM event AS e
+        WHERE action IN ('label', 'relabel', 'skip')
+        AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
+        AND NOT EXISTS (
+            SELECT 1 FROM event AS later
+            WHERE later.row = e.row AND later.annotator = e.annotator AND later.number > e.number
+            AND later.action IN ('label', 'relabel', 'skip')
+            AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = later.number)
+        );
+    -- The label of each row: of most annotators, and of the first where two labels have as many.
+    CREATE VIEW label AS
+        SELECT row, label, annotator, time, seconds, round FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY row ORDER BY votes DESC, first, number) AS place FROM (
+                SELECT *, COUNT(*) OVER same AS votes, MIN(number) OVER same AS first FROM decision
+                WHERE label IS NOT NULL WINDOW same AS (PARTITION BY row, label)
+            )
+        ) WHERE place = 1;
+    CREATE VIEW flag AS
+        SELECT row, annotator FROM event AS e WHERE action = 'flag' AND NOT EXISTS (
+            SELECT 1 FROM event AS later WHERE later.row = e.row AND later.annotator = e.annotator
+            AND later.number > e.number AND later.action IN ('flag', 'unflag')
+        );
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file at `path` to this version's schema, inside the caller's transaction.
+
+    Raises:
+        RecordError: it is of a newer version.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise RecordError(
+            f"{path} is of version {version}, and this dami_text knows {len(MIGRATIONS)} at most; upgrade dami_text"
+        )
+    for step in MIGRATIONS[version:]:
+        for statement in _statements(step):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one by one: `executescript` would end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
