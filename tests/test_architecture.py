@@ -98,7 +98,7 @@ def test_no_imports_go_in_a_circle():
         order = list(TopologicalSorter(IMPORTS).static_order())
     except CycleError as error:
         pytest.fail(" imports ".join(error.args[1]))
-    assert order[-1] in ("dami_text", "dami_text.cli", "dami_text.label_cli")
+    assert order[-1] in ("dami_text", "dami_text.cli")
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("dami_text.strategies")])
@@ -127,6 +127,6 @@ def test_slow_and_optional_libraries_are_imported_at_use(library):
             return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         return []
 
-    names = set(at_import("dami_text", set())) | set(at_import("dami_text.label_cli", set()))
+    names = set(at_import("dami_text", set())) | set(at_import("dami_text.cli", set()))
     assert "dami_text.data.pool" in names
     assert [name for name in names if name.split(".")[0] == library] == []
