@@ -5,7 +5,7 @@ A round depends on nothing but the data, the options, the seed, its number, and 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from accelerate import Accelerator
@@ -39,10 +39,12 @@ class ActiveLearner:
         training: TrainingConfig | None = None,
         seed: int = 0,
         accelerator: Accelerator | None = None,
+        pool_subsample: int | None = None,
     ) -> None:
         """A learner over `texts` that trains what `build_model` makes anew in each round.
 
-        Without `validation`, models train for a fixed number of steps.
+        Without `validation`, models train for a fixed number of steps. With `pool_subsample`, the strategy chooses
+        among so many unlabelled rows only, drawn anew in each round, or among as many as it is asked for.
         """
         self.pool = Pool(texts)
         self.round = -1
@@ -50,7 +52,7 @@ class ActiveLearner:
         self._labels = np.full(len(texts), -1, np.int64)
         self._build_model, self._strategy, self._validation = build_model, strategy, validation
         self._config = training or TrainingConfig()
-        self._seed = seed
+        self._seed, self._pool_subsample = seed, pool_subsample
         self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
         self._processes = Processes.all()
 
@@ -112,10 +114,13 @@ class ActiveLearner:
             raise ValueError(
                 f"asked for {n} rows; it must be from 1 to {len(self.pool.unlabeled)}, the unlabelled ones"
             )
-        query = self._strategy.query(self.trained_model(), self.pool, n, numpy_stream(self._seed, self.round, "query"))
+        model, pool = self.trained_model(), self.pool
+        if self._pool_subsample is not None:
+            pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
+        query = self._strategy.query(model, pool, n, numpy_stream(self._seed, self.round, "query"))
         query = self._processes.on_main(lambda: query)
-        check_query(query, self.pool, n)
-        return query
+        check_query(query, pool, n)
+        return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 
 
 @dataclass(frozen=True)

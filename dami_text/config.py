@@ -178,9 +178,9 @@ class TrainingConfig(Options):
 
     _argument_group_name: ClassVar[str] = "training"
 
-    learning_rate: float = option(1e-3, "Adam's learning rate")
+    learning_rate: float = option(2e-3, "Adam's learning rate")
     weight_decay: float = option(0.0, "Adam's weight decay (L2)")
-    train_batch_size: int = option(50, "texts in a training step")
+    train_batch_size: int = option(25, "texts in a training step")
     epochs: int = option(25, "train at most this many epochs, each followed by an evaluation on the validation split")
     epoch_steps: int = option(10, "an epoch is a pass over the labelled texts, or as many as make this many steps")
     patience: int = option(
@@ -232,17 +232,25 @@ class StrategyConfig(Options):
         "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
     )
     distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
+    clustering_memory: int = option(
+        2048, "dami: MiB that a matrix of distances may take; K-medoids stream or sample where it would take more"
+    )
     bald_samples: int = option(10, "bald: dropout samples")
     bald_dropout: float = option(0.5, "bald: dropout rate of the samples")
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
+    pool_subsample: int | None = option(
+        None, "consider only this many of the unlabelled texts, drawn at random in each round (default: all)"
+    )
 
     def _check(self) -> None:
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
         self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
         self.require(0 <= self.bald_dropout < 1, "bald_dropout", "at least 0 and less than 1")
-        self.require(self.inference_batch_size >= 1, "inference_batch_size", "at least 1")
+        for name in ("clustering_memory", "inference_batch_size"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        self.require(self.pool_subsample is None or self.pool_subsample >= 1, "pool_subsample", "at least 1")
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ class LabeledTexts:
 class Pool:
     """The texts to choose from and which of them are labelled; immutable, and without any label.
 
-    `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool.
+    `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool; `unlabeled` are those to choose from, all
+    that are not labelled but for a pool that `sample` made.
 
     Raises:
         ValueError: a row that is not in the pool.
@@ -163,6 +164,13 @@ class Pool:
     def with_labeled(self, rows: Rows) -> "Pool":
         """The pool in which `rows` are labelled too."""
         return Pool(self.texts, np.concatenate([self.labeled, rows]))
+
+    def sample(self, n: int, rng: np.random.Generator) -> "Pool":
+        """The pool in which only n random rows of the unlabelled ones are there to choose from; all, if n is more."""
+        sampled = Pool(self.texts, self.labeled)
+        if n < len(self.unlabeled):
+            sampled.unlabeled = np.sort(rng.choice(self.unlabeled, n, replace=False))
+        return sampled
 
 
 class Oracle:

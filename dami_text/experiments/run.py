@@ -88,6 +88,7 @@ def _learner(
         validation,
         config.training,
         config.loop.seed,
+        pool_subsample=config.strategy.pool_subsample,
     )
 
 

@@ -57,7 +57,7 @@ def build_strategy(config: StrategyConfig) -> QueryStrategy:
         "egl-word": lambda: EglWord(size),
         "coreset": lambda: Coreset(size),
         "badge": lambda: Badge(size),
-        "dami": lambda: Dami(representation, config.distance),
+        "dami": lambda: Dami(representation, config.distance, config.clustering_memory * 2**20),
         "dami-kcenter": lambda: DamiKCenter(representation),
         "kmeans-features": lambda: KMeansFeatures(size),
     }

@@ -61,6 +61,7 @@ class Dami:
 
     representation: Representation = Representation()
     distance: Literal["euclidean", "cosine"] = "euclidean"
+    max_memory: int = 2 * 1024**3  # bytes of distances, see KMedoids
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n medoids, those of the largest clusters first.
@@ -68,7 +69,7 @@ class Dami:
         The reasons: the informative word, its deviation, and how many unlabelled texts the row stands for.
         """
         found = self.representation.of_unlabeled(model, pool)
-        clustering = KMedoids(n, metric=self.distance, random_state=rng)
+        clustering = KMedoids(n, metric=self.distance, max_memory=self.max_memory, random_state=rng)
         clusters = Processes.all().on_main(lambda: clustering.fit(found.representations))
 
         sizes = np.bincount(clusters.labels_, minlength=n)

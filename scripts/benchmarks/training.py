@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch.nn import functional
 from tqdm import tqdm
 
-from dami_text.config import RunConfig
+from dami_text.config import RunConfig, TrainingConfig
 from dami_text.data.pool import Batch, LabeledTexts, batches_by_length
 from dami_text.evaluation import evaluate_model
 from dami_text.experiments.run import PreparedData, prepare
@@ -37,7 +37,7 @@ def timed(function: Callable[[], Training | None]) -> tuple[Training | None, flo
 
 def plain_loop(model: torch.nn.Module, epochs: list[list[tuple[Batch, torch.Tensor]]], validation: list[Batch]) -> None:
     """The yardstick: nothing but PyTorch's own calls, on batches that are ready."""
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), TrainingConfig().learning_rate)
     for batches in epochs:
         model.train()
         for batch, labels in batches:
