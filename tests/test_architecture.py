@@ -23,6 +23,7 @@ LEVELS = [
     {"records", "active_learning"},
     {"experiments", "labeling", "hub"},
     {"cli"},
+    {"grid_cli"},
 ]
 
 MODULES = {
