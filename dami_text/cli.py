@@ -19,7 +19,6 @@ from dami_text.errors import ConfigError, DamiError
 from dami_text.processes import disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
 
-
 DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
 
 #: The classes of a run's options.
