@@ -29,6 +29,8 @@ ROUNDING = 1e-5
 
 #: From positions (B,) of texts to their words' interpretations (B, T, D) and which of the places are words (B, T).
 Interpreter = Callable[[Rows], tuple[torch.Tensor, torch.Tensor]]
+#: From the same, positions first, to a score (B, T) of every word.
+Scorer = Callable[[Rows, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,34 @@ def informative_words(
     return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, len(doubtful))
 
 
+def words_by_score(
+    scorer: Scorer,
+    interpreter: Interpreter,
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    processes: Processes = ALONE,
+) -> InformativeWords:
+    """The words of N texts that `scorer` gives the highest score, the first of equal ones: ablations of the deviation.
+
+    The rest is as in `informative_words`.
+    """
+    chosen = _Chosen(len(lengths))
+    total, n_texts = np.zeros(1), 0
+
+    def choose(positions: Rows) -> _Choice:
+        interpretations, is_word = interpreter(positions)
+        scores = scorer(positions, interpretations, is_word).masked_fill(~is_word, -torch.inf)
+        words = scores.argmax(dim=1, keepdim=True)
+        return _choice(positions, words, torch.zeros(len(positions)), interpretations, is_word)
+
+    batches = batches_by_length(lengths, batch_size)
+    for choice in processes.gather(choose(positions) for positions in processes.share(batches)):
+        chosen.take(choice)
+        total, n_texts = total + choice.total, n_texts + len(choice.positions)
+    mean = total / max(n_texts, 1)
+    return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, 0)
+
+
 def evenly_spread(n: int) -> NDArray[np.int64]:
     """An order (n,) of 0..n-1 whose every beginning is spread evenly over them, by the golden ratio.
 
@@ -138,7 +168,14 @@ def _choose(
     slack = ROUNDING * (largest + 2 * largest.sqrt() * reference.norm())
     radii = ((farthest - distances - slack) / (2 * gaps.sqrt())).masked_fill(~is_word, torch.inf)
     radii = radii.scatter(1, words, torch.inf).nan_to_num(0, posinf=torch.inf).amin(dim=1)
+    return _choice(positions, words, radii, interpretations, is_word)
 
+
+def _choice(
+    positions: Rows, words: torch.Tensor, radii: torch.Tensor, interpretations: torch.Tensor, is_word: torch.Tensor
+) -> _Choice:
+    """A batch's words (B, 1) and radii (B,), with what of its interpretations (B, T, D) is kept."""
+    texts = torch.arange(len(positions), device=words.device)
     counts = is_word.sum(dim=1)
     sums = (is_word.double().unsqueeze(1) @ interpretations.double()).squeeze(1)  # (B, D)
     total = (sums / counts.clamp(min=1).unsqueeze(1)).sum(dim=0)
@@ -147,7 +184,7 @@ def _choose(
         positions[has_words],
         words[:, 0].cpu().numpy()[has_words],
         radii.double().cpu().numpy()[has_words],
-        representations.float().cpu().numpy()[has_words],
+        interpretations[texts, words[:, 0]].float().cpu().numpy()[has_words],
         total.cpu().numpy(),
     )
 

@@ -235,7 +235,13 @@ class StrategyConfig(Options):
     interpretation_class: Literal["auto", "predicted", "all"] = option(
         "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
     )
+    informative_word: Literal["deviation", "norm", "random"] = option(
+        "deviation", "dami: a text's word, by deviation from the mean; by norm or at random are ablations"
+    )
     distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
+    clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
+        "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
+    )
     bald_samples: int = option(10, "bald: dropout samples")
     bald_dropout: float = option(0.5, "bald: dropout rate of the samples")
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
@@ -295,7 +301,7 @@ class GridConfig(Options):
         """The seeds, ranges written out."""
         if self.seeds is None:
             return None
-        found = []
+        found: list[int] = []
         for part in self.seeds:
             match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
             wanted = "numbers and ranges from a smaller to a larger one, such as 0-9 or 0 3 5-7, each seed once"

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import joblib
 import torch
@@ -81,7 +81,7 @@ def cells_of(config: RunConfig, grid: GridConfig, root: Path) -> list[Cell]:
         cell_config = replace(
             config,
             data=replace(config.data, dataset=dataset),
-            model=replace(config.model, model=model),
+            model=replace(config.model, model=cast(Any, model)),  # which the config checks
             strategy=replace(config.strategy, strategy=strategy),
             loop=replace(config.loop, seed=seed),
         )
