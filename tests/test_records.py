@@ -211,7 +211,7 @@ def test_another_process_is_kept_out_until_the_holder_is_dead(folder):
     holder.communicate()
     with mine.locked():
         mine.commit(round_line(2), query_lines(2))
-    assert names(folder) == sorted(before), "the lock of the killed process is gone too"
+    assert content(folder).keys() == before.keys(), "the lock of the killed process is gone too"
     assert len(RunFolder(folder, CONFIG).rounds) == 3
 
 
@@ -227,9 +227,8 @@ def test_rounds_that_another_process_wrote_since_the_folder_was_opened_are_not_l
 
 def test_a_lock_under_which_nothing_is_written_leaves_nothing_behind(tmp_path):
     folder = RunFolder(tmp_path / "runs" / "first", CONFIG)
-    with pytest.raises(ZeroDivisionError), folder.locked():
+    with folder.locked():
         assert names(folder.path) == [".lock"]
-        raise ZeroDivisionError
     assert names(tmp_path) == []
 
 

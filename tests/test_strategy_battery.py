@@ -50,17 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dami park-jun": {"strategy": "dami", "clustering": "park-jun"},
     "own": {"strategy": "strategy_cases:Longest"},
 }
-CHANCE = {"random", "badge", "kmeans-features", *(name for name in OPTIONS if name.startswith("dami") and name != "dami-kcenter")}
-    "random",
-    "badge",
-    "dami",
-    "dami logit",
-    "dami all",
-    "dami cosine",
-    "dami norm",
-    "dami random word",
-    "kmeans-features",
-}
+CHANCE = {"random", "badge", "kmeans-features", *(name for name in OPTIONS if name.split()[0] == "dami")}
 WITHOUT_MODEL = {"random", "own"}
 #: What each strategy's reasons say of a text whatever was chosen before it.
 OF_ONE_TEXT = ("score", "gradient_norm", "deviation", "word")
