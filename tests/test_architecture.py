@@ -23,7 +23,7 @@ LEVELS = [
     {"records", "active_learning"},
     {"experiments", "labeling", "hub"},
     {"cli"},
-    {"grid_cli"},
+    {"grid_cli", "report_cli"},
 ]
 
 MODULES = {

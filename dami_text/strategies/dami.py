@@ -60,7 +60,8 @@ class Representation:
 
 def norms(positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
     """The lengths (B, T) of interpretations (B, T, D)."""
-    return torch.linalg.vector_norm(interpretations.double(), dim=-1)
+    lengths: torch.Tensor = torch.linalg.vector_norm(interpretations.double(), dim=-1)
+    return lengths
 
 
 def word_reasons(pool: Pool, found: InformativeWords, positions: Rows) -> list[dict[str, Any]]:
