@@ -4,10 +4,11 @@ A round depends on nothing but the data, the options, the seed, its number, and 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
@@ -86,6 +87,7 @@ class ActiveLearner:
         """Train a new model on what is labelled."""
         if self.round < 0:
             raise ValueError("nothing is labelled yet; tell labels first")
+        start = time.perf_counter()
         self.model = None
         data = LabeledTexts(self.pool.texts, self.pool.labeled, self.labels)
         rng = numpy_stream(self._seed, self.round, "batches")
@@ -99,7 +101,14 @@ class ActiveLearner:
             training = on_this_process() if together else self._processes.on_main(on_this_process)
         self._processes.broadcast_weights(model)
         self.model = model
-        return training
+        return replace(training, seconds=time.perf_counter() - start)
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take weights, by name, that were trained elsewhere on what is labelled, as this round's model."""
+        with torch_stream(self._seed, self.round, "training"):
+            model = self._build_model().to(self._accelerator.device)
+        model.load_state_dict(weights)
+        self.model = model
 
     def trained_model(self) -> PreTrainedModel:
         """This round's model; it is trained now if that has not happened."""
@@ -143,6 +152,7 @@ def simulate(
     oracle: Oracle,
     n_labeled: Sequence[int],
     evaluate: Callable[[PreTrainedModel], dict[str, float]],
+    train: Callable[[ActiveLearner], Training] | None = None,
 ) -> Iterator[Round]:
     """Train, evaluate, ask and tell, until `n_labeled[-1]` rows are labelled.
 
@@ -151,19 +161,19 @@ def simulate(
         oracle: knows the labels.
         n_labeled: the number of labelled rows of each round, from round 0.
         evaluate: metrics by name, of a model.
+        train: gives the learner its round's model, if it is not to train one.
 
     Yields:
         Each round before its query's labels are told: what is done with it then comes before anything else happens.
     """
     for number in range(learner.round, len(n_labeled)):
-        start = time.perf_counter()
-        training = learner.train()
+        training = train(learner) if train else learner.train()
         trained = time.perf_counter()
         metrics = evaluate(learner.trained_model())
         evaluated = time.perf_counter()
         more = number + 1 < len(n_labeled)
         query = learner.ask(n_labeled[number + 1] - n_labeled[number]) if more else None
-        seconds = {"train": trained - start, "evaluate": evaluated - trained, "query": time.perf_counter() - evaluated}
+        seconds = {"train": training.seconds, "evaluate": evaluated - trained, "query": time.perf_counter() - evaluated}
         yield Round(number, n_labeled[number], training, metrics, query, seconds)
         if query is not None:
             learner.tell(query.rows, oracle.reveal(query.rows))

@@ -34,6 +34,8 @@ RIVALS, REACH = 3, 4
 
 #: From positions (B,) of texts to their words' interpretations (B, T, D) and which of the places are words (B, T).
 Interpreter = Callable[[Rows], tuple[torch.Tensor, torch.Tensor]]
+#: From the same, positions first, to a score (B, T) of every word.
+Scorer = Callable[[Rows, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,34 @@ def informative_words(
     for choice in processes.gather(_choose(p, *interpreter(p), mean, None) for p in processes.share(again)):
         chosen.take(choice)
     return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, len(doubtful))
+
+
+def words_by_score(
+    scorer: Scorer,
+    interpreter: Interpreter,
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    processes: Processes = ALONE,
+) -> InformativeWords:
+    """The words of N texts that `scorer` gives the highest score, the first of equal ones: ablations of the deviation.
+
+    The rest is as in `informative_words`.
+    """
+    chosen = _Chosen(len(lengths))
+    total, n_texts = np.zeros(1), 0
+
+    def choose(positions: Rows) -> _Choice:
+        interpretations, is_word = interpreter(positions)
+        scores = scorer(positions, interpretations, is_word).masked_fill(~is_word, -torch.inf)
+        words = scores.argmax(dim=1, keepdim=True)
+        return _choice(positions, words, torch.full_like(scores, torch.inf), None, interpretations, is_word)
+
+    batches = batches_by_length(lengths, batch_size)
+    for choice in processes.gather(choose(positions) for positions in processes.share(batches)):
+        chosen.take(choice)
+        total, n_texts = total + choice.total, n_texts + len(choice.positions)
+    mean = total / max(n_texts, 1)
+    return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, 0)
 
 
 def evenly_spread(n: int) -> NDArray[np.int64]:
@@ -159,6 +189,18 @@ def _choose(
     slack = ROUNDING * (largest + 2 * largest.sqrt() * reference.norm())
     radii = ((farthest - distances - slack) / (2 * gaps.sqrt())).masked_fill(~is_word, torch.inf)
     radii = radii.scatter(1, words, torch.inf).nan_to_num(0, posinf=torch.inf)
+    return _choice(positions, words, radii, reach, interpretations, is_word)
+
+
+def _choice(
+    positions: Rows,
+    words: torch.Tensor,
+    radii: torch.Tensor,
+    reach: float | None,
+    interpretations: torch.Tensor,
+    is_word: torch.Tensor,
+) -> _Choice:
+    """A batch's words (B, 1) and radii (B, T), with what of its interpretations (B, T, D) is kept."""
     radii = functional.pad(radii, (0, max(0, RIVALS + 1 - radii.shape[1])), value=torch.inf)
     nearest, who = radii.topk(RIVALS + 1, dim=1, largest=False)
     is_rival = nearest[:, :RIVALS] <= (-torch.inf if reach is None else reach)
@@ -166,6 +208,7 @@ def _choose(
     of, place = is_rival.nonzero(as_tuple=True)
     rivals = who[of, place]
 
+    texts = torch.arange(len(positions), device=words.device)
     counts = is_word.sum(dim=1)
     sums = (is_word.double().unsqueeze(1) @ interpretations.double()).squeeze(1)  # (B, D)
     total = (sums / counts.clamp(min=1).unsqueeze(1)).sum(dim=0)
@@ -173,7 +216,7 @@ def _choose(
     return _Choice(
         positions[has_words],
         words[:, 0].cpu().numpy()[has_words],
-        representations.float().cpu().numpy()[has_words],
+        interpretations[texts, words[:, 0]].float().cpu().numpy()[has_words],
         total.cpu().numpy(),
         _Rivals(
             positions[of.cpu().numpy()],

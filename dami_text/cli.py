@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -18,6 +18,11 @@ from dami_text.config import Options, RunConfig, Size, option
 from dami_text.errors import ConfigError, DamiError
 from dami_text.processes import disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
+
+DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
+
+#: The classes of a run's options.
+TOPICS = {topic.name: type(topic.default) for topic in fields(RunConfig)}
 
 
 @dataclass(frozen=True)
@@ -34,41 +39,68 @@ class OutputConfig(Options):
 
 def run_al(arguments: Sequence[str] | None = None) -> int:
     """Run active learning as the options say and return the exit status: what scripts/run_al.py does."""
+    topics = [*TOPICS.values(), OutputConfig]
+    return command(arguments, topics, lambda *configs: _run(_run_config(configs), configs[-1]))
+
+
+def command(
+    arguments: Sequence[str] | None,
+    topics: Sequence[Any],
+    work: Callable[..., int | None],
+    prog: str = "run_al.py",
+    description: str = DESCRIPTION,
+) -> int:
+    """Do `work` with the configs of `topics`, the last of which has `config` and `debug`, and return the exit status.
+
+    It is what `work` returns, 0 for None, 1 for an error, which is one line on standard error.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        config, output = parse(arguments)
-        debug = output.debug
-        _run(config, output)
+        configs = _configs(arguments, topics, prog, description)
+        debug = configs[-1].debug
+        return work(*configs) or 0
     except DamiError as error:
         disconnect()
         if debug:
             raise
         if _speaks():
-            line = re.sub(r"\s*\n\s*", " ", str(error))
-            print(f"error: {printable(line)}", file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         disconnect()
         if _speaks():
             print("stopped; the same command goes on after the last finished round", file=sys.stderr)
         return 130
-    return 0
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message in one line that is safe for a terminal."""
+    return printable(re.sub(r"\s*\n\s*", " ", str(error)))
 
 
 def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
-    """The options from the command line, over those of the file that --config names, over the defaults.
+    """The options of a run from the command line, over those of the file that --config names, over the defaults.
 
     Raises:
         ConfigError: an option that is unknown or cannot work.
     """
-    topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
-    parser = _parser([*topics.values(), OutputConfig])
+    *configs, output = _configs(arguments, [*TOPICS.values(), OutputConfig])
+    return _run_config(configs), output
+
+
+def _run_config(configs: Sequence[Any]) -> RunConfig:
+    return RunConfig(**dict(zip(TOPICS, configs, strict=False)))
+
+
+def _configs(
+    arguments: Sequence[str], topics: Sequence[Any], prog: str = "run_al.py", description: str = DESCRIPTION
+) -> tuple[Any, ...]:
+    parser = _parser(topics, prog, description)
     file = parser.parse_args(arguments).config
     if file is not None:
         parser.set_defaults(**_read_options(Path(file), parser))
-    *configs, output = parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
-    return RunConfig(**dict(zip(topics, configs, strict=True))), output
+    return parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
 
 
 def _speaks() -> bool:
@@ -97,11 +129,11 @@ class _Parser(HfArgumentParser):
         """Choices are checked by the configs too."""
 
 
-def _parser(topics: Sequence[Any]) -> _Parser:
+def _parser(topics: Sequence[Any], prog: str = "run_al.py", description: str = DESCRIPTION) -> _Parser:
     parser = _Parser(
         topics,
-        prog="run_al.py",
-        description="Simulate active learning on a labelled data set: from a few labels to a learning curve.",
+        prog=prog,
+        description=description,
         formatter_class=argparse.HelpFormatter,
         allow_abbrev=False,
     )

@@ -6,6 +6,7 @@ options all come from here.
 
 import dataclasses
 import math
+import re
 import types
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -85,6 +86,9 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         if value is None:
             return None
         (kind,) = (part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is list:
+        items = value if isinstance(value, list | tuple) else [value]
+        return [str(item) for item in items]
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value
@@ -231,9 +235,15 @@ class StrategyConfig(Options):
     interpretation_class: Literal["auto", "predicted", "all"] = option(
         "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
     )
+    informative_word: Literal["deviation", "norm", "random"] = option(
+        "deviation", "dami: a text's word, by deviation from the mean; by norm or at random are ablations"
+    )
     distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
     clustering_memory: int = option(
         2048, "dami: MiB that a matrix of distances may take; K-medoids stream or sample where it would take more"
+    )
+    clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
+        "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
     )
     bald_samples: int = option(10, "bald: dropout samples")
     bald_dropout: float = option(0.5, "bald: dropout rate of the samples")
@@ -271,6 +281,52 @@ class LoopConfig(Options):
             if size is not None:
                 wanted = "in (0, 1] as a share of the training set, or a count of at least 1"
                 self.require(0 < size.value <= 1 if size.is_share else size.value >= 1, name, wanted)
+
+
+@dataclass(frozen=True)
+class GridConfig(Options):
+    """The runs of a grid, one for each combination, and how they share the machines."""
+
+    _argument_group_name: ClassVar[str] = "grid"
+
+    datasets: list[str] | None = option(None, "one --dataset or more")
+    models: list[str] | None = option(None, "one --model or more")
+    strategies: list[str] | None = option(None, "one --strategy or more")
+    seeds: list[str] | None = option(None, "seeds and ranges of seeds, such as 0-9 or 0 3 5-7")
+    workers: int = option(1, "runs side by side on this machine, in processes of one thread each")
+    shard: str | None = option(None, "I/N takes every N-th run, from the I-th of N on: for job arrays")
+    save_models: bool = option(True, "save each run's last model")
+
+    def _check(self) -> None:
+        for name in ("datasets", "models", "strategies", "seeds"):
+            values = getattr(self, name)
+            self.require(values is None or len(set(values)) == len(values) > 0, name, "one or more, each once")
+        self.require(self.workers >= 1, "workers", "at least 1")
+        self.seed_list()
+        self.shard_slice()
+
+    def seed_list(self) -> list[int] | None:
+        """The seeds, ranges written out."""
+        if self.seeds is None:
+            return None
+        found: list[int] = []
+        for part in self.seeds:
+            match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
+            wanted = "numbers and ranges from a smaller to a larger one, such as 0-9 or 0 3 5-7, each seed once"
+            self.require(match is not None, "seeds", wanted)
+            assert match is not None
+            found += range(int(match[1]), int(match[2] or match[1]) + 1)
+            self.require(bool(found) and len(set(found)) == len(found), "seeds", wanted)
+        return found
+
+    def shard_slice(self) -> slice:
+        """Which of the runs are this shard's."""
+        if self.shard is None:
+            return slice(None)
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", self.shard)
+        self.require(match is not None and 1 <= int(match[1]) <= int(match[2]), "shard", "I/N with I from 1 to N")
+        assert match is not None
+        return slice(int(match[1]) - 1, None, int(match[2]))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ DamiError
 ├── TrainingError   a training that did not end in a usable model
 ├── QueryError      a query that breaks its contract (see strategies.Query)
 └── RecordError     a run's folder that cannot be written, or does not fit the run
+    └── BusyError   a run's folder that another process works in
 """
 
 
@@ -36,3 +37,7 @@ class QueryError(DamiError):
 
 class RecordError(DamiError):
     """A run's folder that cannot be written, or that belongs to another run."""
+
+
+class BusyError(RecordError):
+    """A run's folder that another process works in."""

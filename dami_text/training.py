@@ -1,7 +1,7 @@
 """One round's training, on accelerate: a new model goes in and comes out with its best weights."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -22,11 +22,15 @@ BUCKET = 20  # batches whose texts are sorted by length among each other
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went: epochs and steps that ran, and the validation accuracy of the weights that were kept."""
+    """How a training went: epochs and steps that ran, and the validation accuracy of the weights that were kept.
+
+    `seconds` are those of building the model and training it.
+    """
 
     epochs: int
     steps: int
     validation_accuracy: float | None
+    seconds: float = field(default=0.0, compare=False)
 
 
 def train(

@@ -45,9 +45,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dami logit": {"strategy": "dami", "interpretation_target": "logit"},
     "dami all": {"strategy": "dami", "interpretation_class": "all"},
     "dami cosine": {"strategy": "dami", "distance": "cosine"},
+    "dami norm": {"strategy": "dami", "informative_word": "norm"},
+    "dami random word": {"strategy": "dami", "informative_word": "random"},
+    "dami park-jun": {"strategy": "dami", "clustering": "park-jun"},
     "own": {"strategy": "strategy_cases:Longest"},
 }
-CHANCE = {"random", "badge", "dami", "dami logit", "dami all", "dami cosine", "kmeans-features"}
+CHANCE = {"random", "badge", "kmeans-features", *(name for name in OPTIONS if name.split()[0] == "dami")}
 WITHOUT_MODEL = {"random", "own"}
 #: What each strategy's reasons say of a text whatever was chosen before it.
 OF_ONE_TEXT = ("score", "gradient_norm", "deviation", "word")
@@ -142,8 +145,8 @@ def test_permuting_the_pool_permutes_the_representations(kind, n_classes):
     found = predict_features(model, permuted.texts, permuted.unlabeled, 8)
     np.testing.assert_allclose(found, features[order], atol=1e-5)
     for representation in (Representation(batch_size=8), Representation("logit", "all", batch_size=8)):
-        expected = representation.of_unlabeled(model, everything)
-        moved = representation.of_unlabeled(model, permuted)
+        expected = representation.of_unlabeled(model, everything, np.random.default_rng(0))
+        moved = representation.of_unlabeled(model, permuted, np.random.default_rng(0))
         np.testing.assert_allclose(moved.representations, expected.representations[order], atol=1e-5)
         np.testing.assert_allclose(moved.deviations, expected.deviations[order], atol=1e-5)
         np.testing.assert_allclose(moved.mean, expected.mean, atol=1e-6)
@@ -381,8 +384,9 @@ def test_the_options_reach_the_strategies():
     config = StrategyConfig(
         strategy="bald", bald_samples=3, bald_dropout=0.25, inference_batch_size=5, egl_parameters="head",
         interpretation_target="logit", interpretation_class="all", distance="cosine",
+        informative_word="norm", clustering="park-jun",
     )  # fmt: skip
-    representation = Representation("logit", "all", 5)
+    representation = Representation("logit", "all", 5, "norm")
     expected = {
         "least-confidence": Uncertainty("least-confidence", 5),
         "margin": Uncertainty("margin", 5),
@@ -392,7 +396,7 @@ def test_the_options_reach_the_strategies():
         "egl-word": EglWord(5),
         "coreset": Coreset(5),
         "badge": Badge(5),
-        "dami": Dami(representation, "cosine"),
+        "dami": Dami(representation, "cosine", "park-jun"),
         "dami-kcenter": DamiKCenter(representation),
         "kmeans-features": KMeansFeatures(5),
     }

@@ -1,6 +1,7 @@
 """One simulated run: from the options to a folder with the records, the learning curve and the model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream
 from dami_text.records import CURVE, Line, RunFolder
 from dami_text.strategies import build_strategy
+from dami_text.training import Training
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,11 @@ def _learner(
     )
 
 
+def is_finished(folder: RunFolder) -> bool:
+    """Whether the folder holds all of a run's rounds: the last one asks for nothing."""
+    return bool(folder.rounds) and folder.rounds[-1]["query"] is None
+
+
 class Run:
     """A simulated run in a folder; it resumes what the folder holds of it.
 
@@ -104,12 +111,23 @@ class Run:
         DamiError: options, data or folder that cannot work; nothing is written then.
     """
 
-    def __init__(self, config: RunConfig, output_dir: Path, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        output_dir: Path,
+        overwrite: bool = False,
+        *,
+        data: PreparedData | None = None,
+        train: Callable[[ActiveLearner], Training] | None = None,
+        save_model: bool = True,
+    ) -> None:
+        """A run of `config` in `output_dir`; runs of a grid share the data and what trains their first model."""
         self.config = config
+        self._train, self._saves_model = train, save_model
         self.folder = RunFolder(output_dir, config, overwrite)
         self.accelerator = make_accelerator(config.training.mixed_precision)
         self._processes = Processes.all()
-        self.data = self._processes.main_first(lambda: prepare(config))
+        self.data = data or self._processes.main_first(lambda: prepare(config))
         self.n = len(self.data.train.rows)
         self.sizes = schedule(**config.sizes, n=self.n)
         data = self.data
@@ -118,23 +136,25 @@ class Run:
         self._replay()
 
     def rounds(self) -> Iterator[Line]:
-        """Run what is left, and yield each round's line once it is on disk."""
-        if len(self.folder.rounds) < len(self.sizes):
-            yield from self._remaining_rounds()
-        elif self._processes.on_main(lambda: not self.folder.has_model()):
-            self.learner.train()
-            self._processes.on_main(self._save_model)
-        self._processes.on_main(self._plot)
+        """Run what is left, and yield each round's line once it is on disk; the folder is locked meanwhile."""
+        with ExitStack() as lock:
+            self._processes.on_main(lambda: lock.enter_context(self.folder.locked()))
+            if len(self.folder.rounds) < len(self.sizes):
+                yield from self._remaining_rounds()
+            elif self._saves_model and self._processes.on_main(lambda: not self.folder.has_model()):
+                self.learner.train()
+                self._processes.on_main(self._save_model)
+            self._processes.on_main(self._plot)
 
     def _remaining_rounds(self) -> Iterator[Line]:
         evaluate = partial(evaluate_model, data=self.data.test, batch_size=self.config.strategy.inference_batch_size)
-        for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate):
+        for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate, self._train):
             line = self._round_line(round_)
             self._processes.on_main(partial(self._record, round_, line))
             yield line
 
     def _record(self, round_: Round, line: Line) -> None:
-        if round_.query is None:
+        if round_.query is None and self._saves_model:
             self._save_model()
         self.folder.commit(line, self._query_lines(round_))
 

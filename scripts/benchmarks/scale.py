@@ -3,8 +3,8 @@
     python scripts/benchmarks/scale.py --n 10000 100000 1000000 --texts IMDB_UNSUP.csv.gz SST_PHRASES.csv.gz \
         --json FILE --figure FILE.png
 
-A pool is sampled from the real sentences of the files given, each sentence once as long as there are enough, and its
-label says which file a sentence is from. On each pool, `run_al.py`'s own run asks for 1,000 texts by DAMI with the CNN:
+A pool is sampled from the real sentences of the files given that have ten words or more (25 on average), each once as
+long as there are enough, and a label says which file its sentence is from. On each pool, `run_al.py`'s own run asks for 1,000 texts by DAMI with the CNN:
 500 labelled at the start, a query, and a second round with 1,500, in a new process with a new cache and one thread.
 
 The stages are wall-clock seconds: `load` reads the CSV files into Arrow, `tokenize` builds the tokenizer and encodes,
@@ -35,17 +35,18 @@ import psutil
 
 STAGES = ("load", "tokenize", "word2vec", "train", "evaluate", "interpret", "aggregate", "cluster")
 SCORING = ("interpret", "aggregate")
+LEAST_WORDS = 10
 HELD_OUT = 1_000  # texts of the validation and of the test split
 FIRST, QUERY = 500, 1_000
 
 
 def sentences(file: Path) -> Iterator[str]:
-    """The sentences of the texts of a CSV file's column `text`; a text of one line is a sentence or several."""
+    """The sentences, of LEAST_WORDS at least, in the texts of a CSV file's column `text`."""
     from datasets import load_dataset
 
     for text in load_dataset("csv", data_files=str(file), split="train", keep_default_na=False)["text"]:
         for sentence in re.split(r"(?<=[.!?])\s+", text.replace("<br />", " ")):
-            if sentence.strip():
+            if len(sentence.split()) >= LEAST_WORDS:
                 yield sentence.strip()
 
 
