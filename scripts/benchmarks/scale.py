@@ -4,8 +4,9 @@
         --json FILE --figure FILE.png
 
 A pool is sampled from the real sentences of the files given that have ten words or more (25 on average), each once as
-long as there are enough, and a label says which file its sentence is from. On each pool, `run_al.py`'s own run asks for 1,000 texts by DAMI with the CNN:
-500 labelled at the start, a query, and a second round with 1,500, in a new process with a new cache and one thread.
+long as there are enough, and a label says which file its sentence is from. On each pool, `run_al.py`'s own run asks for
+1,000 texts by DAMI with the CNN: 500 labelled at the start, a query, and a second round with 1,500, in a new process
+with a new cache and one thread.
 
 The stages are wall-clock seconds: `load` reads the CSV files into Arrow, `tokenize` builds the tokenizer and encodes,
 `word2vec` trains on at most 200,000 texts, `interpret` is the gradients (batches included), `aggregate` the rest of
