@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score, confusion_matrix
 
 from dami_text.experiments.plots import MARKERS, PALETTE
 from dami_text.experiments.toy import (
+    CASES,
     CHOOSERS,
     DISTANCES,
     EDGE,
@@ -30,7 +32,7 @@ REPRESENTATION_NAMES = {
     "probability": "Interpretations, probability",
     "coreset": "CORESET's features",
     "badge": "BADGE's embeddings",
-    "inputs": "The points themselves",
+    "inputs": "The points, or the true log-odds' gradient",
 }
 STRATEGY_NAMES = {
     "random": "random",
@@ -68,7 +70,7 @@ def draw_clusters(path: Path, toy: Toy, seed: int) -> None:
         ari = adjusted_rand_score(sectors, found)
         for cluster, sector in zip(*linear_sum_assignment(-confusion_matrix(found, sectors)), strict=True):
             members = toy.unlabeled_points[found == cluster]
-            axes.scatter(*members.T, s=9, color=PALETTE[sector], marker=MARKERS[sector], linewidths=0)
+            axes.scatter(members[:, 0], members[:, 1], s=9, color=PALETTE[sector], marker=MARKERS[sector], linewidths=0)
         _square(axes).set_title(f"{REPRESENTATION_NAMES[name]} (ARI {ari:.2f})", fontsize=11)
     n = len(toy.pool.labeled)
     figure.suptitle(
@@ -94,23 +96,22 @@ def draw_choices(path: Path, toy: Toy, seed: int) -> None:
         axes.contour(grid, grid, field, levels=[0.5], colors="black", linewidths=1.2)
         points = toy.points[rows]
         if name:
-            axes.scatter(*points.T, s=42, color="white", edgecolors="black", linewidths=1.3, zorder=3, clip_on=False)
+            style: dict[str, Any] = {"color": "white", "edgecolors": "black", "linewidths": 1.3}
+            axes.scatter(points[:, 0], points[:, 1], s=42, zorder=3, clip_on=False, **style)
         else:
             _scatter_classes(axes, points, toy.labels[rows], size=16)
             axes.legend(loc="upper right", fontsize=8, borderpad=0.3, handletextpad=0.1)
-        _square(axes).set_title(STRATEGY_NAMES.get(name, "labelled"), fontsize=11)
+        _square(axes).set_title(STRATEGY_NAMES.get(name, f"The {len(rows)} labelled points"), fontsize=11)
     figure.colorbar(image, ax=figure.axes, label="predicted p(y=1); black line: 0.5", shrink=0.7)
-    n = len(toy.pool.labeled)
-    figure.suptitle(
-        f"15 points chosen of {len(toy.pool.unlabeled):,}; model trained on the {n} labelled ones", fontsize=11
-    )
+    figure.suptitle(f"15 points chosen of {len(toy.pool.unlabeled):,}; model trained on the labelled ones", fontsize=11)
     _save(figure, path)
 
 
 def _scatter_classes(axes: Axes, points: NDArray[np.float32], labels: NDArray[np.int64], size: float) -> None:
     for label, (color, marker) in enumerate(zip(CLASS_COLORS, MARKERS, strict=False)):
         of_class = points[labels == label]
-        axes.scatter(*of_class.T, s=size, color=color, marker=marker, linewidths=0, label=f"class {label}", zorder=3)
+        style: dict[str, Any] = {"color": color, "marker": marker, "linewidths": 0}
+        axes.scatter(of_class[:, 0], of_class[:, 1], s=size, label=f"class {label}", zorder=3, **style)
 
 
 def _square(axes: Axes) -> Axes:
@@ -134,12 +135,15 @@ def tables(summary: Mapping[str, float], n_seeds: int) -> str:
     lines = [
         f"Adjusted Rand index of 4 clusters against the 4 sectors, mean and standard deviation of {n_seeds} seeds",
         "",
-        "| clustered | 2,000 labelled, Euclidean | cosine | 100 labelled, Euclidean | cosine |",
-        "|---|---|---|---|---|",
+        "| clustered | 2,000 labelled, Euclidean | cosine | the same trained longer, Euclidean | cosine "
+        "| 100 labelled, Euclidean | cosine |",
+        "|---" * 7 + "|",
     ]
     for name in REPRESENTATIONS:
-        cells = [cell(f"{title}.{name}.{distance}") for title in ("ari", "ari100") for distance in DISTANCES]
+        cells = [cell(f"{title}.{name}.{distance}") for title in CASES for distance in DISTANCES]
         lines.append(f"| {REPRESENTATION_NAMES[name]} | {' | '.join(cells)} |")
+    accuracies = [f"{cell(f'accuracy.{title}', 3)} | " for title in CASES]
+    lines.append(f"| Accuracy of the model on the pool | {'| '.join(accuracies)}|")
     lines += [
         "",
         "15 points chosen with a model trained on 100: the sectors that they lie in, and how evenly (entropy / log 4)",
@@ -148,7 +152,6 @@ def tables(summary: Mapping[str, float], n_seeds: int) -> str:
         "|---|---|---|---|",
     ]
     for name in CHOOSERS:
-        lines.append(
-            f"| {STRATEGY_NAMES[name]} | {cell(f'sectors.{name}', 1)} | {cell(f'entropy.{name}')} | {cell(f'boundary.{name}')} |"
-        )
+        cells = [cell(f"sectors.{name}", 1), cell(f"entropy.{name}"), cell(f"boundary.{name}")]
+        lines.append(f"| {STRATEGY_NAMES[name]} | {' | '.join(cells)} |")
     return "\n".join(lines)
