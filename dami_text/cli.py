@@ -14,7 +14,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from dami_text.config import Options, RunConfig, Size, option
+from dami_text.config import Options, RunConfig, Size, implied_options, option
 from dami_text.errors import ConfigError, DamiError
 from dami_text.processes import disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
@@ -98,8 +98,10 @@ def _configs(
 ) -> tuple[Any, ...]:
     parser = _parser(topics, prog, description)
     file = parser.parse_args(arguments).config
-    if file is not None:
-        parser.set_defaults(**_read_options(Path(file), parser))
+    from_file = _read_options(Path(file), parser) if file is not None else {}
+    parser.set_defaults(**from_file)
+    given = parser.parse_args(arguments)
+    parser.set_defaults(**implied_options(str(given.dataset), given.task) | from_file)
     return parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
 
 
@@ -198,9 +200,9 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     ):
         for line in run.rounds():
             bar.update()
-            bar.set_postfix(labelled=line["n_labeled"], accuracy=f"{line['metrics']['accuracy']:.3f}")
+            bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
-        print(table(run.folder.rounds))
+        print(table(run.folder.rounds, run.metric))
         for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
             print(f"{what:8} {printable(str(path / name))}")
 
@@ -211,10 +213,10 @@ def default_output_dir(config: RunConfig) -> Path:
     return Path("runs") / f"{dataset}-{config.model.model}-{config.strategy.strategy}-seed{config.loop.seed}"
 
 
-def table(rounds: Sequence[Line]) -> str:
-    """Labelled share, accuracy and seconds of each round."""
-    lines = ["labelled   share  accuracy  seconds"]
+def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
+    """Labelled share, the metric and seconds of each round."""
+    lines = [f"labelled   share  {metric:>8}  seconds"]
     for line in rounds:
-        share, accuracy = 100 * line["labeled_fraction"], line["metrics"]["accuracy"]
-        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {accuracy:8.4f}  {sum(line['seconds'].values()):7.1f}")
+        share, value = 100 * line["labeled_fraction"], line["metrics"][metric]
+        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {value:8.4f}  {sum(line['seconds'].values()):7.1f}")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Metrics as `evaluate.Metric`s that need no network, and what a round reports of them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,21 @@ def compute_metrics(probabilities: NDArray[np.float32], labels: NDArray[np.int64
 def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The share of rows whose most probable class is their label."""
     return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def roc_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The area under the ROC curve of two classes' probabilities (N, 2); 0.5 where `labels` hold one class."""
+    from sklearn.metrics import roc_auc_score
+
+    both = len(np.unique(labels)) == 2
+    return float(roc_auc_score(labels, probabilities[:, 1])) if both else 0.5
+
+
+#: From class probabilities (N, C) and labels (N,) to a number that is better the higher it is.
+Score = Callable[[NDArray[np.float32], NDArray[np.int64]], float]
+
+#: What `--metric` names, as quick functions for the validation split.
+SCORES: dict[str, Score] = {"accuracy": accuracy, "roc_auc": roc_auc}
 
 
 def _metric(name: str) -> Any:

@@ -97,8 +97,12 @@ def predict_features(
     rows: Rows,
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,
+    layer: nn.Module | None = None,
 ) -> NDArray[np.float32]:
-    """The features (n, H) of `rows` (n,) of `texts`: what the last layer reads, without dropout; see `over_batches`."""
+    """The features (n, H) of `rows` (n,) of `texts`: what the last layer, or `layer`, reads, without dropout.
+
+    See `over_batches`.
+    """
     captured: list[torch.Tensor] = []
 
     def capture(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -108,7 +112,7 @@ def predict_features(
         model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
         return captured.pop().float()
 
-    hook = head_of(model).register_forward_pre_hook(capture)
+    hook = (layer or head_of(model)).register_forward_pre_hook(capture)
     try:
         with evaluation_mode(model), torch.no_grad():
             return over_batches(features, texts, rows, device_of(model), batch_size, processes)

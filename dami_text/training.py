@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from dami_text.config import TrainingConfig
 from dami_text.data.pool import LabeledTexts, Rows
 from dami_text.errors import TrainingError
+from dami_text.evaluation import SCORES, Score
 from dami_text.inference import predict_probabilities
 from dami_text.processes import ALONE, Processes
 
@@ -22,14 +23,14 @@ BUCKET = 20  # batches whose texts are sorted by length among each other
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went: epochs and steps that ran, and the validation accuracy of the weights that were kept.
+    """How a training went: epochs and steps that ran, and the metric on the validation split of the weights kept.
 
     `seconds` are those of building the model and training it.
     """
 
     epochs: int
     steps: int
-    validation_accuracy: float | None
+    validation_score: float | None
     seconds: float = field(default=0.0, compare=False)
 
 
@@ -45,8 +46,8 @@ def train(
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
-    Training stops after `patience` epochs that neither raised the accuracy on it nor lowered the loss, and the weights
-    of the highest accuracy are restored, of the lowest loss where several have it. Without a validation split, it
+    Training stops after `patience` epochs that neither raised the metric on it nor lowered the loss, and the weights
+    of the highest metric are restored, of the lowest loss where several have it. Without a validation split, it
     trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the order of
     the texts from `rng`.
 
@@ -62,7 +63,7 @@ def train(
     optimizer = accelerator.prepare_optimizer(adam)
     weights = _class_weights(data.labels, len(model.config.id2label or ()), config).to(accelerator.device)
     lengths = data.texts.lengths[data.rows]
-    best, epoch, step = _Best(model), 0, 0
+    best, epoch, step = _Best(model, SCORES[config.metric]), 0, 0
     while (epoch < config.epochs and best.age < config.patience) if validation else step < config.steps:
         trained.train()
         epoch_end = step + config.epoch_steps if validation else config.steps
@@ -88,13 +89,13 @@ def train(
             best.offer(probabilities, validation.labels)
     best.restore()
     accelerator.free_memory()
-    nothing_kept = validation is not None and best.accuracy is None
+    nothing_kept = validation is not None and best.score is None
     if nothing_kept or not all(bool(weight.isfinite().all()) for weight in model.parameters()):
         raise TrainingError(
             f"after {step} training steps the model's weights or outputs are not finite; lower --learning-rate "
             f"(it is {config.learning_rate}) or use --mixed-precision no"
         )
-    return Training(epoch, step, best.accuracy)
+    return Training(epoch, step, best.score)
 
 
 def training_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[Rows]:
@@ -110,24 +111,24 @@ def training_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random
 
 
 class _Best:
-    """The model's best weights so far: by validation accuracy and, where that is equal, by the lower loss."""
+    """The model's best weights so far: by the metric on the validation split and, where that is equal, the loss."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
-        self.accuracy: float | None = None
+    def __init__(self, model: PreTrainedModel, score_of: Score) -> None:
+        self.model, self.score_of = model, score_of
+        self.score: float | None = None
         self.loss = self.lowest_loss = np.inf
         self.age = 0
         self.weights: dict[str, torch.Tensor] = {}
 
     def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
-        accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+        score = self.score_of(probabilities, labels)
         loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
-        # A model that learns slowly shows it in the loss long before the accuracy moves.
+        # A model that learns slowly shows it in the loss long before the metric moves.
         self.age = 0 if loss < self.lowest_loss else self.age + 1
         self.lowest_loss = min(loss, self.lowest_loss)
-        if self.accuracy is None or (accuracy, -loss) > (self.accuracy, -self.loss):
-            self.accuracy, self.loss, self.age = accuracy, loss, 0
+        if self.score is None or (score, -loss) > (self.score, -self.loss):
+            self.score, self.loss, self.age = score, loss, 0
             self.weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
 
     def restore(self) -> None:

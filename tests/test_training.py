@@ -57,7 +57,7 @@ def test_learns_a_separable_task(kind, n_classes, with_validation):
     model, done = train_small(kind, data, validation, n_classes=n_classes, model_options=SIZES, steps=100)
     test = np.arange(150, 200)
     assert accuracy(predict_probabilities(model, encoded, test), labels[test]) >= 0.96
-    assert (done.validation_accuracy is None) == (not with_validation)
+    assert (done.validation_score is None) == (not with_validation)
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
 
 
@@ -91,11 +91,11 @@ def test_early_stopping_restores_the_best_epochs_weights(kind, learning_rate, ev
     assert done.epochs == len(evaluations)
     assert done.epochs == 10 or not any(gains[-3:])
     assert all(any(gains[e - 3 : e]) for e in range(3, done.epochs)), "and no later than after three without"
-    assert done.validation_accuracy == accuracies[best]
+    assert done.validation_score == accuracies[best]
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, evaluations[best][1][name])
     again = predict_probabilities(model, encoded, validation.rows)
-    assert accuracy(again, validation.labels) == done.validation_accuracy
+    assert accuracy(again, validation.labels) == done.validation_score
 
 
 def test_patience_counts_epochs_without_a_gain():
@@ -129,7 +129,7 @@ def test_without_validation_so_many_steps_and_no_more(steps, n, monkeypatch):
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: counted.append(1) or step(self, *args))
     _, done = train_small("cnn", of_rows(encoded, labels, range(n)), None, steps=steps, train_batch_size=10)
     assert done.steps == len(counted) == steps
-    assert done.validation_accuracy is None
+    assert done.validation_score is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

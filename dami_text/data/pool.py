@@ -17,7 +17,10 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded texts: input_ids (B, T) and attention_mask (B, T), int64; T is at least 1. Every token is a word."""
+    """Padded texts: input_ids (B, T) and attention_mask (B, T), int64; T is at least 1. Every token is a word.
+
+    Of a table's rows, T is 1 and input_ids (B, 1, D) float32 are the features.
+    """
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
@@ -83,7 +86,7 @@ class EncodedTexts:
             yield values[offsets[0] : offsets[-1]].tobytes()
         yield self.lengths.tobytes()
 
-    def word(self, row: int, index: int) -> str:
+    def word(self, row: int, index: int) -> str | None:
         """Word number `index` of a row as it stands in the text."""
         text = self.text(row)
         offsets = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).offsets

@@ -9,7 +9,7 @@ import glob
 import logging
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,12 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
         DataError: the source is not found, cannot be reached or read, or has fewer than two classes.
         ColumnError: a column is missing or of the wrong type.
     """
+    with utf8_expected(config):
+        return _labeled_texts(read_splits(config), config)
+
+
+def read_splits(config: DataConfig) -> datasets.DatasetDict:
+    """Every split of the source, or only `config.dataset_split`, with all columns as stored; see `load_source`."""
     source = _demo(config) if config.dataset == "demo" else _read(config)
     if config.dataset_split is not None:
         if config.dataset_split not in source:
@@ -78,8 +84,14 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
                 "choose one with --dataset-split"
             )
         source = datasets.DatasetDict({config.dataset_split: source[config.dataset_split]})
+    return source
+
+
+@contextmanager
+def utf8_expected(config: DataConfig) -> Iterator[None]:
+    """Turn what Arrow raises inside the block at strings of another encoding into DataError."""
     try:
-        return _labeled_texts(source, config)
+        yield
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({_one_line(error)}); convert it") from error
 
@@ -287,43 +299,69 @@ def _is_class_label(feature: Any) -> bool:
 
 
 def _labeled_texts(source: datasets.DatasetDict, config: DataConfig) -> datasets.DatasetDict:
-    """`source` with the columns text and label only, without unlabelled rows and the splits that these leave empty."""
+    """`source` with the columns text and label only, of the labelled rows."""
     columns = next(iter(source.values())).features
-    label_column = _label_column(columns, config)
+    label_column = label_column_of(columns, config)
     text_column = _text_column(columns, config)
+    labeled = labeled_rows(source, label_column, {"text": datasets.Value("string")}, _texts, text_column=text_column)
+    null_texts = sum(rows.data.column(text_column).null_count for rows in source.values())
+    if null_texts:
+        logger.warning("%d of %d texts are null: taken as empty", null_texts, sum(map(len, source.values())))
+    return labeled
+
+
+def _texts(table: pa.Table, text_column: str) -> dict[str, Any]:
+    texts = pc.fill_null(table[text_column], "")
+    texts.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
+    return {"text": texts.cast(pa.string())}
+
+
+def labeled_rows(
+    source: datasets.DatasetDict,
+    label_column: str,
+    features: dict[str, Any],
+    columns: Callable[..., dict[str, Any]],
+    **options: Any,
+) -> datasets.DatasetDict:
+    """The labelled rows of `source`, with the columns that `columns(table, **options)` makes and the class ids.
+
+    Unlabelled rows are left out, with a warning that counts them, and so are the splits that this leaves empty.
+    `features` says what the new columns hold.
+    """
     labels, names = _classes(source, label_column)
-    features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=names))
     labeled = datasets.DatasetDict()
     for split, rows in source.items():
-        texts_and_labels = rows.with_format("arrow").map(
-            _texts_and_class_ids,
+        new_rows = rows.with_format("arrow").map(
+            _with_class_ids,
             batched=True,
-            fn_kwargs={"text_column": text_column, "label_column": label_column, "labels": labels},
+            fn_kwargs={"columns": columns, "options": options, "label_column": label_column, "labels": labels},
             remove_columns=rows.column_names,
-            features=features,
+            features=datasets.Features({**features, "label": datasets.ClassLabel(names=names)}),
             desc=f"Labels of {split}",
         )
-        if len(texts_and_labels):
-            labeled[split] = texts_and_labels.with_format(None)
+        if len(new_rows):
+            labeled[split] = new_rows.with_format(None)
     total = sum(map(len, source.values()))
     unlabeled = total - sum(map(len, labeled.values()))
     if unlabeled:
         logger.warning("%d of %d rows have no label (null, -1 or empty): left out", unlabeled, total)
-    null_texts = sum(rows.data.column(text_column).null_count for rows in source.values())
-    if null_texts:
-        logger.warning("%d of %d texts are null: taken as empty", null_texts, total)
     return labeled
 
 
-def _texts_and_class_ids(table: pa.Table, text_column: str, label_column: str, labels: list[Any]) -> pa.Table:
-    """The rows of `table` whose label is one of `labels`, with the label's place in that list."""
+def _with_class_ids(
+    table: pa.Table,
+    columns: Callable[..., dict[str, Any]],
+    options: dict[str, Any],
+    label_column: str,
+    labels: list[Any],
+) -> pa.Table:
+    """New columns of the rows of `table` whose label is one of `labels`, and the label's place in that list."""
     ids = pc.index_in(table[label_column], value_set=pa.array(labels, table[label_column].type))
-    texts = pc.fill_null(table[text_column], "")
-    texts.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
-    return pa.table({"text": texts.cast(pa.string()), "label": ids.cast(pa.int64())}).filter(pc.is_valid(ids))
+    return pa.table({**columns(table, **options), "label": ids.cast(pa.int64())}).filter(pc.is_valid(ids))
 
 
-def _label_column(columns: datasets.Features, config: DataConfig) -> str:
+def label_column_of(columns: datasets.Features, config: DataConfig) -> str:
+    """`config.label_column`, or ColumnError where there is no such column."""
     if config.label_column not in columns:
         raise ColumnError(f"no column {config.label_column!r} in {list(columns)}; name it with --label-column")
     return config.label_column

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
 from dami_text.config import RunConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle
 from dami_text.data.sources import load_source
 from dami_text.data.splits import split_source
+from dami_text.data.tabular import EncodedTable, TableEncoder, load_table
 from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.data.word_vectors import Vectors, build_word_vectors
-from dami_text.errors import RecordError
+from dami_text.errors import ConfigError, RecordError
 from dami_text.evaluation import evaluate_model
-from dami_text.models import build_model
+from dami_text.models import build_mlp, build_model
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream
 from dami_text.records import CURVE, Line, RunFolder
@@ -35,12 +36,40 @@ class PreparedData:
     validation: LabeledTexts | None
     test: LabeledTexts
     class_names: list[str]
-    tokenizer: PreTrainedTokenizerFast
-    vectors: Vectors
+    encoder: PreTrainedTokenizerFast | TableEncoder
+    vectors: Vectors | None  # of a tokenizer's words
 
 
 def prepare(config: RunConfig) -> PreparedData:
-    """Load the data set, split it, and build the tokenizer and the word vectors on the training split."""
+    """Load the data set, split it, and build on the training split what encodes texts or rows, and the word vectors."""
+    data = _prepare_table(config) if config.data.task == "tabular" else _prepare_texts(config)
+    if config.training.metric == "roc_auc" and len(data.class_names) != 2:
+        raise ConfigError(
+            f"--metric roc_auc is for two classes, and {config.data.dataset!r} has {len(data.class_names)}; "
+            "use --metric accuracy"
+        )
+    return data
+
+
+def _prepare_table(config: RunConfig) -> PreparedData:
+    splits = split_source(load_table(config.data, config.tabular), config.data.splits, config.loop.seed)
+    encoder = TableEncoder.fit(splits.train, config.tabular.hashed_features)
+
+    def labeled_rows(dataset: Dataset) -> LabeledTexts:
+        labels = dataset.with_format("numpy")["label"][:].astype(np.int64)
+        return LabeledTexts(EncodedTable(dataset, encoder.features(dataset)), np.arange(len(labels)), labels)
+
+    return PreparedData(
+        labeled_rows(splits.train),
+        labeled_rows(splits.validation) if splits.validation else None,
+        labeled_rows(splits.test),
+        splits.train.features["label"].names,
+        encoder,
+        None,
+    )
+
+
+def _prepare_texts(config: RunConfig) -> PreparedData:
     seed = config.loop.seed
     splits = split_source(load_source(config.data), config.data.splits, seed)
     tokenizer = build_tokenizer(splits.train, config.tokenization)
@@ -68,6 +97,8 @@ def make_learner(texts: Sequence[str], class_names: Sequence[str], config: RunCo
     train for a fixed number of steps.
     """
     config = config or RunConfig()
+    if config.data.task != "text":
+        raise ConfigError(f"--task is {config.data.task}; make_learner takes texts, and so --task text")
     dataset = Dataset.from_dict({"text": list(texts)})
     tokenizer = build_tokenizer(dataset, config.tokenization)
     encoded = EncodedTexts(encode(dataset, tokenizer), tokenizer)
@@ -81,11 +112,17 @@ def _learner(
     texts: EncodedTexts,
     validation: LabeledTexts | None,
     class_names: Sequence[str],
-    vectors: Vectors,
+    vectors: Vectors | None,
 ) -> ActiveLearner:
+    new_model: Callable[[], PreTrainedModel]
+    if isinstance(texts, EncodedTable):
+        new_model = partial(build_mlp, class_names, texts.features.shape[1])
+    else:
+        assert vectors is not None
+        new_model = partial(build_model, config.model, class_names, texts.tokenizer, vectors)
     return ActiveLearner(
         texts,
-        partial(build_model, config.model, class_names, texts.tokenizer, vectors),
+        new_model,
         build_strategy(config.strategy),
         validation,
         config.training,
@@ -104,6 +141,7 @@ class Run:
 
     Attributes:
         n: the number of texts in the training set.
+        metric: the name of what early stopping and the learning curve go by.
         sizes: the number of labelled texts of each round.
         folder: the records.
 
@@ -129,6 +167,7 @@ class Run:
         self._processes = Processes.all()
         self.data = data or self._processes.main_first(lambda: prepare(config))
         self.n = len(self.data.train.rows)
+        self.metric = config.training.metric
         self.sizes = schedule(**config.sizes, n=self.n)
         data = self.data
         self.learner = _learner(config, data.train.texts, data.validation, data.class_names, data.vectors)
@@ -188,7 +227,7 @@ class Run:
             "n_labeled": round_.n_labeled,
             "labeled_fraction": round_.n_labeled / self.n,
             "metrics": round_.metrics,
-            "validation": {"accuracy": round_.training.validation_accuracy} if self.data.validation else None,
+            "validation": {self.metric: round_.training.validation_score} if self.data.validation else None,
             "seconds": {name: round(value, 3) for name, value in round_.seconds.items()},
             "epochs": round_.training.epochs,
             "steps": round_.training.steps,
@@ -219,7 +258,7 @@ class Run:
     def _save_model(self) -> None:
         def save(path: Path) -> None:
             self.learner.trained_model().save_pretrained(path)
-            self.data.tokenizer.save_pretrained(path)
+            self.data.encoder.save_pretrained(path)
 
         self.folder.save_model(save)
 
@@ -230,7 +269,8 @@ class Run:
         plot_learning_curve(
             self.folder.path / CURVE,
             [line["n_labeled"] for line in self.folder.rounds],
-            [line["metrics"]["accuracy"] for line in self.folder.rounds],
+            [line["metrics"][self.metric] for line in self.folder.rounds],
             self.n,
             f"{strategy} on {Path(data).name}, {model}, seed {self.config.loop.seed}",
+            self.metric,
         )

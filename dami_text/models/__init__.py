@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from dami_text.config import ModelConfig
 from dami_text.data.word_vectors import Vectors
 from dami_text.models.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
+from dami_text.models.mlp import MLPConfig, MLPForSequenceClassification
 from dami_text.models.text_cnn import TextCNNConfig, TextCNNForSequenceClassification
 from dami_text.models.word_level import WordLevelForSequenceClassification
 
@@ -17,7 +18,8 @@ KINDS: dict[str, tuple[type[Any], type[WordLevelForSequenceClassification]]] = {
     "bilstm": (BiLSTMConfig, BiLSTMForSequenceClassification),
 }
 
-for _config_class, _model_class in KINDS.values():
+_registered: list[tuple[type[Any], type[Any]]] = [*KINDS.values(), (MLPConfig, MLPForSequenceClassification)]
+for _config_class, _model_class in _registered:
     AutoConfig.register(_config_class.model_type, _config_class, exist_ok=True)
     AutoModelForSequenceClassification.register(_config_class, _model_class, exist_ok=True)
 
@@ -33,10 +35,18 @@ def build_model(
             embedding_dim=vectors.shape[1],
             dropout=config.dropout,
             pad_token_id=tokenizer.pad_token_id,
-            id2label=dict(enumerate(class_names)),
-            label2id={name: i for i, name in enumerate(class_names)},
+            **_labels(class_names),
         )
     )
     with torch.no_grad():
         model.embedding.weight.copy_(torch.from_numpy(vectors))
     return model
+
+
+def build_mlp(class_names: Sequence[str], n_features: int) -> MLPForSequenceClassification:
+    """A new MLP for rows of `n_features` features, drawn from torch's RNG."""
+    return MLPForSequenceClassification(MLPConfig(n_features, **_labels(class_names)))
+
+
+def _labels(class_names: Sequence[str]) -> dict[str, Any]:
+    return {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
