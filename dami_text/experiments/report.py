@@ -83,8 +83,8 @@ def write_report(
 def _method(measure: str) -> str:
     return (
         f"The measure is {measure}, in per cent. A value is a mean over seeds, with its 95% interval: by Student's t "
-        f"below {BOOTSTRAP_FROM} seeds, by bootstrap from {BOOTSTRAP_FROM} on (curves: always Student's t). Runs of one "
-        "seed start from the same labelled texts and the same first model, and are compared in pairs."
+        f"below {BOOTSTRAP_FROM} seeds, by bootstrap from {BOOTSTRAP_FROM} on (curves: always Student's t). Runs of "
+        "one seed start from the same labelled texts and the same first model, and are compared in pairs."
     )
 
 
