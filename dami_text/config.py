@@ -353,6 +353,8 @@ class GridConfig(Options):
     strategies: list[str] | None = option(None, "one --strategy or more")
     seeds: list[str] | None = option(None, "seeds and ranges of seeds, such as 0-9 or 0 3 5-7")
     workers: int = option(1, "runs side by side on this machine, in processes of one thread each")
+    backend: str = option("loky", "loky (processes on this machine), dask, or another backend that joblib knows")
+    scheduler: str | None = option(None, "dask: the address of the scheduler, such as tcp://10.0.0.1:8786")
     shard: str | None = option(None, "I/N takes every N-th run, from the I-th of N on: for job arrays")
     save_models: bool = option(True, "save each run's last model")
 
@@ -361,6 +363,10 @@ class GridConfig(Options):
             values = getattr(self, name)
             self.require(values is None or len(set(values)) == len(values) > 0, name, "one or more, each once")
         self.require(self.workers >= 1, "workers", "at least 1")
+        dask = self.backend == "dask"
+        self.require(
+            dask == (self.scheduler is not None), "scheduler", "the address of a scheduler with --backend dask only"
+        )
         self.seed_list()
         self.shard_slice()
 

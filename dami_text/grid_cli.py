@@ -1,13 +1,22 @@
 """The command line of the grid: options in, progress and a summary out."""
 
+import logging
+import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dami_text.cli import TOPICS, OutputConfig, command, one_line, printable
 from dami_text.config import GridConfig, RunConfig
-from dami_text.errors import DamiError
+from dami_text.errors import ConfigError, DamiError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from dami_text.experiments.grid import Cell, GridRun, Outcome
 
 DESCRIPTION = "Run a grid of simulations, one for each data set, model, strategy and seed; finished ones are skipped."
 
@@ -19,38 +28,82 @@ def run_grid(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(*configs: Any) -> int:
-    """Run the cells that are not finished; 1 if any failed or was busy."""
-    from tqdm import tqdm
+    """Run the cells that are not finished; 1 if any failed or was another process's."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from dami_text.experiments.grid import Cell, Job, Outcome, cells_of, finished, forget_first_rounds, run_cells
+    from dami_text.experiments.grid import GridRun, Job, cells_of, forget_first_rounds
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("run_grid.py was started several times over; start one process of it and give it --workers")
     *run_configs, grid, output = configs
-    config = RunConfig(**dict(zip(TOPICS, run_configs, strict=True)))
     root = Path(output.output_dir or "runs/grid")
-    every = cells_of(config, grid, root)
+    every = cells_of(RunConfig(**dict(zip(TOPICS, run_configs, strict=True))), grid, root)
     cells = every[grid.shard_slice()]
-    problems: list[Outcome] = []
-
-    def to_run(cell: Cell) -> bool:
-        try:
-            return output.overwrite or not finished(cell)
-        except DamiError as error:
-            problems.append(Outcome(cell, "failed", str(error)))
-            return False
-
-    left = [cell for cell in cells if to_run(cell)]
-    job = Job(root.absolute(), Path.cwd(), output.overwrite, grid.save_models)
-    done = len(cells) - len(left) - len(problems)
-    with tqdm(total=len(cells), initial=done, desc="grid", unit="run") as bar:
-        for outcome in run_cells(left, job, grid.workers):
+    left, problems = _left(cells, output.overwrite)
+    skipped = len(cells) - len(left) - len(problems)
+    job = Job(root.absolute(), Path.cwd(), os.getpid(), output.overwrite, grid.save_models)
+    run = GridRun(left, job, grid)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    with logging_redirect_tqdm(), _progress(run, len(cells), problems) as bar:
+        for outcome in run.outcomes():
             if outcome.status != "finished":
                 problems.append(outcome)
-                bar.write(f"{outcome.status}: {printable(str(outcome.cell.path))}: {printable(outcome.message)}")
-            bar.update()
-            bar.set_postfix(failed=len(problems))
-    for outcome in problems:
-        print(f"{outcome.status}: {outcome.cell.path}: {one_line(DamiError(outcome.message))}", file=sys.stderr)
-    print(f"{len(cells) - len(problems)} of {len(cells)} runs are finished in {printable(str(root))}")
-    if not problems and len(cells) == len(every):
+                bar.write(f"{outcome.status}: {_described(outcome)}", file=sys.stderr)
+    print(f"{len(cells) - len(problems)} of {len(cells)} runs are finished in {printable(str(root))}", end="")
+    print(f", {skipped} of them before" if skipped else "")
+    if problems:
+        print(f"{len(problems)} are not; the same command tries them again:", file=sys.stderr)
+        for outcome in problems:
+            print(f"{outcome.status}: {_described(outcome)}", file=sys.stderr)
+    elif len(cells) == len(every):
         forget_first_rounds(root)
     return 1 if problems else 0
+
+
+def _left(cells: Sequence["Cell"], overwrite: bool) -> tuple[list["Cell"], list["Outcome"]]:
+    """The cells that are not finished, and those whose folders cannot be used."""
+    from dami_text.experiments.grid import Outcome, finished
+
+    left, problems = [], []
+    for cell in cells:
+        try:
+            if overwrite or not finished(cell):
+                left.append(cell)
+        except DamiError as error:
+            problems.append(Outcome(cell, "failed", str(error)))
+    return left, problems
+
+
+def _described(outcome: "Outcome") -> str:
+    return f"{printable(str(outcome.cell.path))}: {one_line(DamiError(outcome.message))}"
+
+
+@contextmanager
+def _progress(run: "GridRun", total: int, problems: Sequence["Outcome"]) -> "Iterator[tqdm[Any]]":
+    """A bar of all runs, those that are on their way counted in part, brought up to date by a thread."""
+    from tqdm import tqdm
+
+    from dami_text.experiments.grid import share_done
+
+    def position() -> float:
+        return round(total - sum(1 - share_done(cell) for cell in run.left), 2)
+
+    def show() -> None:
+        bar.n = position()
+        bar.set_postfix(running=len(run.running), failed=len(problems))
+
+    def keep_showing() -> None:
+        while not ended.wait(seconds):
+            show()
+
+    seconds = 1 if sys.stderr.isatty() else 60
+    ended = threading.Event()
+    thread = threading.Thread(target=keep_showing, daemon=True)
+    with tqdm(total=total, initial=position(), desc="grid", unit="run") as bar:
+        thread.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            thread.join()
+            show()

@@ -5,16 +5,19 @@ strategies: the split, the tokenizer and the word vectors in each worker, the fi
 """
 
 import itertools
+import json
 import logging
 import os
 import re
 import shutil
 import threading
+import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,21 +30,25 @@ from dami_text.active_learning import ActiveLearner
 from dami_text.config import GridConfig, RunConfig, StrategyConfig
 from dami_text.errors import BusyError, ConfigError, DamiError
 from dami_text.experiments.run import PreparedData, Run, is_finished, prepare
-from dami_text.records import RunFolder
+from dami_text.records import ROUNDS, RunFolder
 from dami_text.training import Training
 
 #: In a cell's folder: why its last run failed.
 ERROR = "error.txt"
 #: In the grid's folder: the first rounds' models, as long as runs are left that want them.
 FIRST_ROUNDS = ".first-rounds"
+ATTEMPTS = 3  # of a cell whose worker is killed
+
+logger = logging.getLogger(__name__)
 
 Status = Literal["finished", "failed", "busy"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: its options and, below the grid's folder, its own."""
+    """One run of a grid: its number, its options and, below the grid's folder, its own."""
 
+    number: int
     config: RunConfig
     path: Path
 
@@ -57,10 +64,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """What all cells of a grid have in common."""
+    """What all cells of a grid have in common; `process` is the one that hands them out."""
 
     root: Path
     working_directory: Path
+    process: int
     overwrite: bool = False
     save_models: bool = True
 
@@ -92,7 +100,7 @@ def cells_of(config: RunConfig, grid: GridConfig, root: Path) -> list[Cell]:
                 f"{first.data.dataset}, {first.model.model}, {first.strategy.strategy} and {dataset}, {model}, "
                 f"{strategy} would share the folder {path}; run them with an --output-dir each"
             )
-        cells[path] = Cell(cell_config, path)
+        cells[path] = Cell(len(cells), cell_config, path)
     return list(cells.values())
 
 
@@ -110,11 +118,96 @@ def finished(cell: Cell) -> bool:
     return is_finished(RunFolder(cell.path, cell.config))
 
 
-def run_cells(cells: Sequence[Cell], job: Job, workers: int) -> Iterator[Outcome]:
-    """Run the cells and yield each one's outcome as it ends."""
-    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
-        yield from parallel(joblib.delayed(run_cell)(cell, job) for cell in cells)
+def share_done(cell: Cell) -> float:
+    """About what share of the cell's run is on disk, by its labels."""
+    try:
+        last = json.loads((cell.path / ROUNDS).read_bytes().split(b"\n")[-2])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    budget = cell.config.sizes["budget"]
+    done: float = last["labeled_fraction"] if budget.is_share else last["n_labeled"]
+    return min(1.0, done / budget.value)
+
+
+class GridRun:
+    """The cells that are left, run side by side by joblib."""
+
+    def __init__(self, cells: Sequence[Cell], job: Job, grid: GridConfig) -> None:
+        self._left = {cell.path: cell for cell in cells}
+        self._job, self._grid = job, grid
+        self._order: list[Cell] = []
+        self._parallel: Any = None
+
+    @property
+    def left(self) -> list[Cell]:
+        """The cells that have not ended."""
+        return list(self._left.values())
+
+    @property
+    def running(self) -> list[Cell]:
+        """The cells that were handed to workers and have not ended."""
+        started = self._order[: self._parallel.n_dispatched_tasks] if self._parallel is not None else []
+        return [cell for cell in started if cell.path in self._left]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Each cell's outcome as it ends.
+
+        A worker that is killed may take the others' with it: the cells that were running then are started again, and
+        go on from their records. One to which this happens several times has failed.
+
+        Raises:
+            ConfigError: the backend is not there.
+        """
+        lost: Counter[Path] = Counter()
+        with _backend(self._grid):
+            while self._left:
+                self._order = self.left
+                self._parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+                try:
+                    for outcome in self._parallel(joblib.delayed(run_cell)(cell, self._job) for cell in self._order):
+                        del self._left[outcome.cell.path]
+                        yield outcome
+                except Exception as error:  # run_cell raises none: it is the backend's
+                    logger.warning("a worker died (%s); its runs go on from their records", type(error).__name__)
+                    running = self.running
+                    lost.update(cell.path for cell in running)
+                    for cell in [cell for cell in running if lost[cell.path] >= ATTEMPTS]:
+                        del self._left[cell.path]
+                        message = f"its worker died {ATTEMPTS} times, of lack of memory perhaps ({error})"
+                        _record_error(cell, message)
+                        yield Outcome(cell, "failed", message)
+
+
+@contextmanager
+def _backend(grid: GridConfig) -> Iterator[None]:
+    """joblib set to run cells with the grid's backend."""
+    if grid.backend == "dask":
+        with _dask_client(grid.scheduler) as client, joblib.parallel_config("dask", client=client, n_jobs=-1):
+            yield
+        return
+    threads = {"inner_max_num_threads": 1} if grid.backend == "loky" else {}
+    try:
+        config = joblib.parallel_config(grid.backend, n_jobs=grid.workers, **threads)
+    except ValueError as error:
+        raise ConfigError(f"--backend is {grid.backend!r}, which joblib does not know ({error})") from error
+    with config:
+        yield
+
+
+def _dask_client(scheduler: str | None) -> Any:
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise ConfigError("--backend dask needs the extra dask: pip install 'dami_text[dask]'") from error
+    try:
+        client = Client(scheduler, timeout=30, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no dask scheduler answers at --scheduler {scheduler} ({error})") from error
+    threads = [worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    if any(n != 1 for n in threads):
+        client.close()
+        raise ConfigError(f"dask's workers have {threads} threads; start them with --nthreads 1, several a machine")
+    return client
 
 
 # In a worker ------------------------------------------------------------------------------------------------------
@@ -125,10 +218,7 @@ _ONE_AT_A_TIME = threading.Lock()  # a run's random streams are the process's
 def run_cell(cell: Cell, job: Job) -> Outcome:
     """Run one cell, on one thread, or what is left of it; errors are recorded, not raised."""
     with _ONE_AT_A_TIME:
-        torch.set_num_threads(1)
-        os.chdir(job.working_directory)  # which relative paths and a strategy of one's own are found from
-        logging.getLogger("dami_text").setLevel(logging.ERROR)
-        _quiet()
+        _set_up_worker(cell, job)
         try:
             (cell.path / ERROR).unlink(missing_ok=True)
             for _ in _run_of(cell, job).rounds():
@@ -137,19 +227,43 @@ def run_cell(cell: Cell, job: Job) -> Outcome:
             return Outcome(cell, "busy", str(error))
         except Exception as error:
             message = str(error) if isinstance(error, DamiError) else f"{type(error).__name__}: {error}"
-            with suppress(OSError):
-                cell.path.mkdir(parents=True, exist_ok=True)
-                (cell.path / ERROR).write_text(f"{message}\n\n{traceback.format_exc()}", encoding="utf-8")
+            _record_error(cell, f"{message}\n\n{traceback.format_exc()}")
             return Outcome(cell, "failed", message)
         return Outcome(cell, "finished")
 
 
-def _quiet() -> None:
+def _record_error(cell: Cell, text: str) -> None:
+    with suppress(OSError):
+        cell.path.mkdir(parents=True, exist_ok=True)
+        (cell.path / ERROR).write_text(text + "\n", encoding="utf-8")
+
+
+def _set_up_worker(cell: Cell, job: Job) -> None:
+    """Its thread, its GPU and its folder; no output but results; and it ends with the grid's process."""
     import datasets
     import transformers
 
+    torch.set_num_threads(1)
+    if torch.cuda.device_count() > 1:  # read once, by the worker's first run
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", f"cuda:{cell.number % torch.cuda.device_count()}")
+    os.chdir(job.working_directory)  # where relative paths and a strategy of one's own are found
+    logging.getLogger("dami_text").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
+    if os.getppid() == job.process:
+        _end_with(job.process)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End at once when the parent process has: its runs are free then for whoever goes on with them."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run_of(cell: Cell, job: Job) -> Run:

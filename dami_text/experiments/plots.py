@@ -44,7 +44,7 @@ def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: s
             LINES[i // len(PALETTE) % len(LINES)],
         )
         axes.plot(x, mean, line, marker=marker, markersize=4, color=color)
-        axes.fill_between(x, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
+        axes.fill_between(x, *np.clip((mean - half, mean + half), 0, 100), color=color, alpha=0.15, linewidth=0)
     axes.set(xlabel="labelled texts, % of the training set")
     axes.set_ylabel(f"{label}, %", parse_math=False)
     axes.set_title(title, parse_math=False)

@@ -78,13 +78,13 @@ def failures(paths: Iterable[Path]) -> list[str]:
 
 def write_archive(file: Path, runs: Sequence[RecordedRun]) -> None:
     """Write the runs' records, the same bytes for the same records; of paths to data sets the last part is kept."""
+    lines = []
+    for run in runs:
+        name = "/".join((*_group(run), folder_name(run.options["strategy"]), f"seed-{run.seed}"))
+        options = run.options | {"dataset": folder_name(run.options["dataset"]), "seed": run.seed}
+        lines.append(to_json({"name": name, "options": options, "rounds": run.rounds}) + "\n")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.GzipFile(filename="", mode="wb", fileobj=file.open("wb"), mtime=0) as stream:
-        for run in runs:
-            name = "/".join((*_group(run), folder_name(run.options["strategy"]), f"seed-{run.seed}"))
-            options = run.options | {"dataset": folder_name(run.options["dataset"]), "seed": run.seed}
-            line = {"name": name, "options": options, "rounds": run.rounds}
-            stream.write((to_json(line) + "\n").encode())
+    file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 
 
 def compare(runs: Sequence[RecordedRun], on: Split = "test", metric: str = "accuracy") -> list[Comparison]:
