@@ -35,7 +35,7 @@ REPRESENTATION_NAMES = {
     "inputs": "The points, or the true log-odds' gradient",
 }
 STRATEGY_NAMES = {
-    "random": "random",
+    "random": "Random",
     "egl": "EGL",
     "bald": "BALD",
     "coreset": "CORESET",
@@ -73,10 +73,7 @@ def draw_clusters(path: Path, toy: Toy, seed: int) -> None:
             axes.scatter(members[:, 0], members[:, 1], s=9, color=PALETTE[sector], marker=MARKERS[sector], linewidths=0)
         _square(axes).set_title(f"{REPRESENTATION_NAMES[name]} (ARI {ari:.2f})", fontsize=11)
     n = len(toy.pool.labeled)
-    figure.suptitle(
-        f"Four clusters of K-medoids; model trained on {n:,} points; dashed: the sectors, ARI: agreement with them",
-        fontsize=11,
-    )
+    figure.suptitle(f"Four clusters of K-medoids; model trained on {n:,} points; dashed: the sectors", fontsize=11)
     _save(figure, path)
 
 
@@ -100,9 +97,9 @@ def draw_choices(path: Path, toy: Toy, seed: int) -> None:
             axes.scatter(points[:, 0], points[:, 1], s=42, zorder=3, clip_on=False, **style)
         else:
             _scatter_classes(axes, points, toy.labels[rows], size=16)
-            axes.legend(loc="upper right", fontsize=8, borderpad=0.3, handletextpad=0.1)
         _square(axes).set_title(STRATEGY_NAMES.get(name, f"The {len(rows)} labelled points"), fontsize=11)
     figure.colorbar(image, ax=figure.axes, label="predicted p(y=1); black line: 0.5", shrink=0.7)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False)
     figure.suptitle(f"15 points chosen of {len(toy.pool.unlabeled):,}; model trained on the labelled ones", fontsize=11)
     _save(figure, path)
 
@@ -110,7 +107,7 @@ def draw_choices(path: Path, toy: Toy, seed: int) -> None:
 def _scatter_classes(axes: Axes, points: NDArray[np.float32], labels: NDArray[np.int64], size: float) -> None:
     for label, (color, marker) in enumerate(zip(CLASS_COLORS, MARKERS, strict=False)):
         of_class = points[labels == label]
-        style: dict[str, Any] = {"color": color, "marker": marker, "linewidths": 0}
+        style: dict[str, Any] = {"color": color, "marker": marker, "edgecolors": "white", "linewidths": 0.3}
         axes.scatter(of_class[:, 0], of_class[:, 1], s=size, label=f"class {label}", zorder=3, **style)
 
 
