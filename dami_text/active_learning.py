@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.cold_start import FirstQuery, random_rows
 from dami_text.config import Size, TrainingConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool, Rows
 from dami_text.errors import ConfigError
@@ -39,10 +40,11 @@ class ActiveLearner:
         training: TrainingConfig | None = None,
         seed: int = 0,
         accelerator: Accelerator | None = None,
+        first_query: FirstQuery = random_rows,
     ) -> None:
         """A learner over `texts` that trains what `build_model` makes anew in each round.
 
-        Without `validation`, models train for a fixed number of steps.
+        Without `validation`, models train for a fixed number of steps. `first_query` chooses while nothing is labelled.
         """
         self.pool = Pool(texts)
         self.round = -1
@@ -50,7 +52,7 @@ class ActiveLearner:
         self._labels = np.full(len(texts), -1, np.int64)
         self._build_model, self._strategy, self._validation = build_model, strategy, validation
         self._config = training or TrainingConfig()
-        self._seed = seed
+        self._seed, self._first_query = seed, first_query
         self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
         self._processes = Processes.all()
 
@@ -107,12 +109,19 @@ class ActiveLearner:
         return self.model
 
     def ask(self, n: int) -> Query:
-        """The n rows to label next, with reasons; trains this round's model if that has not happened."""
+        """The n rows to label next, with reasons; trains this round's model if that has not happened.
+
+        While nothing is labelled, there is nothing to train on: the cold start chooses.
+        """
         if not 1 <= n <= len(self.pool.unlabeled):
             raise ValueError(
                 f"asked for {n} rows; it must be from 1 to {len(self.pool.unlabeled)}, the unlabelled ones"
             )
-        query = self._strategy.query(self.trained_model(), self.pool, n, numpy_stream(self._seed, self.round, "query"))
+        if self.round < 0:
+            query = self._first_query(self.pool, n, numpy_stream(self._seed, 0, "initial rows"))
+        else:
+            rng = numpy_stream(self._seed, self.round, "query")
+            query = self._strategy.query(self.trained_model(), self.pool, n, rng)
         query = self._processes.on_main(lambda: query)
         check_query(query, self.pool, n)
         return query

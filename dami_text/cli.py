@@ -14,7 +14,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from dami_text.config import Options, RunConfig, Size, option
+from dami_text.config import Options, RunConfig, Size, model_defaults, option
 from dami_text.errors import ConfigError, DamiError
 from dami_text.processes import disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
@@ -57,7 +57,7 @@ def run_al(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
-    """The options from the command line, over those of the file that --config names, over the defaults.
+    """The options from the command line, over those of the file that --config names, over the model's defaults.
 
     Raises:
         ConfigError: an option that is unknown or cannot work.
@@ -65,8 +65,10 @@ def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
     topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
     parser = _parser([*topics.values(), OutputConfig])
     file = parser.parse_args(arguments).config
-    if file is not None:
-        parser.set_defaults(**_read_options(Path(file), parser))
+    options = {} if file is None else _read_options(Path(file), parser)
+    parser.set_defaults(**options)
+    given = parser.parse_args(arguments)
+    parser.set_defaults(**{**model_defaults(given.model, given.freeze_encoder), **options})
     *configs, output = parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
     return RunConfig(**dict(zip(topics, configs, strict=True))), output
 
@@ -166,23 +168,26 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     ):
         for line in run.rounds():
             bar.update()
-            bar.set_postfix(labelled=line["n_labeled"], accuracy=f"{line['metrics']['accuracy']:.3f}")
+            bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
-        print(table(run.folder.rounds))
+        print(table(run.folder.rounds, run.metric))
         for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
             print(f"{what:8} {printable(str(path / name))}")
 
 
 def default_output_dir(config: RunConfig) -> Path:
     """runs/ and a name made of the data set, the model, the strategy and the seed."""
-    dataset = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data.dataset).strip("-.") or "data"
-    return Path("runs") / f"{dataset}-{config.model.model}-{config.strategy.strategy}-seed{config.loop.seed}"
+    parts = (config.data.dataset, config.model.model, config.strategy.strategy, f"seed{config.loop.seed}")
+    return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") or "data" for part in parts)
 
 
-def table(rounds: Sequence[Line]) -> str:
-    """Labelled share, accuracy and seconds of each round."""
-    lines = ["labelled   share  accuracy  seconds"]
+def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
+    """Labelled share, metric and seconds of each round."""
+    title = printable(Path(metric).name)
+    width = max(8, len(title))
+    lines = [f"labelled   share  {title:>{width}}  seconds"]
     for line in rounds:
-        share, accuracy = 100 * line["labeled_fraction"], line["metrics"]["accuracy"]
-        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {accuracy:8.4f}  {sum(line['seconds'].values()):7.1f}")
+        share, score = 100 * line["labeled_fraction"], line["metrics"][metric]
+        seconds = sum(line["seconds"].values())
+        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {score:{width}.4f}  {seconds:7.1f}")
     return "\n".join(lines)

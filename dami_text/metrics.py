@@ -9,17 +9,15 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 
 class _Local(evaluate.Metric):
-    """A metric of predictions and references of one number each."""
+    """A metric of predictions and references, of one class a text unless a subclass says otherwise."""
 
-    prediction_type = "int64"
+    prediction_feature: Any = datasets.Value("int64")
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=str(self.__doc__),
             citation="",
-            features=datasets.Features(
-                {"predictions": datasets.Value(self.prediction_type), "references": datasets.Value("int64")}
-            ),
+            features=datasets.Features({"predictions": self.prediction_feature, "references": datasets.Value("int64")}),
         )
 
 
@@ -38,14 +36,27 @@ class MacroF1(_Local):
         return {"macro_f1": score}
 
 
-class RocAuc(_Local):
-    """The area under the ROC curve of the positive class's probabilities; 0.5 where one class alone is present."""
-
-    prediction_type = "float32"
+class MicroF1(_Local):
+    """F1 of all decisions together: for one class a text, the accuracy."""
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        both = len(np.unique(references)) == 2
-        return {"roc_auc": roc_auc_score(references, predictions) if both else 0.5}
+        return {"micro_f1": f1_score(references, predictions, average="micro")}
 
 
-METRICS = {"accuracy": Accuracy, "macro_f1": MacroF1, "roc_auc": RocAuc}
+class RocAuc(_Local):
+    """The area under the ROC curve of probabilities (N, C): of the second class of two, else the mean over the classes.
+
+    Each of more than two classes stands against the rest. A class that is nowhere, or everywhere, has no curve and is
+    left out; 0.5 where none has one.
+    """
+
+    prediction_feature = datasets.Sequence(datasets.Value("float32"))
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        probabilities, labels = np.asarray(predictions), np.asarray(references)
+        classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+        areas = [roc_auc_score(labels == c, probabilities[:, c]) for c in classes if 0 < (labels == c).mean() < 1]
+        return {"roc_auc": float(np.mean(areas)) if areas else 0.5}
+
+
+METRICS = {"accuracy": Accuracy, "macro_f1": MacroF1, "micro_f1": MicroF1, "roc_auc": RocAuc}

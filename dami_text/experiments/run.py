@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
+from dami_text.cold_start import build_first_query
 from dami_text.config import RunConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle
 from dami_text.data.sources import load_source
@@ -17,10 +19,11 @@ from dami_text.data.splits import split_source
 from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.data.word_vectors import Vectors, build_word_vectors
 from dami_text.errors import RecordError
-from dami_text.evaluation import evaluate_model
+from dami_text.evaluation import evaluate_model, scorer
+from dami_text.features import frozen_features
 from dami_text.models import build_model
+from dami_text.models.transformer import Encoder, load_encoder
 from dami_text.processes import Processes, make_accelerator
-from dami_text.randomness import numpy_stream
 from dami_text.records import CURVE, Line, RunFolder
 from dami_text.strategies import build_strategy
 
@@ -34,29 +37,44 @@ class PreparedData:
     test: LabeledTexts
     class_names: list[str]
     tokenizer: PreTrainedTokenizerFast
-    vectors: Vectors
+    start: Vectors | Encoder
 
 
 def prepare(config: RunConfig) -> PreparedData:
-    """Load the data set, split it, and build the tokenizer and the word vectors on the training split."""
+    """Load the data set, split it, and load an encoder or build tokenizer and word vectors on the training split."""
     seed = config.loop.seed
     splits = split_source(load_source(config.data), config.data.splits, seed)
-    tokenizer = build_tokenizer(splits.train, config.tokenization)
+    class_names = splits.train.features["label"].names
+    encoder = _encoder(config, class_names)
+    tokenizer = encoder.tokenizer if encoder else build_tokenizer(splits.train, config.tokenization)
 
     def labeled_texts(dataset: Dataset) -> LabeledTexts:
         encoded = encode(dataset, tokenizer)
         labels = encoded.data.column("label").to_numpy().astype(np.int64)
-        return LabeledTexts(EncodedTexts(encoded, tokenizer), np.arange(len(labels)), labels)
+        return LabeledTexts(_with_features(EncodedTexts(encoded, tokenizer), encoder), np.arange(len(labels)), labels)
 
     train = labeled_texts(splits.train)
     return PreparedData(
         train,
         labeled_texts(splits.validation) if splits.validation else None,
         labeled_texts(splits.test),
-        splits.train.features["label"].names,
+        class_names,
         tokenizer,
-        build_word_vectors(train.texts, config.word_vectors, seed),
+        encoder or build_word_vectors(train.texts, config.word_vectors, seed),
     )
+
+
+def _encoder(config: RunConfig, class_names: Sequence[str]) -> Encoder | None:
+    """The pretrained encoder that the options name, if it is one."""
+    if not config.model.is_encoder:
+        return None
+    return load_encoder(config.model, class_names, config.tokenization.max_length, config.loop.seed)
+
+
+def _with_features(texts: EncodedTexts, encoder: Encoder | None) -> EncodedTexts:
+    if encoder and encoder.frozen:
+        texts.features = frozen_features(encoder.pretrained, texts)
+    return texts
 
 
 def make_learner(texts: Sequence[str], class_names: Sequence[str], config: RunConfig | None = None) -> ActiveLearner:
@@ -67,11 +85,11 @@ def make_learner(texts: Sequence[str], class_names: Sequence[str], config: RunCo
     """
     config = config or RunConfig()
     dataset = Dataset.from_dict({"text": list(texts)})
-    tokenizer = build_tokenizer(dataset, config.tokenization)
-    encoded = EncodedTexts(encode(dataset, tokenizer), tokenizer)
-    return _learner(
-        config, encoded, None, class_names, build_word_vectors(encoded, config.word_vectors, config.loop.seed)
-    )
+    encoder = _encoder(config, class_names)
+    tokenizer = encoder.tokenizer if encoder else build_tokenizer(dataset, config.tokenization)
+    encoded = _with_features(EncodedTexts(encode(dataset, tokenizer), tokenizer), encoder)
+    start = encoder or build_word_vectors(encoded, config.word_vectors, config.loop.seed)
+    return _learner(config, encoded, None, class_names, start)
 
 
 def _learner(
@@ -79,15 +97,20 @@ def _learner(
     texts: EncodedTexts,
     validation: LabeledTexts | None,
     class_names: Sequence[str],
-    vectors: Vectors,
+    start: Vectors | Encoder,
+    labels: NDArray[np.int64] | None = None,
 ) -> ActiveLearner:
+    """`labels` are the texts' true ones where they are known, for the cold start that looks at them."""
+    new_model = partial(build_model, config.model, class_names, texts.tokenizer, start)
+    strategy = build_strategy(config.strategy)
     return ActiveLearner(
         texts,
-        partial(build_model, config.model, class_names, texts.tokenizer, vectors),
-        build_strategy(config.strategy),
+        new_model,
+        strategy,
         validation,
         config.training,
         config.loop.seed,
+        first_query=build_first_query(config.loop, strategy, new_model, class_names, labels),
     )
 
 
@@ -98,6 +121,7 @@ class Run:
         n: the number of texts in the training set.
         sizes: the number of labelled texts of each round.
         folder: the records.
+        metric: the name of the metric that stops training early and is drawn.
 
     Raises:
         DamiError: options, data or folder that cannot work; nothing is written then.
@@ -112,8 +136,12 @@ class Run:
         self.n = len(self.data.train.rows)
         self.sizes = schedule(**config.sizes, n=self.n)
         data = self.data
-        self.learner = _learner(config, data.train.texts, data.validation, data.class_names, data.vectors)
+        self.learner = _learner(
+            config, data.train.texts, data.validation, data.class_names, data.start, data.train.labels
+        )
         self._oracle = Oracle(self.data.train.labels)
+        self.metric = config.training.metric
+        scorer(self.metric)  # an error of the user's own metric comes before the first training
         self._replay()
 
     def rounds(self) -> Iterator[Line]:
@@ -126,7 +154,8 @@ class Run:
         self._processes.on_main(self._plot)
 
     def _remaining_rounds(self) -> Iterator[Line]:
-        evaluate = partial(evaluate_model, data=self.data.test, batch_size=self.config.strategy.inference_batch_size)
+        size = self.config.strategy.inference_batch_size
+        evaluate = partial(evaluate_model, data=self.data.test, batch_size=size, metric=self.metric)
         for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate):
             line = self._round_line(round_)
             self._processes.on_main(partial(self._record, round_, line))
@@ -139,7 +168,7 @@ class Run:
 
     def _replay(self) -> None:
         """Tell the learner the initial labels and those of the committed queries."""
-        first = numpy_stream(self.config.loop.seed, 0, "initial rows").choice(self.n, self.sizes[0], replace=False)
+        first = self.learner.ask(self.sizes[0]).rows
         self.learner.tell(first, self._oracle.reveal(first))
         asked: list[list[int]] = [[] for _ in self.folder.rounds]
         for query in self.folder.queries:
@@ -167,7 +196,7 @@ class Run:
             "n_labeled": round_.n_labeled,
             "labeled_fraction": round_.n_labeled / self.n,
             "metrics": round_.metrics,
-            "validation": {"accuracy": round_.training.validation_accuracy} if self.data.validation else None,
+            "validation": {self.metric: round_.training.validation_score} if self.data.validation else None,
             "seconds": {name: round(value, 3) for name, value in round_.seconds.items()},
             "epochs": round_.training.epochs,
             "steps": round_.training.steps,
@@ -209,7 +238,8 @@ class Run:
         plot_learning_curve(
             self.folder.path / CURVE,
             [line["n_labeled"] for line in self.folder.rounds],
-            [line["metrics"]["accuracy"] for line in self.folder.rounds],
+            [line["metrics"][self.metric] for line in self.folder.rounds],
             self.n,
-            f"{strategy} on {Path(data).name}, {model}, seed {self.config.loop.seed}",
+            f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
+            Path(self.metric).name.replace("_", " "),
         )

@@ -38,7 +38,7 @@ class Representation:
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
             batch = pool.texts.collate(rows[positions]).to(device_of(model))
-            return interpret(model, batch, self.target, self.target_class), batch.attention_mask.bool()
+            return interpret(model, batch, self.target, self.target_class), batch.is_word
 
         return informative_words(interpretations, pool.texts.lengths[rows], self.batch_size, Processes.all())
 

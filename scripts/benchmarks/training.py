@@ -58,7 +58,7 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
     rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(share * n), replace=False))
     labeled = LabeledTexts(pool.texts, rows, pool.labels[rows])
     with torch_stream(seed, 0, "training"):
-        model = build_model(config.model, prepared.class_names, prepared.tokenizer, prepared.vectors)
+        model = build_model(config.model, prepared.class_names, prepared.tokenizer, prepared.start)
         rng = numpy_stream(seed, 0, "batches")
         training, seconds = timed(lambda: train(model, labeled, validation, config.training, Accelerator(), rng))
 
@@ -71,7 +71,7 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
                 epochs[-1].append((pool.texts.collate(rows[positions]), torch.from_numpy(labeled.labels[positions])))
     checks = [validation.texts.collate(p) for p in batches_by_length(validation.texts.lengths, BATCH_SIZE)]
     with torch_stream(seed, 0, "training"):
-        plain = build_model(config.model, prepared.class_names, prepared.tokenizer, prepared.vectors)
+        plain = build_model(config.model, prepared.class_names, prepared.tokenizer, prepared.start)
         _, plain_seconds = timed(lambda: plain_loop(plain, epochs, checks))
     return {
         "accuracy": evaluate_model(model, prepared.test)["accuracy"],
