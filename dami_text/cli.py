@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
@@ -16,8 +17,11 @@ from transformers.hf_argparser import string_to_bool
 
 from dami_text.config import Options, RunConfig, Size, model_defaults, option
 from dami_text.errors import ConfigError, DamiError
-from dami_text.processes import disconnect
+from dami_text.processes import Processes, disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
+
+if TYPE_CHECKING:
+    from dami_text.experiments.run import Run
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,15 @@ class OutputConfig(Options):
     overwrite: bool = option(False, "replace a run that the folder holds")
     config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
     debug: bool = option(False, "show the traceback of an error")
+    report_to: str | None = option(
+        None, "trackers to report the rounds to: tensorboard, wandb, ..., or several by commas"
+    )
+    push_to_hub: str | None = option(
+        None, "push the model, its card and the records, texts that were asked for among them, to this Hub id"
+    )
+    push_dataset: str | None = option(None, "push the labelled texts as a data set to this Hub id")
+    private: bool = option(False, "make what is pushed private")
+    export_code: bool = option(False, "put the model's code beside it, for where dami_text is not installed")
 
 
 def run_al(arguments: Sequence[str] | None = None) -> int:
@@ -147,7 +160,16 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from dami_text.experiments.run import Run
+    from dami_text.experiments.tracking import check_trackers, trackers
 
+    names = check_trackers(output.report_to)
+    pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
+    if any(pushes.values()):
+        from dami_text.hub import check_push
+
+        for kind, repository in pushes.items():
+            if repository is not None:
+                Processes.all().on_main(partial(check_push, repository, kind, output.private))
     path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
@@ -157,6 +179,7 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     run = Run(config, path, output.overwrite)
     main = run.accelerator.is_main_process
     with (
+        trackers(names if main else [], path, config, run.folder.rounds) as reports,
         logging_redirect_tqdm(),
         tqdm(
             total=len(run.sizes),
@@ -167,12 +190,27 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
         ) as bar,
     ):
         for line in run.rounds():
+            reports.log(line)
             bar.update()
             bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
         print(table(run.folder.rounds, run.metric))
         for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
             print(f"{what:8} {printable(str(path / name))}")
+        _publish(run, output)
+
+
+def _publish(run: "Run", output: OutputConfig) -> None:
+    """Export the code, and push, as the options say."""
+    from dami_text import hub
+
+    if output.export_code and not run.export_code():
+        logging.getLogger(__name__).info("--export-code: transformers has this model's code, there is none to export")
+    if output.push_to_hub is not None:
+        print(f"pushed   {hub.push_run(run.folder.path, output.push_to_hub, output.private)}")
+    if output.push_dataset is not None:
+        labeled = run.labeled_dataset()
+        print(f"pushed   {hub.push_labels(labeled, output.push_dataset, output.private, run.folder.path)}")
 
 
 def default_output_dir(config: RunConfig) -> Path:

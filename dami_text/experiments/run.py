@@ -1,5 +1,6 @@
 """One simulated run: from the options to a folder with the records, the learning curve and the model."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
+from dami_text.cards import RunSummary, model_card
 from dami_text.cold_start import build_first_query
 from dami_text.config import RunConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle
@@ -21,11 +23,14 @@ from dami_text.data.word_vectors import Vectors, build_word_vectors
 from dami_text.errors import RecordError
 from dami_text.evaluation import evaluate_model, scorer
 from dami_text.features import frozen_features
+from dami_text.hub import export_code, labeled_dataset
 from dami_text.models import build_model
 from dami_text.models.transformer import Encoder, load_encoder
 from dami_text.processes import Processes, make_accelerator
-from dami_text.records import CURVE, Line, RunFolder
+from dami_text.records import CURVE, MODEL, Line, RunFolder
 from dami_text.strategies import build_strategy
+
+PLACE = ("round", "rank", "row", "id", "text", "label")  # the other names in a query's line are reasons
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class Run:
             yield from self._remaining_rounds()
         elif self._processes.on_main(lambda: not self.folder.has_model()):
             self.learner.train()
-            self._processes.on_main(self._save_model)
+            self._processes.on_main(partial(self._save_model, self.folder.rounds))
         self._processes.on_main(self._plot)
 
     def _remaining_rounds(self) -> Iterator[Line]:
@@ -163,7 +168,7 @@ class Run:
 
     def _record(self, round_: Round, line: Line) -> None:
         if round_.query is None:
-            self._save_model()
+            self._save_model([*self.folder.rounds, line])
         self.folder.commit(line, self._query_lines(round_))
 
     def _replay(self) -> None:
@@ -224,12 +229,50 @@ class Run:
             )
         ]
 
-    def _save_model(self) -> None:
+    def _save_model(self, rounds: Sequence[Line]) -> None:
+        data = self.data
+        sizes = {"train": self.n, "test": len(data.test.rows)}
+        sizes["validation"] = len(data.validation.rows) if data.validation else 0
+        commit = data.start.commit if isinstance(data.start, Encoder) else None
+        card = model_card(RunSummary(self.config, rounds, data.class_names, sizes, commit))
+
         def save(path: Path) -> None:
             self.learner.trained_model().save_pretrained(path)
-            self.data.tokenizer.save_pretrained(path)
+            data.tokenizer.save_pretrained(path)
+            (path / "README.md").write_text(str(card), encoding="utf-8")
 
         self.folder.save_model(save)
+
+    def export_code(self) -> bool:
+        """Put the finished model's code beside it; False where transformers has the code."""
+        exported: list[bool] = []
+
+        def save(path: Path) -> None:
+            exported.append(export_code(self.folder.path / MODEL, path))
+            if not exported[0]:
+                shutil.copytree(self.folder.path / MODEL, path)
+
+        self.folder.save_model(save)
+        return exported[0]
+
+    def labeled_dataset(self) -> Dataset:
+        """What is labelled when the run is finished, in the order in which it was.
+
+        Columns: text, label, id (see `EncodedTexts.stable_id`), round (the first whose model had learnt from it), and
+        reason (why the strategy asked for it, in JSON; {} at the start).
+        """
+        asked = {line["row"]: line for line in self.folder.queries}
+        first = [row for row in self.learner.pool.labeled.tolist() if row not in asked]
+        rows = [*first, *asked]
+        texts = self.data.train.texts
+        return labeled_dataset(
+            [texts.text(row) for row in rows],
+            self._oracle.reveal(np.array(rows)).tolist(),
+            self.data.class_names,
+            id=[texts.stable_id(row) for row in rows],
+            round=[asked[row]["round"] + 1 if row in asked else 0 for row in rows],
+            reason=[_reason(asked.get(row, {})) for row in rows],
+        )
 
     def _plot(self) -> None:
         from dami_text.experiments.plots import plot_learning_curve
@@ -243,3 +286,8 @@ class Run:
             f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
             Path(self.metric).name.replace("_", " "),
         )
+
+
+def _reason(query: Line) -> Line:
+    """What a query's line says beyond which text it is: why the strategy asked for it."""
+    return {name: value for name, value in query.items() if name not in PLACE}

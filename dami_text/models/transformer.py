@@ -143,7 +143,7 @@ def _tell_of_head(config: PreTrainedConfig, name: str, class_names: Sequence[str
 
 
 def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> int:
-    """The tokens that a text is cut to: as many as asked for, or as the tokenizer and the model take if that is less."""
+    """The tokens that a text is cut to: as many as asked for, or what the tokenizer or the model takes if less."""
     limits = [max_length, tokenizer.model_max_length]
     for path, module in model.named_modules():
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
