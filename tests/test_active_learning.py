@@ -282,7 +282,7 @@ def test_with_a_validation_split_training_reports_its_accuracy(make_learner, enc
     validation = LabeledTexts(texts, np.arange(40, 50), LABELS[40:50])
     learner = make_learner(validation=validation)
     learner.tell([0, 2, 9], LABELS[[0, 2, 9]])
-    accuracy = learner.train().validation_accuracy
+    accuracy = learner.train().validation_score
     assert accuracy in [i / 10 for i in range(11)]
 
 

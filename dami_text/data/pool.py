@@ -177,7 +177,7 @@ class EncodedTexts:
         start, end = places[index]
         following = places[index + 1][0] if index + 1 in places else len(text)
         # A character that was composed of several ends, for the tokenizer, after the first of them.
-        return (text[start:end] + text[end:following].rstrip()).strip()
+        return (text[start:end] + text[end:following].rstrip()).strip(" ")
 
     def collate(self, rows: Rows) -> Batch:
         """The texts of `rows`, padded on the right to the longest of them."""
