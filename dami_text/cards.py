@@ -140,7 +140,9 @@ def public_name(name: object) -> str:
     """A Hub id or an option's value as it is; of a local path its last part only: folders are nobody's business."""
     text = str(name)
     path = Path(text).expanduser()
-    return path.resolve().name if path.is_absolute() or text.startswith((".", "~")) or path.exists() else text
+    if path.is_absolute() or text.startswith((".", "~")) or path.exists():
+        return path.name or path.resolve().name  # a link's own name where it is one
+    return text
 
 
 def hub_id(name: str) -> str | None:

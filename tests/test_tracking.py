@@ -20,8 +20,8 @@ def test_tensorboard_has_every_round(reviews, tmp_path):
     rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     events = EventAccumulator(str(tmp_path / "run" / "tracking" / "run"))
     events.Reload()
-    found = [(event.step, event.value) for event in events.Scalars("test/accuracy")]
-    assert found == pytest.approx([(line["n_labeled"], line["metrics"]["accuracy"]) for line in rounds])
+    found = {event.step: event.value for event in events.Scalars("test/accuracy")}
+    assert found == pytest.approx({line["n_labeled"]: line["metrics"]["accuracy"] for line in rounds})
     assert [event.step for event in events.Scalars("validation/accuracy")] == [10, 15, 20]
 
 
