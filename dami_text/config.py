@@ -173,7 +173,7 @@ ENCODER_DEFAULTS: dict[str, Any] = {
     "warmup_steps": 20,
     "train_batch_size": 16,
 }
-FROZEN_ENCODER_DEFAULTS: dict[str, Any] = {"weight_decay": 0.01, "optimizer": "adamw"}
+FROZEN_ENCODER_DEFAULTS: dict[str, Any] = {"learning_rate": 1e-2, "weight_decay": 0.01, "optimizer": "adamw"}
 
 
 def model_defaults(model: object, freeze_encoder: object) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class TrainingConfig(Options):
     optimizer: Literal["adam", "adamw"] = option(
         "adam", f"adam, whose weight decay is L2, or adamw, whose is decoupled; {_for_encoder('optimizer')}"
     )
-    learning_rate: float = option(1e-3, f"the optimizer's learning rate; {_for_encoder('learning_rate')}")
+    learning_rate: float = option(1e-3, f"the optimizer's learning rate; {_for_encoder('learning_rate')}, frozen 0.01")
     weight_decay: float = option(0.0, f"the optimizer's weight decay; {_for_encoder('weight_decay')}")
     warmup_steps: int = option(
         0, f"steps over which the learning rate rises from 0 in a line; {_for_encoder('warmup_steps')}"

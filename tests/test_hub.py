@@ -218,7 +218,8 @@ def test_offline_with_a_warm_cache_and_with_a_cold_one(hub, online, home, tmp_pa
     command = [*HERE, *FAST, "--output-dir"]
     assert online.run(*command, tmp_path / "online")[0] == 0
     warm, cold = Worker(hub, home, offline=True), Worker(hub, tmp_path / "cold", offline=True)
-    assert warm.run(*command, tmp_path / "warm")[0] == 0
+    status, _, error = warm.run(*command, tmp_path / "warm")
+    assert status == 0, error
     assert rounds(tmp_path / "warm")[-1]["metrics"] == rounds(tmp_path / "online")[-1]["metrics"]
     for options, message in [
         ([], "'acme/reviews' is no file or folder here, and the Hub is switched off by HF_HUB_OFFLINE"),

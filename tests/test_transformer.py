@@ -313,7 +313,7 @@ def test_an_encoders_options_have_defaults_of_their_own_and_give_way_to_given_on
         cli.parse(encoder)[0].training.learning_rate == RunConfig.of(model=str(folder)).training.learning_rate == 5e-5
     )
     assert cli.parse([*encoder, *given])[0].training.learning_rate == 1e-3
-    assert cli.parse([*encoder, "--freeze-encoder"])[0].training.learning_rate == 1e-3
+    assert cli.parse([*encoder, "--freeze-encoder"])[0].training.learning_rate == 1e-2
     file = tmp_path / "options.yaml"
     file.write_text(f"model: {folder}\nwarmup_steps: 3\n")
     training = cli.parse(["--config", str(file)])[0].training
