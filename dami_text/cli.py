@@ -207,10 +207,11 @@ def _publish(run: "Run", output: OutputConfig) -> None:
     if output.export_code and not run.export_code():
         logging.getLogger(__name__).info("--export-code: transformers has this model's code, there is none to export")
     if output.push_to_hub is not None:
-        print(f"pushed   {hub.push_run(run.folder.path, output.push_to_hub, output.private)}")
+        print(f"pushed   {printable(hub.push_run(run.folder.path, output.push_to_hub, output.private))}")
     if output.push_dataset is not None:
         labeled = run.labeled_dataset()
-        print(f"pushed   {hub.push_labels(labeled, output.push_dataset, output.private, run.folder.path)}")
+        url = hub.push_labels(labeled, output.push_dataset, output.private, run.folder.path)
+        print(f"pushed   {printable(url)}")
 
 
 def default_output_dir(config: RunConfig) -> Path:

@@ -14,7 +14,7 @@ from dami_text.data.pool import EncodedTexts, Pool
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
 from dami_text.models.word_level import class_names_of
-from dami_text.processes import make_accelerator
+from dami_text.processes import own_device
 from dami_text.randomness import torch_stream
 from dami_text.strategies import KMeansFeatures, Query, QueryStrategy
 
@@ -68,7 +68,7 @@ def _by_untrained_model(new_model: Callable[[], PreTrainedModel], seed: int) -> 
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
         with torch_stream(seed, 0, "cold start"):
-            model = new_model().to(make_accelerator().device)
+            model = new_model().to(own_device())
         return KMeansFeatures().query(model, pool, n, rng)
 
     return query
@@ -86,7 +86,7 @@ def _by_trained_model(folder: Path, strategy: QueryStrategy, class_names: Sequen
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
         texts = EncodedTexts(encode(pool.texts.as_dataset(), tokenizer), tokenizer)
-        return strategy.query(model.to(make_accelerator().device), Pool(texts, pool.labeled), n, rng)
+        return strategy.query(model.to(own_device()), Pool(texts, pool.labeled), n, rng)
 
     return query
 

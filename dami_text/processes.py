@@ -25,6 +25,11 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     return Accelerator(cpu=_cpu_only(), mixed_precision=mixed_precision, kwargs_handlers=[patience])
 
 
+def own_device() -> torch.device:
+    """The device of this process."""
+    return torch.device(PartialState(cpu=_cpu_only()).device)
+
+
 def _cpu_only() -> bool:
     """Whether accelerate must be told to use the CPU: without that, torchrun's processes would not find each other."""
     return not torch.accelerator.is_available()

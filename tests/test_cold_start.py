@@ -108,7 +108,7 @@ def test_a_learner_asks_before_anything_is_labelled():
 
 def test_a_run_starts_from_another_runs_model(reviews, tmp_path):
     options = ["--word-vectors", "random", "--word-vector-dim", "4", "--epochs", "1", "--epoch-steps", "2"]
-    sizes = ["--initial-size", "10", "--query-size", "5", "--budget", "15"]
+    sizes = ["--initial-size", "10", "--query-size", "5", "--budget", "15", "--mixed-precision", "bf16"]
     command = ["--dataset", str(reviews), *options, *sizes, "--output-dir"]
     assert cli.run_al([*command, str(tmp_path / "first")]) == 0
     again = [*command, str(tmp_path / "second"), "--init-model", str(tmp_path / "first" / "model")]

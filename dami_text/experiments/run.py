@@ -26,7 +26,7 @@ from dami_text.features import frozen_features
 from dami_text.hub import export_code, labeled_dataset
 from dami_text.models import build_model
 from dami_text.models.transformer import Encoder, load_encoder
-from dami_text.processes import Processes, make_accelerator
+from dami_text.processes import Processes, make_accelerator, own_device
 from dami_text.records import CURVE, MODEL, Line, RunFolder
 from dami_text.strategies import build_strategy
 
@@ -78,7 +78,7 @@ def _encoder(config: RunConfig, class_names: Sequence[str]) -> Encoder | None:
 
 def _with_features(texts: EncodedTexts, encoder: Encoder | None) -> EncodedTexts:
     if encoder and encoder.frozen:
-        texts.features = frozen_features(encoder.pretrained, texts)
+        texts.features = frozen_features(encoder.pretrained.to(own_device()), texts)
     return texts
 
 

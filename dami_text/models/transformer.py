@@ -76,7 +76,8 @@ def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: in
         raise ConfigError(f"--model {name} is a folder and has no revisions; leave out --model-revision")
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(path) if path.is_dir() else name, "revision": commit}
     with quiet_hub(), explained(f"--model {name!r}"):
-        model_config = AutoConfig.from_pretrained(**source)
+        # By the revision's own name, which the cache then knows when the Hub is out of reach; the rest by the commit.
+        model_config = AutoConfig.from_pretrained(**source | {"revision": config.model_revision})
         _check_kind(model_config, name)
         tokenizer = _fast_tokenizer(source, name)
         _tell_of_head(model_config, name, class_names)
