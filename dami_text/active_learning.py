@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.cold_start import FirstQuery, random_rows
 from dami_text.config import Size, TrainingConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool, Rows
 from dami_text.errors import ConfigError
@@ -41,11 +42,13 @@ class ActiveLearner:
         seed: int = 0,
         accelerator: Accelerator | None = None,
         pool_subsample: int | None = None,
+        first_query: FirstQuery = random_rows,
     ) -> None:
         """A learner over `texts` that trains what `build_model` makes anew in each round.
 
         Without `validation`, models train for a fixed number of steps. With `pool_subsample`, the strategy chooses
         among so many unlabelled rows only, drawn anew in each round, or among as many as it is asked for.
+        `first_query` chooses while nothing is labelled.
         """
         self.pool = Pool(texts)
         self.round = -1
@@ -53,7 +56,7 @@ class ActiveLearner:
         self._labels = np.full(len(texts), -1, np.int64)
         self._build_model, self._strategy, self._validation = build_model, strategy, validation
         self._config = training or TrainingConfig()
-        self._seed, self._pool_subsample = seed, pool_subsample
+        self._seed, self._pool_subsample, self._first_query = seed, pool_subsample, first_query
         self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
         self._processes = Processes.all()
 
@@ -118,15 +121,21 @@ class ActiveLearner:
         return self.model
 
     def ask(self, n: int) -> Query:
-        """The n rows to label next, with reasons; trains this round's model if that has not happened."""
+        """The n rows to label next, with reasons; trains this round's model if that has not happened.
+
+        While nothing is labelled, there is nothing to train on: the cold start chooses.
+        """
         if not 1 <= n <= len(self.pool.unlabeled):
             raise ValueError(
                 f"asked for {n} rows; it must be from 1 to {len(self.pool.unlabeled)}, the unlabelled ones"
             )
-        model, pool = self.trained_model(), self.pool
-        if self._pool_subsample is not None:
-            pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
-        query = self._strategy.query(model, pool, n, numpy_stream(self._seed, self.round, "query"))
+        pool = self.pool
+        if self.round < 0:
+            query = self._first_query(pool, n, numpy_stream(self._seed, 0, "initial rows"))
+        else:
+            if self._pool_subsample is not None:
+                pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
+            query = self._strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = self._processes.on_main(lambda: query)
         check_query(query, pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})

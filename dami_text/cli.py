@@ -7,22 +7,26 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from dami_text.config import Options, RunConfig, Size, implied_options, option
+from dami_text.config import Options, RunConfig, Size, implied_options, model_defaults, option
 from dami_text.errors import ConfigError, DamiError
-from dami_text.processes import disconnect
+from dami_text.processes import Processes, disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
 
 DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
 
 #: The classes of a run's options.
 TOPICS = {topic.name: type(topic.default) for topic in fields(RunConfig)}
+
+if TYPE_CHECKING:
+    from dami_text.experiments.run import Run
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,15 @@ class OutputConfig(Options):
     overwrite: bool = option(False, "replace a run that the folder holds")
     config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
     debug: bool = option(False, "show the traceback of an error")
+    report_to: str | None = option(
+        None, "trackers to report the rounds to: tensorboard, wandb, ..., or several by commas"
+    )
+    push_to_hub: str | None = option(
+        None, "push the model, its card and the records, texts that were asked for among them, to this Hub id"
+    )
+    push_dataset: str | None = option(None, "push the labelled texts as a data set to this Hub id")
+    private: bool = option(False, "make what is pushed private")
+    export_code: bool = option(False, "put the model's code beside it, for where dami_text is not installed")
 
 
 def run_al(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +93,7 @@ def one_line(error: BaseException) -> str:
 
 
 def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
-    """The options of a run from the command line, over those of the file that --config names, over the defaults.
+    """The options of a run: the command line over the file that --config names, over what data and model imply.
 
     Raises:
         ConfigError: an option that is unknown or cannot work.
@@ -98,10 +111,13 @@ def _configs(
 ) -> tuple[Any, ...]:
     parser = _parser(topics, prog, description)
     file = parser.parse_args(arguments).config
-    from_file = _read_options(Path(file), parser) if file is not None else {}
-    parser.set_defaults(**from_file)
+    options = _read_options(Path(file), parser) if file is not None else {}
+    parser.set_defaults(**options)
     given = parser.parse_args(arguments)
-    parser.set_defaults(**implied_options(str(given.dataset), given.task) | from_file)
+    implied = implied_options(str(given.dataset), given.task)
+    parser.set_defaults(**implied | options)
+    given = parser.parse_args(arguments)
+    parser.set_defaults(**model_defaults(given.model, given.freeze_encoder) | implied | options)
     return parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
 
 
@@ -179,7 +195,16 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from dami_text.experiments.run import Run
+    from dami_text.experiments.tracking import check_trackers, trackers
 
+    names = check_trackers(output.report_to)
+    pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
+    if any(pushes.values()):
+        from dami_text.hub import check_push
+
+        for kind, repository in pushes.items():
+            if repository is not None:
+                Processes.all().on_main(partial(check_push, repository, kind, output.private))
     path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
@@ -189,6 +214,7 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     run = Run(config, path, output.overwrite)
     main = run.accelerator.is_main_process
     with (
+        trackers(names if main else [], path, config, run.folder.rounds) as reports,
         logging_redirect_tqdm(),
         tqdm(
             total=len(run.sizes),
@@ -199,24 +225,43 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
         ) as bar,
     ):
         for line in run.rounds():
+            reports.log(line)
             bar.update()
             bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
         print(table(run.folder.rounds, run.metric))
         for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
             print(f"{what:8} {printable(str(path / name))}")
+        _publish(run, output)
+
+
+def _publish(run: "Run", output: OutputConfig) -> None:
+    """Export the code, and push, as the options say."""
+    from dami_text import hub
+
+    if output.export_code and not run.export_code():
+        logging.getLogger(__name__).info("--export-code: transformers has this model's code, there is none to export")
+    if output.push_to_hub is not None:
+        print(f"pushed   {printable(hub.push_run(run.folder.path, output.push_to_hub, output.private))}")
+    if output.push_dataset is not None:
+        labeled = run.labeled_dataset()
+        url = hub.push_labels(labeled, output.push_dataset, output.private, run.folder.path)
+        print(f"pushed   {printable(url)}")
 
 
 def default_output_dir(config: RunConfig) -> Path:
     """runs/ and a name made of the data set, the model, the strategy and the seed."""
-    dataset = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data.dataset).strip("-.") or "data"
-    return Path("runs") / f"{dataset}-{config.model.model}-{config.strategy.strategy}-seed{config.loop.seed}"
+    parts = (config.data.dataset, config.model.model, config.strategy.strategy, f"seed{config.loop.seed}")
+    return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") or "data" for part in parts)
 
 
 def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
-    """Labelled share, the metric and seconds of each round."""
-    lines = [f"labelled   share  {metric:>8}  seconds"]
+    """Labelled share, metric and seconds of each round."""
+    title = printable(Path(metric).name)
+    width = max(8, len(title))
+    lines = [f"labelled   share  {title:>{width}}  seconds"]
     for line in rounds:
-        share, value = 100 * line["labeled_fraction"], line["metrics"][metric]
-        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {value:8.4f}  {sum(line['seconds'].values()):7.1f}")
+        share, score = 100 * line["labeled_fraction"], line["metrics"][metric]
+        seconds = sum(line["seconds"].values())
+        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {score:{width}.4f}  {seconds:7.1f}")
     return "\n".join(lines)

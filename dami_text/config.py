@@ -122,6 +122,7 @@ class DataConfig(Options):
     text_column: str = option("text", "the column that holds the texts")
     label_column: str = option("label", "the column that holds the labels")
     dataset_config: str | None = option(None, "the configuration of a Hub data set that has several")
+    revision: str | None = option(None, "the branch, tag or commit of a Hub data set")
     dataset_split: str | None = option(None, "use only this split of the data set")
     splits: Literal["resplit", "keep"] = option(
         "resplit", "join all splits and split them 70/10/20 at random, or keep the data set's own"
@@ -175,7 +176,10 @@ class TokenizationConfig(Options):
     max_vocabulary: int = option(
         50_000, "size of the vocabulary, padding and unknown among it: the training split's most frequent words"
     )
-    max_length: int = option(512, "cut texts to this many words (a warning counts the texts that were cut)")
+    max_length: int = option(
+        512,
+        "cut texts to this many words, or pieces of words for an encoder (a warning counts the texts that were cut)",
+    )
 
     def _check(self) -> None:
         self.require(self.max_vocabulary >= 3, "max_vocabulary", "at least 3 (padding, unknown, one word)")
@@ -200,17 +204,64 @@ class WordVectorConfig(Options):
         self.require(self.word_vector_texts >= 1, "word_vector_texts", "at least 1")
 
 
+WORD_LEVEL_MODELS = ("cnn", "bilstm")
+
+#: What an encoder's options are where they are left open, and what they are with --freeze-encoder.
+ENCODER_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 5e-5,
+    "weight_decay": 0.01,
+    "optimizer": "adamw",
+    "warmup_steps": 20,
+    "train_batch_size": 16,
+}
+FROZEN_ENCODER_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-2,
+    "weight_decay": 0.01,
+    "optimizer": "adamw",
+    "train_batch_size": 50,
+}
+
+
+def model_defaults(model: object, freeze_encoder: object) -> dict[str, Any]:
+    """The defaults, by name, that differ from those of the options because of the model."""
+    if model in (*WORD_LEVEL_MODELS, "mlp"):
+        return {}
+    return FROZEN_ENCODER_DEFAULTS if freeze_encoder is True else ENCODER_DEFAULTS
+
+
+def _for_encoder(name: str) -> str:
+    return f"for an encoder {ENCODER_DEFAULTS[name]}"
+
+
 @dataclass(frozen=True)
 class ModelConfig(Options):
     """The classifier."""
 
     _argument_group_name: ClassVar[str] = "model"
 
-    model: Literal["cnn", "bilstm", "mlp"] = option("cnn", "cnn (Kim 2014) or bilstm; for tables mlp")
-    dropout: float = option(0.5, "cnn, bilstm: dropout before the classifier's last layer, in training")
+    model: str = option(
+        "cnn", "cnn (Kim 2014), bilstm, or an encoder: its folder or Hub id, such as ORG/NAME; for tables mlp"
+    )
+    model_revision: str | None = option(None, "the branch, tag or commit of an encoder on the Hub")
+    freeze_encoder: bool = option(False, "train an encoder's head only, on features that are computed once a run")
+    dropout: float = option(
+        0.5, "dropout before the last layer of cnn and bilstm, in training; encoders have their own"
+    )
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the model is a pretrained encoder, with a tokenizer of its own."""
+        return self.model not in (*WORD_LEVEL_MODELS, "mlp")
 
     def _check(self) -> None:
+        self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
+        for name in ("model_revision", "freeze_encoder"):
+            wanted = f"left out: --model {self.model} is no pretrained encoder"
+            self.require(self.is_encoder or not getattr(self, name), name, wanted)
+
+
+METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
 
 
 @dataclass(frozen=True)
@@ -219,16 +270,25 @@ class TrainingConfig(Options):
 
     _argument_group_name: ClassVar[str] = "training"
 
-    learning_rate: float = option(2e-3, "Adam's learning rate")
-    weight_decay: float = option(0.0, "Adam's weight decay (L2)")
-    train_batch_size: int = option(25, "texts in a training step")
+    optimizer: Literal["adam", "adamw"] = option(
+        "adam", f"adam, whose weight decay is L2, or adamw, whose is decoupled; {_for_encoder('optimizer')}"
+    )
+    learning_rate: float = option(2e-3, f"the optimizer's learning rate; {_for_encoder('learning_rate')}, frozen 0.01")
+    weight_decay: float = option(0.0, f"the optimizer's weight decay; {_for_encoder('weight_decay')}")
+    warmup_steps: int = option(
+        0, f"steps over which the learning rate rises from 0 in a line; {_for_encoder('warmup_steps')}"
+    )
+    train_batch_size: int = option(25, f"texts in a training batch; {_for_encoder('train_batch_size')}")
+    gradient_accumulation_steps: int = option(1, "batches whose gradients make a training step")
     epochs: int = option(25, "train at most this many epochs, each followed by an evaluation on the validation split")
     epoch_steps: int = option(10, "an epoch is a pass over the labelled texts, or as many as make this many steps")
-    metric: Literal["accuracy", "roc_auc"] = option(
-        "accuracy", "what early stopping and the learning curve go by; roc_auc is for two classes"
-    )
     patience: int = option(
-        5, "stop after this many epochs without a higher metric or a lower loss on the validation split"
+        5, "stop after this many epochs without a higher --metric or lower loss on the validation split"
+    )
+    metric: str = option(
+        "accuracy",
+        f"what stops training early and is drawn as the curve: {', '.join(METRICS)}, or a metric of one's own: the "
+        "path or Hub id of a module for evaluate (its code is run)",
     )
     steps: int = option(400, "training steps in all where there is no validation split")
     class_weights: Literal["none", "balanced"] = option(
@@ -242,8 +302,11 @@ class TrainingConfig(Options):
     def _check(self) -> None:
         self.require(0 < self.learning_rate < math.inf, "learning_rate", "greater than 0 and finite")
         self.require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0 and finite")
-        for name in ("train_batch_size", "epochs", "epoch_steps", "patience", "steps"):
+        self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
+        for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
+        wanted = f"one of {', '.join(METRICS)}, or the path or Hub id of a metric"
+        self.require(self.metric in METRICS or "/" in self.metric or "\\" in self.metric, "metric", wanted)
 
 
 STRATEGIES = (
@@ -310,12 +373,22 @@ class LoopConfig(Options):
     _argument_group_name: ClassVar[str] = "loop (a number with a decimal point is a share of the training set)"
 
     seed: int = option(0, "seed of everything that is random")
+    cold_start: Literal["random", "kmeans-features", "balanced"] = option(
+        "random",
+        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, or "
+        "as many of each class (a simulation alone can know them)",
+    )
+    init_model: str | None = option(
+        None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"
+    )
     initial_size: Size | None = option(None, "texts labelled at the start (default: 0.02, as in the paper)")
     query_size: Size | None = option(None, "texts labelled a round (default: 0.02)")
     budget: Size | None = option(None, "texts labelled in all (default: 0.5; for demo 0.2)")
 
     def _check(self) -> None:
         self.require(0 <= self.seed < 2**32, "seed", "from 0 to 4294967295")
+        if self.init_model is not None:
+            self.require(self.cold_start == "random", "cold_start", "left out where --init-model makes the first query")
         for name in ("initial_size", "query_size", "budget"):
             size = getattr(self, name)
             if size is not None:
@@ -440,6 +513,8 @@ class RunConfig:
         Raises:
             ConfigError: for a name that no topic knows, or a value that cannot work.
         """
+        model = options.get("model", ModelConfig.model)
+        options = {**model_defaults(model, options.get("freeze_encoder")), **options}
         topics = {}
         options = implied_options(str(options.get("dataset")), str(options.get("task"))) | options
         for topic in dataclasses.fields(cls):

@@ -5,6 +5,7 @@ DamiError
 ├── DataError       a data set that cannot be read or used
 │   └── ColumnError a column that is missing or of the wrong type
 ├── TrainingError   a training that did not end in a usable model
+├── HubError        the Hub refuses, cannot be reached, or broke off
 ├── QueryError      a query that breaks its contract (see strategies.Query)
 └── RecordError     a run's folder that cannot be written, or does not fit the run
     └── BusyError   a run's folder that another process works in
@@ -29,6 +30,10 @@ class ColumnError(DataError):
 
 class TrainingError(DamiError):
     """A training that did not end in a usable model."""
+
+
+class HubError(DamiError):
+    """The Hub refuses, cannot be reached, or broke off in mid-transfer."""
 
 
 class QueryError(DamiError):

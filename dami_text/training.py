@@ -8,14 +8,17 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from dami_text.config import TrainingConfig
 from dami_text.data.pool import LabeledTexts, Rows
 from dami_text.errors import TrainingError
-from dami_text.evaluation import SCORES, Score
-from dami_text.inference import predict_probabilities
+from dami_text.evaluation import Scorer, scorer
+from dami_text.inference import from_features, predict_probabilities
 from dami_text.processes import ALONE, Processes
 
 BUCKET = 20  # batches whose texts are sorted by length among each other
@@ -42,7 +45,9 @@ def train(
     accelerator: Accelerator,
     rng: np.random.Generator,
 ) -> Training:
-    """Train `model` in place on `data` with Adam; labels are numbers below its number of classes.
+    """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
+
+    Where the texts have a frozen encoder's features, its head alone is trained, on them.
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
@@ -58,27 +63,31 @@ def train(
         raise TrainingError("there is no labelled text to train on; label one at least")
     processes = Processes.all() if config.distributed_training else ALONE
     model.to(accelerator.device)
-    trained = accelerator.prepare_model(model) if config.distributed_training else model
-    adam = torch.optim.Adam(model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    reader, texts = from_features(model, data.texts)
+    trained = accelerator.prepare_model(reader) if config.distributed_training else reader
+    adam, schedule = _optimizer(reader, config)
     optimizer = accelerator.prepare_optimizer(adam)
     weights = _class_weights(data.labels, len(model.config.id2label or ()), config).to(accelerator.device)
-    lengths = data.texts.lengths[data.rows]
-    best, epoch, step = _Best(model, SCORES[config.metric]), 0, 0
+    lengths = texts.lengths[data.rows]
+    best, epoch, step = _Best(reader, scorer(config.metric)), 0, 0
     while (epoch < config.epochs and best.age < config.patience) if validation else step < config.steps:
         trained.train()
         epoch_end = step + config.epoch_steps if validation else config.steps
         while step < epoch_end:
             batches = training_batches(lengths, config.train_batch_size, rng)
-            for positions in islice(batches, None if validation else epoch_end - step):
-                mine = processes.share(positions)
-                batch = data.texts.collate(data.rows[mine]).to(accelerator.device)
-                labels = torch.from_numpy(data.labels[mine]).to(accelerator.device)
-                with accelerator.autocast():
-                    logits = trained(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-                loss = functional.cross_entropy(logits.float(), labels, weights, reduction="sum")
-                # The mean over the batch, also where processes hold a part of it each and average their gradients.
-                accelerator.backward(loss * (processes.count / len(positions)))
+            for group in islice(_groups(batches, config), None if validation else epoch_end - step):
+                n = sum(map(len, group))
+                for positions in group:
+                    mine = processes.share(positions)
+                    batch = texts.collate(data.rows[mine]).to(accelerator.device)
+                    labels = torch.from_numpy(data.labels[mine]).to(accelerator.device)
+                    with accelerator.autocast():
+                        logits = trained(**batch.inputs).logits
+                    loss = functional.cross_entropy(logits.float(), labels, weights, reduction="sum")
+                    # The mean over the step's texts, also where processes hold a part each and average their gradients.
+                    accelerator.backward(loss * (processes.count / n))
                 optimizer.step()
+                schedule.step()
                 optimizer.zero_grad()
                 step += 1
         epoch += 1
@@ -110,11 +119,25 @@ def training_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random
         yield batches[i]
 
 
-class _Best:
-    """The model's best weights so far: by the metric on the validation split and, where that is equal, the loss."""
+def _groups(batches: Iterator[Rows], config: TrainingConfig) -> Iterator[list[Rows]]:
+    """The batches of each training step; the last step has those that are left."""
+    while group := list(islice(batches, config.gradient_accumulation_steps)):
+        yield group
 
-    def __init__(self, model: PreTrainedModel, score_of: Score) -> None:
-        self.model, self.score_of = model, score_of
+
+def _optimizer(model: nn.Module, config: TrainingConfig) -> tuple[Optimizer, LambdaLR]:
+    """The optimizer of the weights that are to be trained, and its warm-up."""
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = kind(weights, config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    return optimizer, LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, config.warmup_steps)))
+
+
+class _Best:
+    """The model's best weights so far: by the validation metric and, where that is equal, by the lower loss."""
+
+    def __init__(self, model: PreTrainedModel, score: Scorer) -> None:
+        self.model, self._score = model, score
         self.score: float | None = None
         self.loss = self.lowest_loss = np.inf
         self.age = 0
@@ -122,7 +145,7 @@ class _Best:
 
     def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
-        score = self.score_of(probabilities, labels)
+        score = self._score(probabilities, labels)
         loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
         # A model that learns slowly shows it in the loss long before the metric moves.
         self.age = 0 if loss < self.lowest_loss else self.age + 1

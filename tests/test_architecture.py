@@ -17,11 +17,11 @@ LEVELS = [
     {"models"},
     {
         *("training", "evaluation", "metrics", "inference", "interpretation", "gradients", "aggregation"),
-        "clustering",
+        *("clustering", "features"),
     },
     {"strategies"},
-    {"records", "active_learning"},
-    {"experiments", "labeling", "hub"},
+    {"records", "cold_start", "active_learning"},
+    {"experiments", "labeling", "cards", "hub"},
     {"cli"},
     {"grid_cli", "report_cli"},
 ]

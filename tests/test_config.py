@@ -73,7 +73,17 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
         ("max_length", 0, "--max-length is 0; it must be at least 1"),
         ("word_vector_dim", 0, "--word-vector-dim is 0; it must be at least 1"),
         ("word_vector_texts", 0, "--word-vector-texts is 0; it must be at least 1"),
-        ("model", "svm", "--model is 'svm'; it must be one of cnn, bilstm"),
+        ("model", " ", "--model is ' '; it must be cnn, bilstm, or a folder or Hub id of an encoder"),
+        ("optimizer", "sgd", "--optimizer is 'sgd'; it must be one of adam, adamw"),
+        ("warmup_steps", -1, "--warmup-steps is -1; it must be at least 0"),
+        ("gradient_accumulation_steps", 0, "--gradient-accumulation-steps is 0; it must be at least 1"),
+        (
+            "metric",
+            "f2",
+            "--metric is 'f2'; it must be one of accuracy, macro_f1, micro_f1, roc_auc, or the path or Hub id of a "
+            "metric",
+        ),
+        ("cold_start", "none", "--cold-start is 'none'; it must be one of random, kmeans-features, balanced"),
         ("dropout", 1.0, "--dropout is 1.0; it must be at least 0 and less than 1"),
         ("dropout", -0.1, "--dropout is -0.1; it must be at least 0 and less than 1"),
         ("dropout", float("nan"), "--dropout is nan; it must be at least 0 and less than 1"),

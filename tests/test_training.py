@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from conftest import encode_texts, make_texts, small_model
+from sklearn.metrics import roc_auc_score
 
 from dami_text import training
 from dami_text.config import TrainingConfig
@@ -96,6 +97,16 @@ def test_early_stopping_restores_the_best_epochs_weights(kind, learning_rate, ev
         assert torch.equal(weight, evaluations[best][1][name])
     again = predict_probabilities(model, encoded, validation.rows)
     assert accuracy(again, validation.labels) == done.validation_score
+
+
+def test_the_epoch_that_is_kept_is_the_best_by_the_named_metric(evaluations):
+    encoded, labels = toy_texts()
+    noisy = np.where(np.random.default_rng(1).random(200) < 0.25, 1 - labels, labels)
+    data, validation = of_rows(encoded, noisy, range(60)), of_rows(encoded, noisy, range(100, 140))
+    _, done = train_small("cnn", data, validation, learning_rate=0.5, epochs=6, patience=6, metric="roc_auc")
+    areas = [roc_auc_score(validation.labels, p[:, 1]) for p, _ in evaluations]
+    assert done.validation_score == pytest.approx(max(areas))
+    assert len(set(areas)) > 1
 
 
 def test_patience_counts_epochs_without_a_gain():

@@ -8,7 +8,6 @@ import codecs
 import glob
 import logging
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +23,17 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.cache.cache import Cache
 from datasets.packaged_modules.csv.csv import Csv
-from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
-from dami_text.config import DataConfig
+from dami_text.config import DataConfig, flag
 from dami_text.data.demo import demo_dataset
+from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub
 from dami_text.errors import ColumnError, DataError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +50,6 @@ READERS: dict[str, tuple[str, dict[str, str]]] = {
 
 BLOCK = 16 << 20  # bytes of a CSV file that are parsed at a time, and so the longest row
 LOCAL = "give a local copy with --dataset PATH"
-HUB_TIMEOUT = 5.0  # seconds for the Hub's first answer
 
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
@@ -93,7 +98,7 @@ def utf8_expected(config: DataConfig) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({_one_line(error)}); convert it") from error
+        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({one_line(error)}); convert it") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -102,8 +107,9 @@ def utf8_expected(config: DataConfig) -> Iterator[None]:
 
 
 def _demo(config: DataConfig) -> datasets.DatasetDict:
-    if config.dataset_config is not None:
-        raise DataError("demo has no configurations; leave out --dataset-config")
+    for name in ("dataset_config", "revision"):
+        if getattr(config, name) is not None:
+            raise DataError(f"demo has no {name.replace('dataset_config', 'configuration')}; leave out {flag(name)}")
     return datasets.DatasetDict(train=demo_dataset())
 
 
@@ -112,7 +118,9 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
     name = ALIASES.get(config.dataset, config.dataset)
     try:
         path = Path(name).expanduser()
-        with _quiet_libraries():
+        if path.exists() and config.revision is not None:
+            raise DataError(f"{name!r} is a local path and has no revisions; leave out --revision")
+        with quiet_hub():
             if path.is_file():
                 builder = _file_builder(path, config)
             elif path.is_dir():
@@ -131,27 +139,7 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
             cause = cause.__cause__
         if isinstance(cause, DataError):
             raise DataError(str(cause)) from error
-        raise DataError(f"{name!r} cannot be read as a data set: {_one_line(cause)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    """An error's message, or its name; messages may quote a whole file."""
-    message = "".join(c if c.isprintable() else " " for c in str(error)[:1000])
-    return textwrap.shorten(message, 300) or type(error).__name__
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep datasets and huggingface_hub from logging failures that are raised as well, and missing data set cards."""
-    libraries = (datasets.logging, huggingface_hub.logging)
-    verbosities = [library.get_verbosity() for library in libraries]
-    try:
-        for library in libraries:
-            library.set_verbosity(logging.CRITICAL)
-        yield
-    finally:
-        for library, verbosity in zip(libraries, verbosities, strict=True):
-            library.set_verbosity(verbosity)
+        raise DataError(f"{name!r} cannot be read as a data set: {one_line(cause)}") from error
 
 
 def _file_builder(path: Path, config: DataConfig) -> datasets.DatasetBuilder:
@@ -169,9 +157,9 @@ def _file_builder(path: Path, config: DataConfig) -> datasets.DatasetBuilder:
 def _builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     """The builder of a folder or a Hub data set in the configuration that the options name."""
     try:
-        return datasets.load_dataset_builder(name, config.dataset_config)
+        return datasets.load_dataset_builder(name, config.dataset_config, revision=config.revision)
     except ValueError as error:
-        names = datasets.get_dataset_config_names(name)
+        names = datasets.get_dataset_config_names(name, revision=config.revision)
         if config.dataset_config in names or (config.dataset_config is None and len(names) == 1):
             raise
         wanted = "configuration chosen" if config.dataset_config is None else f"configuration {config.dataset_config!r}"
@@ -182,9 +170,15 @@ def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     found = f"{name!r} is no file or folder here, and"
     try:
         # One request without retries: load_dataset_builder alone needs 23 seconds to find the Hub out of reach.
-        huggingface_hub.HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
+        huggingface_hub.HfApi().dataset_info(name, revision=config.revision, timeout=HUB_TIMEOUT)
     except HFValidationError as error:
         raise DataError(f"{found} no Hub id; check the spelling of --dataset") from error
+    except GatedRepoError as error:
+        raise _gated(name) from error
+    except RevisionNotFoundError as error:
+        raise DataError(
+            f"{name!r} has no revision {config.revision!r} on the Hub; check the spelling of --revision"
+        ) from error
     except RepositoryNotFoundError as error:
         raise DataError(
             f"{found} the Hub has no such data set, or a private one; check the spelling, log in with "
@@ -195,26 +189,30 @@ def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     try:
         return _builder(name, config)
     except DatasetNotFoundError as error:
-        raise DataError(
-            f"{name!r} is gated on the Hub; ask for access on its page and log in with `hf auth login`, or {LOCAL}"
-        ) from error
+        raise _gated(name) from error
+
+
+def _gated(name: str) -> DataError:
+    return DataError(
+        f"{name!r} is gated on the Hub; ask for access on its page and log in with `hf auth login`, or {LOCAL}"
+    )
 
 
 def _cached_builder(name: str, config: DataConfig, reason: Exception) -> datasets.DatasetBuilder:
-    """What an earlier run downloaded, where the Hub cannot be reached."""
+    """What an earlier run downloaded, where the Hub cannot be reached; of a revision, its commit must be given."""
     try:
         builder = Cache(
             repo_id=name,
             dataset_name=name.rpartition("/")[2],
             config_name=config.dataset_config,
-            version="auto",
-            hash="auto",
+            version="auto" if config.revision is None else "0.0.0",
+            hash=config.revision or "auto",
         )
     except ValueError as error:
-        found, cached = f"{name!r} is no file or folder here, and the Hub", _one_line(error)
+        found, cached = f"{name!r} is no file or folder here, and the Hub", one_line(error)
         if isinstance(reason, OfflineModeIsEnabled):
             raise DataError(f"{found} is switched off by HF_HUB_OFFLINE ({cached}); unset it, or {LOCAL}") from reason
-        raise DataError(f"{found} cannot be reached: {_one_line(reason)} ({cached}); connect, or {LOCAL}") from reason
+        raise DataError(f"{found} cannot be reached: {one_line(reason)} ({cached}); connect, or {LOCAL}") from reason
     logger.warning("the Hub cannot be reached: using the copy of %s that is in the cache", name)
     return builder
 
@@ -271,9 +269,9 @@ class _StrictCsv(Csv):
                             raise DataError(f"{name} has a header, {names}, but no rows; wanted texts and labels")
                 except (UnicodeDecodeError, pa.ArrowInvalid) as error:
                     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-                        raise DataError(f"{name} is not UTF-8 ({_one_line(error)}); save it as UTF-8") from error
+                        raise DataError(f"{name} is not UTF-8 ({one_line(error)}); save it as UTF-8") from error
                     raise DataError(
-                        f"{name} is no well-formed CSV file ({_one_line(error)}); mend the row or its quotes"
+                        f"{name} is no well-formed CSV file ({one_line(error)}); mend the row or its quotes"
                     ) from error
 
     def _reader(self, stream: Any, string_columns: Sequence[str]) -> pyarrow.csv.CSVStreamingReader:

@@ -29,7 +29,8 @@ from filelock import FileLock
 from dami_text.active_learning import ActiveLearner
 from dami_text.config import GridConfig, RunConfig, StrategyConfig
 from dami_text.errors import BusyError, ConfigError, DamiError
-from dami_text.experiments.run import PreparedData, Run, is_finished, prepare
+from dami_text.experiments.preparation import PreparedData, prepare
+from dami_text.experiments.run import Run, is_finished
 from dami_text.records import ROUNDS, RunFolder
 from dami_text.training import Training
 

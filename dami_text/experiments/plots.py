@@ -18,13 +18,14 @@ LINES = ("-", "--", ":")
 
 
 def plot_learning_curve(
-    path: Path, n_labeled: Sequence[int], values: Sequence[float], n: int, title: str, metric: str = "accuracy"
+    path: Path, n_labeled: Sequence[int], scores: Sequence[float], n: int, title: str, metric: str = "accuracy"
 ) -> None:
-    """Write a metric's values (rounds,) against the number of labelled texts (rounds,) out of n, as a PNG."""
+    """Write the test scores (rounds,) against the number of labelled texts (rounds,) out of n, as a PNG."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(n_labeled, values, marker="o", markersize=4, color="#0072B2")
-    axes.set(xlabel="labelled texts", ylabel=f"test {metric.replace('_', ' ')}")
+    axes.plot(n_labeled, scores, marker="o", markersize=4, color="#0072B2")
+    axes.set_xlabel("labelled texts")
+    axes.set_ylabel(f"test {metric}", parse_math=False)
     axes.set_title(title, parse_math=False)
     shares = axes.secondary_xaxis("top", functions=(partial(np.multiply, 100 / n), partial(np.multiply, n / 100)))
     shares.set_xlabel("% of the training set")

@@ -24,10 +24,10 @@ from dami_text.clustering import KMedoids
 from dami_text.config import RunConfig, TrainingConfig
 from dami_text.data.pool import LabeledTexts, Pool, Rows
 from dami_text.data.tabular import EncodedTable
-from dami_text.evaluation import accuracy
 from dami_text.inference import head_probabilities, predict_features, predict_probabilities
 from dami_text.models import build_mlp
 from dami_text.randomness import numpy_stream
+from dami_text.scores import accuracy
 from dami_text.strategies import Representation, build_strategy
 from dami_text.strategies.badge import prediction_errors
 

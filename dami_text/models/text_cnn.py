@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dami_text.models.word_level import WordLevelConfig, WordLevelForSequenceClassification
+# Relative, so that transformers finds the file and copies it along (hub.export_code).
+from .word_level import WordLevelConfig, WordLevelForSequenceClassification
 
 
 class TextCNNConfig(WordLevelConfig):

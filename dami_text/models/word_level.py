@@ -8,6 +8,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
+def class_names_of(config: PreTrainedConfig) -> list[str]:
+    """The names (C,) of the classes that a classifier tells apart."""
+    names: Any = config.id2label
+    return [str(names[i]) for i in sorted(names)]
+
+
 class WordLevelConfig(PreTrainedConfig):
     """Sizes of a word-level model; `num_labels`, `id2label` and `label2id` are transformers' own."""
 

@@ -44,7 +44,7 @@ class Representation:
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
             batch = pool.texts.collate(rows[positions]).to(device_of(model))
-            return interpret(model, batch, self.target, self.target_class), batch.attention_mask.bool()
+            return interpret(model, batch, self.target, self.target_class), batch.is_word
 
         if self.word == "deviation":
             return informative_words(interpretations, lengths, self.batch_size, Processes.all())

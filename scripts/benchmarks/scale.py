@@ -95,7 +95,7 @@ def run_round(folder: Path, output: Path) -> None:
 
     from dami_text.clustering import KMedoids
     from dami_text.config import RunConfig
-    from dami_text.experiments import run
+    from dami_text.experiments import preparation, run
     from dami_text.processes import Processes, disconnect
     from dami_text.strategies import dami
 
@@ -107,11 +107,11 @@ def run_round(folder: Path, output: Path) -> None:
 
     with ExitStack() as patches:
         for stage, owner, name in (
-            ("load", run, "load_source"),
-            ("load", run, "split_source"),
-            ("tokenize", run, "build_tokenizer"),
-            ("tokenize", run, "encode"),
-            ("word2vec", run, "build_word_vectors"),
+            ("load", preparation, "load_source"),
+            ("load", preparation, "split_source"),
+            ("tokenize", preparation, "build_tokenizer"),
+            ("tokenize", preparation, "encode"),
+            ("word2vec", preparation, "build_word_vectors"),
             ("cluster", KMedoids, "fit"),
         ):
             patches.enter_context(patch.object(owner, name, watch.timed(stage, getattr(owner, name))))
