@@ -15,7 +15,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from dami_text.config import Options, RunConfig, Size, implied_options, model_defaults, option
+from dami_text.config import Options, RunConfig, Size, implied_options, option
 from dami_text.errors import ConfigError, DamiError
 from dami_text.processes import Processes, disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
@@ -24,6 +24,8 @@ DESCRIPTION = "Simulate active learning on a labelled data set: from a few label
 
 #: The classes of a run's options.
 TOPICS = {topic.name: type(topic.default) for topic in fields(RunConfig)}
+
+_UNSET = object()
 
 if TYPE_CHECKING:
     from dami_text.experiments.run import Run
@@ -53,7 +55,7 @@ class OutputConfig(Options):
 def run_al(arguments: Sequence[str] | None = None) -> int:
     """Run active learning as the options say and return the exit status: what scripts/run_al.py does."""
     topics = [*TOPICS.values(), OutputConfig]
-    return command(arguments, topics, lambda *configs: _run(_run_config(configs), configs[-1]))
+    return command(arguments, topics, lambda given, *configs: _run(_run_config(configs), configs[-1]))
 
 
 def command(
@@ -63,16 +65,17 @@ def command(
     prog: str = "run_al.py",
     description: str = DESCRIPTION,
 ) -> int:
-    """Do `work` with the configs of `topics`, the last of which has `config` and `debug`, and return the exit status.
+    """Do `work` with the options that are given, by name, and the configs of `topics`, and return the exit status.
 
-    It is what `work` returns, 0 for None, 1 for an error, which is one line on standard error.
+    The last config has `config` and `debug`. The status is what `work` returns, 0 for None, 1 for an error, which is
+    one line on standard error.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        configs = _configs(arguments, topics, prog, description)
+        given, configs = _configs(arguments, topics, prog, description)
         debug = configs[-1].debug
-        return work(*configs) or 0
+        return work(given, *configs) or 0
     except DamiError as error:
         disconnect()
         if debug:
@@ -98,7 +101,7 @@ def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
     Raises:
         ConfigError: an option that is unknown or cannot work.
     """
-    *configs, output = _configs(arguments, [*TOPICS.values(), OutputConfig])
+    _, (*configs, output) = _configs(arguments, [*TOPICS.values(), OutputConfig])
     return _run_config(configs), output
 
 
@@ -108,17 +111,16 @@ def _run_config(configs: Sequence[Any]) -> RunConfig:
 
 def _configs(
     arguments: Sequence[str], topics: Sequence[Any], prog: str = "run_al.py", description: str = DESCRIPTION
-) -> tuple[Any, ...]:
+) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """The options that are given, by flag or in the file that --config names, and the configs of `topics`."""
     parser = _parser(topics, prog, description)
-    file = parser.parse_args(arguments).config
-    options = _read_options(Path(file), parser) if file is not None else {}
-    parser.set_defaults(**options)
-    given = parser.parse_args(arguments)
-    implied = implied_options(str(given.dataset), given.task)
-    parser.set_defaults(**implied | options)
-    given = parser.parse_args(arguments)
-    parser.set_defaults(**model_defaults(given.model, given.freeze_encoder) | implied | options)
-    return parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
+    unset = argparse.Namespace(**dict.fromkeys((action.dest for action in parser._actions), _UNSET))
+    flags = {name: v for name, v in vars(parser.parse_args(arguments, unset)).items() if v is not _UNSET}
+    file = flags.get("config")
+    from_file = _read_options(Path(file), parser) if file is not None else {}
+    given = from_file | flags
+    parser.set_defaults(**implied_options(given) | from_file)
+    return given, parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
 
 
 def _speaks() -> bool:

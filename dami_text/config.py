@@ -8,6 +8,7 @@ import dataclasses
 import math
 import re
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -410,9 +411,12 @@ TABULAR: dict[str, Any] = {
 }
 
 
-def implied_options(dataset: str, task: str) -> dict[str, Any]:
-    """The options that a data set's name and a task imply where they are not given."""
-    return {**(TABULAR if task == "tabular" or dataset in PRESETS else {}), **PRESETS.get(dataset, {})}
+def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the given options imply for others, by name: a table its columns and its model, an encoder its training."""
+    dataset, task = options.get("dataset"), options.get("task")
+    implied = {**(TABULAR if task == "tabular" or dataset in PRESETS else {}), **PRESETS.get(str(dataset), {})}
+    given = implied | dict(options)
+    return model_defaults(given.get("model", ModelConfig.model), given.get("freeze_encoder")) | implied
 
 
 @dataclass(frozen=True)
@@ -513,10 +517,8 @@ class RunConfig:
         Raises:
             ConfigError: for a name that no topic knows, or a value that cannot work.
         """
-        model = options.get("model", ModelConfig.model)
-        options = {**model_defaults(model, options.get("freeze_encoder")), **options}
         topics = {}
-        options = implied_options(str(options.get("dataset")), str(options.get("task"))) | options
+        options = implied_options(options) | options
         for topic in dataclasses.fields(cls):
             kind: Any = type(topic.default)
             names = {f.name for f in dataclasses.fields(kind)}

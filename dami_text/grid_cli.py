@@ -27,7 +27,7 @@ def run_grid(arguments: Sequence[str] | None = None) -> int:
     return command(arguments, topics, _run, "run_grid.py", DESCRIPTION)
 
 
-def _run(*configs: Any) -> int:
+def _run(given: dict[str, Any], *configs: Any) -> int:
     """Run the cells that are not finished; 1 if any failed or was another process's."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -35,9 +35,10 @@ def _run(*configs: Any) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("run_grid.py was started several times over; start one process of it and give it --workers")
-    *run_configs, grid, output = configs
+    *_, grid, output = configs
     root = Path(output.output_dir or "runs/grid")
-    every = cells_of(RunConfig(**dict(zip(TOPICS, run_configs, strict=True))), grid, root)
+    names = RunConfig().options().keys()
+    every = cells_of({name: value for name, value in given.items() if name in names}, grid, root)
     cells = every[grid.shard_slice()]
     left, problems = _left(cells, output.overwrite)
     skipped = len(cells) - len(left) - len(problems)

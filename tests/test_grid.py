@@ -74,7 +74,7 @@ def test_a_cell_for_every_combination_those_that_share_most_side_by_side():
     lists = GridConfig(
         datasets=["subj", "a/mr.csv"], models=["cnn", "bilstm"], strategies=["dami", "random"], seeds="0-1"
     )
-    cells = cells_of(RunConfig.of(epochs=7), lists, Path("out"))
+    cells = cells_of({"epochs": 7}, lists, Path("out"))
     assert [str(cell.path) for cell in cells[:5]] == [
         "out/subj/cnn/dami/seed-0",
         "out/subj/cnn/random/seed-0",
@@ -88,13 +88,22 @@ def test_a_cell_for_every_combination_those_that_share_most_side_by_side():
 
 
 def test_without_lists_there_is_one_cell():
-    (only,) = cells_of(RunConfig.of(dataset="mr", strategy="mine:My.Strategy", seed=3), GridConfig(), Path("out"))
+    (only,) = cells_of({"dataset": "mr", "strategy": "mine:My.Strategy", "seed": 3}, GridConfig(), Path("out"))
     assert only.path == Path("out/mr/cnn/mine-My.Strategy/seed-3")
+
+
+def test_each_cell_has_what_its_data_set_implies():
+    lists = GridConfig(datasets=["telescope", "news", "reviews.csv"], strategies=["dami"])
+    telescope, news, texts = cells_of({"data_dir": "tables", "patience": 3}, lists, Path("out"))
+    assert (telescope.config.data.label_column, news.config.data.label_column) == ("target", "popular")
+    assert [cell.config.model.model for cell in (telescope, news, texts)] == ["mlp", "mlp", "cnn"]
+    assert [cell.config.training.patience for cell in (telescope, news, texts)] == [3, 3, 3]
+    assert telescope.config == RunConfig.of(dataset="telescope", strategy="dami", data_dir="tables", patience=3)
 
 
 def test_data_sets_of_one_name_are_refused():
     with pytest.raises(ConfigError, match=r"a/x\.csv, cnn, dami and b/x\.csv, cnn, dami would share the folder"):
-        cells_of(RunConfig(), GridConfig(datasets=["a/x.csv", "b/x.csv"]), Path("out"))
+        cells_of({}, GridConfig(datasets=["a/x.csv", "b/x.csv"]), Path("out"))
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import joblib
 import torch
@@ -74,34 +74,30 @@ class Job:
     save_models: bool = True
 
 
-def cells_of(config: RunConfig, grid: GridConfig, root: Path) -> list[Cell]:
-    """The grid's cells, those of a seed, data set and model side by side: `config` with each combination of the lists.
+def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[Cell]:
+    """The grid's cells, those of a seed, data set and model side by side: `options` with each combination of the lists.
 
-    A cell's folder is root/DATASET/MODEL/STRATEGY/seed-S.
+    What is not among the options, each cell's data set and model imply. A cell's folder is
+    root/DATASET/MODEL/STRATEGY/seed-S.
 
     Raises:
         ConfigError: an option that cannot work, or two cells with the same folder.
     """
-    seeds = grid.seed_list() or [config.loop.seed]
-    datasets, models = grid.datasets or [config.data.dataset], grid.models or [config.model.model]
-    strategies = grid.strategies or [config.strategy.strategy]
+    lists = {"dataset": grid.datasets, "model": grid.models, "strategy": grid.strategies}
+    every = {"seed": grid.seed_list(), **lists}
+    combined: dict[str, Any] = {name: values for name, values in every.items() if values is not None}
     cells: dict[Path, Cell] = {}
-    for seed, dataset, model, strategy in itertools.product(seeds, datasets, models, strategies):
-        cell_config = replace(
-            config,
-            data=replace(config.data, dataset=dataset),
-            model=replace(config.model, model=cast(Any, model)),  # which the config checks
-            strategy=replace(config.strategy, strategy=strategy),
-            loop=replace(config.loop, seed=seed),
-        )
-        path = root / folder_name(dataset) / folder_name(model) / folder_name(strategy) / f"seed-{seed}"
+    for values in itertools.product(*combined.values()):
+        config = RunConfig.of(**{**options, **dict(zip(combined, values, strict=True))})
+        dataset, model, strategy = config.data.dataset, config.model.model, config.strategy.strategy
+        path = root / folder_name(dataset) / folder_name(model) / folder_name(strategy) / f"seed-{config.loop.seed}"
         if path in cells:
             first = cells[path].config
             raise ConfigError(
                 f"{first.data.dataset}, {first.model.model}, {first.strategy.strategy} and {dataset}, {model}, "
                 f"{strategy} would share the folder {path}; run them with an --output-dir each"
             )
-        cells[path] = Cell(len(cells), cell_config, path)
+        cells[path] = Cell(len(cells), config, path)
     return list(cells.values())
 
 
