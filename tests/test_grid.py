@@ -115,7 +115,7 @@ def test_the_shards_are_all_of_the_cells_once():
     shards = [cells[GridConfig(shard=f"{i}/3").shard_slice()] for i in (1, 2, 3)]
     assert shards == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
     for wrong in ("0/3", "4/3", "3", "1/0", "a/b"):
-        with pytest.raises(ConfigError, match="--shard is .*; it must be I/N with I from 1 to N"):
+        with pytest.raises(ConfigError, match=r"--shard is .*; it must be I/N with I from 1 to N"):
             GridConfig(shard=wrong)
 
 
