@@ -34,7 +34,7 @@ def test_the_forward_pass_by_hand():
     output = model(input_ids=batch.input_ids, labels=torch.zeros(len(pool), dtype=torch.long))
     np.testing.assert_allclose(output.logits.detach().numpy(), expected, atol=1e-12)
     log_probabilities = expected - np.log(np.exp(expected).sum(axis=1, keepdims=True))
-    assert float(output.loss) == pytest.approx(-log_probabilities[:, 0].mean())
+    assert output.loss.item() == pytest.approx(-log_probabilities[:, 0].mean())
     probabilities = predict_probabilities(model, pool.texts, np.arange(len(pool)), 7)
     np.testing.assert_allclose(probabilities, np.exp(log_probabilities), atol=1e-6)
 
@@ -46,7 +46,7 @@ def test_weights_are_drawn_as_torch_draws_them_and_by_the_seed():
         second = build_mlp(["a", "b"], 400)
     weights = first.hidden[0].weight
     assert torch.equal(weights, second.hidden[0].weight)
-    assert float(weights.abs().max()) == pytest.approx(400**-0.5, rel=0.01)  # uniform by fan-in, not N(0, 0.02)
+    assert weights.abs().max().item() == pytest.approx(400**-0.5, rel=0.01)  # uniform by fan-in, not N(0, 0.02)
     assert first.config.id2label == {0: "a", 1: "b"}
     assert not any(isinstance(module, torch.nn.Dropout) for module in first.modules())
 
@@ -76,7 +76,7 @@ def test_expected_gradient_lengths_are_those_of_autograd_row_by_row(n_classes, f
         length = 0.0
         for value in log_probabilities:
             gradients = torch.autograd.grad(-value, parameters, retain_graph=True)
-            length += float(value.exp()) * float(sum(g.square().sum() for g in gradients)) ** 0.5
+            length += value.exp().item() * float(sum(g.square().sum() for g in gradients)) ** 0.5
         expected.append(length)
     model.requires_grad_(not frozen)
     found = expected_gradient_lengths(model, pool.texts.collate(pool.unlabeled))
