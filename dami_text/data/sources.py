@@ -107,9 +107,9 @@ def utf8_expected(config: DataConfig) -> Iterator[None]:
 
 
 def _demo(config: DataConfig) -> datasets.DatasetDict:
-    for name in ("dataset_config", "revision"):
+    for name, what in (("dataset_config", "configurations"), ("revision", "revisions")):
         if getattr(config, name) is not None:
-            raise DataError(f"demo has no {name.replace('dataset_config', 'configuration')}; leave out {flag(name)}")
+            raise DataError(f"demo has no {what}; leave out {flag(name)}")
     return datasets.DatasetDict(train=demo_dataset())
 
 
