@@ -205,7 +205,7 @@ def plot(cells: list[dict[str, Any]], file: Path) -> None:
         axes.plot([cell["n"] for cell in alone], seconds, marker=marker, color=color, label=stage)
     axes.set(xscale="log", yscale="log", xlabel="texts in the pool", ylabel="seconds")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, ncols=2)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150)
 
