@@ -25,9 +25,9 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     return Accelerator(cpu=_cpu_only(), mixed_precision=mixed_precision, kwargs_handlers=[patience])
 
 
-def own_device() -> torch.device:
-    """The device of this process."""
-    return torch.device(PartialState(cpu=_cpu_only()).device)
+def own_device() -> Any:
+    """The torch.device of this process (transformers' types of `model.to` know none)."""
+    return PartialState(cpu=_cpu_only()).device
 
 
 def _cpu_only() -> bool:
