@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState
 from conftest import make_texts, small_model
 from encoder_cases import save_encoder, tiny_model
 from strategy_cases import pool_of
@@ -106,7 +107,15 @@ def test_a_learner_asks_before_anything_is_labelled():
     assert set(random_rows(Pool(pool.texts, [1, 2]), 28, np.random.default_rng(0)).rows) == {0, *range(3, 30)}
 
 
-def test_a_run_starts_from_another_runs_model(reviews, tmp_path):
+@pytest.fixture
+def own_precision():
+    """A process has one precision: forget that of the tests before, and this one's after it."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+def test_a_run_starts_from_another_runs_model(reviews, tmp_path, own_precision):
     options = ["--word-vectors", "random", "--word-vector-dim", "4", "--epochs", "1", "--epoch-steps", "2"]
     sizes = ["--initial-size", "10", "--query-size", "5", "--budget", "15", "--mixed-precision", "bf16"]
     command = ["--dataset", str(reviews), *options, *sizes, "--output-dir"]
