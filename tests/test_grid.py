@@ -252,7 +252,7 @@ def start(*arguments):
 def test_a_worker_that_is_killed_takes_nothing_with_it(folder):
     Path("kill-1").touch()
     process = start("--strategies", "mine:Dies", "random", "--seeds", "0-1", "--workers", "2")
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=600)
     assert (process.returncode, out) == (0, "4 of 4 runs are finished in out\n"), error
     assert "WARNING: a worker died" in error
     assert not Path("kill-1").exists()
@@ -264,7 +264,7 @@ def test_a_cell_that_kills_its_worker_each_time_fails_alone(folder):
     for i in range(9):
         Path(f"kill-{i}").touch()
     process = start("--strategies", "mine:Dies", "random", "--seeds", "0", "--workers", "2")
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=600)
     assert (process.returncode, out) == (1, "1 of 2 runs are finished in out\n"), error
     assert len(list(Path().glob("kill-*"))) == 6
     assert (cell("mine-Dies") / "error.txt").read_text().startswith("its worker died 3 times")
@@ -320,7 +320,7 @@ def test_dask_workers_of_which_one_is_killed_on_the_way(folder):
         process = start(
             "--strategies", "mine:Dies", "random", "--seeds", "0-1", "--backend=dask", f"--scheduler={address}"
         )
-        out, error = process.communicate(timeout=300)
+        out, error = process.communicate(timeout=600)
         assert sorted(worker.poll() for worker in workers if worker.poll() is not None) == [-9]
     assert (process.returncode, out) == (0, "4 of 4 runs are finished in out\n"), error
     for strategy, seed in (("mine:Dies", 0), ("mine:Dies", 1), ("random", 1)):

@@ -112,7 +112,7 @@ def test_an_option_that_a_file_lacks_is_at_its_default(tmp_path):
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
     write_run(tmp_path, "random", 0)
-    write_run(tmp_path, "random", 0, name="again")
+    write_run(tmp_path, "random", 0, (0.5, 0.6, 0.8), name="again")
     with pytest.raises(RecordError, match=r"are both random on reviews\.csv, cnn, seed 0; give each once"):
         compare(read_runs([tmp_path]))
     write_run(tmp_path / "b", "random", 0)
@@ -155,6 +155,8 @@ def test_an_archive_says_what_the_folders_say_in_the_same_bytes(tmp_path):
                 second.seeds,
                 second.scores.tolist(),
             )
+    write_archive(tmp_path / "runs" / "records.jsonl.gz", runs[:4])
+    assert read_runs([tmp_path / "runs"]) == runs, "what is there twice counts once"
     with gzip.open(files[0], "rt") as stream:
         first = json.loads(stream.readline())
     assert (first["name"], first["options"]["dataset"]) == ("reviews.csv/cnn/dami/seed-0", "reviews.csv")

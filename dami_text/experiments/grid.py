@@ -25,6 +25,8 @@ from typing import Any, Literal
 import joblib
 import torch
 from filelock import FileLock
+from joblib.externals.loky import get_reusable_executor
+from tqdm import tqdm
 
 from dami_text.active_learning import ActiveLearner
 from dami_text.config import GridConfig, RunConfig, StrategyConfig
@@ -187,8 +189,12 @@ def _backend(grid: GridConfig) -> Iterator[None]:
         config = joblib.parallel_config(grid.backend, n_jobs=grid.workers, **threads)
     except ValueError as error:
         raise ConfigError(f"--backend is {grid.backend!r}, which joblib does not know ({error})") from error
-    with config:
-        yield
+    try:
+        with config:
+            yield
+    finally:
+        if grid.backend == "loky" and grid.workers > 1:  # else the workers stay for minutes, and this process with them
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
 def _dask_client(scheduler: str | None) -> Any:
@@ -247,6 +253,7 @@ def _set_up_worker(cell: Cell, job: Job) -> None:
     logging.getLogger("dami_text").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
+    tqdm.set_lock(threading.RLock())  # its own would outlive a worker that is killed
     if os.getppid() == job.process:
         _end_with(job.process)
 

@@ -58,16 +58,20 @@ class Comparison:
 def read_runs(paths: Iterable[Path]) -> list[RecordedRun]:
     """All runs in and below `paths`, of which each is a folder or a `records.jsonl.gz`, in the order of their names.
 
+    A run that is in a folder and in an archive too counts once.
+
     Raises:
         RecordError: a path holds no run, or what it holds cannot be read.
     """
-    runs = []
+    runs: dict[str, RecordedRun] = {}
     for path in paths:
         found = [*_from_folders(path), *_from_archives(path)]
         if not found:
             raise RecordError(f"{path} holds no run; wanted folders with {CONFIG} and {ROUNDS}, or a {ARCHIVE}")
-        runs += found
-    return runs
+        for run in found:
+            options = run.options | {"dataset": folder_name(run.options["dataset"])}
+            runs.setdefault(to_json([run.seed, options, run.rounds]), run)
+    return list(runs.values())
 
 
 def failures(paths: Iterable[Path]) -> list[str]:
