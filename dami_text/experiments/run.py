@@ -114,7 +114,7 @@ def _learner(
 ) -> ActiveLearner:
     new_model: Callable[[], PreTrainedModel]
     if isinstance(texts, EncodedTable):
-        new_model = partial(build_mlp, class_names, texts.features.shape[1])
+        new_model = partial(build_mlp, class_names, texts.matrix.shape[1])
     else:
         assert vectors is not None
         new_model = partial(build_model, config.model, class_names, texts.tokenizer, vectors)
