@@ -4,6 +4,7 @@ from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
 from dami_text.config import RunConfig, Size
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool
 from dami_text.errors import (
+    BusyError,
     ColumnError,
     ConfigError,
     DamiError,
@@ -19,6 +20,7 @@ from dami_text.strategies import Query, QueryStrategy
 
 __all__ = [
     "ActiveLearner",
+    "BusyError",
     "ColumnError",
     "ConfigError",
     "DamiError",

@@ -29,7 +29,7 @@ def mlp_for(pool: Pool, n_classes: int = 2, **options: Any) -> MLPForSequenceCla
     """An MLP out of training mode, its last layer large enough for outputs to differ."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = MLPForSequenceClassification(MLPConfig(pool.texts.features.shape[1], num_labels=n_classes, **options))
+        model = MLPForSequenceClassification(MLPConfig(pool.texts.matrix.shape[1], num_labels=n_classes, **options))
         with torch.no_grad():
             model.classifier.weight.mul_(4)
     return model.eval()

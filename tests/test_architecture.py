@@ -17,7 +17,7 @@ LEVELS = [
     {"models"},
     {
         *("training", "evaluation", "metrics", "inference", "interpretation", "gradients", "aggregation"),
-        *("clustering", "features"),
+        *("clustering", "features", "scores"),
     },
     {"strategies"},
     {"records", "cold_start", "active_learning"},

@@ -371,3 +371,15 @@ def test_the_default_folder_is_named_by_the_options(options, name):
 
 def test_printable_escapes_what_a_terminal_would_act_on():
     assert printable("naïve 好\x1b[2J\r\n\x9b\u202e\u2028") == r"naïve 好\x1b[2J\r\n\x9b\u202e\u2028"
+
+
+def test_a_presets_options_stand_below_those_of_a_file_and_of_flags(tmp_path):
+    file = tmp_path / "options.yaml"
+    file.write_text("dataset: telescope\nlearning_rate: 0.25\ntrain_batch_size: 7\n")
+    config, _ = parse(["--config", str(file), "--data-dir", "d", "--train-batch-size", "9"])
+    assert (config.data.task, config.data.label_column, config.model.model) == ("tabular", "target", "mlp")
+    assert (config.training.learning_rate, config.training.train_batch_size) == (0.25, 9)
+    assert (
+        config.training
+        == RunConfig.of(dataset="telescope", data_dir="d", learning_rate=0.25, train_batch_size=9).training
+    )

@@ -29,7 +29,7 @@ def test_the_forward_pass_by_hand():
     pool = odd_table()
     model = mlp_for(pool, 3).double()
     assert [layer.out_features for layer in model.hidden] == [16, 8]
-    expected = forward_by_hand(model, pool.texts.features.astype(np.float64))
+    expected = forward_by_hand(model, pool.texts.matrix.astype(np.float64))
     batch = pool.texts.collate(np.arange(len(pool)))
     output = model(input_ids=batch.input_ids, labels=torch.zeros(len(pool), dtype=torch.long))
     np.testing.assert_allclose(output.logits.detach().numpy(), expected, atol=1e-12)
@@ -87,7 +87,7 @@ def test_expected_gradient_lengths_are_those_of_autograd_row_by_row(n_classes, f
 def test_interpretations_are_the_finite_differences_of_probability_and_log_odds():
     pool = odd_table()
     model = mlp_for(pool, 2).double()
-    rows = pool.texts.features[pool.unlabeled].astype(np.float64)
+    rows = pool.texts.matrix[pool.unlabeled].astype(np.float64)
 
     def probability(inputs):
         logits = forward_by_hand(model, inputs)
@@ -109,7 +109,7 @@ def test_the_representation_of_a_row_is_its_interpretation_and_its_deviation_tha
     pool = odd_table()
     model = mlp_for(pool, 2).double()
     interpretations = interpret(model, pool.texts.collate(pool.unlabeled))[:, 0].numpy()
-    found = Representation(batch_size=7).of_unlabeled(model, pool)
+    found = Representation(batch_size=7).of_unlabeled(model, pool, np.random.default_rng(0))
     np.testing.assert_allclose(found.representations, interpretations, atol=1e-6)
     mean = interpretations.mean(axis=0)
     np.testing.assert_allclose(found.mean, mean, atol=1e-8)
@@ -125,7 +125,7 @@ def test_bald_thins_out_every_hidden_layer():
     with torch.no_grad():
         model.hidden[0].weight.mul_(3)
         model.hidden[1].weight.mul_(3)
-    rows = pool.texts.features.astype(np.float64)
+    rows = pool.texts.matrix.astype(np.float64)
     layers = [(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in [*model.hidden, model.classifier]]
     samples = []
     for mask in product([0.0, 2.0], repeat=5):
@@ -147,7 +147,7 @@ def test_features_are_what_a_layer_reads():
     first = predict_features(model, pool.texts, rows, 7, layer=model.hidden[1])
     assert first.shape == (len(pool), 16)
     with torch.no_grad():
-        expected = torch.relu(model.hidden[0](torch.from_numpy(pool.texts.features)))
+        expected = torch.relu(model.hidden[0](torch.from_numpy(pool.texts.matrix)))
     np.testing.assert_allclose(first, expected, atol=1e-6)
     last = predict_features(model, pool.texts, rows, 7)
     with torch.no_grad():

@@ -39,7 +39,7 @@ def test_permuting_the_pool_permutes_everything(name, n_classes):
     pool = odd_table()
     model = mlp_for(pool, n_classes)
     order = np.random.default_rng(1).permutation(len(pool))
-    permuted = table_pool(pool.texts.features[order], np.flatnonzero(np.isin(order, pool.labeled)))
+    permuted = table_pool(pool.texts.matrix[order], np.flatnonzero(np.isin(order, pool.labeled)))
     n = len(pool.unlabeled)
     first, second = ask(name, model, pool, n), ask(name, model, permuted, n)
     for what in set(OF_ONE_TEXT) & first.reasons[0].keys():

@@ -308,7 +308,7 @@ def test_a_run_with_an_encoder_and_again_after_it_was_interrupted(folder, review
 
 def test_an_encoders_options_have_defaults_of_their_own_and_give_way_to_given_ones(folder, tmp_path):
     encoder, given = ["--model", str(folder)], ["--learning-rate", "1e-3"]
-    assert cli.parse([])[0].training.learning_rate == 1e-3
+    assert cli.parse([])[0].training.learning_rate == 2e-3
     assert (
         cli.parse(encoder)[0].training.learning_rate == RunConfig.of(model=str(folder)).training.learning_rate == 5e-5
     )

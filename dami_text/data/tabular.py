@@ -47,13 +47,13 @@ class EncodedTable(EncodedTexts):
     So every strategy works on a table that works on texts and does not ask for the words themselves.
 
     Attributes:
-        features: (N, D) float32.
+        matrix: (N, D) float32, the features.
     """
 
     def __init__(self, texts: Dataset, features: NDArray[np.float32]) -> None:
         """Rows whose column `text` names them to people, and their features (N, D)."""
         self._texts = texts.select_columns("text")
-        self.features = features
+        self.matrix = features
         self.lengths: Rows = np.ones(len(features), np.int64)
 
     def word(self, row: int, index: int) -> str | None:
@@ -62,7 +62,7 @@ class EncodedTable(EncodedTexts):
 
     def collate(self, rows: Rows) -> Batch:
         """The features of `rows` as embeddings (B, 1, D)."""
-        return Batch(torch.from_numpy(self.features[rows, None]), torch.ones(len(rows), 1, dtype=torch.long))
+        return Batch(torch.from_numpy(self.matrix[rows, None]), torch.ones(len(rows), 1, dtype=torch.long))
 
 
 def load_table(data: DataConfig, tabular: TabularConfig) -> DatasetDict:

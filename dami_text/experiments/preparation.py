@@ -137,7 +137,7 @@ def learner_of(
     """
     new_model: Callable[[], PreTrainedModel]
     if isinstance(texts, EncodedTable):
-        new_model = partial(build_mlp, class_names, texts.features.shape[1])
+        new_model = partial(build_mlp, class_names, texts.matrix.shape[1])
     else:
         assert start is not None
         new_model = partial(build_model, config.model, class_names, texts.tokenizer, start)

@@ -3,8 +3,8 @@
 Points x are uniform on [-5, 5]^2, and p(y = 1 | x) = sigmoid(x1 x2). The regions in which one linear classifier
 separates the classes are the four sectors around the half-axes; a quadrant holds a single class, almost.
 
-The true log-odds are x1 x2, with the gradient (x2, x1), whose clusters are those of the points themselves. So a model
-finds the sectors where it is coarser than the truth: how long it is trained decides, and not how well it predicts.
+The true log-odds are x1 x2, with the gradient (x2, x1), whose clusters are those of the points: the quadrants.
+A model's log-odds find the sectors as long as they are coarser than that, so a longer training lowers the agreement.
 """
 
 from collections.abc import Iterator, Sequence
