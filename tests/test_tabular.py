@@ -209,6 +209,15 @@ def test_a_run_on_a_table_learns_and_its_model_predicts_again(table_file, tmp_pa
     assert roc_auc_score(frame["y"] == "yes", logits[:, positive] - logits[:, 1 - positive]) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("preset", "n_rows", "n_features", "positive_share"),
+    [
+        ("telescope", 19_020, 10, 0.6484),
+        ("default", 30_000, 20 + 2 + 7 + 4, 0.2212),
+        ("employee", 32_769, 64, 0.9421),
+        ("news", 32_533, 58, 0.5342),
+    ],
+)
 def test_presets_know_their_tables(real_data, preset, n_rows, n_features, positive_share):
     assert PRESETS.keys() == FILES.keys()
     config = RunConfig.of(dataset=preset, data_dir=str(real_data / "tabular"))
