@@ -294,8 +294,8 @@ def dask_cluster(threads=1):
 
     def run(what, *arguments):
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
-        log = Path(f"{what}.log").open("a")  # noqa: SIM115 - the processes write it
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        with Path(f"{what}.log").open("a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     file = ["--scheduler-file", "scheduler.json"]
     processes = [run("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *file)]

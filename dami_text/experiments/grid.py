@@ -40,7 +40,7 @@ from dami_text.training import Training
 ERROR = "error.txt"
 #: In the grid's folder: the first rounds' models, as long as runs are left that want them.
 FIRST_ROUNDS = ".first-rounds"
-ATTEMPTS = 3  # of a cell whose worker is killed
+TOGETHER = 2  # times that a cell may lose its worker beside others: any of them may be why
 
 logger = logging.getLogger(__name__)
 
@@ -151,30 +151,39 @@ class GridRun:
     def outcomes(self) -> Iterator[Outcome]:
         """Each cell's outcome as it ends.
 
-        A worker that is killed may take the others' with it: the cells that were running then are started again, and
-        go on from their records. One to which this happens several times has failed.
+        A worker that is killed may take the others with it: the cells that were running then are started again, and go
+        on from their records. Those to which this happens repeatedly are run alone at the end, and the one whose worker
+        is killed even then has failed.
 
         Raises:
-            ConfigError: the backend is not there.
+            ConfigError: the backend is not there, or runs nothing.
         """
         lost: Counter[Path] = Counter()
         with _backend(self._grid):
             while self._left:
-                self._order = self.left
-                self._parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+                together = [cell for cell in self.left if lost[cell.path] < TOGETHER]
+                self._order = together or self.left
+                self._parallel = joblib.Parallel(
+                    return_as="generator_unordered", pre_dispatch="n_jobs" if together else 1, batch_size=1
+                )
                 try:
                     for outcome in self._parallel(joblib.delayed(run_cell)(cell, self._job) for cell in self._order):
                         del self._left[outcome.cell.path]
                         yield outcome
                 except Exception as error:  # run_cell raises none: it is the backend's
-                    logger.warning("a worker died (%s); its runs go on from their records", type(error).__name__)
                     running = self.running
+                    if not running:
+                        raise ConfigError(f"--backend {self._grid.backend} cannot run anything ({error})") from error
+                    logger.warning("a worker died (%s); its runs go on from their records", type(error).__name__)
                     lost.update(cell.path for cell in running)
-                    for cell in [cell for cell in running if lost[cell.path] >= ATTEMPTS]:
-                        del self._left[cell.path]
-                        message = f"its worker died {ATTEMPTS} times, of lack of memory perhaps ({error})"
-                        _record_error(cell, message)
-                        yield Outcome(cell, "failed", message)
+                    if not together:
+                        yield self._failed(running[-1], str(error))
+
+    def _failed(self, cell: Cell, error: str) -> Outcome:
+        message = f"its worker died {TOGETHER + 1} times, of lack of memory perhaps ({error})"
+        _record_error(cell, message)
+        del self._left[cell.path]
+        return Outcome(cell, "failed", message)
 
 
 @contextmanager
