@@ -217,7 +217,7 @@ def test_the_model_is_left_as_it_was_also_after_an_exception(name, kind, n_class
             ask(name, model, pool, 5, batch_size=8)
     assert state_of(model) == before
     monkeypatch.undo()
-    assert_same(ask(name, model, pool, 5, batch_size=8), ask(name, model.eval(), pool, 5))
+    assert_same(ask(name, model, pool, 5, batch_size=8), ask(name, model.eval(), pool, 5, batch_size=8))
 
 
 class Secret(Dataset):
