@@ -141,7 +141,7 @@ def test_help_explains_every_flag_and_shows_only_defaults_that_say_something(hel
     assert entries["--overwrite"] == "[true|false] replace a run that the folder holds"
     assert "(default: 0.02)" in entries["--query-size"]
     assert entries["--query-size"].startswith("SIZE ")
-    assert entries["--model"].startswith("{cnn,bilstm} ")
+    assert entries["--model"].startswith("{cnn,bilstm,mlp} ")
 
 
 def test_help_ends_with_status_0(capsys):
@@ -169,7 +169,7 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
         (["--epochs"], "argument --epochs: expected one argument; --help lists the options"),
         (["--epochs", "abc"], "--epochs is 'abc'; it must be an integer"),
         (["--epochs", "0"], "--epochs is 0; it must be at least 1"),
-        (["--model", "svm"], "--model is 'svm'; it must be one of cnn, bilstm"),
+        (["--model", "svm"], "--model is 'svm'; it must be one of cnn, bilstm, mlp"),
         (["--lowercase", "maybe"], "--lowercase is 'maybe'; it must be true or false"),
         (["--query-size", "abc"], "--query-size is 'abc'; it must be a count such as 50 or a share such as 0.02"),
         (
@@ -233,6 +233,16 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
             "--config unknown.yaml holds unknown options ['sed']; --help lists the options",
         ),
         (["--config", "wrong.yaml"], "--epochs is 2.5; it must be an integer"),
+        (["--model", "mlp"], "--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular"),
+        (["--dataset", "news"], "--dataset news needs --data-dir; it must be the folder that holds its file"),
+        (
+            ["--dataset", "news", "--data-dir", "."],
+            "no file online_news_popularity_union.csv.gz in --data-dir .; give the folder that has it",
+        ),
+        (
+            ["--task", "tabular", "--drop-columns", "body"],
+            "no columns ['body'] in ['text', 'label']; correct --drop-columns",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing_behind(folder, capsys, arguments, line):
