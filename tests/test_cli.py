@@ -238,6 +238,16 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
             "--config unknown.yaml holds unknown options ['sed']; --help lists the options",
         ),
         (["--config", "wrong.yaml"], "--epochs is 2.5; it must be an integer"),
+        (["--model", "mlp"], "--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular"),
+        (["--dataset", "news"], "--dataset news needs --data-dir; it must be the folder that holds its file"),
+        (
+            ["--dataset", "news", "--data-dir", "."],
+            "no file online_news_popularity_union.csv.gz in --data-dir .; give the folder that has it",
+        ),
+        (
+            ["--task", "tabular", "--drop-columns", "body"],
+            "no columns ['body'] in ['text', 'label']; correct --drop-columns",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing_behind(folder, capsys, arguments, line):
