@@ -472,6 +472,31 @@ class GridConfig(Options):
 
 
 @dataclass(frozen=True)
+class LabelingConfig(Options):
+    """How people label a file of texts: what a session keeps from its first day to its last."""
+
+    _argument_group_name: ClassVar[str] = "labelling"
+
+    labels: list[str] | None = option(None, "the classes, in the order of their keys; at least two")
+    validation_share: float = option(
+        0.1, "share of the labelled texts, drawn at random from all, that is kept out of training to measure accuracy"
+    )
+    overlap: int = option(1, "annotators for each text of the overlap")
+    overlap_share: float = option(0.1, "share of the texts that go to --overlap annotators")
+    lease_minutes: float = option(10.0, "after this many minutes without an answer a text goes to another annotator")
+
+    def _check(self) -> None:
+        names = self.labels
+        if names is not None:
+            fit = len(names) >= 2 and len(set(names)) == len(names) and all(name.strip() for name in names)
+            self.require(fit, "labels", "two names or more, all different and none of them empty")
+        self.require(0 <= self.validation_share <= 0.5, "validation_share", "from 0 to 0.5")
+        self.require(self.overlap >= 1, "overlap", "at least 1")
+        self.require(0 <= self.overlap_share <= 1, "overlap_share", "from 0 to 1")
+        self.require(0 < self.lease_minutes < math.inf, "lease_minutes", "greater than 0 and finite")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All options that decide a run's result.
 

@@ -168,18 +168,22 @@ class EncodedTexts:
 
     def word(self, row: int, index: int) -> str | None:
         """Word number `index` of a row as it stands in the text."""
-        text = self.text(row)
-        encoding = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        text, places = self.text(row), self.word_places(row)
+        start, end = places[index]
+        following = places[index + 1][0] if index + 1 < len(places) else len(text)
+        # A character that was composed of several ends, for the tokenizer, after the first of them.
+        return (text[start:end] + text[end:following].rstrip()).strip(" ")
+
+    def word_places(self, row: int) -> list[tuple[int, int]]:
+        """Where each word of a row's text begins and ends, in characters, by the word's number."""
+        encoding = self.tokenizer.backend_tokenizer.encode(self.text(row), add_special_tokens=False)
         places: dict[int, tuple[int, int]] = {}
         for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
             if word is None:
                 continue
             first, last = places.get(word, (start, end))
             places[word] = (min(first, start), max(last, end))
-        start, end = places[index]
-        following = places[index + 1][0] if index + 1 in places else len(text)
-        # A character that was composed of several ends, for the tokenizer, after the first of them.
-        return (text[start:end] + text[end:following].rstrip()).strip(" ")
+        return [places[word] for word in sorted(places)]
 
     def collate(self, rows: Rows) -> Batch:
         """The texts of `rows`, padded on the right to the longest of them."""
@@ -201,19 +205,7 @@ class EncodedTexts:
     @cached_property
     def _content(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Hash of each text (N,) and its place among the texts of the same hash (N,)."""
-        hashes = np.empty(len(self), np.uint64)
-        start = 0
-        for batch in self._texts.iter(10_000):
-            digests = b"".join(
-                blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in batch["text"]
-            )
-            hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
-            start += len(batch["text"])
-        order = np.argsort(hashes, kind="stable")
-        first = np.searchsorted(hashes[order], hashes[order], side="left")
-        places = np.empty(len(self), np.int64)
-        places[order] = np.arange(len(self)) - first
-        return hashes, places
+        return content_hashes(self._texts)
 
     def keys(self, rows: Rows) -> NDArray[np.uint64]:
         """A number for each of `rows` (n,) that depends on what `stable_id` does: a seed of the row's own noise."""
@@ -223,7 +215,32 @@ class EncodedTexts:
     def stable_id(self, row: int) -> str:
         """An id that depends on the text and on its place among its duplicates, not on the row's number."""
         hashes, places = self._content
-        return f"{int(hashes[row]):016x}-{places[row]}"
+        return stable_id(hashes[row], places[row])
+
+
+def text_hash(text: str) -> bytes:
+    """8 bytes that depend on the text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def content_hashes(texts: Dataset) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The hash of each of the column `text` (N,) and its place among the texts of the same hash (N,)."""
+    hashes = np.empty(len(texts), np.uint64)
+    start = 0
+    for batch in texts.iter(10_000):
+        digests = b"".join(map(text_hash, batch["text"]))
+        hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
+        start += len(batch["text"])
+    order = np.argsort(hashes, kind="stable")
+    first = np.searchsorted(hashes[order], hashes[order], side="left")
+    places = np.empty(len(texts), np.int64)
+    places[order] = np.arange(len(texts)) - first
+    return hashes, places
+
+
+def stable_id(content_hash: int | np.uint64, place: int | np.int64) -> str:
+    """The id of a text by its hash and its place among the texts of the same hash."""
+    return f"{int(content_hash):016x}-{place}"
 
 
 @dataclass(frozen=True)

@@ -448,3 +448,51 @@ def _names_beside(source: datasets.DatasetDict, column: str, labels: list[Any]) 
         logger.warning("column %r does not give each label in %r one name: classes are named by number", beside, column)
         return None
     return [names[label] for label in labels]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Texts to label
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def load_texts(config: DataConfig) -> tuple[datasets.Dataset, list[str | None]]:
+    """The texts of every split that `config.dataset` names, and the label that each has already, by name, or None.
+
+    Labels are read from `config.label_column`, which the source need not have; null, -1 and "" are none. Demo's labels
+    are left out: it is there to try the labelling.
+
+    Returns:
+        A Dataset of the one column text: Value("string"), and a list as long.
+
+    Raises:
+        DataError, ColumnError: as `load_source`, but for labels, which nobody needs here.
+    """
+    rows = datasets.concatenate_datasets(list(read_splits(config).values()))
+    column = config.label_column if config.label_column in rows.features and config.dataset != "demo" else None
+    if column is None and config.label_column not in (DataConfig.label_column, *rows.features):
+        raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
+    text_column = _text_column(rows.features, config)
+
+    def only_text(table: pa.Table) -> pa.Table:
+        texts = pc.fill_null(table[text_column], "")
+        texts.validate(full=True)
+        return pa.table({"text": texts.cast(pa.string())})
+
+    features = datasets.Features(text=datasets.Value("string"))
+    with utf8_expected(config):
+        texts = rows.with_format("arrow").map(
+            only_text, batched=True, remove_columns=rows.column_names, features=features
+        )
+    return texts.with_format(None), [None] * len(rows) if column is None else _label_names(rows, column)
+
+
+def _label_names(rows: datasets.Dataset, column: str) -> list[str | None]:
+    """The name of each row's label, None where it has none."""
+    feature, beside = rows.features[column], f"{column}_text"
+    if not (_is_class_label(feature) or _is_string(feature) or _is_number(feature)):
+        raise ColumnError(f"column {column!r} holds {feature}, not classes; name another with --label-column")
+    labels = rows.with_format(None)[column]
+    names = rows[beside] if _is_string(rows.features.get(beside)) else labels
+    if _is_class_label(feature):
+        names = [None if label in (None, -1) else feature.int2str(label) for label in labels]
+    return [None if label in (None, -1, "", "-1") else str(name) for label, name in zip(labels, names, strict=True)]

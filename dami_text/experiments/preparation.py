@@ -104,21 +104,27 @@ def _with_features(texts: EncodedTexts, encoder: Encoder | None) -> EncodedTexts
     return texts
 
 
-def make_learner(texts: Sequence[str], class_names: Sequence[str], config: RunConfig | None = None) -> ActiveLearner:
+def make_learner(
+    texts: Sequence[str] | Dataset,
+    class_names: Sequence[str],
+    config: RunConfig | None = None,
+    strategy: QueryStrategy | None = None,
+) -> ActiveLearner:
     """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
 
-    Labels told to it are places in `class_names`; rows are places in `texts`. There is no validation split: models
-    train for a fixed number of steps.
+    Texts are strings or the column `text` of a Dataset; a `strategy` takes the place of the named one. Labels told to
+    it are places in `class_names`; rows are places in `texts`. There is no validation split: models train for a fixed
+    number of steps.
     """
     config = config or RunConfig()
     if config.data.task != "text":
         raise ConfigError(f"--task is {config.data.task}; make_learner takes texts, and so --task text")
-    dataset = Dataset.from_dict({"text": list(texts)})
+    dataset = texts if isinstance(texts, Dataset) else Dataset.from_dict({"text": list(texts)})
     encoder = _encoder(config, class_names)
     tokenizer = encoder.tokenizer if encoder else build_tokenizer(dataset, config.tokenization)
     encoded = _with_features(EncodedTexts(encode(dataset, tokenizer), tokenizer), encoder)
     start = encoder or build_word_vectors(encoded, config.word_vectors, config.loop.seed)
-    return learner_of(config, encoded, None, class_names, start)
+    return learner_of(config, encoded, None, class_names, start, strategy)
 
 
 def learner_of(

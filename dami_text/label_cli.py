@@ -1,0 +1,360 @@
+"""The command dami-text: labelling for real, and the simulations under the same roof."""
+
+import argparse
+import getpass
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from dami_text.cli import _Parser, _parser, printable, run_al
+from dami_text.config import DataConfig, LabelingConfig, Options, RunConfig, flag, option
+from dami_text.errors import ConfigError, DamiError
+from dami_text.processes import disconnect
+
+FORMAT_NAMES = ("csv", "jsonl", "parquet", "label-studio", "prodigy", "doccano", "argilla")
+
+USAGE = """usage: dami-text COMMAND ...
+
+Label texts for real:
+  label FILE --labels A B   open a page to label the texts of a file, or go on where you left off
+  status SESSION            how far a session is: counts, accuracy, agreement
+  export SESSION OUT        write the labels for another tool
+  import SESSION FILE       add labels that were made elsewhere
+  select SESSION OUT        write the next texts to label, with reasons, for another tool
+  train SESSION             train the final model and write it with its card
+
+Simulate on labelled data:
+  run                       one run, from a few labels to a learning curve
+
+dami-text COMMAND --help says more about each.
+"""
+
+
+@dataclass(frozen=True)
+class PageConfig(Options):
+    """How the page is served; not part of the session."""
+
+    _argument_group_name: ClassVar[str] = "page"
+
+    session: str | None = option(None, "the session's folder (default: the file's name with .dami in place of its end)")
+    annotators: list[str] | None = option(None, "who may label, each with a password (default: only you, without one)")
+    passwords: str | None = option(
+        None, "a file with a line NAME:PASSWORD for each annotator (default: they are asked for once)"
+    )
+    guidelines: str | None = option(None, "a Markdown file that the page shows on g")
+    port: int = option(7860, "the page's port on 127.0.0.1; where it is taken, the next free one")
+    browser: bool = option(True, "open the page in a browser")
+    debug: bool = option(False, "show the traceback of an error")
+
+    def _check(self) -> None:
+        self.require(1 <= self.port <= 65535, "port", "from 1 to 65535")
+        names = self.annotators
+        fit = names is None or (len(set(names)) == len(names) and all(re.fullmatch(r"[\w.@-]{1,64}", n) for n in names))
+        self.require(fit, "annotators", "different names of letters, digits and . _ @ -")
+        self.require(self.passwords is None or names is not None, "passwords", "given with --annotators")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "label": _guarded(_label),
+        "status": _guarded(_status),
+        "export": _guarded(_export),
+        "import": _guarded(_import),
+        "select": _guarded(_select),
+        "train": _guarded(_train),
+        "run": run_al,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    if arguments[0] not in commands:
+        found = printable(arguments[0])
+        print(f"error: {found!r} is no command; wanted one of {', '.join(commands)}", file=sys.stderr)
+        return 1
+    return commands[arguments[0]](arguments[1:])
+
+
+def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
+    """The command with its errors in one line each."""
+
+    def run(arguments: list[str]) -> int:
+        try:
+            command(arguments)
+        except DamiError as error:
+            disconnect()
+            if "--debug" in arguments:
+                raise
+            line = re.sub(r"\s*\n\s*", " ", str(error))
+            print(f"error: {printable(line)}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 130
+        return 0
+
+    return run
+
+
+# label ----------------------------------------------------------------------------------------------------------
+
+
+def _label(arguments: list[str]) -> None:
+    from dami_text.labeling.session import Session, SessionConfig, create_session, is_session
+
+    run_topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
+    topics: list[Any] = [PageConfig, LabelingConfig, *run_topics.values()]
+    parser = _parser(topics)
+    parser.prog = "dami-text label"
+    parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
+    parser.add_argument("file", help="a csv, tsv, jsonl or parquet file, a folder, a Hub id, demo, or a session")
+    parser.set_defaults(initial_size=20, query_size=20)
+    for action in list(parser._actions):
+        if action.dest in ("dataset", "splits", "config"):  # what a file's name stands for, and what it has no use for
+            _remove(parser, action)
+    given = parser.parse_args(arguments)
+    folder = Path(given.session) if given.session else session_folder(given.file)
+    if is_session(folder):
+        session = Session(folder)
+        stored = session.config.options()
+        parser.set_defaults(**stored)
+        page, *_ = _configs(parser, arguments, run_topics)
+        _refuse_changes(vars(parser.parse_args(arguments)), stored, folder)
+    else:
+        page, labeling, config = _configs(parser, arguments, run_topics)
+        if folder.exists():
+            raise ConfigError(f"{folder} is there and holds no session; choose another with --session")
+        _quiet()
+        session = create_session(folder, SessionConfig(config, labeling))
+    names = ", ".join(map(printable, session.class_names))
+    print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
+    _serve(session, page)
+
+
+def _configs(
+    parser: _Parser, arguments: list[str], run_topics: dict[str, Any]
+) -> tuple[PageConfig, LabelingConfig, RunConfig]:
+    """The configs of the page, of the labelling and of the rounds."""
+    values = vars(parser.parse_args(arguments))
+
+    def made(kind: Any, **more: Any) -> Any:
+        return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values} | more)
+
+    run = {
+        name: made(kind, dataset=values.get("dataset", values["file"])) if kind is DataConfig else made(kind)
+        for name, kind in run_topics.items()
+    }
+    return made(PageConfig), made(LabelingConfig), RunConfig(**run)
+
+
+def _remove(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
+    """Take an option out of a parser."""
+    parser._remove_action(action)
+    for group in parser._action_groups:
+        if action in group._group_actions:
+            group._group_actions.remove(action)
+    for name in action.option_strings:
+        parser._option_string_actions.pop(name, None)
+
+
+def session_folder(file: str) -> Path:
+    """The session's folder for a file: beside it, its name ending in .dami; a session's folder is its own."""
+    path = Path(file)
+    if path.suffix == ".dami":
+        return path
+    if path.exists():
+        name = path.name.removesuffix(".gz")
+        return path.with_name((Path(name).stem or name) + ".dami")
+    return Path(re.sub(r"[^A-Za-z0-9._-]+", "-", file).strip("-.") + ".dami")
+
+
+def _refuse_changes(given: dict[str, Any], stored: dict[str, Any], folder: Path) -> None:
+    """Raise ConfigError if an option says something else than the session was made with."""
+    differing = [
+        f"{flag(name)} {stored[name]} there, {value} now"
+        for name, value in given.items()
+        if name in stored and str(value) != str(stored[name])
+    ]
+    if differing:
+        raise ConfigError(
+            f"{folder} was made with other options: {'; '.join(differing)}; leave them out to go on, or make another "
+            "session with --session"
+        )
+
+
+def _serve(session: Any, page: PageConfig) -> None:
+    """Serve the page until ctrl-c."""
+    from dami_text.labeling.accounts import set_passwords
+    from dami_text.labeling.server import serve
+
+    guidelines = None
+    if page.guidelines is not None:
+        try:
+            guidelines = Path(page.guidelines).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot read --guidelines {page.guidelines}: {error}") from error
+    if page.annotators:
+        set_passwords(session.store, page.annotators, page.passwords, getpass.getpass)
+    serve(session, page.annotators or [], guidelines, page.port, page.browser)
+
+
+# The others -----------------------------------------------------------------------------------------------------
+
+
+def _simple_parser(name: str, description: str) -> argparse.ArgumentParser:
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ConfigError(f"{message}; dami-text {name} --help lists the options")
+
+    parser = Parser(prog=f"dami-text {name}", description=description, allow_abbrev=False)
+    parser.add_argument("session", type=Path, help="the session's folder, such as reviews.dami")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _quiet() -> None:
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise DamiError(f"cannot write {file}: {error}") from error
+
+
+def _export(arguments: list[str]) -> None:
+    from dami_text.labeling.exchange import records_of
+    from dami_text.labeling.formats import label_studio_config, write_records
+    from dami_text.labeling.session import Session
+    from dami_text.records import to_json
+
+    parser = _simple_parser("export", "Write the labels for another tool.")
+    parser.add_argument("out", type=Path, help="the file to write")
+    choices = (*FORMAT_NAMES, "events")
+    parser.add_argument(
+        "--format", choices=choices, default="csv", help="events is all that ever happened, as jsonl (default: csv)"
+    )
+    parser.add_argument("--all", action="store_true", help="write texts without labels too")
+    parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
+    options = parser.parse_args(arguments)
+    session = Session(options.session)
+    if options.format == "events":
+        events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
+        for event in events:
+            event["label"] = None if event["label"] is None else session.class_names[event["label"]]
+        _write(options.out, "".join(to_json(event) + "\n" for event in events).encode())
+        print(f"{len(events)} events in {printable(str(options.out))}")
+        return
+    records = records_of(session, only_decided=not options.all)
+    _write(options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    print(f"{len(records)} texts in {printable(str(options.out))}")
+    if options.format == "label-studio":
+        print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
+
+
+def _import(arguments: list[str]) -> None:
+    from dami_text.labeling.exchange import import_decisions
+    from dami_text.labeling.formats import guess_format, read_decisions
+    from dami_text.labeling.session import Session
+
+    parser = _simple_parser("import", "Add labels that were made elsewhere, matched by id and text.")
+    parser.add_argument("file", type=Path, help="the file to read, in one of the formats of dami-text export")
+    parser.add_argument("--format", choices=FORMAT_NAMES, help="the file's format (default: as it looks)")
+    parser.add_argument("--annotator", default="import", help="whose labels they are where the file does not say")
+    options = parser.parse_args(arguments)
+    session = Session(options.session)
+    try:
+        content = options.file.read_bytes()
+    except OSError as error:
+        raise DamiError(f"cannot read {options.file}: {error}") from error
+    name = options.format or guess_format(options.file.name, content)
+    done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
+    print(f"{done.added} labels and skips added, {done.known} were known")
+    if done.unmatched:
+        print(f"{done.unmatched} are about texts that the session does not have: left out")
+    if done.ambiguous:
+        print(f"{done.ambiguous} have no id and a text that is there several times: left out")
+
+
+def _select(arguments: list[str]) -> None:
+    from dami_text.labeling.exchange import selected_records
+    from dami_text.labeling.formats import write_records
+    from dami_text.labeling.session import Session
+
+    parser = _simple_parser("select", "Write the next texts to label, with reasons, for another tool.")
+    parser.add_argument("out", type=Path, help="the file to write")
+    parser.add_argument("--n", type=int, default=100, metavar="N", help="texts (default: 100)")
+    parser.add_argument("--format", choices=FORMAT_NAMES, default="csv", help="the file's format (default: csv)")
+    parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
+    options = parser.parse_args(arguments)
+    if options.n < 1:
+        raise ConfigError(f"--n is {options.n}; it must be at least 1")
+    _quiet()
+    session = Session(options.session)
+    records = selected_records(session, options.n)
+    _write(options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    print(f"{len(records)} texts in {printable(str(options.out))}")
+
+
+def _train(arguments: list[str]) -> None:
+    from dami_text.labeling.card import push_to_hub
+    from dami_text.labeling.session import Session
+    from dami_text.labeling.trainer import train_final
+
+    parser = _simple_parser("train", "Train the final model on all labels but the held-out ones.")
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where model and card go")
+    parser.add_argument("--push-to-hub", metavar="ORG/NAME", help="upload them to the Hub, too")
+    options = parser.parse_args(arguments)
+    _quiet()
+    facts = train_final(Session(options.session), options.output_dir)
+    for name, value in facts.items():
+        print(f"{printable(name)}: {printable(str(value))}")
+    print(f"model: {printable(str(options.output_dir))}")
+    if options.push_to_hub:
+        print(f"pushed: {push_to_hub(options.output_dir, options.push_to_hub)}")
+
+
+def _status(arguments: list[str]) -> None:
+    from dami_text.labeling.progress import agreements, progress_of
+    from dami_text.labeling.session import Session
+
+    options = _simple_parser("status", "Say how far a session is.").parse_args(arguments)
+    session = Session(options.session)
+    print(status_text(progress_of(session), agreements(session)))
+
+
+def status_text(done: Any, agreement: Sequence[Any]) -> str:
+    """The progress (labeling.progress.Progress) and the agreements in lines."""
+    from dami_text.labeling.card import percentages
+
+    lines = [
+        f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
+        f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
+        f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
+        f"rounds     {done.rounds}; {done.n_since_round} of {done.query_size} labels towards the next",
+        f"accuracy   {'not measured yet' if done.accuracy is None else percentages(done.accuracy)}",
+    ]
+    if done.gain is not None:
+        gain = done.gain
+        lines.append(
+            f"next {gain.labels}   {100 * gain.value:+.1f} points expected "
+            f"(95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        )
+    for pair in agreement:
+        kappa = "undefined" if pair.kappa is None else f"{pair.kappa:.2f}"
+        names = f"{pair.first} and {pair.second}"
+        lines.append(f"agreement  {names}: Cohen's kappa {kappa}, {pair.observed:.0%} equal, {pair.n} texts")
+    return "\n".join(printable(line) for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

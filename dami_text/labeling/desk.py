@@ -1,0 +1,191 @@
+"""What each annotator has before them, and what a key does to it: the page without its components."""
+
+import re
+import threading
+from dataclasses import dataclass, replace
+
+from dami_text.labeling.progress import progress_of
+from dami_text.labeling.session import Session
+from dami_text.labeling.store import QueueItem, Refused, Shown
+from dami_text.labeling.trainer import Trainer
+from dami_text.labeling.view import Tokens, one_line, panel_html, shaded, visible, why
+
+LAST = 10  # decisions that can be looked at again
+
+NOTHING = "-"  # the token of a screen without a text
+_TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What an annotator sees.
+
+    Attributes:
+        token: what is on the screen: row, version of the row, and the annotator's last decision; `-` without a text.
+        text, why: shaded words, and the reason in words.
+        notice: what there is to say about the last key.
+        label: the label that the annotator gave the text before, where they look at it again.
+        flagged: whether they have flagged it.
+        again: whether they look at a text again that they have decided on.
+    """
+
+    token: str
+    text: Tokens
+    why: Tokens
+    notice: str = ""
+    label: int | None = None
+    flagged: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What stands beside the text: numbers as HTML, and the last decisions with their events, the latest first."""
+
+    html: str
+    decisions: list[tuple[int, str]]
+
+
+class Desk:
+    """The desks of all annotators of a session.
+
+    Every method that changes something takes the token of the screen on which it was decided, and returns the screen
+    that comes next; a decision about a text that is no longer as it was is refused in the screen's notice.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.trainer = Trainer(session)
+        self._lease_seconds = 60 * session.config.labeling.lease_minutes
+        self._refill = threading.Lock()
+        budget = session.config.run.loop.budget
+        self.budget = None if budget is None else budget.of(len(session))
+
+    def next(self, annotator: str, notice: str = "") -> Screen:
+        """The text to label next."""
+        if self.budget is not None and len(self.session.store.labels()) >= self.budget:
+            return self._nothing(annotator, f"All {self.budget} labels of the budget are given. Thank you!", notice)
+        found = self.session.store.next(annotator, self._lease_seconds)
+        if found is None:
+            found = self._further(annotator)
+        if found is None:
+            training = self.trainer.state().kind == "training"
+            left = len(self.session) - len(self.session.store.labels()) - len(self.session.store.skipped())
+            message = (
+                "The model is training on your labels. The next texts come in a moment."
+                if training
+                else "All texts are labelled. Thank you!"
+                if left <= 0
+                else "There is no text for you now: the rest is held out, or others have it."
+            )
+            return self._nothing(annotator, message, notice)
+        return self._screen(annotator, *found, notice)
+
+    def label(self, annotator: str, token: str, label: int) -> Screen:
+        """Label the text on the screen."""
+        return self._decide(annotator, token, label)
+
+    def skip(self, annotator: str, token: str) -> Screen:
+        """Skip the text on the screen."""
+        return self._decide(annotator, token, None)
+
+    def undo(self, annotator: str, token: str) -> Screen:
+        """Take back the last decision and show its text."""
+        last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else self._last(annotator)
+        try:
+            self.session.store.undo(annotator, last, self._lease_seconds)
+        except Refused as refused:
+            return self.next(annotator, f"Not undone: {refused}.")
+        return self.next(annotator, "Undone. Here it is again.")
+
+    def flag(self, annotator: str, token: str) -> Screen:
+        """Flag the text on the screen, or take its flag away."""
+        shown = self._shown(token)
+        if shown is None:
+            return self.next(annotator)
+        try:
+            shown = self.session.store.toggle_flag(shown, annotator)
+        except Refused as refused:
+            return self.next(annotator, f"Not flagged: {refused}.")
+        _, item = self.session.store.shown(shown.row, annotator)
+        screen = self._screen(annotator, shown, item, "")
+        return replace(screen, notice="Flagged." if screen.flagged else "The flag is gone.")
+
+    def again(self, annotator: str, number: int) -> Screen:
+        """Show a text that the annotator has decided on: the event `number`."""
+        for decision in self.session.store.decisions(annotator, LAST):
+            if decision["number"] == number:
+                shown, item = self.session.store.shown(decision["row"], annotator)
+                return self._screen(annotator, shown, item, "Choose again, or press Esc to go back.")
+        return self.next(annotator, "That decision was changed meanwhile.")
+
+    def guess(self, token: str) -> str:
+        """What the model makes of the text on the screen, in words."""
+        shown = self._shown(token)
+        reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
+        if "guess" not in reason:
+            return "There is no guess for this text."
+        name = visible(self.session.class_names[reason["guess"]])
+        return f"The model's guess: {name}, {reason['probability']:.0%}"
+
+    def panel(self, annotator: str) -> Panel:
+        """The side panel now; a training that is due is started on the way."""
+        self.trainer.start_if_due()
+        names = self.session.class_names
+        decisions = [
+            (
+                decision["number"],
+                f"{'skipped' if decision['label'] is None else visible(names[decision['label']])} · "
+                f"{one_line(self.session.text(decision['row']))}",
+            )
+            for decision in self.session.store.decisions(annotator, LAST)
+        ]
+        return Panel(panel_html(progress_of(self.session), self.trainer.state(), self.budget), decisions)
+
+    def _decide(self, annotator: str, token: str, label: int | None) -> Screen:
+        shown = self._shown(token)
+        if shown is None:
+            return self.next(annotator, "There was no text on the screen.")
+        try:
+            self.session.store.decide(shown, annotator, "skip" if label is None else "label", label)
+        except Refused as refused:
+            return self.next(annotator, f"Not counted: {refused}.")
+        return self.next(annotator)
+
+    def _further(self, annotator: str) -> tuple[Shown, QueueItem] | None:
+        """Where the queue is empty, train on what is new, or draw further texts where nothing is."""
+        self.trainer.start_if_due(exhausted=True)
+        if self.trainer.state().kind == "training":
+            return None
+        with self._refill:
+            store = self.session.store
+            found = store.next(annotator, self._lease_seconds)  # somebody else may have come here first
+            if found is None:
+                store.extend_queue(len(store.rounds()), self.session.random_items(self.session.query_size(), "refill"))
+                found = store.next(annotator, self._lease_seconds)
+            return found
+
+    def _screen(self, annotator: str, shown: Shown, item: QueueItem, notice: str) -> Screen:
+        store = self.session.store
+        earlier = store.decision(shown.row, annotator)
+        return Screen(
+            f"{shown.row}.{shown.version}.{self._last(annotator)}",
+            shaded(self.session.text(shown.row), item.reason),
+            why(item),
+            notice,
+            earlier["label"] if earlier else None,
+            store.is_flagged(shown.row, annotator),
+            earlier is not None,
+        )
+
+    def _nothing(self, annotator: str, message: str, notice: str) -> Screen:
+        return Screen(NOTHING, [(message, None)], [], notice)
+
+    def _last(self, annotator: str) -> int:
+        decisions = self.session.store.decisions(annotator, 1)
+        return int(decisions[0]["number"]) if decisions else 0
+
+    def _shown(self, token: str) -> Shown | None:
+        """What a token says was on the screen; None for no text of the pool."""
+        match = _TOKEN.fullmatch(token)
+        return Shown(int(match[1]), int(match[2])) if match and int(match[1]) < len(self.session) else None

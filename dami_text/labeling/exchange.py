@@ -1,0 +1,123 @@
+"""Labels out of a session and into it: what `formats` writes and reads, matched to the pool's texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dami_text.data.pool import text_hash
+from dami_text.errors import DataError
+from dami_text.labeling.formats import Decision, Record
+from dami_text.labeling.rounds import LabeledNow, explained, told_learner
+from dami_text.labeling.session import Session
+from dami_text.labeling.store import QueueItem
+
+
+def records_of(session: Session, only_decided: bool = True) -> list[Record]:
+    """A record for each text that was labelled or skipped, or for every text, in the order of the file."""
+    labels = {row["row"]: row for row in session.store.labels()}
+    skipped, flags = set(session.store.skipped()), session.store.flags()
+    rows = sorted(labels.keys() | skipped | flags.keys()) if only_decided else range(len(session))
+    records = []
+    for row in rows:
+        given = labels.get(row)
+        records.append(
+            Record(
+                session.id(row),
+                session.text(row),
+                session.class_names[given["label"]] if given else None,
+                "labelled" if given else "skipped" if row in skipped else "open",
+                given["annotator"] if given else None,
+                given["time"] if given else None,
+                given["seconds"] if given else None,
+                given["round"] if given else None,
+                row in flags,
+                **_told(session, session.store.shown(row, "")[1]),
+            )
+        )
+    return records
+
+
+def selected_records(session: Session, n: int) -> list[Record]:
+    """The next n texts to label, most wanted first, with the model's guesses and the reasons; at random before labels.
+
+    Raises:
+        DataError: nothing is left to label.
+    """
+    now = LabeledNow.of(session)
+    if len(now.rows):
+        learner, strategy = told_learner(session, now)
+        free = len(learner.pool.unlabeled) - len(strategy.excluded)
+        items = explained(session, learner, strategy, learner.ask(min(n, free))) if free else []
+    else:
+        items = [item for item in session.store.queue(0) if item.kind == "start"]
+        items = (items + session.random_items(n, "select", "start"))[:n]
+    if not items:
+        raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
+    rounds = len(session.store.rounds())
+    return [Record(session.id(i.row), session.text(i.row), round=rounds, **_told(session, i)) for i in items]
+
+
+def _told(session: Session, item: QueueItem) -> dict[str, Any]:
+    """What a queue says of a text, as the fields of a record."""
+    reason = {name: value for name, value in item.reason.items() if name not in ("shades", "guess", "probability")}
+    guess = item.reason.get("guess")
+    return {
+        "guess": None if guess is None else session.class_names[guess],
+        "score": item.reason.get("probability"),
+        "reason": reason | {"kind": item.kind} if reason else {},
+    }
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of an import: labels and skips that were news, known ones, and those whose text is not in the pool.
+
+    `ambiguous` counts decisions without an id on texts that the pool has several times.
+    """
+
+    added: int
+    known: int
+    unmatched: int
+    ambiguous: int
+
+
+def import_decisions(session: Session, decisions: Sequence[Decision], annotator: str) -> Imported:
+    """Add decisions made elsewhere, all or none; each is matched by its id and its text, or by its text alone.
+
+    `annotator` is whose they are where the file does not say.
+
+    Raises:
+        DataError: a label is none of the session's classes, or an id and its text do not belong together.
+    """
+    numbers = {name: i for i, name in enumerate(session.class_names)}
+    strangers = sorted({d.label for d in decisions if d.label is not None} - numbers.keys())
+    if strangers:
+        raise DataError(f"the file holds the labels {strangers[:10]}; the session's classes are {session.class_names}")
+    labels, unmatched, ambiguous = [], 0, 0
+    for decision in decisions:
+        rows = _rows_of(session, decision)
+        if len(rows) == 1:
+            label = None if decision.label is None else numbers[decision.label]
+            labels.append((rows[0], label, decision.annotator or annotator))
+        elif rows:
+            ambiguous += 1
+        else:
+            unmatched += 1
+    added = session.store.add_labels(labels)
+    return Imported(added, len(labels) - added, unmatched, ambiguous)
+
+
+def _rows_of(session: Session, decision: Decision) -> list[int]:
+    """The rows of the pool that a decision may be about."""
+    texts = [] if decision.text is None else [decision.text, decision.text.removeprefix("'")]  # as --safe-csv wrote it
+    hashes = [int.from_bytes(text_hash(text)) for text in texts]
+    if decision.id is None:
+        return next((rows for content in hashes if (rows := session.rows_by_hash.get(content))), [])
+    row = session.rows_by_id.get(decision.id)
+    if row is None:
+        return []
+    if texts and not any(row in session.rows_by_hash.get(content, ()) for content in hashes):
+        raise DataError(
+            f"the id {decision.id} is of another text than {texts[0][:60]!r} in the file; ids and texts were mixed up"
+        )
+    return [row]

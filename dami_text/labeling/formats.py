@@ -1,0 +1,358 @@
+"""Labels and tasks in the formats of other tools, as pure functions between records and text.
+
+One record a text:
+
+    id         stable, of the text and its place among its duplicates
+    text
+    label      the class's name, None where there is none
+    status     labelled, skipped or open
+    annotator, time, seconds, round
+    flagged    whether somebody has flagged it
+    guess, score    the model's, None where there is none
+    reason     why the text was asked for, by name
+
+Reading gives back what identifies a text and what was decided: id, text, label, annotator. A negative answer to a
+proposed label (Prodigy's reject) decides between two classes and is no decision among more.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dami_text.errors import DataError
+from dami_text.records import to_json
+
+Json = dict[str, Any]
+
+COLUMNS = ("id", "text", "label", "status", "annotator", "time", "seconds", "round", "flagged", "guess", "score")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A text and what there is to know of it; see the module."""
+
+    id: str
+    text: str
+    label: str | None = None
+    status: str = "open"
+    annotator: str | None = None
+    time: str | None = None
+    seconds: float | None = None
+    round: int | None = None
+    flagged: bool = False
+    guess: str | None = None
+    score: float | None = None
+    reason: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a file says about a text: a label, or None for a text that was skipped. `id` or `text` may be missing."""
+
+    id: str | None
+    text: str | None
+    label: str | None
+    annotator: str | None = None
+
+
+# Tables ---------------------------------------------------------------------------------------------------------
+
+
+def _row(record: Record) -> Json:
+    row = {name: getattr(record, name) for name in COLUMNS}
+    return row | {"reason": to_json(record.reason) if record.reason else None}
+
+
+def _decision(row: Json) -> Decision | None:
+    """The decision of a table's row; None where the row has none."""
+    label, status = row.get("label") or None, row.get("status")
+    if label is None and status != "skipped":
+        return None
+    return Decision(row.get("id") or None, row.get("text"), label, row.get("annotator") or None)
+
+
+def _write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [*COLUMNS, "reason"], lineterminator="\r\n")
+    writer.writeheader()
+    for record in records:
+        row = {name: "" if value is None else value for name, value in _row(record).items()}
+        writer.writerow({name: _no_formula(value) for name, value in row.items()} if safe else row)
+    return stream.getvalue().encode("utf-8")
+
+
+def _no_formula(value: Any) -> Any:
+    """A cell that a spreadsheet shows and does not calculate: an apostrophe first."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    if "label" not in (reader.fieldnames or ()):
+        raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
+    return list(filter(None, map(_decision, reader)))
+
+
+def _write_jsonl(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
+    return _lines(_row(record) | {"reason": record.reason or None} for record in records)
+
+
+def _read_jsonl(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    return list(filter(None, map(_decision, _json_lines(content))))
+
+
+def _write_parquet(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
+    kinds = {"seconds": pa.float64(), "round": pa.int64(), "flagged": pa.bool_(), "score": pa.float64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in (*COLUMNS, "reason")])
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([_row(record) for record in records], schema), sink)
+    return sink.getvalue()
+
+
+def _read_parquet(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    return list(filter(None, map(_decision, pq.read_table(io.BytesIO(content)).to_pylist())))
+
+
+# Label Studio ---------------------------------------------------------------------------------------------------
+
+
+def label_studio_config(class_names: Sequence[str]) -> str:
+    """The labelling interface that a project for these tasks needs."""
+    from xml.sax.saxutils import quoteattr
+
+    choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in class_names)
+    return (
+        '<View><Text name="text" value="$text"/>'
+        f'<Choices name="label" toName="text" choice="single">{choices}</Choices></View>'
+    )
+
+
+def _write_label_studio(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
+    return _array(map(_task, records))
+
+
+def _task(record: Record) -> Json:
+    task: Json = {"data": {"text": record.text, "dami_id": record.id}, "annotations": [], "predictions": []}
+    if record.reason:
+        task["meta"] = {"reason": record.reason}
+    if record.guess is not None:
+        task["predictions"].append(
+            {"model_version": f"r{record.round or 0}", "score": record.score, "result": _choice("p1", record.guess)}
+        )
+    if record.status != "open":
+        task["annotations"].append(
+            {
+                "completed_by": {"email": record.annotator} if "@" in (record.annotator or "") else 1,
+                "was_cancelled": record.label is None,
+                "lead_time": record.seconds,
+                "result": [] if record.label is None else _choice("a1", record.label),
+            }
+        )
+    return task
+
+
+def _choice(number: str, label: str) -> list[Json]:
+    names = {"id": number, "from_name": "label", "to_name": "text", "type": "choices"}
+    return [names | {"value": {"choices": [label]}}]
+
+
+def _read_label_studio(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    for task in _json_array(content):
+        data = task["data"]
+        for annotation in task.get("annotations") or []:
+            who = annotation.get("completed_by")
+            annotator = who.get("email") if isinstance(who, dict) else None
+            choices = [
+                name
+                for part in annotation.get("result") or []
+                if part.get("type") == "choices"
+                for name in part["value"]["choices"]
+            ]
+            if annotation.get("was_cancelled") or choices:
+                label = None if annotation.get("was_cancelled") else _single(choices, data.get("text"))
+                yield Decision(data.get("dami_id"), data.get("text"), label, annotator)
+
+
+# Prodigy --------------------------------------------------------------------------------------------------------
+
+
+def _write_prodigy(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
+    options = [{"id": name, "text": name} for name in class_names]
+
+    def example(record: Record) -> Json:
+        meta = {name: value for name, value in record.reason.items() if isinstance(value, str | int | float)}
+        shown: Json = {"text": record.text, "meta": {**meta, "dami_id": record.id}, "options": options}
+        if record.status == "open":
+            return shown
+        shown |= {"accept": [] if record.label is None else [record.label]}
+        shown |= {"answer": "ignore" if record.label is None else "accept", "_view_id": "choice"}
+        return shown | ({"_annotator_id": record.annotator} if record.annotator else {})
+
+    return _lines(map(example, records))
+
+
+def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    for example in _json_lines(content):
+        answer = example.get("answer")
+        named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
+        label: str | None
+        if answer == "ignore":
+            label = None
+        elif answer == "accept" and named and named[0] is not None:
+            label = _single(named, example.get("text"))
+        elif answer == "reject" and example.get("label") in class_names and len(class_names) == 2:
+            label = next(name for name in class_names if name != example["label"])
+        else:
+            continue
+        yield Decision(
+            (example.get("meta") or {}).get("dami_id"), example.get("text"), label, example.get("_annotator_id")
+        )
+
+
+# doccano --------------------------------------------------------------------------------------------------------
+
+
+def _write_doccano(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
+    return _lines(
+        {"text": record.text, "label": [] if record.label is None else [record.label], "dami_id": record.id}
+        for record in records
+    )
+
+
+def _read_doccano(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    for example in _json_lines(content):
+        meta = example.get("meta") or {}
+        labels = example.get("label", example.get("labels")) or []
+        if labels:
+            label = _single([labels] if isinstance(labels, str) else labels, example.get("text"))
+            yield Decision(example.get("dami_id") or meta.get("dami_id"), example.get("text"), label)
+
+
+# Argilla --------------------------------------------------------------------------------------------------------
+
+
+def _write_argilla(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
+    def flat(record: Record) -> Json:
+        answers = {} if record.label is None and record.status != "skipped" else {"users": [record.annotator or "dami"]}
+        return {
+            "id": record.id,
+            "status": "completed" if answers else "pending",
+            "text": record.text,
+            "label.responses": [record.label] if answers else [],
+            "label.responses.users": answers.get("users", []),
+            "label.responses.status": [("discarded" if record.label is None else "submitted")] if answers else [],
+            "label.suggestion": record.guess,
+            "label.suggestion.score": record.score,
+        }
+
+    return _array(map(flat, records))
+
+
+def _read_argilla(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    for record in _json_array(content):
+        answers = record.get("label.responses") or []
+        users = record.get("label.responses.users") or [None] * len(answers)
+        states = record.get("label.responses.status") or ["submitted"] * len(answers)
+        for answer, user, state in zip(answers, users, states, strict=True):
+            if state in ("submitted", "discarded"):
+                label = answer if state == "submitted" else None
+                yield Decision(record.get("id"), record.get("text"), label, user)
+
+
+# All of them ----------------------------------------------------------------------------------------------------
+
+
+def _single(labels: Sequence[str], text: str | None) -> str:
+    if len(labels) != 1:
+        raise DataError(f"the text {str(text)[:60]!r} has the labels {list(labels)}; wanted one label a text")
+    return labels[0]
+
+
+def _lines(values: Iterable[Json]) -> bytes:
+    return "".join(to_json(value) + "\n" for value in values).encode("utf-8")
+
+
+def _array(values: Iterable[Json]) -> bytes:
+    lines = ",\n".join(to_json(value) for value in values)
+    return f"[\n{lines}\n]\n".encode()
+
+
+def _json_lines(content: bytes) -> list[Json]:
+    lines = content.decode("utf-8-sig").split("\n")
+    return [_object(json.loads(line)) for line in lines if line.strip()]
+
+
+def _json_array(content: bytes) -> list[Json]:
+    values = json.loads(content.decode("utf-8-sig"))
+    if not isinstance(values, list):
+        raise DataError(f"the file holds {type(values).__name__}; wanted a list of records")
+    return [_object(value) for value in values]
+
+
+def _object(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise DataError(f"the file holds {type(value).__name__} for a record; wanted an object")
+    return value
+
+
+Write = Callable[[Sequence[Record], Sequence[str]], bytes]
+Read = Callable[[bytes, Sequence[str]], Iterable[Decision]]
+
+#: For each format how it is written and read.
+FORMATS: dict[str, tuple[Write, Read]] = {
+    "csv": (_write_csv, _read_csv),
+    "jsonl": (_write_jsonl, _read_jsonl),
+    "parquet": (_write_parquet, _read_parquet),
+    "label-studio": (_write_label_studio, _read_label_studio),
+    "prodigy": (_write_prodigy, _read_prodigy),
+    "doccano": (_write_doccano, _read_doccano),
+    "argilla": (_write_argilla, _read_argilla),
+}
+
+
+def write_records(name: str, records: Sequence[Record], class_names: Sequence[str], safe_csv: bool = False) -> bytes:
+    """The records in the format of that name; `safe_csv` keeps spreadsheets from calculating cells of a csv."""
+    if name == "csv":
+        return _write_csv(records, class_names, safe_csv)
+    return FORMATS[name][0](records, class_names)
+
+
+def read_decisions(name: str, content: bytes, class_names: Sequence[str]) -> list[Decision]:
+    """What a file in the format of that name decides.
+
+    Raises:
+        DataError: it is not in this format.
+    """
+    try:
+        return list(FORMATS[name][1](content, class_names))
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, pa.ArrowException) as error:
+        raise DataError(f"the file is not in the format {name} ({type(error).__name__}: {error})") from error
+
+
+def guess_format(file_name: str, content: bytes) -> str:
+    """The format of a file, by its name and its first record.
+
+    Raises:
+        DataError: it is none of those that are known.
+    """
+    suffix = file_name.lower().rpartition(".")[2]
+    if suffix in ("csv", "parquet"):
+        return suffix
+    try:
+        first = (_json_array(content) if content.lstrip()[:1] == b"[" else _json_lines(content))[0]
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{file_name} is of no known format; name it with --format") from error
+    if "data" in first:
+        return "label-studio"
+    if any(key.startswith("label.") for key in first):
+        return "argilla"
+    if "answer" in first or "options" in first:
+        return "prodigy"
+    return "jsonl" if "status" in first else "doccano"

@@ -1,0 +1,185 @@
+"""How far a session is: counts, accuracy on held-out texts with its interval, what more labels may bring, agreement.
+
+Every round predicts all texts that may be held out. So each new label of one of them tells of all rounds, and the
+learning curve is measured on the same texts throughout: its differences are far more certain than its heights.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import EncodedTexts
+from dami_text.inference import predict_probabilities
+from dami_text.labeling.rounds import PREDICTION
+from dami_text.labeling.session import Session
+from dami_text.randomness import numpy_stream
+
+CONFIDENCE = 0.95
+EXPONENTS = np.arange(0.1, 2.01, 0.1)
+FEWEST_ROUNDS, FEWEST_TEXTS = 4, 10  # for a projection
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share of n texts with its 95% interval (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, successes: int, n: int) -> "Proportion":
+        """`successes` out of n; n is at least 1."""
+        from scipy.stats import binomtest
+
+        interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+        return cls(successes / n, float(interval.low), float(interval.high), n)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the next labels may add to the accuracy, with a 95% interval from resampled held-out texts."""
+
+    labels: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of two annotators on the n texts that both labelled: the share of equal labels, and Cohen's kappa.
+
+    kappa is None where chance alone would make all labels equal.
+    """
+
+    first: str
+    second: str
+    n: int
+    observed: float
+    kappa: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Everything that the page's side panel and `dami-text status` show."""
+
+    n_texts: int
+    n_labeled: int
+    n_skipped: int
+    n_flagged: int
+    by_class: dict[str, int]
+    by_annotator: dict[str, int]
+    rounds: int
+    n_since_round: int
+    query_size: int
+    curve: list[tuple[int, float]]  # labelled texts and accuracy of each round
+    accuracy: Proportion | None
+    gain: Gain | None
+
+
+def progress_of(session: Session) -> Progress:
+    """The session's progress now."""
+    store = session.store
+    labels = {row["row"]: row["label"] for row in store.labels()}
+    rounds = store.rounds()
+    counts = Counter(session.class_names[label] for label in labels.values())
+    annotators = Counter(row["annotator"] for row in store.decisions() if row["label"] is not None)
+    right = held_out_hits(session, labels)
+    sizes = np.array([record.n_labeled for record in rounds])
+    measured = right.shape[0] and right.shape[1]
+    return Progress(
+        len(session),
+        len(labels),
+        len(store.skipped()),
+        len(store.flags()),
+        {name: counts[name] for name in session.class_names},
+        dict(sorted(annotators.items())),
+        len(rounds),
+        len(labels) - (rounds[-1].n_labeled if rounds else 0),
+        session.query_size() if rounds else session.initial_size(),
+        list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
+        Proportion.of(int(right[-1].sum()), right.shape[1]) if measured else None,
+        projected_gain(sizes, right) if measured else None,
+    )
+
+
+def held_out_hits(session: Session, labels: dict[int, int]) -> NDArray[np.bool_]:
+    """For each round (R,) and each held-out text with a label (V,), whether the round's model was right: (R, V)."""
+    places = [i for i, row in enumerate(session.held_out.tolist()) if row in labels]
+    truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
+    rounds = session.store.rounds()
+    hits = np.zeros((len(rounds), len(places)), bool)
+    for record, line in zip(rounds, hits, strict=True):
+        line[:] = np.frombuffer(record.predictions, PREDICTION)[places] == truth if places else False
+    return hits
+
+
+def accuracy_of(session: Session, model: PreTrainedModel, texts: EncodedTexts) -> Proportion | None:
+    """The accuracy of a model on the held-out texts that have labels; None where none has."""
+    labels = {row["row"]: row["label"] for row in session.store.labels()}
+    rows = np.array([row for row in session.held_out.tolist() if row in labels], np.int64)
+    if not len(rows):
+        return None
+    predictions = predict_probabilities(model, texts, rows).argmax(axis=1)
+    return Proportion.of(sum(labels[row] == p for row, p in zip(rows.tolist(), predictions, strict=True)), len(rows))
+
+
+def projected_gain(
+    sizes: NDArray[np.int64], hits: NDArray[np.bool_], labels: int = 100, samples: int = 200
+) -> Gain | None:
+    """What `labels` more may add, by the curve a - b n^-c that fits best the accuracies after n = `sizes` (R,) labels.
+
+    `hits` (R, V) are as of `held_out_hits`; the interval is of the same fit to resampled texts. None for fewer than 4
+    rounds or 10 texts.
+    """
+    n_rounds, n_texts = hits.shape
+    if n_rounds < FEWEST_ROUNDS or n_texts < FEWEST_TEXTS:
+        return None
+    draws = numpy_stream(0, n_rounds, "projected gain").multinomial(n_texts, np.full(n_texts, 1 / n_texts), samples)
+    weights = np.vstack([np.ones(n_texts), draws]) / n_texts  # (1 + S, V)
+    gains = _fitted_gains(sizes.astype(float), weights @ hits.T.astype(float), labels)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(gains[1:], [tail, 1 - tail])
+    return Gain(labels, float(gains[0]), float(low), float(high))
+
+
+def _fitted_gains(sizes: NDArray[np.float64], accuracies: NDArray[np.float64], labels: int) -> NDArray[np.float64]:
+    """The gains (S,) of the best curves a - b n^-c, b >= 0, through accuracies (S, R) after `sizes` (R,) labels."""
+    best = np.full(len(accuracies), np.inf)
+    gains = np.zeros(len(accuracies))
+    for c in EXPONENTS:
+        x = sizes**-c
+        centered = x - x.mean()
+        slopes = np.minimum(accuracies @ centered / (centered @ centered), 0)  # -b
+        residuals = accuracies - accuracies.mean(axis=1, keepdims=True) - slopes[:, None] * centered
+        errors = np.square(residuals).sum(axis=1)
+        better = errors < best
+        gain = slopes * ((sizes[-1] + labels) ** -c - sizes[-1] ** -c)
+        best, gains = np.where(better, errors, best), np.where(better, gain, gains)
+    return gains
+
+
+def agreements(session: Session) -> list[Agreement]:
+    """How well each two annotators agree on the texts that both have labelled."""
+    from sklearn.metrics import cohen_kappa_score
+
+    given: dict[str, dict[int, int]] = {}
+    for row in session.store.decisions():
+        if row["label"] is not None:
+            given.setdefault(row["annotator"], {})[row["row"]] = row["label"]
+    found = []
+    for first, second in combinations(sorted(given), 2):
+        shared = sorted(given[first].keys() & given[second].keys())
+        if shared:
+            a, b = ([given[name][row] for row in shared] for name in (first, second))
+            kappa: Any = cohen_kappa_score(a, b) if len({*a, *b}) > 1 else None
+            observed = sum(x == y for x, y in zip(a, b, strict=True)) / len(shared)
+            found.append(Agreement(first, second, len(shared), observed, None if kappa is None else float(kappa)))
+    return found

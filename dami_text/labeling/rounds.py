@@ -1,0 +1,217 @@
+"""A round of labelling for real: the labels so far are told to a new learner, which is asked for the next queue.
+
+It is the simulation's own learner, in a process of its own for each round (`python -m dami_text.labeling.rounds
+SESSION`), so that a page goes on while it trains and survives whatever happens to it. A round depends on the session's
+options, its number and the labels, and nothing of it counts before the one transaction that records it.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.active_learning import ActiveLearner
+from dami_text.aggregation import InformativeWords
+from dami_text.data.pool import EncodedTexts, Pool, Rows
+from dami_text.errors import DamiError, TrainingError
+from dami_text.experiments.preparation import make_learner
+from dami_text.inference import device_of, predict_probabilities
+from dami_text.interpretation import interpret
+from dami_text.labeling.session import MODEL, Session, interleaved
+from dami_text.labeling.store import QueueItem, RoundRecord
+from dami_text.randomness import numpy_stream
+from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
+
+LOCK = ".trainer.lock"
+
+#: The type of a class number in a round's predictions of the held-out texts.
+PREDICTION = np.dtype("<u2")
+
+
+@dataclass(frozen=True)
+class _Remembering(Representation):
+    """A representation that keeps what it found last: the words of what is asked for are shaded by it."""
+
+    found: list[InformativeWords] = field(default_factory=list)
+
+    def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
+        self.found[:] = [super().of_unlabeled(model, pool, rng)]
+        return self.found[0]
+
+
+@dataclass
+class SessionStrategy:
+    """The session's strategy, kept from rows that it must not ask for: those held out, skipped, or in the queue."""
+
+    strategy: QueryStrategy
+    excluded: Rows
+
+    def __post_init__(self) -> None:
+        if isinstance(self.strategy, Dami):
+            old = self.strategy.representation
+            remembering = _Remembering(**{f.name: getattr(old, f.name) for f in fields(old)})
+            self.strategy = replace(self.strategy, representation=remembering)
+
+    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        """Choose n rows of those that are neither labelled nor excluded."""
+        return self.strategy.query(model, pool.with_labeled(self.excluded), n, rng)
+
+    def shades(self, model: PreTrainedModel, texts: EncodedTexts, row: int) -> list[list[float]]:
+        """For each word of a text: where it begins and ends, and its deviation; nothing where these do not matter."""
+        if not isinstance(self.strategy, Dami):
+            return []
+        representation = self.strategy.representation
+        assert isinstance(representation, _Remembering)
+        batch = texts.collate(np.array([row])).to(device_of(model))
+        interpretations = interpret(model, batch, representation.target, representation.target_class)[0]
+        mean = torch.as_tensor(representation.found[0].mean, device=interpretations.device)
+        deviations = (interpretations.double() - mean).square().sum(dim=-1).tolist()
+        places = texts.word_places(row)  # more than there are deviations where the text was cut
+        return [[start, end, deviation] for (start, end), deviation in zip(places, deviations, strict=False)]
+
+
+@dataclass(frozen=True)
+class LabeledNow:
+    """The labels of a session at one moment: rows to train on, in order, their labels, and the last event."""
+
+    rows: Rows
+    labels: NDArray[np.int64]
+    through: int
+    n_labeled: int
+
+    @classmethod
+    def of(cls, session: Session) -> "LabeledNow":
+        """The labels so far, without those of the held-out texts."""
+        through = session.store.last_event()
+        labels = {row["row"]: row["label"] for row in session.store.labels()}
+        n_labeled = len(labels)
+        for row in session.held_out.tolist():
+            labels.pop(row, None)
+        return cls(np.array(list(labels), np.int64), np.array(list(labels.values()), np.int64), through, n_labeled)
+
+
+def told_learner(session: Session, now: LabeledNow) -> tuple[ActiveLearner, SessionStrategy]:
+    """A learner of the session's texts that knows the labels so far, in the session's next round.
+
+    Raises:
+        TrainingError: there is no label to train on.
+    """
+    if not len(now.rows):
+        raise TrainingError("there is no labelled text to train on; label one at least")
+    excluded = np.union1d(session.held_out, session.store.skipped()).astype(np.int64)
+    strategy = SessionStrategy(build_strategy(session.config.run.strategy), np.setdiff1d(excluded, now.rows))
+    learner = make_learner(session.texts, session.class_names, session.config.run, strategy)
+    learner.round = len(session.store.rounds()) - 1  # telling begins the next
+    learner.tell(now.rows, now.labels)
+    return learner, strategy
+
+
+def train_round(session: Session) -> RoundRecord:
+    """Train on the labels so far, choose the next queue, and record both; the reserve of the queue comes after that."""
+    start = time.perf_counter()
+    now = LabeledNow.of(session)
+    learner, strategy = told_learner(session, now)
+    number = learner.round
+    training = learner.train()
+    model = learner.trained_model()
+    trained = time.perf_counter()
+
+    held_out = session.to_hold_out(session.query_size())
+    free = len(learner.pool.unlabeled) - len(strategy.excluded)
+    n = min(session.query_size() - len(held_out), free)
+    query = learner.ask(n) if n > 0 else Query.of(np.zeros(0, np.int64))
+    asked = explained(session, learner, strategy, query)
+    items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
+    predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
+    save_model(model, learner, session.folder / MODEL)
+    record = RoundRecord(
+        number,
+        now.through,
+        now.n_labeled,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        {
+            "n_trained_on": len(now.rows),
+            "class_counts": np.bincount(now.labels, minlength=len(session.class_names)).tolist(),
+            "steps": training.steps,
+            "seconds": {"train": round(trained - start, 3), "query": round(time.perf_counter() - trained, 3)},
+            "query": dict(query.details),
+        },
+        predictions.argmax(axis=1).astype(PREDICTION).tobytes() if len(session.held_out) else b"",
+    )
+    session.store.finish_round(record, items)
+
+    reserve = min(2 * session.query_size(), free - n)
+    if reserve > 0:
+        strategy.excluded = np.union1d(strategy.excluded, query.rows)
+        rng = numpy_stream(session.seed, number, "reserve")
+        further = strategy.query(model, learner.pool, reserve, rng)
+        session.store.extend_queue(number + 1, explained(session, learner, strategy, further, "reserve"))
+    return record
+
+
+def explained(
+    session: Session, learner: ActiveLearner, strategy: SessionStrategy, query: Query, kind: str = "asked"
+) -> list[QueueItem]:
+    """The query as queue items, each with its reason, how its words deviate, and the model's guess."""
+    model, texts = learner.trained_model(), learner.pool.texts
+    name = session.config.run.strategy.strategy
+    reasons: list[dict[str, Any]] = [
+        {**reason, "strategy": name, "shades": strategy.shades(model, texts, int(row))}
+        for row, reason in zip(query.rows, query.reasons, strict=True)
+    ]
+    return with_guesses(session, learner, session.items(query.rows.tolist(), kind, reasons))
+
+
+def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[QueueItem]) -> list[QueueItem]:
+    """The items with the model's guess, the class of the highest probability, and that probability."""
+    if not items:
+        return []
+    rows = np.array([item.row for item in items])
+    probabilities = predict_probabilities(learner.trained_model(), learner.pool.texts, rows)
+    return [
+        replace(item, reason={**item.reason, "guess": int(p.argmax()), "probability": round(float(p.max()), 4)})
+        for item, p in zip(items, probabilities, strict=True)
+    ]
+
+
+def save_model(model: PreTrainedModel, learner: ActiveLearner, folder: Path) -> None:
+    """Write the model and its tokenizer in the Hugging Face layout, whole, in place of what the folder holds."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    learner.pool.texts.tokenizer.save_pretrained(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def main() -> int:
+    """Train one round of the session named on the command line, unless another process does already."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    folder = Path(sys.argv[1])
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            train_round(Session(folder))
+    except Timeout:
+        return 0
+    except DamiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

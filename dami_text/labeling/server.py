@@ -1,0 +1,183 @@
+"""Serving the page: this machine alone, no file of it, and no request that a page from elsewhere has forged."""
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from dami_text.errors import ConfigError, DamiError
+from dami_text.labeling.accounts import password_fits
+from dami_text.labeling.desk import Desk
+from dami_text.labeling.session import Session
+
+HOST = "127.0.0.1"
+PORTS = 100  # that are tried
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Any, Send], Awaitable[None]]
+
+#: What the page needs of gradio's routes. Its others read files, take uploads or forward requests.
+OPEN_PATHS = (
+    "/",
+    "/config",
+    "/config/",
+    "/login",
+    "/login/",
+    "/logout",
+    "/theme.css",
+    "/favicon.ico",
+    "/manifest.json",
+)
+OPEN_FOLDERS = (
+    *("/assets/", "/static/", "/svelte/"),
+    *(f"/gradio_api/{name}" for name in ("run/", "heartbeat/", "startup-events", "app_id", "login_check", "user")),
+    *(f"/gradio_api/{name}" for name in ("theme.css", "token", "queue/", "reset", "info")),
+)
+
+#: The browser is told to load nothing from elsewhere, whatever the page holds.
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+class Guard:
+    """ASGI middleware: answers 400 to hosts and 403 to origins that are not this machine, 404 to closed paths.
+
+    A page elsewhere may send requests here through its visitor's browser: with a name of its own that resolves to this
+    machine (DNS rebinding; the host shows it), or under its own name (the origin shows it).
+    """
+
+    def __init__(self, app: App, port: int) -> None:
+        self.app = app
+        self.hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
+        self.origins = {f"http://{host}" for host in self.hosts}
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        """Pass on what is allowed."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name, []).append(value.decode("latin-1"))
+        hosts, origins = headers.get(b"host", []), headers.get(b"origin", [])
+        site = headers.get(b"sec-fetch-site", ["none"])[0]
+        path = scope["path"]
+        if len(hosts) != 1 or hosts[0] not in self.hosts:
+            await _answer(send, 400, b"this host is not served here")
+        elif any(origin not in self.origins for origin in origins) or site not in ("none", "same-origin"):
+            await _answer(send, 403, b"requests from elsewhere are not served")
+        elif path not in OPEN_PATHS and not path.startswith(OPEN_FOLDERS):
+            await _answer(send, 404, b"not found")
+        else:
+            await self.app(scope, receive, _with_policy(send))
+
+
+def _with_policy(send: Send) -> Send:
+    """`send` with the headers that keep the browser to this page."""
+    added = [
+        (b"content-security-policy", POLICY.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-frame-options", b"DENY"),
+    ]
+
+    async def with_headers(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *added]
+        await send(message)
+
+    return with_headers
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that is free on this machine.
+
+    Raises:
+        DamiError: none of the next hundred is.
+    """
+    for port in range(first, min(first + PORTS, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise DamiError(f"no port from {first} to {first + PORTS - 1} is free; choose another with --port")
+
+
+def serve(session: Session, annotators: Sequence[str], guidelines: str | None, port: int, browser: bool) -> None:
+    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise ConfigError('the page needs gradio: pip install "dami_text[ui]"') from error
+    from starlette.middleware import Middleware
+
+    from dami_text.labeling.page import build_page, launch_options
+
+    port = free_port(port)
+    desk = Desk(session)
+    page = build_page(desk, _my_name(), guidelines)
+    allowed = set(annotators)
+
+    def may_enter(name: str, password: str) -> bool:
+        return password_fits(session.store, name, password) and name in allowed
+
+    page.launch(
+        server_name=HOST,
+        server_port=port,
+        inbrowser=browser,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        auth=may_enter if annotators else None,
+        max_file_size=1,
+        footer_links=[],
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        run_history=False,
+        app_kwargs={"middleware": [Middleware(Guard, port=port)]},
+        **launch_options(),
+    )
+    print(f"page     http://{HOST}:{port}/  (ctrl-c ends it; the same command goes on)", flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        page.close(verbose=False)
+
+
+def _my_name() -> str:
+    """The name that labels are given under where nobody logs in."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "annotator"

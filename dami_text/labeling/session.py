@@ -1,0 +1,259 @@
+"""A session: a folder with everything that labelling a file of texts needs, to be moved or copied whole.
+
+pool/             the texts, in the order of the file, as an Arrow data set that never changes
+config.yaml       the options
+labels.sqlite     what annotators did, and what is asked for (see `store`)
+model/            the last round's model and tokenizer
+trainer.log       what the last training had to say
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from datasets import Dataset, load_from_disk
+from numpy.typing import NDArray
+
+from dami_text.config import DataConfig, LabelingConfig, RunConfig, Size, flag
+from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
+from dami_text.data.sources import load_texts
+from dami_text.errors import DataError, RecordError
+from dami_text.labeling.store import QueueItem, Store
+from dami_text.randomness import numpy_stream
+
+POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"
+
+#: Held-out texts beyond these would not make the accuracy much more certain, only cost predictions in every round.
+MOST_HELD_OUT = 2000
+
+START_SIZE = QUERY_SIZE = Size(20)
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """The options that a session keeps: those of a run, whose data, sizes and seed it shares, and of the labelling."""
+
+    run: RunConfig
+    labeling: LabelingConfig
+
+    def options(self) -> dict[str, Any]:
+        """All options by name, as plain values (what config.yaml holds)."""
+        topics = [getattr(self.run, topic.name) for topic in fields(self.run)] + [self.labeling]
+        flat = {name: value for topic in topics for name, value in vars(topic).items()}
+        return {name: value.value if isinstance(value, Size) else value for name, value in flat.items()}
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> "SessionConfig":
+        """The config whose `options` these are."""
+        own = {f.name for f in fields(LabelingConfig)}
+        return cls(
+            RunConfig.of(**{name: value for name, value in options.items() if name not in own}),
+            LabelingConfig(**{name: value for name, value in options.items() if name in own}),
+        )
+
+
+class Session:
+    """An open session.
+
+    Attributes:
+        folder: where it is.
+        config: its options.
+        texts: the pool's texts, the column `text`.
+        class_names: the classes; labels are places in it.
+        store: what annotators did.
+
+    Raises:
+        RecordError: the folder holds no session, or one that is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+            self.config = SessionConfig.of(dict(options))
+            self.store = Store(folder / LABELS)
+            self.texts: Dataset = load_from_disk(str(folder / POOL))
+        except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+            raise RecordError(f"{folder} holds no session ({error}); `dami-text label FILE` makes one") from error
+        self.class_names: list[str] = list(self.config.labeling.labels or [])
+        recorded = self.store.meta("fingerprint")
+        if recorded != self.fingerprint:
+            raise RecordError(
+                f"{folder / POOL} is not what the labels were given to ({self.fingerprint}, not {recorded}); restore it"
+            )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def text(self, row: int) -> str:
+        """The text of a row, as it came."""
+        return str(self.texts[int(row)]["text"])
+
+    # Ids --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _content(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        return content_hashes(self.texts)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all texts in their order."""
+        return text_hash(self._content[0].tobytes().hex()).hex()
+
+    def id(self, row: int) -> str:
+        """The id of a row, which depends on the text and its place among its duplicates alone."""
+        hashes, places = self._content
+        return stable_id(hashes[row], places[row])
+
+    @cached_property
+    def rows_by_id(self) -> dict[str, int]:
+        """The row of each id."""
+        return {self.id(row): row for row in range(len(self))}
+
+    @cached_property
+    def rows_by_hash(self) -> dict[int, list[int]]:
+        """The rows of each text, by its hash."""
+        rows: dict[int, list[int]] = {}
+        for row, content in enumerate(self._content[0].tolist()):
+            rows.setdefault(content, []).append(row)
+        return rows
+
+    # What is drawn once -----------------------------------------------------------------------------------------
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that is random."""
+        return self.config.run.loop.seed
+
+    @cached_property
+    def held_out(self) -> Rows:
+        """Rows that no training sees, in the order in which they are labelled to measure the accuracy.
+
+        They are drawn from all texts beforehand, not from those that are asked for, so that the accuracy on them is
+        that on all texts.
+        """
+        n = min(round(self.config.labeling.validation_share * len(self)), MOST_HELD_OUT)
+        return numpy_stream(self.seed, 0, "held out").permutation(len(self))[:n]
+
+    @cached_property
+    def wanted(self) -> NDArray[np.int64]:
+        """How many annotators each row (N,) goes to."""
+        labeling = self.config.labeling
+        shared = numpy_stream(self.seed, 0, "overlap").random(len(self)) < labeling.overlap_share
+        return np.where(shared, labeling.overlap, 1)
+
+    # Queues -----------------------------------------------------------------------------------------------------
+
+    def initial_size(self) -> int:
+        """Labels before the first training."""
+        return max(1, (self.config.run.loop.initial_size or START_SIZE).of(len(self)))
+
+    def query_size(self) -> int:
+        """Labels between trainings."""
+        return max(1, (self.config.run.loop.query_size or QUERY_SIZE).of(len(self)))
+
+    def to_hold_out(self, n: int) -> list[int]:
+        """The next held-out rows, as many as n more labels need for their share of all labels."""
+        done = {row["row"] for row in self.store.labels()} | set(self.store.skipped())
+        labeled = sum(1 for row in self.held_out if int(row) in done)
+        share = self.config.labeling.validation_share
+        missing = min(round(share * (len(done) + n)) - labeled, n - 1)
+        return [int(row) for row in self.held_out if int(row) not in done][: max(0, missing)]
+
+    def items(self, rows: Sequence[int], kind: str, reasons: Sequence[dict[str, Any]] | None = None) -> list[QueueItem]:
+        """Queue items of these rows."""
+        reasons = reasons or [{}] * len(rows)
+        return [
+            QueueItem(int(row), kind, dict(reason), int(self.wanted[row]))  # type: ignore[arg-type]
+            for row, reason in zip(rows, reasons, strict=True)
+        ]
+
+    def random_items(self, n: int, purpose: str, kind: str = "reserve") -> list[QueueItem]:
+        """At most n rows, drawn at random, that are not labelled, skipped or in the queue.
+
+        Held-out rows come where there are no others.
+        """
+        queue = [item.row for item in self.store.queue(len(self.store.rounds()))]
+        open_ = np.ones(len(self), bool)
+        open_[[row["row"] for row in self.store.labels()] + self.store.skipped() + queue] = False
+        held_out = self.held_out[open_[self.held_out]]
+        open_[self.held_out] = False
+        free = np.flatnonzero(open_)
+        if not len(free):
+            return self.items(held_out[:n].tolist(), "held-out")
+        rng = numpy_stream(self.seed, len(queue), purpose)
+        return self.items(rng.choice(free, min(n, len(free)), replace=False).tolist(), kind)
+
+    def start_queue(self) -> list[QueueItem]:
+        """The texts to label before there is a model, and a reserve."""
+        n = self.initial_size()
+        held_out = self.to_hold_out(n)
+        drawn = self.random_items(n - len(held_out) + 2 * self.query_size(), "start", "start")
+        first, reserve = drawn[: n - len(held_out)], drawn[n - len(held_out) :]
+        return [*interleaved(first, self.items(held_out, "held-out")), *reserve]
+
+
+def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list[QueueItem]:
+    """All items in their order, with the others spread evenly among them."""
+    places = [(i + 0.5) / max(1, len(items)) for i in range(len(items))]
+    other_places = [(i + 0.5) / max(1, len(others)) for i in range(len(others))]
+    together = [*zip(places, items, strict=True), *zip(other_places, others, strict=True)]
+    return [item for _, item in sorted(together, key=lambda pair: pair[0])]
+
+
+def create_session(folder: Path, config: SessionConfig) -> Session:
+    """Make a session of the texts that `config.run.data` names; the folder is there whole, or not at all.
+
+    Labels that the source has already count as given by the annotator `file`.
+
+    Raises:
+        DataError: the texts cannot be read, there are too few, or labels and classes do not fit each other.
+        RecordError: the folder cannot be written.
+    """
+    texts, given = load_texts(config.run.data)
+    if len(texts) < 2:
+        raise DataError(f"{config.run.data.dataset!r} has {len(texts)} texts; wanted two or more")
+    class_names = config.labeling.labels or sorted({name for name in given if name is not None})
+    if len(class_names) < 2:
+        raise DataError(f"the classes are not known; name two or more with {flag('labels')} NAME NAME ...")
+    strangers = sorted({name for name in given if name is not None} - set(class_names))
+    if strangers:
+        raise DataError(
+            f"column {config.run.data.label_column!r} holds the labels {strangers[:10]}, but {flag('labels')} names "
+            f"{class_names}; name all of them, or another column with --label-column"
+        )
+    labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        texts.save_to_disk(str(unfinished / POOL))
+        options = yaml.safe_dump(SessionConfig(config.run, labeling).options(), sort_keys=False, allow_unicode=True)
+        (unfinished / CONFIG).write_text(options, encoding="utf-8")
+        store = Store(unfinished / LABELS, create=True)
+        store.set_meta(fingerprint=text_hash(content_hashes(texts)[0].tobytes().hex()).hex())
+        numbers = {name: i for i, name in enumerate(class_names)}
+        store.add_labels((row, numbers[name], "file") for row, name in enumerate(given) if name is not None)
+        store.close()
+        session = Session(unfinished)
+        session.store.extend_queue(0, session.start_queue())
+        session.store.close()
+        unfinished.rename(folder)
+    except OSError as error:
+        raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error
+    return Session(folder)
+
+
+def is_session(folder: Path) -> bool:
+    """Whether the folder looks like a session's."""
+    return (folder / LABELS).is_file()
+
+
+def source_of(file: str) -> DataConfig:
+    """The data options that name a file, a folder or a data set on the Hub."""
+    return DataConfig(dataset=file)

@@ -1,0 +1,488 @@
+"""What annotators did, in one SQLite file: events that are only ever added, and labels as a view of them.
+
+A label is on disk when the call that gives it returns (write-ahead log, synchronous=FULL), and several processes may
+write at the same time: each decision is made and written in one transaction that holds the write lock from its start
+(BEGIN IMMEDIATE). What a person decides is tied to what was on their screen, by the row and its version, the last event
+of this annotator on that row. If anything happened to it since, the decision is refused, so that no label reaches
+another text than the one that was looked at, or is counted twice.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from dami_text.errors import RecordError
+
+Action = Literal["label", "skip"]
+
+#: Each step brings the file from the version before to the next; a new file goes through all of them.
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE annotator (name TEXT PRIMARY KEY, password TEXT);
+    CREATE TABLE round (
+        number INTEGER PRIMARY KEY,   -- from 0, the first model
+        through INTEGER NOT NULL,     -- the last event that it knew
+        n_labeled INTEGER NOT NULL,   -- labelled texts, those that are held out among them
+        time TEXT NOT NULL,
+        details TEXT NOT NULL,        -- JSON
+        predictions BLOB NOT NULL     -- the class of each text to hold out, one byte or more each
+    );
+    CREATE TABLE queue (
+        round INTEGER NOT NULL,       -- of the labels: 0 is the start, r + 1 is what round r's model asked for
+        rank INTEGER NOT NULL,
+        row INTEGER NOT NULL,
+        kind TEXT NOT NULL,           -- start, asked, held-out, reserve
+        wanted INTEGER NOT NULL,      -- annotators
+        reason TEXT NOT NULL,         -- JSON
+        PRIMARY KEY (round, rank)
+    );
+    CREATE INDEX queue_row ON queue (row, round);
+    CREATE TABLE lease (row INTEGER PRIMARY KEY, annotator TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL);
+    CREATE TABLE event (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        action TEXT NOT NULL CHECK (action IN ('label', 'relabel', 'skip', 'flag', 'unflag', 'undo')),
+        row INTEGER NOT NULL,
+        annotator TEXT NOT NULL,
+        label INTEGER CHECK ((label IS NOT NULL) = (action IN ('label', 'relabel'))),
+        undoes INTEGER UNIQUE REFERENCES event CHECK ((undoes IS NOT NULL) = (action = 'undo')),
+        round INTEGER NOT NULL,
+        time TEXT NOT NULL,
+        seconds REAL
+    );
+    CREATE INDEX event_row ON event (row, annotator, number);
+    CREATE INDEX event_annotator ON event (annotator, number);
+    CREATE TRIGGER event_is_kept BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+    CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+    -- What each annotator has decided about each row: the last decision that was not undone.
+    CREATE VIEW decision AS
+        SELECT number, action, row, annotator, label, round, time, seconds FROM event AS e
+        WHERE action IN ('label', 'relabel', 'skip')
+        AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
+        AND NOT EXISTS (
+            SELECT 1 FROM event AS later
+            WHERE later.row = e.row AND later.annotator = e.annotator AND later.number > e.number
+            AND later.action IN ('label', 'relabel', 'skip')
+            AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = later.number)
+        );
+    -- The label of each row: of most annotators, and of the first where two labels have as many.
+    CREATE VIEW label AS
+        SELECT row, label, annotator, time, seconds, round FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY row ORDER BY votes DESC, first, number) AS place FROM (
+                SELECT *, COUNT(*) OVER same AS votes, MIN(number) OVER same AS first FROM decision
+                WHERE label IS NOT NULL WINDOW same AS (PARTITION BY row, label)
+            )
+        ) WHERE place = 1;
+    CREATE VIEW flag AS
+        SELECT row, annotator FROM event AS e WHERE action = 'flag' AND NOT EXISTS (
+            SELECT 1 FROM event AS later WHERE later.row = e.row AND later.annotator = e.annotator
+            AND later.number > e.number AND later.action IN ('flag', 'unflag')
+        );
+    """,
+)
+
+
+class Refused(Exception):  # noqa: N818 - an answer that a page shows, not a failure
+    """A decision about a text that is no longer as it was on the annotator's screen; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """A text to label: its row, why (a reason as JSON holds it), and how many annotators are wanted."""
+
+    row: int
+    kind: Literal["start", "asked", "held-out", "reserve"]
+    reason: dict[str, Any]
+    wanted: int = 1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an annotator has on the screen: the row, and the last event of theirs on it (0 where there is none)."""
+
+    row: int
+    version: int
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A finished round: the last event that it knew, labelled rows then, details, predictions of held-out texts."""
+
+    number: int
+    through: int
+    n_labeled: int
+    time: str
+    details: dict[str, Any]
+    predictions: bytes
+
+
+class Store:
+    """The events, leases, queue and rounds of a session, in the file at `path`.
+
+    It may be used by several threads; other processes may have their own on the same file.
+
+    Raises:
+        RecordError: the file is missing (unless `create`), of a newer version, or no database of this kind.
+    """
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self.path = path
+        if not create and not path.is_file():
+            raise RecordError(f"no labels at {path}; wanted a session's folder, as `dami-text label FILE` makes it")
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._migrate()
+        except sqlite3.DatabaseError as error:
+            raise RecordError(f"{path} cannot be used as the labels of a session ({error}); restore it") from error
+
+    def close(self) -> None:
+        """Close the file; what the write-ahead log holds goes into it where no other process has it open."""
+        self._connection.close()
+
+    def _migrate(self) -> None:
+        with self._transaction():
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version > len(MIGRATIONS):
+                raise RecordError(
+                    f"{self.path} is of version {version}, and this dami_text knows {len(MIGRATIONS)} at most; "
+                    "upgrade dami_text"
+                )
+            for step in MIGRATIONS[version:]:
+                for statement in _statements(step):
+                    self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, with the write lock from the start."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def _one(self, query: str, *values: Any) -> Any:
+        """The first column of the first row, or None."""
+        with self._lock:
+            found = self._connection.execute(query, values).fetchone()
+        return found[0] if found else None
+
+    # Meta and annotators ----------------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> Any:
+        """What was set for `key`, or None."""
+        value = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return None if value is None else json.loads(value)
+
+    def set_meta(self, **values: Any) -> None:
+        """Set values that JSON can hold."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
+            )
+
+    def set_password(self, annotator: str, hashed: str) -> None:
+        """Set an annotator's hashed password."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO annotator VALUES (?, ?)", (annotator, hashed))
+
+    def password(self, annotator: str) -> str | None:
+        """An annotator's hashed password, None for one who has none."""
+        value: str | None = self._one("SELECT password FROM annotator WHERE name = ?", annotator)
+        return value
+
+    # Decisions --------------------------------------------------------------------------------------------------
+
+    def next(self, annotator: str, lease_seconds: float, now: float | None = None) -> tuple[Shown, QueueItem] | None:
+        """The text that this annotator labels next, leased to them from now on; None where there is none now.
+
+        The text that they have already comes first, then texts that lack another annotator's label, then the queue.
+        """
+        now = time.time() if now is None else now
+        with self._transaction() as connection:
+            found = connection.execute(_NEXT, {"annotator": annotator, "now": now}).fetchone()
+            connection.execute(
+                "DELETE FROM lease WHERE annotator = ? AND row IS NOT ?", (annotator, found["row"] if found else None)
+            )
+            if found is None:
+                return None
+            self._lease(found["row"], annotator, lease_seconds, now)
+            return Shown(found["row"], self._version(found["row"], annotator)), _item(found)
+
+    def shown(self, row: int, annotator: str) -> tuple[Shown, QueueItem]:
+        """A text that this annotator has decided on before, to look at it again."""
+        found = self._all("SELECT * FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row)
+        item = _item(found[0]) if found else QueueItem(row, "start", {})
+        return Shown(row, self._version(row, annotator)), item
+
+    def decide(
+        self, shown: Shown, annotator: str, action: Action, label: int | None = None, now: float | None = None
+    ) -> int:
+        """Label or skip the text on the annotator's screen; returns the event's number.
+
+        A label for a text that the annotator has labelled before is a relabelling.
+
+        Raises:
+            Refused: the text is no longer as it was shown, or it has been given to somebody else.
+        """
+        now = time.time() if now is None else now
+        with self._transaction() as connection:
+            self._check_version(shown, annotator)
+            earlier = connection.execute(
+                "SELECT label FROM decision WHERE row = ? AND annotator = ?", (shown.row, annotator)
+            ).fetchone()
+            if earlier is None:
+                self._check_free(shown.row, annotator, now)
+            lease = connection.execute(
+                "SELECT since FROM lease WHERE row = ? AND annotator = ?", (shown.row, annotator)
+            ).fetchone()
+            connection.execute("DELETE FROM lease WHERE row = ? AND annotator = ?", (shown.row, annotator))
+            relabel = action == "label" and earlier is not None and earlier["label"] is not None
+            seconds = round(now - lease["since"], 3) if lease else None
+            return self._insert("relabel" if relabel else action, shown.row, annotator, now, label, None, seconds)
+
+    def toggle_flag(self, shown: Shown, annotator: str, now: float | None = None) -> Shown:
+        """Flag the text on the annotator's screen, or take the flag away; returns what is on the screen then.
+
+        Raises:
+            Refused: the text is no longer as it was shown.
+        """
+        now = time.time() if now is None else now
+        with self._transaction() as connection:
+            self._check_version(shown, annotator)
+            flagged = connection.execute(
+                "SELECT 1 FROM flag WHERE row = ? AND annotator = ?", (shown.row, annotator)
+            ).fetchone()
+            return Shown(shown.row, self._insert("unflag" if flagged else "flag", shown.row, annotator, now))
+
+    def undo(self, annotator: str, last: int, lease_seconds: float, now: float | None = None) -> int:
+        """Take back the annotator's last decision, the event `last`; returns its row, which is then theirs to label.
+
+        Raises:
+            Refused: `last` is not their last decision, or the text has been given to somebody else since.
+        """
+        now = time.time() if now is None else now
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT number, row FROM decision WHERE annotator = ? ORDER BY number DESC LIMIT 1", (annotator,)
+            ).fetchone()
+            if found is None:
+                raise Refused("there is nothing to undo")
+            if found["number"] != last:
+                raise Refused("what you did last is not what the page showed; look again")
+            holder = self._holder(found["row"], annotator, now)
+            if holder is not None:
+                raise Refused(f"the text is with {holder} now")
+            self._insert("undo", found["row"], annotator, now, undoes=last)
+            connection.execute("DELETE FROM lease WHERE annotator = ?", (annotator,))
+            self._lease(found["row"], annotator, lease_seconds, now)
+            return int(found["row"])
+
+    def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> int:
+        """Add labels made elsewhere, (row, label or None for a skip, annotator); returns how many were news."""
+        now, added = time.time(), 0
+        with self._transaction() as connection:
+            for row, label, annotator in labels:
+                earlier = connection.execute(
+                    "SELECT label FROM decision WHERE row = ? AND annotator = ?", (row, annotator)
+                ).fetchone()
+                if earlier is not None and earlier["label"] == label:
+                    continue
+                action = "skip" if label is None else "label" if earlier is None else "relabel"
+                self._insert(action, row, annotator, now, label)
+                added += 1
+        return added
+
+    def _version(self, row: int, annotator: str) -> int:
+        version = self._one("SELECT MAX(number) FROM event WHERE row = ? AND annotator = ?", row, annotator)
+        return version or 0
+
+    def _check_version(self, shown: Shown, annotator: str) -> None:
+        if self._version(shown.row, annotator) != shown.version:
+            raise Refused("the text was decided on before; here is what comes next")
+
+    def _check_free(self, row: int, annotator: str, now: float) -> None:
+        """Raise Refused if others have labelled the row already, or one of them has it now."""
+        holder = self._holder(row, annotator, now)
+        if holder is not None:
+            raise Refused(f"the text was given to {holder} after a while without an answer; here is another")
+        wanted = self._one("SELECT wanted FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row)
+        labels = self._one("SELECT COUNT(*) FROM decision WHERE row = ? AND label IS NOT NULL", row)
+        if labels >= (wanted or 1):
+            raise Refused("somebody else has labelled this text in the meantime; here is another")
+
+    def _holder(self, row: int, annotator: str, now: float) -> str | None:
+        """Who else has the row now, if anybody."""
+        query = "SELECT annotator FROM lease WHERE row = ? AND annotator != ? AND until > ?"
+        holder: str | None = self._one(query, row, annotator, now)
+        return holder
+
+    def _lease(self, row: int, annotator: str, seconds: float, now: float) -> None:
+        """Lease a row; the time since it was shown first goes on where it was theirs already."""
+        self._connection.execute(
+            "INSERT INTO lease VALUES (:row, :annotator, :now, :until) ON CONFLICT (row) DO UPDATE SET until = :until, "
+            "since = CASE annotator WHEN :annotator THEN since ELSE :now END, annotator = :annotator",
+            {"row": row, "annotator": annotator, "now": now, "until": now + seconds},
+        )
+
+    def _insert(
+        self,
+        action: str,
+        row: int,
+        annotator: str,
+        now: float,
+        label: int | None = None,
+        undoes: int | None = None,
+        seconds: float | None = None,
+    ) -> int:
+        stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+        cursor = self._connection.execute(
+            "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?)",
+            (action, row, annotator, label, undoes, stamp, seconds),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    # What there is ----------------------------------------------------------------------------------------------
+
+    def labels(self) -> list[sqlite3.Row]:
+        """The label of each labelled row, by row: row, label, annotator, time, seconds, round."""
+        return self._all("SELECT * FROM label ORDER BY row")
+
+    def decisions(self, annotator: str | None = None, limit: int = -1) -> list[sqlite3.Row]:
+        """What each annotator, or this one, has decided, the latest first: the columns of events."""
+        return self._all(
+            "SELECT * FROM decision WHERE ?1 IS NULL OR annotator = ?1 ORDER BY number DESC LIMIT ?2", annotator, limit
+        )
+
+    def decision(self, row: int, annotator: str) -> sqlite3.Row | None:
+        """What this annotator has decided about a row, if anything."""
+        found = self._all("SELECT * FROM decision WHERE row = ? AND annotator = ?", row, annotator)
+        return found[0] if found else None
+
+    def is_flagged(self, row: int, annotator: str) -> bool:
+        """Whether this annotator has flagged a row."""
+        return bool(self._all("SELECT 1 FROM flag WHERE row = ? AND annotator = ?", row, annotator))
+
+    def skipped(self) -> list[int]:
+        """Rows that somebody skipped and nobody labelled."""
+        return [
+            row["row"]
+            for row in self._all(
+                "SELECT DISTINCT row FROM decision WHERE label IS NULL "
+                "AND row NOT IN (SELECT row FROM decision WHERE label IS NOT NULL) ORDER BY row"
+            )
+        ]
+
+    def flags(self, annotator: str | None = None) -> dict[int, list[str]]:
+        """Who has flagged each flagged row."""
+        flags: dict[int, list[str]] = {}
+        for row in self._all(
+            "SELECT * FROM flag WHERE ?1 IS NULL OR annotator = ?1 ORDER BY row, annotator", annotator
+        ):
+            flags.setdefault(row["row"], []).append(row["annotator"])
+        return flags
+
+    def events(self) -> list[sqlite3.Row]:
+        """Everything that ever happened, in order."""
+        return self._all("SELECT * FROM event ORDER BY number")
+
+    def last_event(self) -> int:
+        """The number of the last event; 0 before the first."""
+        return self._one("SELECT MAX(number) FROM event") or 0
+
+    # Rounds and queues ------------------------------------------------------------------------------------------
+
+    def rounds(self) -> list[RoundRecord]:
+        """The finished rounds, in order."""
+        rows = self._all("SELECT * FROM round ORDER BY number")
+        return [RoundRecord(**dict(row) | {"details": json.loads(row["details"])}) for row in rows]
+
+    def queue(self, round_number: int) -> list[QueueItem]:
+        """The texts to label for a round, most wanted first."""
+        rows = self._all("SELECT * FROM queue WHERE round = ? ORDER BY rank", round_number)
+        return [_item(row) for row in rows]
+
+    def extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
+        """Add texts at the end of a round's queue."""
+        with self._transaction():
+            self._extend_queue(round_number, items)
+
+    def finish_round(self, record: RoundRecord, items: Sequence[QueueItem]) -> None:
+        """Record a finished round together with the queue that its model asks for.
+
+        Raises:
+            RecordError: the round is not the next one: another process has finished it.
+        """
+        with self._transaction() as connection:
+            expected = connection.execute("SELECT COUNT(*) FROM round").fetchone()[0]
+            if record.number != expected:
+                raise RecordError(f"round {record.number} was finished by another process; {expected} is next")
+            connection.execute(
+                "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(record.number, record.through, record.n_labeled, record.time),
+                    *(json.dumps(record.details), record.predictions),
+                ),
+            )
+            self._extend_queue(record.number + 1, items)
+
+    def _extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
+        first = self._one("SELECT COALESCE(MAX(rank) + 1, 0) FROM queue WHERE round = ?", round_number)
+        self._connection.executemany(
+            "INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (round_number, first + i, item.row, item.kind, item.wanted, json.dumps(item.reason))
+                for i, item in enumerate(items)
+            ],
+        )
+
+
+_NEXT = """
+    SELECT q.* FROM queue AS q
+    LEFT JOIN lease AS mine ON mine.row = q.row AND mine.annotator = :annotator AND mine.until > :now
+    WHERE (
+        mine.row IS NOT NULL
+        OR q.round = (SELECT COUNT(*) FROM round)
+        OR (q.wanted > 1 AND EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
+    )
+    AND NOT EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.annotator = :annotator)
+    AND (SELECT COUNT(*) FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL) < q.wanted
+    AND NOT EXISTS (
+        SELECT 1 FROM lease AS l WHERE l.row = q.row AND l.annotator != :annotator AND l.until > :now
+    )
+    ORDER BY mine.row IS NULL, q.round, q.rank LIMIT 1
+"""
+
+
+def _item(row: sqlite3.Row) -> QueueItem:
+    return QueueItem(row["row"], row["kind"], json.loads(row["reason"]), row["wanted"])
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one by one: `executescript` would end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

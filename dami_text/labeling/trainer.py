@@ -1,0 +1,104 @@
+"""Rounds in the background: when a training is due, a process of its own, and what became of it."""
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from dami_text.errors import DamiError
+from dami_text.labeling.rounds import LOCK
+from dami_text.labeling.session import LOG, Session
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """What the trainer does: nothing, train, or nothing after a training that failed, with what it said last."""
+
+    kind: Literal["idle", "training", "failed"]
+    message: str = ""
+
+
+class Trainer:
+    """Starts a round's training in a process of its own when one is due; it outlives the page, and a page its death.
+
+    A training that failed is tried again after as many labels as lie between trainings.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failed: tuple[int, str] | None = None  # labelled texts then, and why
+        self._lock = threading.Lock()
+
+    def state(self) -> TrainerState:
+        """What the trainer does now."""
+        with self._lock:
+            self._reap()
+            if self._process is not None or self._is_locked():
+                return TrainerState("training")
+            return TrainerState("failed", self._failed[1]) if self._failed else TrainerState("idle")
+
+    def start_if_due(self, exhausted: bool = False) -> None:
+        """Start a training if the labels for it are there; `exhausted` says that the queue has nothing more to give."""
+        with self._lock:
+            self._reap()
+            if self._process is not None or not self._is_due(exhausted) or self._is_locked():
+                return
+            with (self._session.folder / LOG).open("wb") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "dami_text.labeling.rounds", str(self._session.folder.absolute())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # ctrl-c at the page does not reach it: its round is not lost
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                )
+
+    def _is_due(self, exhausted: bool) -> bool:
+        rounds, n = self._session.store.rounds(), len(self._session.store.labels())
+        known = rounds[-1].n_labeled if rounds else 0
+        wanted = known + self._session.query_size() if rounds else self._session.initial_size()
+        if self._failed:
+            return n >= max(wanted, self._failed[0] + self._session.query_size())
+        return n >= wanted or (exhausted and n > known)
+
+    def _is_locked(self) -> bool:
+        """Whether a process trains that another page, or this one before it was killed, has started."""
+        try:
+            with FileLock(self._session.folder / LOCK, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _reap(self) -> None:
+        """Take note of the end of the process."""
+        if self._process is None or self._process.poll() is None:
+            return
+        code, self._process = self._process.returncode, None
+        said = (self._session.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
+        why = f"it was ended by signal {-code}" if code < 0 else (said.splitlines() or [f"exit status {code}"])[-1]
+        self._failed = (len(self._session.store.labels()), why) if code else None
+
+
+def train_final(session: Session, output_dir: Path) -> dict[str, object]:
+    """Train on all labels but those held out, write model, tokenizer and card, and return what the card says."""
+    from dami_text.labeling.card import write_card
+    from dami_text.labeling.progress import accuracy_of
+    from dami_text.labeling.rounds import LabeledNow, save_model, told_learner
+
+    if output_dir.exists() and any(output_dir.iterdir()):
+        raise DamiError(f"{output_dir} is there already; choose another with --output-dir")
+    learner, _ = told_learner(session, LabeledNow.of(session))
+    learner.train()
+    model = learner.trained_model()
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    if output_dir.exists():
+        output_dir.rmdir()
+    save_model(model, learner, output_dir)
+    accuracy = accuracy_of(session, model, learner.pool.texts)
+    return write_card(session, output_dir, learner, accuracy)

@@ -1,0 +1,173 @@
+import csv
+import io
+import json
+import xml.etree.ElementTree as ET
+
+import pyarrow.parquet as pq
+import pytest
+
+from dami_text.errors import DataError
+from dami_text.labeling.formats import (
+    FORMATS,
+    Decision,
+    Record,
+    guess_format,
+    label_studio_config,
+    read_decisions,
+    write_records,
+)
+
+CLASSES = ["good", 'b"ad & <worse>']
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"quoted", with commas;\nand\r\nlines',
+    '=HYPERLINK("http://evil")',
+    "\u202eright to left\u2069 \x1b[31m \x00 end",
+    "naïve 好 \U0001f600",
+    "",
+    " leading and trailing ",
+]
+RECORDS = [
+    *(
+        Record(f"{i:016x}-0", text, CLASSES[i % 2], "labelled", "ann@example.org", "2026-01-01T00:00:00+00:00", 1.5, 2)
+        for i, text in enumerate(HOSTILE)
+    ),
+    Record("00000000000000aa-0", "skipped text", None, "skipped", "ann@example.org"),
+    Record("00000000000000bb-1", "open text", flagged=True, guess="good", score=0.83, reason={"word": "text"}),
+]
+EXTENSIONS = {"csv": "csv", "parquet": "parquet", "label-studio": "json", "argilla": "json"}
+
+
+def wanted(name):
+    """What must come back: every label, and every skip where the format has them."""
+    decided = [record for record in RECORDS if record.status != "open"]
+    return [(r.id, r.text, r.label) for r in decided if name != "doccano" or r.label is not None]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_written_is_read_back(name):
+    content = write_records(name, RECORDS, CLASSES)
+    found = read_decisions(name, content, CLASSES)
+    assert [(d.id, d.text, d.label) for d in found] == wanted(name)
+    assert {d.annotator for d in found} <= ({None} if name == "doccano" else {"ann@example.org"})
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_is_known_by_its_looks(name):
+    content = write_records(name, RECORDS, CLASSES)
+    assert guess_format(f"labels.{EXTENSIONS.get(name, 'jsonl')}", content) == name
+
+
+def test_csv_is_what_pythons_own_reader_reads():
+    rows = list(csv.DictReader(io.StringIO(write_records("csv", RECORDS, CLASSES).decode(), newline="")))
+    assert [row["text"] for row in rows] == [record.text for record in RECORDS]
+    assert rows[0]["label"] == "good"
+    assert (rows[-1]["status"], rows[-1]["flagged"], json.loads(rows[-1]["reason"])) == (
+        "open",
+        "True",
+        {"word": "text"},
+    )
+
+
+def test_a_safe_csv_has_no_formula():
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain", "a=b"]
+    records = [Record(str(i), text, "good", "labelled") for i, text in enumerate(texts)]
+    rows = list(csv.DictReader(io.StringIO(write_records("csv", records, CLASSES, safe_csv=True).decode(), newline="")))
+    assert [row["text"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "plain", "a=b"]
+
+
+def test_parquet_has_types():
+    table = pq.read_table(io.BytesIO(write_records("parquet", RECORDS, CLASSES)))
+    assert [str(table.schema.field(name).type) for name in ("text", "seconds", "round", "flagged")] == [
+        "string",
+        "double",
+        "int64",
+        "bool",
+    ]
+    assert table["text"].to_pylist() == [record.text for record in RECORDS]
+
+
+# The records below are written by hand from each tool's documentation ---------------------------------------------
+
+
+def test_label_studios_tasks_are_as_it_documents_them():
+    labelled = Record("1-0", "a text", "good", "labelled", "ann", seconds=4.2, round=3, guess="good", score=0.83)
+    tasks = json.loads(write_records("label-studio", [labelled, RECORDS[-2]], CLASSES))
+    choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["good"]}}
+    assert tasks[0] == {
+        "data": {"text": "a text", "dami_id": "1-0"},
+        "predictions": [{"model_version": "r3", "score": 0.83, "result": [{"id": "p1", **choice}]}],
+        "annotations": [
+            {"completed_by": 1, "was_cancelled": False, "lead_time": 4.2, "result": [{"id": "a1", **choice}]}
+        ],
+    }
+    assert (tasks[1]["annotations"][0]["was_cancelled"], tasks[1]["annotations"][0]["result"]) == (True, [])
+
+
+def test_label_studios_interface_has_every_class():
+    root = ET.fromstring(label_studio_config(CLASSES))
+    assert root.tag == "View"
+    assert (root[0].tag, root[0].get("name"), root[0].get("value")) == ("Text", "text", "$text")
+    assert (root[1].get("toName"), root[1].get("choice")) == ("text", "single")
+    assert [choice.get("value") for choice in root[1]] == CLASSES
+
+
+def test_prodigys_answers_are_understood():
+    lines = [
+        {"text": "a", "label": "good", "answer": "accept"},
+        {"text": "b", "label": "good", "answer": "reject"},
+        {"text": "c", "label": "good", "answer": "ignore"},
+        {"text": "d", "options": [{"id": "good", "text": "good"}], "accept": ["good"], "answer": "accept"},
+        {"text": "e", "options": [{"id": "good", "text": "good"}], "accept": [], "answer": "accept"},
+        {"text": "f", "meta": {"dami_id": "6-0"}, "label": "good", "answer": "accept", "_annotator_id": "bob"},
+    ]
+    content = "\n".join(map(json.dumps, lines)).encode()
+    assert read_decisions("prodigy", content, CLASSES) == [
+        Decision(None, "a", "good"),
+        Decision(None, "b", CLASSES[1]),
+        Decision(None, "c", None),
+        Decision(None, "d", "good"),
+        Decision("6-0", "f", "good", "bob"),
+    ]
+    # Among three classes, "not this one" is no label.
+    assert [d.text for d in read_decisions("prodigy", content, [*CLASSES, "other"])] == ["a", "c", "d", "f"]
+
+
+def test_doccanos_labels_are_understood_and_two_labels_are_an_error():
+    content = b'{"text": "a", "label": ["good"]}\n{"text": "b", "label": []}\n{"id": 7, "text": "c", "label": "good"}\n'
+    assert [(d.id, d.text, d.label) for d in read_decisions("doccano", content, CLASSES)] == [
+        (None, "a", "good"),
+        (None, "c", "good"),
+    ]
+    with pytest.raises(DataError, match=r"has the labels \['good', 'bad'\]; wanted one label a text"):
+        read_decisions("doccano", b'{"text": "a", "label": ["good", "bad"]}', CLASSES)
+
+
+def test_argillas_responses_are_understood():
+    record = {
+        "id": "1-0",
+        "status": "completed",
+        "text": "a",
+        "label.responses": ["good", "good", "bad"],
+        "label.responses.users": ["u1", "u2", "u3"],
+        "label.responses.status": ["submitted", "draft", "discarded"],
+        "label.suggestion": "good",
+        "label.suggestion.score": 0.5,
+    }
+    assert read_decisions("argilla", json.dumps([record]).encode(), CLASSES) == [
+        Decision("1-0", "a", "good", "u1"),
+        Decision("1-0", "a", None, "u3"),
+    ]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[1, 2]", b'{"a": [', b"a,b\n1,2\n"])
+def test_what_is_in_no_format_is_one_error(name, content):
+    with pytest.raises(DataError):
+        list(read_decisions(name, content, CLASSES))
+
+
+@pytest.mark.parametrize("content", [b"", b"just words", b"\x00\x01"])
+def test_a_file_of_no_known_format_is_an_error(content):
+    with pytest.raises(DataError, match="no known format"):
+        guess_format("labels.txt", content)

@@ -1,0 +1,233 @@
+import hashlib
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import yaml
+from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
+
+from dami_text.config import LabelingConfig, RunConfig
+from dami_text.errors import ColumnError, DataError, RecordError
+from dami_text.labeling.exchange import Imported, import_decisions, records_of, selected_records
+from dami_text.labeling.formats import FORMATS, Decision, read_decisions, write_records
+from dami_text.labeling.session import Session, SessionConfig, create_session, interleaved
+from dami_text.labeling.store import QueueItem
+
+
+@pytest.fixture
+def session(tmp_path, reviews):
+    file, _ = texts_without_labels(reviews, tmp_path)
+    return make_session(file, tmp_path / "reviews.dami")
+
+
+@pytest.fixture
+def truth(tmp_path, reviews):
+    return texts_without_labels(reviews, tmp_path)[1]
+
+
+def labels_of(session):
+    return {row["row"]: row["label"] for row in session.store.labels()}
+
+
+# The folder -----------------------------------------------------------------------------------------------------
+
+
+def test_a_session_holds_the_texts_in_their_order_with_ids_by_content(session, tmp_path):
+    lines = (tmp_path / "texts.csv").read_text().splitlines()[1:]
+    assert [session.text(row) for row in range(len(session))] == lines
+    digest = hashlib.blake2b(lines[7].encode(), digest_size=8).hexdigest()
+    assert session.id(7) == f"{digest}-0"
+    assert session.rows_by_id[session.id(7)] == 7
+
+
+def test_duplicates_have_ids_of_their_own(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("text\nsame\nother\nsame\n")
+    session = make_session(file, tmp_path / "a.dami")
+    assert [session.id(row)[-2:] for row in range(3)] == ["-0", "-0", "-1"]
+    assert session.id(0)[:-2] == session.id(2)[:-2]
+
+
+def test_a_session_can_be_moved_whole(session, truth, tmp_path):
+    rows = label_some(session, truth, 4)
+    session.store.close()
+    shutil.move(session.folder, tmp_path / "elsewhere.dami")
+    moved = Session(tmp_path / "elsewhere.dami")
+    assert labels_of(moved) == {row: truth[row] for row in rows}
+    assert label_some(moved, truth, 1)[0] not in rows
+
+
+def test_the_options_come_back(tmp_path, reviews):
+    file, _ = texts_without_labels(reviews, tmp_path)
+    session = make_session(file, tmp_path / "a.dami", strategy="margin", query_size=0.05, seed=3, overlap=2)
+    again = Session(tmp_path / "a.dami")
+    assert again.config == session.config
+    assert (again.query_size(), again.initial_size(), again.seed, again.class_names) == (15, 10, 3, CLASSES)
+
+
+def test_other_texts_than_the_labels_were_given_to_are_refused(session, tmp_path, reviews):
+    other = make_session(texts_without_labels(reviews, tmp_path, 100)[0], tmp_path / "other.dami")
+    shutil.rmtree(session.folder / "pool")
+    shutil.copytree(other.folder / "pool", session.folder / "pool")
+    with pytest.raises(RecordError, match="is not what the labels were given to"):
+        Session(session.folder)
+
+
+def test_a_folder_without_a_session_is_an_error(tmp_path):
+    with pytest.raises(RecordError, match="holds no session"):
+        Session(tmp_path)
+
+
+def test_a_damaged_config_is_an_error(session):
+    (session.folder / "config.yaml").write_text("- 1")
+    with pytest.raises(RecordError, match="holds no session"):
+        Session(session.folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "labels", "error", "message"),
+    [
+        ("text\na\nb\n", None, DataError, "classes are not known; name two or more with --labels"),
+        ("text\na\n", ["x", "y"], DataError, "has 1 texts; wanted two or more"),
+        ("text,label\na,x\nb,z\n", ["x", "y"], DataError, r"holds the labels \['z'\], but --labels names \['x', 'y'\]"),
+        ("one,two\na,b\nc,d\n", ["x", "y"], ColumnError, "no column 'text'"),
+    ],
+)
+def test_bad_input_is_an_error_and_leaves_nothing_behind(tmp_path, content, labels, error, message):
+    (tmp_path / "a.csv").write_text(content)
+    config = SessionConfig(RunConfig.of(dataset=str(tmp_path / "a.csv")), LabelingConfig(labels=labels))
+    with pytest.raises(error, match=message):
+        create_session(tmp_path / "a.dami", config)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_labels_that_the_file_has_already_count(tmp_path):
+    rows = [("a", "x"), ("b", ""), ("c", "y"), ("d", "-1"), ("e", "x")]
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    config = SessionConfig(RunConfig.of(dataset=str(tmp_path / "a.csv"), initial_size=2), LabelingConfig())
+    session = create_session(tmp_path / "a.dami", config)
+    assert session.class_names == ["x", "y"]
+    assert labels_of(session) == {0: 0, 2: 1, 4: 0}
+    assert {item.row for item in session.store.queue(0)} == {1, 3}
+
+
+# The start and what is held out ---------------------------------------------------------------------------------
+
+
+def test_the_start_has_a_tenth_that_is_held_out_and_no_row_twice(session):
+    queue = session.store.queue(0)
+    assert len(session.held_out) == 30
+    assert len({item.row for item in queue}) == len(queue) == 10 + 2 * 5
+    kinds = Counter(item.kind for item in queue[:10])
+    assert kinds == {"start": 9, "held-out": 1}
+    held_out = set(session.held_out.tolist())
+    assert all((item.row in held_out) == (item.kind == "held-out") for item in queue)
+
+
+def test_held_out_texts_keep_their_share_of_the_labels(session, truth):
+    for _ in range(12):
+        labeled = {row["row"] for row in session.store.labels()}
+        n = session.query_size()
+        held_out = session.to_hold_out(n)
+        rest = [r for r in range(300) if r not in labeled and r not in session.held_out][: n - len(held_out)]
+        session.store.add_labels((row, truth[row], "ann") for row in [*held_out, *rest])
+    labeled = set(labels_of(session))
+    assert (len(labeled), len(labeled & set(session.held_out.tolist()))) == (60, 6)
+
+
+def test_without_a_share_nothing_is_held_out(tmp_path, reviews):
+    session = make_session(texts_without_labels(reviews, tmp_path)[0], tmp_path / "a.dami", validation_share=0.0)
+    assert len(session.held_out) == 0
+    assert {item.kind for item in session.store.queue(0)} == {"start"}
+
+
+def test_a_share_of_the_texts_goes_to_several_annotators(tmp_path, reviews):
+    session = make_session(
+        texts_without_labels(reviews, tmp_path)[0], tmp_path / "a.dami", overlap=3, overlap_share=0.5
+    )
+    assert set(session.wanted) == {1, 3}
+    assert 0.4 < np.mean(session.wanted == 3) < 0.6
+    assert all(item.wanted == session.wanted[item.row] for item in session.store.queue(0))
+
+
+def test_what_is_interleaved_keeps_its_order_and_is_spread():
+    items = [QueueItem(row, "asked", {}) for row in range(18)]
+    others = [QueueItem(row, "held-out", {}) for row in (100, 101)]
+    rows = [item.row for item in interleaved(items, others)]
+    assert [row for row in rows if row < 100] == list(range(18))
+    assert [rows.index(row) for row in (100, 101)] == [5, 15]
+
+
+# Out and in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_brings_the_same_labels_into_another_session(session, truth, tmp_path, name):
+    rows = label_some(session, truth, 6)
+    shown, _ = session.store.next("ann", 60)
+    session.store.decide(shown, "ann", "skip")
+    content = write_records(name, records_of(session), session.class_names, safe_csv=True)
+    other = make_session(tmp_path / "texts.csv", tmp_path / "other.dami")
+    done = import_decisions(other, read_decisions(name, content, other.class_names), "import")
+    assert labels_of(other) == {row: truth[row] for row in rows}
+    assert other.store.skipped() == ([] if name == "doccano" else [shown.row])
+    assert done == Imported(6 if name == "doccano" else 7, 0, 0, 0)
+
+
+def test_labels_are_matched_by_id_or_text_never_by_place(session):
+    decisions = [
+        Decision(session.id(5), session.text(5), "pos"),
+        Decision(None, session.text(3), "neg"),
+        Decision(session.id(9), None, "pos"),
+        Decision(None, "a text that is not there", "pos"),
+        Decision("0000000000000000-0", "another", "pos"),
+    ]
+    assert import_decisions(session, decisions, "bob") == Imported(3, 0, 2, 0)
+    assert labels_of(session) == {3: 0, 5: 1, 9: 1}
+    assert import_decisions(session, decisions, "bob") == Imported(0, 3, 2, 0)
+
+
+def test_an_id_with_another_text_is_refused_and_changes_nothing(session):
+    decisions = [Decision(session.id(1), session.text(1), "pos"), Decision(session.id(5), session.text(6), "pos")]
+    with pytest.raises(DataError, match="ids and texts were mixed up"):
+        import_decisions(session, decisions, "bob")
+    assert labels_of(session) == {}
+
+
+def test_a_text_that_is_there_twice_needs_its_id(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("text\nsame\nother\nsame\n")
+    session = make_session(file, tmp_path / "a.dami")
+    decisions = [Decision(None, "same", "pos"), Decision(session.id(2), "same", "neg")]
+    assert import_decisions(session, decisions, "bob") == Imported(1, 0, 0, 1)
+    assert labels_of(session) == {2: 0}
+
+
+def test_labels_of_other_classes_are_refused(session):
+    with pytest.raises(DataError, match=r"holds the labels \['great'\]; the session's classes are"):
+        import_decisions(session, [Decision(session.id(1), None, "great")], "bob")
+
+
+def test_before_the_first_label_texts_are_selected_at_random(session):
+    records = selected_records(session, 40)
+    assert len({record.id for record in records}) == 40
+    rows = {session.rows_by_id[record.id] for record in records}
+    assert rows.isdisjoint(session.held_out.tolist())
+
+
+def test_texts_are_selected_with_reasons_and_guesses(session, truth):
+    labeled = label_some(session, truth, 12)
+    records = selected_records(session, 7)
+    rows = [session.rows_by_id[record.id] for record in records]
+    assert len(set(rows)) == 7
+    assert set(rows).isdisjoint([*labeled, *session.held_out.tolist()])
+    assert all(r.guess in CLASSES and 0.5 <= r.score <= 1 and r.reason["cluster_size"] >= 1 for r in records)
+    sizes = [record.reason["cluster_size"] for record in records]
+    assert sizes == sorted(sizes, reverse=True)
+    assert records[0].reason["word"].lower() in records[0].text.lower()
+
+
+def test_the_config_is_readable(session):
+    options = yaml.safe_load((session.folder / "config.yaml").read_text())
+    assert (options["labels"], options["query_size"], options["strategy"]) == (CLASSES, 5, "dami")

@@ -1,0 +1,331 @@
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dami_text.errors import RecordError
+from dami_text.labeling import store as store_module
+from dami_text.labeling.store import QueueItem, Refused, RoundRecord, Shown, Store
+
+LEASE = 60.0
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store whose queue for the start holds rows 10, 11, ... 19 in this order."""
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(10, 20)])
+    yield store
+    store.close()
+
+
+def label_next(store, annotator, label, now=None):
+    shown, _ = store.next(annotator, LEASE, now)
+    store.decide(shown, annotator, "label", label, now)
+    return shown.row
+
+
+def labels_of(store):
+    return {row["row"]: row["label"] for row in store.labels()}
+
+
+# Decisions ------------------------------------------------------------------------------------------------------
+
+
+def test_texts_come_in_the_queues_order_and_labels_are_what_was_given(store):
+    assert [label_next(store, "ann", i % 2) for i in range(4)] == [10, 11, 12, 13]
+    assert labels_of(store) == {10: 0, 11: 1, 12: 0, 13: 1}
+
+
+def test_the_queue_ends(store):
+    for _ in range(10):
+        label_next(store, "ann", 0)
+    assert store.next("ann", LEASE) is None
+
+
+def test_a_skipped_text_is_not_shown_again_and_has_no_label(store):
+    shown, _ = store.next("ann", LEASE)
+    store.decide(shown, "ann", "skip")
+    assert store.next("ann", LEASE)[0].row == 11
+    assert (store.skipped(), labels_of(store)) == ([10], {})
+
+
+def test_a_text_stays_on_the_screen_until_it_is_decided_on(store):
+    first, _ = store.next("ann", LEASE)
+    assert store.next("ann", LEASE)[0] == first
+
+
+def test_the_same_decision_twice_counts_once(store):
+    shown, _ = store.next("ann", LEASE)
+    store.decide(shown, "ann", "label", 1)
+    with pytest.raises(Refused, match="decided on before"):
+        store.decide(shown, "ann", "label", 1)
+    with pytest.raises(Refused):
+        store.decide(shown, "ann", "skip")
+    assert (len(store.events()), labels_of(store)) == (1, {10: 1})
+
+
+def test_a_relabelling_replaces_the_label_and_keeps_the_history(store):
+    label_next(store, "ann", 0)
+    shown, _ = store.shown(10, "ann")
+    store.decide(shown, "ann", "label", 1)
+    assert labels_of(store) == {10: 1}
+    assert [(event["action"], event["label"]) for event in store.events()] == [("label", 0), ("relabel", 1)]
+
+
+def test_undo_brings_the_text_back_and_undoing_goes_back_step_by_step(store):
+    label_next(store, "ann", 0)
+    label_next(store, "ann", 1)
+    shown, _ = store.shown(10, "ann")
+    store.decide(shown, "ann", "label", 1)
+    undone = []
+    for _ in range(3):
+        last = store.decisions("ann", 1)[0]["number"]
+        row = store.undo("ann", last, LEASE)
+        undone.append((row, labels_of(store)))
+        if row not in labels_of(store):
+            assert store.next("ann", LEASE)[0].row == row
+    assert undone == [(10, {10: 0, 11: 1}), (11, {10: 0}), (10, {})]
+    with pytest.raises(Refused, match="nothing to undo"):
+        store.undo("ann", 1, LEASE)
+
+
+def test_undo_of_something_else_than_the_page_showed_is_refused(store):
+    label_next(store, "ann", 0)
+    number = store.decisions("ann", 1)[0]["number"]
+    label_next(store, "ann", 0)
+    with pytest.raises(Refused, match="not what the page showed"):
+        store.undo("ann", number, LEASE)
+    assert len(labels_of(store)) == 2
+
+
+def test_a_late_repetition_of_an_undone_label_is_refused(store):
+    shown, _ = store.next("ann", LEASE)
+    number = store.decide(shown, "ann", "label", 0)
+    store.undo("ann", number, LEASE)
+    with pytest.raises(Refused):
+        store.decide(shown, "ann", "label", 0)
+    again, _ = store.next("ann", LEASE)
+    store.decide(again, "ann", "label", 1)
+    assert labels_of(store) == {10: 1}
+
+
+def test_a_flag_stays_beside_the_label_and_can_be_taken_away(store):
+    shown, _ = store.next("ann", LEASE)
+    shown = store.toggle_flag(shown, "ann")
+    store.decide(shown, "ann", "label", 0)
+    assert (store.flags(), labels_of(store)) == ({10: ["ann"]}, {10: 0})
+    store.toggle_flag(store.shown(10, "ann")[0], "ann")
+    assert store.flags() == {}
+
+
+def test_events_are_never_changed_or_deleted(store):
+    label_next(store, "ann", 0)
+    for statement in ("DELETE FROM event", "UPDATE event SET label = 1"):
+        with pytest.raises(sqlite3.IntegrityError, match="never"):
+            store._connection.execute(statement)
+
+
+def test_each_event_has_its_time_seconds_and_round(store):
+    shown, _ = store.next("ann", LEASE, now=1000.0)
+    store.next("ann", LEASE, now=1002.0)  # a reload of the page in the middle
+    store.decide(shown, "ann", "label", 0, now=1004.5)
+    store.finish_round(RoundRecord(0, 1, 1, "", {}, b""), [QueueItem(3, "asked", {"word": "dull"})])
+    label_next(store, "ann", 1, now=2000.0)
+    first, second = store.events()
+    assert (first["time"], first["seconds"], first["round"]) == ("1970-01-01T00:16:44.500+00:00", 4.5, 0)
+    assert (second["row"], second["seconds"], second["round"]) == (3, 0.0, 1)
+
+
+# Several annotators ---------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_leased_to_one_annotator_at_a_time(store):
+    assert [store.next(name, LEASE)[0].row for name in ("ann", "bob", "cy")] == [10, 11, 12]
+
+
+def test_a_lease_ends_and_the_late_answer_is_refused(store):
+    late, _ = store.next("ann", 60, now=0)
+    assert store.next("bob", 60, now=59)[0].row == 11
+    store.decide(store.next("bob", 60, now=59)[0], "bob", "label", 0, now=60)
+    assert store.next("bob", 60, now=61)[0].row == 10
+    with pytest.raises(Refused, match="given to bob"):
+        store.decide(late, "ann", "label", 1, now=62)
+    store.decide(store.next("bob", 60, now=63)[0], "bob", "label", 0, now=63)
+    with pytest.raises(Refused, match="somebody else has labelled"):
+        store.decide(late, "ann", "label", 1, now=64)
+    assert labels_of(store) == {10: 0, 11: 0}
+
+
+def test_a_late_answer_counts_where_nobody_else_has_the_text(store):
+    late, _ = store.next("ann", 60, now=0)
+    store.decide(late, "ann", "label", 1, now=1000)
+    assert labels_of(store) == {10: 1}
+
+
+def test_overlapping_texts_go_to_as_many_annotators_as_wanted(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(1, "start", {}, wanted=2), QueueItem(2, "start", {})])
+    assert label_next(store, "ann", 0) == 1
+    assert label_next(store, "bob", 1) == 1
+    assert label_next(store, "cy", 1) == 2
+    assert [store.next(name, LEASE) for name in ("ann", "bob", "cy")] == [None] * 3
+    assert labels_of(store) == {1: 0, 2: 1}  # of two labels with a vote each, the first
+
+
+def test_a_text_that_lacks_a_second_label_outlives_its_queue(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(1, "start", {}, wanted=2), QueueItem(2, "start", {}, wanted=2)])
+    label_next(store, "ann", 0)
+    store.finish_round(RoundRecord(0, 1, 1, "", {}, b""), [QueueItem(7, "asked", {})])
+    assert [label_next(store, "bob", 0), label_next(store, "bob", 0)] == [1, 7]  # 2, which nobody began, is dropped
+
+
+def test_the_label_of_most_annotators_wins(store):
+    store.add_labels([(5, 0, "ann"), (5, 1, "bob"), (5, 1, "cy")])
+    assert labels_of(store) == {5: 1}
+
+
+def test_labels_added_again_are_no_news(store):
+    labels = [(5, 0, "ann"), (6, None, "ann")]
+    assert [store.add_labels(labels), store.add_labels(labels), store.add_labels([(5, 1, "ann")])] == [2, 0, 1]
+    assert (labels_of(store), store.skipped()) == ({5: 1}, [6])
+
+
+def test_undo_of_a_text_that_somebody_else_has_now_is_refused(store):
+    shown, _ = store.next("ann", LEASE)
+    number = store.decide(shown, "ann", "skip")
+    assert store.next("bob", LEASE)[0].row == 10  # what one cannot label another may
+    with pytest.raises(Refused, match="is with bob"):
+        store.undo("ann", number, LEASE)
+
+
+# The file -------------------------------------------------------------------------------------------------------
+
+
+def test_a_queue_is_replaced_when_its_round_is_done(store):
+    assert label_next(store, "ann", 0) == 10
+    store.finish_round(RoundRecord(0, 1, 1, "now", {"accuracy": 0.5}, b"\1"), [QueueItem(3, "asked", {"word": "a"})])
+    shown, item = store.next("ann", LEASE)
+    assert (shown.row, item) == (3, QueueItem(3, "asked", {"word": "a"}))
+    assert store.rounds() == [RoundRecord(0, 1, 1, "now", {"accuracy": 0.5}, b"\1")]
+    with pytest.raises(RecordError, match="finished by another process; 1 is next"):
+        store.finish_round(RoundRecord(0, 1, 1, "", {}, b""), [QueueItem(4, "asked", {})])
+    assert [item.row for item in store.queue(1)] == [3]
+
+
+def test_a_newer_file_is_refused(store):
+    store._connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(RecordError, match="of version 99, and this dami_text knows 1 at most; upgrade"):
+        Store(store.path)
+
+
+def test_an_older_file_is_migrated_and_keeps_its_labels(store, monkeypatch):
+    label_next(store, "ann", 1)
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, "CREATE TABLE extra (x INTEGER);"))
+    newer = Store(store.path)
+    assert labels_of(newer) == {10: 1}
+    assert newer._all("PRAGMA user_version")[0][0] == 2
+    assert newer._all("SELECT * FROM extra") == []
+
+
+def test_a_missing_or_foreign_file_is_an_error(tmp_path):
+    with pytest.raises(RecordError, match="no labels at"):
+        Store(tmp_path / "labels.sqlite")
+    (tmp_path / "labels.sqlite").write_text("not a database, but long enough to look at\n" * 50)
+    with pytest.raises(RecordError, match="cannot be used"):
+        Store(tmp_path / "labels.sqlite")
+
+
+# At the same time -----------------------------------------------------------------------------------------------
+
+ANNOTATE = """
+import sys, time, types
+from pathlib import Path
+sys.modules["dami_text"] = package = types.ModuleType("dami_text")  # without the seconds that importing torch takes
+package.__path__ = [sys.argv[3]]
+from dami_text.labeling.store import Store
+
+store, name = Store(Path(sys.argv[1])), sys.argv[2]
+while (found := store.next(name, 60)) is not None:
+    number = store.decide(found[0], name, "label", found[0].row % 3)
+    print(number, found[0].row, flush=True)
+    time.sleep(0.002)  # or nobody else would get a turn
+"""
+
+
+def annotate(path, name):
+    package = str(Path(store_module.__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-c", ANNOTATE, str(path), name, package], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_annotators_in_threads_and_processes_never_get_the_same_text(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(400)])
+    process = annotate(store.path, "zoe")
+    process.stdout.readline()
+
+    def work(name):
+        while (found := store.next(name, LEASE)) is not None:
+            store.decide(found[0], name, "label", found[0].row % 3)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("ann", "bob", "cy")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert process.wait(30) == 0
+    process.stdout.close()
+    events = store.events()
+    assert Counter(event["row"] for event in events) == Counter(range(400))
+    assert len({event["annotator"] for event in events}) > 1
+    assert labels_of(store) == {row: row % 3 for row in range(400)}
+
+
+def test_a_killed_process_loses_no_label_and_doubles_none(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(500)])
+    seen = []
+    for n_labels in (20, 35):
+        process = annotate(store.path, "zoe")
+        seen += [process.stdout.readline() for _ in range(n_labels)]
+        os.kill(process.pid, signal.SIGKILL)
+        seen += process.stdout.readlines()
+        process.wait(30)
+        process.stdout.close()
+    acknowledged = [tuple(map(int, line.split())) for line in seen if line.endswith("\n")]
+    events = [(event["number"], event["row"]) for event in store.events()]
+    assert set(acknowledged) <= set(events)
+    assert len(events) - len(acknowledged) <= 2  # written, and killed before it could say so
+    assert [row for _, row in events] == list(range(len(events)))
+
+
+def test_a_label_takes_a_few_milliseconds_among_thousands(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.add_labels((row, row % 2, "import") for row in range(5000))
+    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(5000, 5100)])
+    seconds = []
+    for _ in range(50):
+        start = time.perf_counter()
+        label_next(store, "ann", 0)
+        seconds.append(time.perf_counter() - start)
+    assert sorted(seconds)[25] < 0.05
+
+
+def test_reasons_and_meta_come_back_as_they_went_in(store):
+    reason = {"word": "\u202enaïve<script>", "deviation": 0.25, "cluster_size": 3}
+    store.extend_queue(0, [QueueItem(30, "asked", reason)])
+    store.set_meta(class_names=["a", "b"], seed=3)
+    assert store.queue(0)[-1].reason == json.loads(json.dumps(reason))
+    assert (store.meta("class_names"), store.meta("seed"), store.meta("none")) == (["a", "b"], 3, None)
+    assert store.shown(30, "ann") == (Shown(30, 0), QueueItem(30, "asked", reason))
