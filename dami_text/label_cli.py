@@ -104,6 +104,8 @@ def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]
 
 
 def _label(arguments: list[str]) -> None:
+    from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
+    from dami_text.labeling.server import serve
     from dami_text.labeling.session import Session, SessionConfig, create_session, is_session
 
     run_topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
@@ -126,13 +128,19 @@ def _label(arguments: list[str]) -> None:
         _refuse_changes(vars(parser.parse_args(arguments)), stored, folder)
     else:
         page, labeling, config = _configs(parser, arguments, run_topics)
+    annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)
+    passwords = read_passwords(page.passwords, annotators) if page.passwords else {}
+    if not is_session(folder):
         if folder.exists():
             raise ConfigError(f"{folder} is there and holds no session; choose another with --session")
         _quiet()
         session = create_session(folder, SessionConfig(config, labeling))
     names = ", ".join(map(printable, session.class_names))
     print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
-    _serve(session, page)
+    if not page.passwords:
+        passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
+    set_passwords(session.store, passwords)
+    serve(session, annotators, guidelines, page.port, page.browser)
 
 
 def _configs(
@@ -186,20 +194,14 @@ def _refuse_changes(given: dict[str, Any], stored: dict[str, Any], folder: Path)
         )
 
 
-def _serve(session: Any, page: PageConfig) -> None:
-    """Serve the page until ctrl-c."""
-    from dami_text.labeling.accounts import set_passwords
-    from dami_text.labeling.server import serve
-
-    guidelines = None
-    if page.guidelines is not None:
-        try:
-            guidelines = Path(page.guidelines).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot read --guidelines {page.guidelines}: {error}") from error
-    if page.annotators:
-        set_passwords(session.store, page.annotators, page.passwords, getpass.getpass)
-    serve(session, page.annotators or [], guidelines, page.port, page.browser)
+def _read_guidelines(file: str | None) -> str | None:
+    """The guidelines' Markdown."""
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read --guidelines {file}: {error}") from error
 
 
 # The others -----------------------------------------------------------------------------------------------------

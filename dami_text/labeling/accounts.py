@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dami_text.errors import ConfigError
@@ -25,28 +25,37 @@ def password_fits(store: Store, annotator: str, password: str) -> bool:
     return hmac.compare_digest(hash_password(password, salt), stored or "")
 
 
-def set_passwords(store: Store, annotators: Sequence[str], file: str | None, prompt: Callable[[str], str]) -> None:
-    """Set each annotator's password from a file of lines NAME:PASSWORD, or ask for those that are not set yet.
+def read_passwords(file: str, annotators: Sequence[str]) -> dict[str, str]:
+    """The annotators' passwords from a file of lines NAME:PASSWORD.
 
     Raises:
         ConfigError: the file cannot be read or lacks an annotator, or a password is empty.
     """
-    given = {} if file is None else _read(file)
-    missing = [name for name in annotators if file is not None and name not in given]
-    if missing:
-        raise ConfigError(f"--passwords {file} lacks {', '.join(missing)}; wanted a line NAME:PASSWORD for each")
-    if file is None:
-        given = {name: prompt(f"Password for {name}: ") for name in annotators if store.password(name) is None}
-    for name, password in given.items():
-        if not password:
-            raise ConfigError(f"the password of {name} is empty; choose one")
-    for name in given.keys() & set(annotators):
-        store.set_password(name, hash_password(given[name]))
-
-
-def _read(file: str) -> dict[str, str]:
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read --passwords {file}: {error}") from error
-    return {name.strip(): password for name, colon, password in (line.partition(":") for line in lines) if colon}
+    given = {name.strip(): password for name, colon, password in (line.partition(":") for line in lines) if colon}
+    missing = [name for name in annotators if not given.get(name)]
+    if missing:
+        raise ConfigError(f"--passwords {file} lacks {', '.join(missing)}; wanted a line NAME:PASSWORD for each")
+    return {name: given[name] for name in annotators}
+
+
+def ask_for_passwords(store: Store, annotators: Sequence[str], prompt: Callable[[str], str]) -> dict[str, str]:
+    """The passwords of those annotators who have none yet, as they are typed.
+
+    Raises:
+        ConfigError: a password is empty.
+    """
+    given = {name: prompt(f"Password for {name}: ") for name in annotators if store.password(name) is None}
+    for name, password in given.items():
+        if not password:
+            raise ConfigError(f"the password of {name} is empty; choose one")
+    return given
+
+
+def set_passwords(store: Store, passwords: Mapping[str, str]) -> None:
+    """Keep the hashes of the passwords, by annotator."""
+    for name, password in passwords.items():
+        store.set_password(name, hash_password(password))

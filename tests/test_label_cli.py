@@ -1,0 +1,203 @@
+import json
+import re
+
+import pytest
+from labeling_cases import label_some, texts_without_labels
+from transformers import pipeline
+
+import dami_text.labeling.server
+from dami_text.errors import ConfigError
+from dami_text.label_cli import main, session_folder, status_text
+from dami_text.labeling.progress import Agreement, Gain, Progress, Proportion
+from dami_text.labeling.session import Session
+
+FAST = ("--word-vectors", "random", "--word-vector-dim", "4", "--steps", "10")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, reviews):
+    """The current folder, with texts.csv of 300 reviews without labels."""
+    monkeypatch.chdir(tmp_path)
+    texts_without_labels(reviews, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def served(folder, monkeypatch):
+    """What the page would be served with; it is not."""
+    calls = []
+    monkeypatch.setattr(dami_text.labeling.server, "serve", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+@pytest.fixture
+def truth(reviews, tmp_path):
+    return texts_without_labels(reviews, tmp_path)[1]
+
+
+def run(*arguments):
+    assert main(arguments) == 0
+
+
+def test_a_file_becomes_a_session_and_the_same_command_goes_on(served, truth, capsys):
+    command = ("label", "texts.csv", "--labels", "neg", "pos", "--query-size", "7", *FAST)
+    run(*command)
+    assert capsys.readouterr().out == "session  texts.dami: 300 texts; classes neg, pos\n"
+    label_some(served[0][0], truth, 3)
+    for again in (command, ("label", "texts.csv"), ("label", "texts.dami", "--port", "9000", "--no-browser")):
+        run(*again)
+    sessions = [call[0] for call in served]
+    assert [len(session.store.labels()) for session in sessions] == [3] * 4
+    assert (sessions[1].query_size(), sessions[1].config) == (7, sessions[0].config)
+    assert [call[1:] for call in served] == [([], None, 7860, True)] * 3 + [([], None, 9000, False)]
+
+
+def test_other_options_for_the_same_session_are_refused(served, capsys):
+    run("label", "texts.csv", "--labels", "neg", "pos")
+    capsys.readouterr()
+    assert main(["label", "texts.csv", "--labels", "neg", "pos", "other", "--query-size", "9"]) == 1
+    assert capsys.readouterr().err == (
+        "error: texts.dami was made with other options: --labels ['neg', 'pos'] there, ['neg', 'pos', 'other'] now; "
+        "--query-size 20 there, 9 now; leave them out to go on, or make another session with --session\n"
+    )
+
+
+def test_guidelines_and_annotators_reach_the_page(served, folder):
+    (folder / "guide.md").write_text("# Be fair")
+    (folder / "passwords").write_text("ann:a\nbob:b\n")
+    run(
+        *("label", "texts.csv", "--labels", "a", "b", "--annotators", "ann", "bob", "--passwords", "passwords"),
+        *("--guidelines", "guide.md"),
+    )
+    assert served[0][1:] == (["ann", "bob"], "# Be fair", 7860, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["label"], "the following arguments are required: file; --help lists the options"),
+        (["label", "no.csv"], "'no.csv' is no file or folder here"),
+        (["label", "texts.csv"], "the classes are not known; name two or more with --labels NAME NAME ..."),
+        (["label", "texts.csv", "--labels", "a", "a"], "--labels is ['a', 'a']; it must be two names or more"),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--validation-share", "2"],
+            "--validation-share is 2.0; it must be",
+        ),
+        (["label", "texts.csv", "--labels", "a", "b", "--guidelines", "no.md"], "cannot read --guidelines no.md"),
+        (["label", "texts.csv", "--labels", "a", "b", "--annotators", "x y"], "--annotators is ['x y']; it must be"),
+        (["label", "texts.csv", "--labels", "a", "b", "--passwords", "p"], "--passwords is 'p'; it must be given with"),
+        (["label", "texts.csv", "--labels", "a", "b", "--session", "there"], "there is there and holds no session"),
+        (["status", "no.dami"], "no.dami holds no session"),
+        (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
+        (["export", "no.dami", "out.csv"], "no.dami holds no session"),
+        (["export", "no.dami", "out.csv", "--format", "docx"], "argument --format: invalid choice: 'docx'"),
+        (["select", "no.dami", "out", "--n", "0"], "--n is 0; it must be at least 1"),
+        (["train", "no.dami"], "the following arguments are required: --output-dir"),
+        (["labl"], "'labl' is no command; wanted one of label, status, export, import, select, train, run"),
+    ],
+)
+def test_bad_input_is_one_line(served, folder, capsys, arguments, line):
+    (folder / "there").mkdir()
+    assert main(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith(f"error: {line}")
+    assert served == []
+    assert sorted(path.name for path in folder.iterdir()) == ["texts.csv", "there"]
+
+
+def test_debug_shows_the_traceback(served):
+    with pytest.raises(ConfigError):
+        main(["label", "texts.csv", "--labels", "a", "--debug"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_without_a_command_the_commands_are_listed(arguments, capsys):
+    run(*arguments)
+    out = capsys.readouterr().out
+    assert all(
+        re.search(rf"^  {name} .*[a-z]", out, re.M) for name in ("label", "status", "export", "import", "select")
+    )
+
+
+@pytest.mark.parametrize("name", ["label", "status", "export", "import", "select", "train"])
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: dami-text {name}")
+
+
+def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, capsys):
+    run("label", "texts.csv", "--labels", "neg", "pos", "--initial-size", "10", *FAST)
+    rows = label_some(served[0][0], truth, 12)
+    run("status", "texts.dami")
+    assert capsys.readouterr().out.splitlines()[1] == "labelled   12 of 300 texts; 0 skipped, 0 flagged"
+
+    run("export", "texts.dami", "labels.csv")
+    run("export", "texts.dami", "tasks.json", "--format", "label-studio")
+    out = capsys.readouterr().out
+    assert out.startswith("12 texts in labels.csv\n12 texts in tasks.json\nlabelling interface: <View>")
+    run("label", "texts.csv", "--session", "other.dami", "--labels", "neg", "pos", *FAST)
+    run("import", "other.dami", "labels.csv")
+    run("import", "other.dami", "tasks.json")
+    assert "12 labels and skips added, 0 were known\n" in capsys.readouterr().out
+    other = {row["row"]: row["label"] for row in Session(folder / "other.dami").store.labels()}
+    assert other == {row: truth[row] for row in rows}
+
+    run("export", "texts.dami", "events.jsonl", "--format", "events")
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [(event["action"], event["row"]) for event in events] == [("label", row) for row in rows]
+
+    run("select", "texts.dami", "next.jsonl", "--n", "5", "--format", "jsonl")
+    lines = [json.loads(line) for line in (folder / "next.jsonl").read_text().splitlines()]
+    assert (len(lines), all(line["label"] is None and line["reason"]["word"] for line in lines)) == (5, True)
+
+    capsys.readouterr()
+    run("train", "texts.dami", "--output-dir", "model")
+    assert "labelled texts: 12 of 300\n" in capsys.readouterr().out
+    classify = pipeline("text-classification", model=str(folder / "model"), device="cpu")
+    assert classify("a dull film")[0]["label"] in ("neg", "pos")
+    assert main(["train", "texts.dami", "--output-dir", "model"]) == 1
+    assert capsys.readouterr().err == "error: model is there already; choose another with --output-dir\n"
+
+
+def test_run_is_the_simulation(capsys):
+    assert main(["run", "--epochs", "0"]) == 1
+    assert capsys.readouterr().err == "error: --epochs is 0; it must be at least 1\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted"),
+    [
+        ("reviews.dami", "reviews.dami"),
+        ("ORG/NAME", "ORG-NAME.dami"),
+        ("demo", "demo.dami"),
+        ("gone/a.csv", "gone-a.csv.dami"),
+    ],
+)
+def test_a_session_is_named_by_its_source(file, wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(session_folder(file)) == wanted
+    (tmp_path / "a.csv.gz").write_text("")
+    assert session_folder(str(tmp_path / "a.csv.gz")) == tmp_path / "a.dami"
+
+
+def test_the_status_is_lines_that_are_safe_for_a_terminal():
+    done = Progress(
+        *(4000, 60, 2, 1, {"neg": 20, "\x1b[31mpos": 40}, {"ann": 60}, 3, 5, 20, []),
+        Proportion(0.8, 0.62, 0.9, 25),
+        Gain(100, 0.031, -0.004, 0.06),
+    )
+    assert status_text(
+        done, [Agreement("ann", "bob", 20, 0.7, 0.4), Agreement("ann", "cy", 1, 1.0, None)]
+    ).splitlines() == [
+        "labelled   60 of 4000 texts; 2 skipped, 1 flagged",
+        r"classes    neg 20, \x1b[31mpos 40",
+        "annotators ann 60",
+        "rounds     3; 5 of 20 labels towards the next",
+        "accuracy   80.0% (95% interval 62.0% to 90.0%, 25 texts)",
+        "next 100   +3.1 points expected (95% interval -0.4 to +6.0)",
+        "agreement  ann and bob: Cohen's kappa 0.40, 70% equal, 20 texts",
+        "agreement  ann and cy: Cohen's kappa undefined, 100% equal, 1 texts",
+    ]
+    assert not re.search("[\x00-\x09\x0b-\x1f]", status_text(done, []))

@@ -1,0 +1,396 @@
+import asyncio
+import re
+from html.parser import HTMLParser
+
+import pytest
+from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
+
+from dami_text.errors import ConfigError
+from dami_text.labeling.accounts import ask_for_passwords, hash_password, password_fits, read_passwords, set_passwords
+from dami_text.labeling.desk import Desk
+from dami_text.labeling.progress import Gain, Progress, Proportion
+from dami_text.labeling.rounds import train_round
+from dami_text.labeling.server import OPEN_PATHS, Guard, free_port
+from dami_text.labeling.store import QueueItem, Store
+from dami_text.labeling.trainer import TrainerState
+from dami_text.labeling.view import WORD, curve_svg, one_line, panel_html, shaded, visible, why
+
+
+@pytest.fixture
+def truth(tmp_path, reviews):
+    return texts_without_labels(reviews, tmp_path)[1]
+
+
+@pytest.fixture
+def desk(tmp_path, truth, monkeypatch):
+    """A desk whose trainer never starts."""
+    desk = Desk(make_session(tmp_path / "texts.csv", tmp_path / "reviews.dami"))
+    monkeypatch.setattr(desk.trainer, "start_if_due", lambda exhausted=False: None)
+    return desk
+
+
+def row_of(screen):
+    return int(screen.token.partition(".")[0])
+
+
+def labels_of(desk):
+    return {row["row"]: row["label"] for row in desk.session.store.labels()}
+
+
+# The desk -------------------------------------------------------------------------------------------------------
+
+
+def test_a_label_goes_to_the_text_on_the_screen_and_the_next_one_comes(desk):
+    first = desk.next("ann")
+    assert "".join(text for text, _ in first.text) == desk.session.text(row_of(first))
+    second = desk.label("ann", first.token, 1)
+    assert row_of(second) != row_of(first)
+    assert (labels_of(desk), second.notice) == ({row_of(first): 1}, "")
+
+
+def test_ten_keys_for_one_screen_count_once(desk):
+    token = desk.next("ann").token
+    screens = [desk.label("ann", token, i % 2) for i in range(10)]
+    assert len(labels_of(desk)) == 1
+    assert screens[0].notice == ""
+    assert all(screen.notice.startswith("Not counted:") for screen in screens[1:])
+    assert len({screen.token for screen in screens}) == 1
+
+
+def test_undo_shows_the_text_again_and_a_second_undo_the_one_before(desk):
+    first = desk.next("ann")
+    second = desk.label("ann", first.token, 1)
+    third = desk.skip("ann", second.token)
+    back = desk.undo("ann", third.token)
+    assert (row_of(back), labels_of(desk), desk.session.store.skipped()) == (row_of(second), {row_of(first): 1}, [])
+    back = desk.undo("ann", back.token)
+    assert (row_of(back), labels_of(desk), back.again) == (row_of(first), {}, False)
+    assert desk.undo("ann", back.token).notice == "Not undone: there is nothing to undo."
+
+
+def test_an_undo_that_was_sent_twice_undoes_once(desk):
+    first = desk.next("ann")
+    second = desk.label("ann", first.token, 1)
+    third = desk.label("ann", second.token, 1)
+    desk.undo("ann", third.token)
+    assert desk.undo("ann", third.token).notice.startswith("Not undone:")
+    assert labels_of(desk) == {row_of(first): 1}
+
+
+def test_a_decision_can_be_looked_at_again_and_changed(desk):
+    first = desk.next("ann")
+    second = desk.label("ann", first.token, 0)
+    panel = desk.panel("ann")
+    (number, line) = panel.decisions[0]
+    assert line.startswith("neg · ")
+    again = desk.again("ann", number)
+    assert (row_of(again), again.label, again.again) == (row_of(first), 0, True)
+    after = desk.label("ann", again.token, 1)
+    assert (row_of(after), labels_of(desk)) == (row_of(second), {row_of(first): 1})
+    assert desk.again("bob", number).notice == "That decision was changed meanwhile."
+
+
+def test_a_flag_stays_with_the_text_while_it_is_labelled(desk):
+    first = desk.next("ann")
+    flagged = desk.flag("ann", first.token)
+    assert (flagged.flagged, flagged.notice, row_of(flagged)) == (True, "Flagged.", row_of(first))
+    assert desk.flag("ann", first.token).notice.startswith("Not flagged:")
+    desk.label("ann", flagged.token, 1)
+    assert desk.session.store.flags() == {row_of(first): ["ann"]}
+
+
+@pytest.mark.parametrize("token", ["-", "", "x", "1.2", "1.2.3.4", "99999.0.0", "-1.0.0", "9" * 40 + ".0.0", "1.0.0\n"])
+def test_a_forged_token_changes_nothing(desk, token):
+    desk.next("ann")
+    for screen in (desk.label("ann", token, 0), desk.skip("ann", token), desk.flag("ann", token)):
+        assert row_of(screen) >= 0
+    desk.undo("ann", token)
+    desk.guess(token)
+    assert desk.session.store.events() == []
+
+
+def test_two_annotators_never_have_the_same_text(desk):
+    a, b = desk.next("ann"), desk.next("bob")
+    seen = []
+    for i in range(20):
+        assert row_of(a) != row_of(b)
+        seen.append(row_of(a if i % 2 else b))
+        a, b = (desk.label("ann", a.token, 0), b) if i % 2 else (a, desk.label("bob", b.token, 0))
+    assert len(set(seen)) == 20
+
+
+def test_when_the_queue_is_empty_the_page_says_why_or_draws_more(desk, monkeypatch):
+    rows = label_some(desk.session, [0] * 300, 20)
+    screen = desk.next("ann")
+    assert row_of(screen) not in rows  # drawn at random: there is no training
+    for _ in range(4):
+        screen = desk.label("ann", screen.token, 0)
+    monkeypatch.setattr(desk.trainer, "state", lambda: TrainerState("training"))
+    screen = desk.label("ann", screen.token, 0)
+    assert screen.token == "-"
+    assert screen.text[0][0].startswith("The model is training on your labels.")
+    assert desk.label("ann", screen.token, 0).notice == "There was no text on the screen."
+
+
+def test_a_budget_ends_the_labelling(tmp_path, truth):
+    desk = Desk(make_session(tmp_path / "texts.csv", tmp_path / "budget.dami", budget=3))
+    screen = desk.next("ann")
+    for _ in range(3):
+        screen = desk.label("ann", screen.token, 0)
+    assert (screen.token, screen.text) == ("-", [("All 3 labels of the budget are given. Thank you!", None)])
+
+
+def test_the_guess_is_the_models_and_told_when_asked(desk, truth):
+    screen = desk.next("ann")
+    assert desk.guess(screen.token) == "There is no guess for this text."
+    label_some(desk.session, truth, 12)
+    train_round(desk.session)
+    desk.session.store.next("bob", 60)
+    screen = desk.next("cy")
+    item = desk.session.store.shown(row_of(screen), "cy")[1]
+    assert (
+        desk.guess(screen.token)
+        == f"The model's guess: {CLASSES[item.reason['guess']]}, {item.reason['probability']:.0%}"
+    )
+    everything = repr((screen.text, screen.why, screen.notice))
+    assert "guess" not in everything
+
+
+# What is shown --------------------------------------------------------------------------------------------------
+
+
+def test_invisible_characters_are_written_out_and_others_stay():
+    assert visible("a\x00b\x1b[31m\u202ec\u2066d\u200be") == "a⟨U+0000⟩b⟨U+001B⟩[31m⟨U+202E⟩c⟨U+2066⟩d⟨U+200B⟩e"
+    plain = "naïve 好\tשלום\u200f \U0001f469\u200d\U0001f680\nnext"  # noqa: RUF001
+    assert visible(plain) == plain
+    assert visible("a\r\nb\rc") == "a\nb\nc"
+
+
+def test_words_are_shaded_by_their_deviation_and_the_largest_is_the_informative_one():
+    shades = [[0, 3, 0.0], [4, 8, 0.5], [9, 11, 1.0], [12, 17, 0.25]]
+    tokens = shaded("the film is fresh", {"shades": shades})
+    assert tokens == [
+        *[("the", None), (" ", None), ("film", "2"), (" ", None)],
+        *[("is", WORD), (" ", None), ("fresh", "1")],
+    ]
+
+
+def test_equal_deviations_mark_the_first_word_only():
+    tokens = shaded("a b", {"shades": [[0, 1, 0.5], [2, 3, 0.5]]})
+    assert tokens == [("a", WORD), (" ", None), ("b", None)]
+
+
+def test_a_text_is_shown_whole_whatever_is_shaded():
+    text = "  x, y\u202e <b>z</b>" + "long " * 100_000
+    shades = [[2, 3, 0.1], [5, 6, 0.2]]
+    assert "".join(token for token, _ in shaded(text, {"shades": shades})) == visible(text)
+    assert shaded(text, {}) == [(visible(text), None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "sentence"),
+    [
+        ("start", {}, "One of the first texts, drawn at random: there is no model yet."),
+        ("held-out", {"guess": 1}, "Drawn at random to measure the accuracy: the model never trains on it."),
+        (
+            "asked",
+            {"strategy": "dami", "word": "dull", "deviation": 0.3, "cluster_size": 39},
+            "The model turns on dull here. This text stands for 38 similar texts.",
+        ),
+        ("asked", {"strategy": "dami", "word": None, "cluster_size": 1}, "This text is like no other."),
+        (
+            "asked",
+            {"strategy": "dami", "word": "a", "cluster_size": 2},
+            "The model turns on a here. This text stands for 1 similar text.",
+        ),
+        ("asked", {"strategy": "margin", "score": -0.125}, "Asked for by margin, score -0.125."),
+        ("reserve", {"strategy": "random"}, "Drawn at random."),
+    ],
+)
+def test_the_reason_is_a_sentence(kind, reason, sentence):
+    assert "".join(text for text, _ in why(QueueItem(1, kind, reason))) == sentence
+
+
+def test_the_history_has_one_line_of_a_text():
+    assert one_line("a\n b\t\tc") == "a b c"
+    long = one_line("word " * 100)
+    assert (len(long) <= 70, long[-1]) == (True, "…")
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def progress(**changes):
+    facts = {
+        **{"n_texts": 4000, "n_labeled": 60, "n_skipped": 0, "n_flagged": 0, "by_class": {"neg": 20, "pos": 40}},
+        **{"by_annotator": {"ann": 60}, "rounds": 3, "n_since_round": 5, "query_size": 20},
+        **{"curve": [(20, 0.5), (40, 0.75), (60, 0.8)], "accuracy": Proportion(0.8, 0.62, 0.9, 25)},
+        "gain": Gain(100, 0.031, 0.004, 0.06),
+    }
+    return Progress(**facts | changes)
+
+
+def panel_text(*arguments):
+    parser = Tags()
+    parser.feed(panel_html(*arguments))
+    return parser.text, parser.tags
+
+
+def test_the_panel_has_the_numbers():
+    text, _ = panel_text(progress(), TrainerState("idle"))
+    for part in (
+        "60 of 4,000",
+        "5 of 20",
+        "80%",
+        "62% to 90% on 25 held-out texts",
+        "3.1",
+        "0.4 to 6.0",
+        "3 models so far",
+    ):
+        assert part in text
+    assert "The last training failed: no room" in panel_text(progress(), TrainerState("failed", "no room"))[0]
+    assert "of 100 in the budget" in panel_text(progress(), TrainerState("idle"), 100)[0]
+
+
+def test_names_of_classes_and_messages_are_no_html_in_the_panel():
+    hostile = "<img src=x onerror=alert(1)>"
+    text, tags = panel_text(progress(by_class={hostile: 60}), TrainerState("failed", hostile))
+    assert (text.count(hostile), "img" in tags) == (2, False)
+
+
+def test_the_curve_goes_through_its_points():
+    points = re.search(r'points="([^"]*)"', curve_svg([(20, 0.5), (40, 1.0), (60, 0.75)], width=100, height=100))[1]
+    xy = [tuple(map(float, point.split(","))) for point in points.split()]
+    assert [x for x, _ in xy] == pytest.approx([34, 63, 92])
+    assert xy[1][1] < xy[2][1] < xy[0][1]
+    assert xy[2][1] == pytest.approx((xy[0][1] + xy[1][1]) / 2, abs=0.1)
+    assert curve_svg([(20, 0.5)]) == ""
+
+
+# Accounts -------------------------------------------------------------------------------------------------------
+
+
+def test_passwords_are_kept_as_salted_hashes(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    file = tmp_path / "passwords"
+    file.write_text("ann:correct horse\nbob:a:b\n")
+    set_passwords(store, read_passwords(str(file), ["ann", "bob"]))
+    assert [password_fits(store, *pair) for pair in [("ann", "correct horse"), ("bob", "a:b")]] == [True, True]
+    wrong = [("ann", "wrong"), ("bob", "a"), ("cy", ""), ("cy", "x"), ("ann", "")]
+    assert [password_fits(store, *pair) for pair in wrong] == [False] * 5
+    assert b"correct horse" not in (tmp_path / "labels.sqlite").read_bytes()
+    assert hash_password("x") != hash_password("x")
+
+
+def test_only_those_without_a_password_are_asked_for_one(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    asked = []
+    for name, annotators in (("one", ["ann"]), ("two", ["ann", "bob"])):
+        set_passwords(store, ask_for_passwords(store, annotators, lambda prompt: asked.append(prompt) or name))  # noqa: B023
+    assert asked == ["Password for ann: ", "Password for bob: "]
+    assert (password_fits(store, "ann", "one"), password_fits(store, "bob", "two")) == (True, True)
+    with pytest.raises(ConfigError, match="the password of cy is empty"):
+        ask_for_passwords(store, ["cy"], lambda prompt: "")
+
+
+@pytest.mark.parametrize("content", ["ann:x\n", "ann:x\nbob:\n", ""])
+def test_missing_passwords_are_an_error(tmp_path, content):
+    (tmp_path / "passwords").write_text(content)
+    with pytest.raises(ConfigError, match=r"lacks (ann, )?bob; wanted a line NAME:PASSWORD for each"):
+        read_passwords(str(tmp_path / "passwords"), ["ann", "bob"])
+
+
+# The guard ------------------------------------------------------------------------------------------------------
+
+
+def answer(path="/", headers=None, kind="http"):
+    """The status and the headers that the guard, or an app behind it that answers 200, gives a request."""
+    messages = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"the app"})
+
+    async def send(message):
+        messages.append(message)
+
+    pairs = {"host": "127.0.0.1:7860"} | (headers or {})
+    scope = {
+        "type": kind,
+        "path": path,
+        "headers": [(k.encode(), v.encode()) for k, v in pairs.items() if v is not None],
+    }
+    asyncio.run(Guard(app, 7860)(scope, None, send))
+    start = messages[0]
+    return start.get("status", start["type"]), dict(start.get("headers", []))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "[::1]:7860"])
+def test_this_machine_is_served_with_a_policy_against_everything_from_elsewhere(host):
+    status, headers = answer(headers={"host": host})
+    assert status == 200
+    policy = headers[b"content-security-policy"].decode()
+    assert "default-src 'self'" in policy
+    assert "http" not in policy.replace("https:", "http:").replace("'self'", "")
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7860", "127.0.0.1", "127.0.0.1:1", "127.0.0.1:7860.evil.example", "", None]
+)
+def test_other_hosts_get_400(host):
+    assert answer(headers={"host": host})[0] == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "http://localhost:1"},
+    ],
+)
+def test_requests_that_another_page_makes_get_403(headers):
+    assert answer("/gradio_api/run/label_1", headers)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/gradio_api/file=/etc/passwd",
+            "/file=/etc/passwd",
+            "/gradio_api/upload",
+            "/upload",
+            "/gradio_api/proxy=http://x",
+        ),
+        *("/monitoring", "/gradio_api/stream/1/2/3/playlist.m3u8", "/gradio_api/vibe-edit/", "/custom_component/x"),
+        *("/gradio_api/openapi.json", "/gradio_api/call/next", "/gradio_api/component_server", "/docs"),
+    ],
+)
+def test_what_reads_files_or_takes_uploads_is_closed(path):
+    assert answer(path)[0] == 404
+
+
+def test_the_pages_own_paths_are_open_and_websockets_are_not():
+    assert {answer(path)[0] for path in (*OPEN_PATHS, "/assets/index.js", "/gradio_api/run/label_1")} == {200}
+    assert answer(kind="websocket")[0] == "websocket.close"
+
+
+def test_a_port_that_is_taken_is_left_alone():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port(port) > port
