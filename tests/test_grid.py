@@ -261,6 +261,7 @@ def test_a_worker_that_is_killed_takes_nothing_with_it(folder):
         assert content(cell(strategy.replace(":", "-"), seed)) == plain(strategy, seed)
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_its_worker_each_time_fails_alone(folder):
     for i in range(9):
         Path(f"kill-{i}").touch()
@@ -315,6 +316,7 @@ def dask_cluster(threads=1):
             process.wait()
 
 
+@pytest.mark.slow
 def test_dask_workers_of_which_one_is_killed_on_the_way(folder):
     Path("kill-1").touch()
     with dask_cluster() as (address, workers):
