@@ -23,7 +23,8 @@ LEVELS = [
     {"records", "cold_start", "active_learning"},
     {"experiments", "labeling", "cards", "hub"},
     {"cli"},
-    {"grid_cli", "report_cli", "label_cli"},
+    {"grid_cli", "report_cli"},
+    {"label_cli"},
 ]
 
 MODULES = {
