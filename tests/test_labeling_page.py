@@ -1,0 +1,367 @@
+"""The page in Chromium: what a person at the keys sees and what is on disk after it."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from labeling_cases import make_session, texts_without_labels
+
+import dami_text
+from dami_text.labeling.session import Session
+from dami_text.labeling.view import visible
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MISSING = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        bool(MISSING) or CHROMIUM is None, reason=f"wants Chromium and gradio, playwright: no {MISSING}"
+    ),
+]
+
+PATIENCE = 90_000  # milliseconds
+HAS_TEXT = "#state [data-token]:not([data-token='-'])"
+
+
+class Server:
+    """The command dami-text label in a process of its own."""
+
+    def __init__(self, folder, *options):
+        self.log = folder.with_suffix(".log")
+        self.command = [sys.executable, "-m", "dami_text.label_cli", "label", str(folder), "--no-browser", *options]
+        self.start()
+
+    def start(self):
+        paths = [str(Path(dami_text.__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+        environment = os.environ | {"PYTHONPATH": ":".join(paths)}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
+        deadline = time.monotonic() + PATIENCE / 1000
+        while (found := re.search(r"page +(http://\S+/)", self.log.read_text())) is None:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+        self.url = found[1]
+
+    def stop(self, how=signal.SIGINT):
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+@contextmanager
+def served(folder, *options):
+    server = Server(folder, "--port", str(20_000 + os.getpid() % 20_000), *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def truth(tmp_path, reviews):
+    return texts_without_labels(reviews, tmp_path)[1]
+
+
+@pytest.fixture
+def session(tmp_path, truth):
+    return make_session(tmp_path / "texts.csv", tmp_path / "reviews.dami", initial_size=20, query_size=20)
+
+
+def open_page(browser, url, requests=None, **options):
+    page = browser.new_context(**options).new_page()
+    page.set_default_timeout(PATIENCE)
+    if requests is not None:
+        page.on("request", lambda request: requests.append(request.url))
+    page.goto(url)
+    page.wait_for_selector(HAS_TEXT, state="attached")
+    settle(page)
+    return page
+
+
+def state(page, name="token"):
+    return page.evaluate(f"document.querySelector('#state [data-token]').dataset.{name}")
+
+
+def settle(page):
+    """Wait until what has come is painted, and with it the gate open."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def row_of(page):
+    return int(state(page).partition(".")[0])
+
+
+def press(page, key):
+    """Press a key and wait for what comes next."""
+    before = state(page, "n")
+    page.keyboard.press(key)
+    page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
+    settle(page)
+
+
+def text_of(page):
+    return "".join(page.locator("#text .text").all_text_contents())
+
+
+def labels_of(session):
+    return {row["row"]: row["label"] for row in session.store.labels()}
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_person_labels_sixty_texts_through_two_rounds(session, truth, chromium, capsys):
+    requests, seconds, expected = [], [], {}
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url, requests)
+        for i in range(60):
+            if i in (20, 40):
+                wait_until(lambda n=i // 20: len(session.store.rounds()) >= n)
+            row = row_of(page)
+            assert row not in expected
+            assert text_of(page) == session.text(row)
+            if i == 30:  # a reload in the middle
+                page.reload()
+                page.wait_for_selector(HAS_TEXT, state="attached")
+                settle(page)
+                assert row_of(page) == row
+            start = time.perf_counter()
+            press(page, "12"[truth[row]])
+            seconds.append(time.perf_counter() - start)
+            expected[row] = truth[row]
+            assert labels_of(session) == expected  # on disk before the next text shows
+        wait_until(lambda: len(session.store.rounds()) == 3)
+        page.wait_for_function("document.querySelector('#side').innerText.includes('60 of 300')")
+        asked = next(item for item in session.store.queue(2) if item.kind == "asked" and item.row in expected)
+        assert asked.reason["cluster_size"] >= 1
+
+        # Undo, skip, flag, and a change of mind.
+        row = row_of(page)
+        press(page, "2")
+        press(page, "Backspace")
+        assert (row_of(page), labels_of(session)) == (row, expected)
+        press(page, "f")
+        assert page.get_attribute("#flag", "aria-pressed") == "true"
+        press(page, "Space")
+        assert (session.store.skipped(), list(session.store.flags())) == ([row], [row])
+        page.wait_for_function("document.querySelector('#history button').innerText.startsWith('skipped')")
+        page.keyboard.press("h")
+        before = state(page, "n")
+        page.locator("#history button").nth(0).click()
+        page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
+        settle(page)
+        assert (row_of(page), state(page, "again")) == (row, "true")
+        press(page, "1")
+        assert labels_of(session) == expected | {row: 0}
+        page.keyboard.press("m")
+        page.wait_for_function("/guess/.test(document.querySelector('#guess').innerText)")
+        assert server.stop() == 130
+
+    assert {re.match(r"https?://[^/]+/", url)[0] for url in requests if url.startswith("http")} == {server.url}
+    with capsys.disabled():
+        print(f"\nkey to next text: median {1000 * statistics.median(seconds):.0f} ms of {len(seconds)}")
+
+
+def test_keys_that_come_too_early_are_refused_and_never_reach_another_text(session, chromium):
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        shown = page.evaluate(
+            """async () => {
+                const told = [];
+                for (let i = 0; i < 10; i++) {
+                    const state = document.querySelector('#state [data-token]').dataset.token;
+                    told.push(state.split('.')[0]);
+                    document.dispatchEvent(new KeyboardEvent('keydown', {key: '2', bubbles: true}));
+                    await new Promise(done => setTimeout(done, 20));
+                }
+                return told;
+            }"""
+        )
+        page.wait_for_timeout(1500)
+        labels = labels_of(session)
+        assert set(labels) <= {int(row) for row in shown}
+        assert 1 <= len(labels) <= len(set(shown))
+        if len(labels) < 10:
+            assert "ignored" in page.inner_text("#notice").lower()
+        page.locator("#label-1").dblclick()
+        page.wait_for_timeout(1500)
+        assert len(labels_of(session)) == len(labels) + 1  # the second click of a double click is none
+
+
+def test_two_annotators_log_in_and_get_no_text_twice(session, chromium, tmp_path):
+    (tmp_path / "passwords").write_text("ann:one\nbob:two\n")
+    options = ("--annotators", "ann", "bob", "--passwords", str(tmp_path / "passwords"))
+    with served(session.folder, *options) as server:
+        request = urllib.request.Request(
+            f"{server.url}gradio_api/run/next", b'{"data": []}', {"Content-Type": "application/json"}
+        )
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(request)
+        pages = []
+        for name, password in (("ann", "one"), ("bob", "two")):
+            page = chromium.new_context().new_page()
+            page.set_default_timeout(PATIENCE)
+            page.goto(server.url)
+            page.get_by_label("username").fill(name)
+            page.get_by_label("password").fill(password)
+            page.get_by_role("button", name="Login").click()
+            page.wait_for_selector(HAS_TEXT, state="attached")
+            settle(page)
+            pages.append(page)
+        for i in range(16):
+            assert row_of(pages[0]) != row_of(pages[1])
+            press(pages[i % 2], "1")
+    events = session.store.events()
+    assert len({event["row"] for event in events}) == len(events) == 16
+    assert {event["annotator"] for event in events} == {"ann", "bob"}
+
+
+def test_a_killed_server_loses_nothing_and_goes_on_where_it_was(session, chromium):
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        for _ in range(5):
+            press(page, "1")
+        row = row_of(page)
+        page.keyboard.press("2")
+        server.stop(signal.SIGKILL)
+        after = labels_of(session)
+        assert len(after) in (5, 6)
+        page.keyboard.press("2")
+        page.wait_for_function("/No answer from dami-text/.test(document.querySelector('#notice').innerText)")
+        server.start()
+        page.goto(server.url)
+        page.wait_for_selector(HAS_TEXT, state="attached")
+        settle(page)
+        assert labels_of(session) == after
+        assert (row_of(page) == row) == (row not in after)
+        press(page, "1")
+        assert len(labels_of(session)) == len(after) + 1
+        assert len(session.store.events()) == len(after) + 1
+
+
+HOSTILE = [
+    "<script>window.hit = 1</script><b>bold</b>",
+    "<img src=x onerror='window.hit = 1'> and <svg onload='window.hit = 1'>",
+    "[click](javascript:window.hit=1) ![x](http://evil.example/x.png) <a href='javascript:window.hit=1'>a</a>",
+    "\u202eevil\u202c \u2066isolated \x1b[31m bell\x07 null-free",
+    "{{constructor.constructor('window.hit=1')()}} ${window.hit=1} {window.hit=1}",
+    '=HYPERLINK("http://evil.example")',
+    "long " * 200_000,
+    "x" * 1_000_000,
+]
+
+
+def test_hostile_texts_are_shown_as_the_text_that_they_are(tmp_path, chromium):
+    file = tmp_path / "hostile.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in HOSTILE))
+    session = make_session(file, tmp_path / "hostile.dami", initial_size=8, validation_share=0.0)
+    requests, seen = [], {}
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url, requests)
+        for _ in HOSTILE:
+            row = row_of(page)
+            seen[row] = text_of(page)
+            assert page.locator("#text script, #text img, #text a, #text b, #text svg").count() == 0
+            press(page, "1")
+        page.wait_for_function("document.querySelectorAll('#history button').length >= 8")
+        page.keyboard.press("h")
+        page.wait_for_timeout(500)
+        assert page.locator("#history script, #history img, #history b, #history a, #history svg").count() == 0
+        assert page.evaluate("window.hit") is None
+    assert seen == {row: visible(session.text(row)) for row in range(len(HOSTILE))}
+    assert not [url for url in requests if "evil" in url]
+
+
+def test_the_page_works_in_a_narrow_window_and_names_its_parts(session, chromium):
+    with served(session.folder, "--guidelines", __file__) as server:
+        page = open_page(chromium, server.url, viewport={"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.locator("#label-2").bounding_box()["y"] < 844
+        for name in ("The text to label",):
+            assert page.get_by_role("region", name=name).count() == 1
+        for name, key in (("neg", "1"), ("pos", "2"), ("Skip", "Space"), ("Undo", "Backspace"), ("Help", "?")):
+            button = page.get_by_role("button", name=re.compile(name))
+            assert button.first.get_attribute("aria-keyshortcuts") == key
+        for key, drawer in (("g", "#guidelines"), ("?", "#help"), ("h", "#history")):
+            page.keyboard.press(key)
+            assert page.is_visible(drawer)
+            page.keyboard.press("Escape")
+            assert not page.is_visible(drawer)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement !== document.body")
+
+
+def test_more_than_nine_labels_are_found_by_typing(tmp_path, truth, chromium):
+    names = [f"class {letter}" for letter in "abcdefghijkl"]
+    session = make_session(tmp_path / "texts.csv", tmp_path / "many.dami", labels=names)
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        for wanted in ("class k", "class c"):
+            row, before = row_of(page), state(page, "n")
+            box = page.locator("#label-filter input")
+            box.click()
+            box.fill(wanted)
+            page.keyboard.press("Enter")
+            page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
+            settle(page)
+            assert labels_of(session)[row] == names.index(wanted)
+
+
+def answer(url, host=None, path="", headers=None, data=None):
+    request = urllib.request.Request(url + path, data, {"Host": host} if host else {})
+    for name, value in (headers or {}).items():
+        request.add_header(name, value)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_server_is_closed_to_forged_hosts_other_origins_files_and_uploads(session):
+    with served(session.folder) as server:
+        url = server.url
+        assert answer(url) == 200
+        assert answer(url, host="evil.example") == 400
+        assert answer(url, headers={"Origin": "http://evil.example"}) == 403
+        secret = str(session.folder / "config.yaml")
+        for path in (f"gradio_api/file={secret}", f"file={secret}", "gradio_api/file=/etc/passwd", "gradio_api/upload"):
+            assert answer(url, path=path) == 404
+        assert answer(url, path="gradio_api/upload", data=b"x") == 404
+        for path in (
+            "static/../../../../../../../etc/passwd",
+            "assets/..%2f..%2f..%2fconfig.yaml",
+            "assets//etc/passwd",
+        ):
+            assert answer(url, path=path) in (403, 404, 500)
+        port = url.rstrip("/").rpartition(":")[2]
+        listening = Path("/proc/net/tcp").read_text() if Path("/proc/net/tcp").exists() else ""
+        assert f"00000000:{int(port):04X}" not in listening
+    assert Session(session.folder).store.events() == []
