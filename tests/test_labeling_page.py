@@ -171,7 +171,7 @@ def test_a_person_labels_sixty_texts_through_two_rounds(session, truth, chromium
         assert page.get_attribute("#flag", "aria-pressed") == "true"
         press(page, "Space")
         assert (session.store.skipped(), list(session.store.flags())) == ([row], [row])
-        page.wait_for_function("document.querySelector('#history button').innerText.startsWith('skipped')")
+        page.wait_for_function("document.querySelector('#history button').textContent.trim().startsWith('skipped')")
         page.keyboard.press("h")
         before = state(page, "n")
         page.locator("#history button").nth(0).click()

@@ -473,17 +473,23 @@ def load_texts(config: DataConfig) -> tuple[datasets.Dataset, list[str | None]]:
         raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
     text_column = _text_column(rows.features, config)
 
-    def only_text(table: pa.Table) -> pa.Table:
-        texts = pc.fill_null(table[text_column], "")
-        texts.validate(full=True)
-        return pa.table({"text": texts.cast(pa.string())})
-
     features = datasets.Features(text=datasets.Value("string"))
     with utf8_expected(config):
         texts = rows.with_format("arrow").map(
-            only_text, batched=True, remove_columns=rows.column_names, features=features
+            _only_texts,
+            batched=True,
+            fn_kwargs={"text_column": text_column},
+            remove_columns=rows.column_names,
+            features=features,
         )
     return texts.with_format(None), [None] * len(rows) if column is None else _label_names(rows, column)
+
+
+def _only_texts(table: pa.Table, text_column: str) -> pa.Table:
+    """The texts of `table`, "" for null."""
+    texts = pc.fill_null(table[text_column], "")
+    texts.validate(full=True)
+    return pa.table({"text": texts.cast(pa.string())})
 
 
 def _label_names(rows: datasets.Dataset, column: str) -> list[str | None]:

@@ -41,6 +41,7 @@
         `${refused} keys were too early for this text and are ignored.`;
       say([now.dataset.notice, refused ? late : ""].join(" ").trim());
       refused = 0;
+      describe();
       document.querySelectorAll("button.label").forEach((button) => {
         button.setAttribute("aria-pressed", String(button.id === `label-${Number(now.dataset.label) + 1}` && now.dataset.label !== ""));
       });
@@ -105,12 +106,10 @@
   // What gradio's components have no option for: names and keys for those who do not see the page.
   function describe() {
     const text = byId("text");
-    if (!text || text.dataset.described) return;
-    text.dataset.described = "true";
-    text.setAttribute("role", "region");
-    text.setAttribute("aria-label", "The text to label");
-    text.setAttribute("aria-live", "polite");
-    text.setAttribute("tabindex", "0");
+    text?.setAttribute("role", "region");
+    text?.setAttribute("aria-label", "The text to label");
+    text?.setAttribute("aria-live", "polite");
+    text?.setAttribute("tabindex", "0");
     byId("why")?.setAttribute("aria-label", "Why this text was asked");
     document.querySelectorAll("button.label").forEach((button) => {
       button.setAttribute("aria-keyshortcuts", button.id.slice("label-".length));
@@ -118,13 +117,13 @@
     for (const [key, id] of Object.entries(BUTTON_OF)) {
       byId(id)?.setAttribute("aria-keyshortcuts", key === " " ? "Space" : key);
       if (PANELS[id]) {
-        byId(id)?.setAttribute("aria-expanded", "false");
+        byId(id)?.setAttribute("aria-expanded", String(byId(PANELS[id])?.classList.contains("open") ?? false));
         byId(id)?.setAttribute("aria-controls", PANELS[id]);
       }
     }
   }
 
-  new MutationObserver(() => { describe(); screenHasCome(); }).observe(document.documentElement, {
+  new MutationObserver(screenHasCome).observe(document.documentElement, {
     childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ["data-n"],
   });
 })();
