@@ -365,15 +365,15 @@ def test_a_strategy_that_cannot_be_made(name, message):
 
 
 def test_a_strategy_in_the_working_directory(tmp_path, monkeypatch):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "first_rows.py").write_text(
+    (tmp_path / "own_strategies").mkdir()
+    (tmp_path / "own_strategies" / "first_rows.py").write_text(
         "from dami_text.strategies import Query\n\n\nclass First:\n"
         "    def query(self, model, pool, n, rng):\n        return Query.of(pool.unlabeled[:n])\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     pool = odd_pool()
-    strategy = build_strategy(StrategyConfig(strategy="mine.first_rows:First"))
+    strategy = build_strategy(StrategyConfig(strategy="own_strategies.first_rows:First"))
     query = strategy.query(None, pool, 4, np.random.default_rng(0))
     check_query(query, pool, 4)
     assert query.rows.tolist() == pool.unlabeled[:4].tolist()
