@@ -125,10 +125,10 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
                 side = gr.HTML("")
         screen, panel = [state, text, why, guess], [side, numbers, *history]
 
-        def then_panel(event: Any) -> None:
-            event.then(on.panel, None, panel, **quick)
+        def then_panel(event: Any, **options: Any) -> None:
+            event.then(on.panel, None, panel, **options, **quick)
 
-        then_panel(page.load(on.next, None, screen, api_name="next", **quick))
+        then_panel(page.load(on.next, None, screen, api_name="next", **quick), api_name="progress")
         for i, button in enumerate(buttons):
             then_panel(button.click(on.label(i), state, screen, api_name=f"label_{i + 1}", **quick))
         then_panel(choice.input(on.choose, [state, choice], [*screen, choice], api_name="label", **quick))

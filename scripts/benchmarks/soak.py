@@ -1,0 +1,158 @@
+"""Label through the page's own HTTP interface, as a tireless annotator would, and compare with the simulated run.
+
+    python scripts/benchmarks/soak.py --dataset PATH_OF_SUBJ --labels 2000 --checkpoints 500 1000 2000 --seeds 0 1 2
+
+For each seed the training split's texts become a session of `dami-text label`, which is served in a process of its own.
+The annotator asks for a text, gives the right label, and waits for each new queue. After each of the checkpoints the
+session's model is evaluated on the test split, beside the model of a simulated run after as many labels. What a folder
+holds already is not done again.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from dami_text.config import LabelingConfig, RunConfig
+from dami_text.data.pool import EncodedTexts, LabeledTexts
+from dami_text.data.tokenization import encode
+from dami_text.evaluation import evaluate_model
+from dami_text.experiments.run import PreparedData, Run, prepare
+from dami_text.labeling.session import MODEL, Session, SessionConfig, create_session, is_session
+
+
+@contextmanager
+def served(folder: Path, port: int) -> Iterator[str]:
+    """The address of the session's page while it is served."""
+    log = folder.with_suffix(".log")
+    with log.open("wb") as stream:
+        command = [
+            sys.executable,
+            "-m",
+            "dami_text.label_cli",
+            "label",
+            str(folder),
+            "--no-browser",
+            "--port",
+            str(port),
+        ]
+        server = subprocess.Popen(command, stdout=stream, stderr=stream)
+    try:
+        while (found := re.search(r"page +(http://\S+/)", log.read_text())) is None:
+            if server.poll() is not None:
+                raise RuntimeError(log.read_text())
+            time.sleep(0.2)
+        yield found[1]
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def call(url: str, name: str, *values: Any) -> list[Any]:
+    """What one of the page's events answers."""
+    body = json.dumps({"data": values}).encode()
+    request = urllib.request.Request(f"{url}gradio_api/run/{name}", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as response:
+        return list(json.load(response)["data"])
+
+
+def annotate(session: Session, url: str, truth: list[int], n: int) -> list[float]:
+    """Label until n texts are labelled and the model knows them; the seconds that each label took."""
+    seconds: list[float] = []
+    while True:
+        rounds = session.store.rounds()
+        known, done = rounds[-1].n_labeled if rounds else 0, len(session.store.labels())
+        wanted = min(n, known + (session.query_size() if rounds else session.initial_size()))
+        state = call(url, "next")[0]
+        for _ in range(wanted - done):
+            row = int(re.search(r'data-token="(\d+)', state)[1])  # type: ignore[index]
+            start = time.perf_counter()
+            state = call(url, f"label_{truth[row] + 1}", state)[0]
+            seconds.append(time.perf_counter() - start)
+        if known >= n:
+            return seconds
+        while len(session.store.rounds()) == len(rounds):
+            call(url, "progress")  # which starts a training that is due
+            time.sleep(0.5)
+
+
+def session_accuracy(session: Session, data: PreparedData, test: Dataset) -> float:
+    """The accuracy of the session's model on the test split."""
+    tokenizer = AutoTokenizer.from_pretrained(session.folder / MODEL)
+    model = AutoModelForSequenceClassification.from_pretrained(session.folder / MODEL)
+    encoded = EncodedTexts(encode(test, tokenizer), tokenizer)
+    return evaluate_model(model, LabeledTexts(encoded, data.test.rows, data.test.labels))["accuracy"]
+
+
+def soak(options: argparse.Namespace, seed: int) -> dict[int, tuple[float, float]]:
+    """For each checkpoint the accuracy of the session and of the simulated run."""
+    sizes = {"initial_size": options.query_size, "query_size": options.query_size}
+    config = RunConfig.of(dataset=options.dataset, seed=seed, budget=options.labels, **sizes)
+    run = Run(config, options.output_dir / f"simulated-seed{seed}")
+    lines = {line["n_labeled"]: line for line in [*run.folder.rounds, *run.rounds()]}
+    data = prepare(config)
+    folder = options.output_dir / f"seed{seed}.dami"
+    if not is_session(folder):
+        texts = options.output_dir / f"texts-seed{seed}.jsonl"
+        rows = (json.dumps({"text": data.train.texts.text(row)}) for row in data.train.rows.tolist())
+        texts.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        own = RunConfig.of(dataset=str(texts), seed=seed, **sizes)
+        create_session(folder, SessionConfig(own, LabelingConfig(labels=data.class_names)))
+    session, truth = Session(folder), data.train.labels.tolist()
+    test = Dataset.from_dict({"text": [data.test.texts.text(row) for row in data.test.rows.tolist()]})
+    found, seconds = {}, []
+    done = folder.with_suffix(".json")
+    if done.exists():
+        found = {int(n): accuracy for n, accuracy in json.loads(done.read_text()).items()}
+    with served(folder, 7960 + seed) as url:
+        for n in options.checkpoints:
+            if n not in found:
+                seconds += annotate(session, url, truth, n)
+                found[n] = session_accuracy(session, data, test)
+                done.write_text(json.dumps(found))
+    events = session.store.events()
+    if len({event["row"] for event in events}) != len(events):
+        raise RuntimeError("a text was labelled twice")
+    wrong = [row["row"] for row in session.store.labels() if row["label"] != truth[row["row"]]]
+    if wrong:
+        raise RuntimeError(f"rows {wrong[:5]} have another label than was given")
+    if seconds:
+        print(f"seed {seed}: {len(events)} labels, {1000 * statistics.median(seconds):.0f} ms a label at the median")
+    return {n: (found[n], lines[n]["metrics"]["accuracy"]) for n in options.checkpoints}
+
+
+def main() -> int:
+    """Soak each seed and print the table; the status is 1 where the mean difference exceeds two points."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="subj, or a copy of it")
+    parser.add_argument("--labels", type=int, default=2000)
+    parser.add_argument("--checkpoints", type=int, nargs="+", default=[500, 1000, 2000], help="up to --labels")
+    parser.add_argument("--query-size", type=int, default=20)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--output-dir", type=Path, default=Path("runs/soak"))
+    options = parser.parse_args()
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    results = [soak(options, seed) for seed in options.seeds]
+    print("labelled  by hand  simulated  difference   (mean of seeds, per cent)")
+    worst = 0.0
+    for n in options.checkpoints:
+        by_hand, simulated = (100 * np.mean([result[n][i] for result in results]) for i in (0, 1))
+        worst = max(worst, abs(by_hand - simulated))
+        print(f"{n:8}  {by_hand:7.2f}  {simulated:9.2f}  {by_hand - simulated:+10.2f}")
+    return int(worst > 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
