@@ -3,17 +3,30 @@
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
 from dami_text.config import RunConfig, Size
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool
-from dami_text.errors import ColumnError, ConfigError, DamiError, DataError, QueryError, RecordError, TrainingError
-from dami_text.experiments.run import Run, make_learner
+from dami_text.errors import (
+    BusyError,
+    ColumnError,
+    ConfigError,
+    DamiError,
+    DataError,
+    HubError,
+    QueryError,
+    RecordError,
+    TrainingError,
+)
+from dami_text.experiments.preparation import make_learner
+from dami_text.experiments.run import Run
 from dami_text.strategies import Query, QueryStrategy
 
 __all__ = [
     "ActiveLearner",
+    "BusyError",
     "ColumnError",
     "ConfigError",
     "DamiError",
     "DataError",
     "EncodedTexts",
+    "HubError",
     "LabeledTexts",
     "Oracle",
     "Pool",

@@ -4,14 +4,16 @@ A round depends on nothing but the data, the options, the seed, its number, and 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.cold_start import FirstQuery, random_rows
 from dami_text.config import Size, TrainingConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool, Rows
 from dami_text.errors import ConfigError
@@ -39,10 +41,14 @@ class ActiveLearner:
         training: TrainingConfig | None = None,
         seed: int = 0,
         accelerator: Accelerator | None = None,
+        pool_subsample: int | None = None,
+        first_query: FirstQuery = random_rows,
     ) -> None:
         """A learner over `texts` that trains what `build_model` makes anew in each round.
 
-        Without `validation`, models train for a fixed number of steps.
+        Without `validation`, models train for a fixed number of steps. With `pool_subsample`, the strategy chooses
+        among so many unlabelled rows only, drawn anew in each round, or among as many as it is asked for.
+        `first_query` chooses while nothing is labelled.
         """
         self.pool = Pool(texts)
         self.round = -1
@@ -50,7 +56,7 @@ class ActiveLearner:
         self._labels = np.full(len(texts), -1, np.int64)
         self._build_model, self._strategy, self._validation = build_model, strategy, validation
         self._config = training or TrainingConfig()
-        self._seed = seed
+        self._seed, self._pool_subsample, self._first_query = seed, pool_subsample, first_query
         self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
         self._processes = Processes.all()
 
@@ -84,6 +90,7 @@ class ActiveLearner:
         """Train a new model on what is labelled."""
         if self.round < 0:
             raise ValueError("nothing is labelled yet; tell labels first")
+        start = time.perf_counter()
         self.model = None
         data = LabeledTexts(self.pool.texts, self.pool.labeled, self.labels)
         rng = numpy_stream(self._seed, self.round, "batches")
@@ -97,7 +104,14 @@ class ActiveLearner:
             training = on_this_process() if together else self._processes.on_main(on_this_process)
         self._processes.broadcast_weights(model)
         self.model = model
-        return training
+        return replace(training, seconds=time.perf_counter() - start)
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take weights, by name, that were trained elsewhere on what is labelled, as this round's model."""
+        with torch_stream(self._seed, self.round, "training"):
+            model = self._build_model().to(self._accelerator.device)
+        model.load_state_dict(weights)
+        self.model = model
 
     def trained_model(self) -> PreTrainedModel:
         """This round's model; it is trained now if that has not happened."""
@@ -107,15 +121,24 @@ class ActiveLearner:
         return self.model
 
     def ask(self, n: int) -> Query:
-        """The n rows to label next, with reasons; trains this round's model if that has not happened."""
+        """The n rows to label next, with reasons; trains this round's model if that has not happened.
+
+        While nothing is labelled, there is nothing to train on: the cold start chooses.
+        """
         if not 1 <= n <= len(self.pool.unlabeled):
             raise ValueError(
                 f"asked for {n} rows; it must be from 1 to {len(self.pool.unlabeled)}, the unlabelled ones"
             )
-        query = self._strategy.query(self.trained_model(), self.pool, n, numpy_stream(self._seed, self.round, "query"))
+        pool = self.pool
+        if self.round < 0:
+            query = self._first_query(pool, n, numpy_stream(self._seed, 0, "initial rows"))
+        else:
+            if self._pool_subsample is not None:
+                pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
+            query = self._strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = self._processes.on_main(lambda: query)
-        check_query(query, self.pool, n)
-        return query
+        check_query(query, pool, n)
+        return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 
 
 @dataclass(frozen=True)
@@ -138,6 +161,7 @@ def simulate(
     oracle: Oracle,
     n_labeled: Sequence[int],
     evaluate: Callable[[PreTrainedModel], dict[str, float]],
+    train: Callable[[ActiveLearner], Training] | None = None,
 ) -> Iterator[Round]:
     """Train, evaluate, ask and tell, until `n_labeled[-1]` rows are labelled.
 
@@ -146,19 +170,19 @@ def simulate(
         oracle: knows the labels.
         n_labeled: the number of labelled rows of each round, from round 0.
         evaluate: metrics by name, of a model.
+        train: gives the learner its round's model, if it is not to train one.
 
     Yields:
         Each round before its query's labels are told: what is done with it then comes before anything else happens.
     """
     for number in range(learner.round, len(n_labeled)):
-        start = time.perf_counter()
-        training = learner.train()
+        training = train(learner) if train else learner.train()
         trained = time.perf_counter()
         metrics = evaluate(learner.trained_model())
         evaluated = time.perf_counter()
         more = number + 1 < len(n_labeled)
         query = learner.ask(n_labeled[number + 1] - n_labeled[number]) if more else None
-        seconds = {"train": trained - start, "evaluate": evaluated - trained, "query": time.perf_counter() - evaluated}
+        seconds = {"train": training.seconds, "evaluate": evaluated - trained, "query": time.perf_counter() - evaluated}
         yield Round(number, n_labeled[number], training, metrics, query, seconds)
         if query is not None:
             learner.tell(query.rows, oracle.reveal(query.rows))

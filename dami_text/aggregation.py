@@ -10,8 +10,9 @@ J is
 
     (||a_i - J||^2 - ||b - J||^2) / (2 ||a_i - b||)
 
-away from that plane. The least of these over the text's words is the radius within which J may be wrong. The few texts
-whose radius is below ||J - Ibar|| are interpreted again at the end, with Ibar.
+away from that plane: b is a rival if that is not more than ||J - Ibar||. How far J is from Ibar shows only at the end,
+so the nearest rivals within reach of a generous guess are kept beside the word, and the end decides among them. The few
+texts with more rivals than were kept are interpreted again, with Ibar.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from dami_text.data.pool import Rows, batches_by_length
 from dami_text.processes import ALONE, Processes
@@ -27,8 +29,13 @@ from dami_text.processes import ALONE, Processes
 #: What rounding in float32 may do to a difference of squared distances, relative to the largest term in it.
 ROUNDING = 1e-5
 
+#: Words kept beside each text's choice, at most, and how many times the last step of J they may be away.
+RIVALS, REACH = 3, 4
+
 #: From positions (B,) of texts to their words' interpretations (B, T, D) and which of the places are words (B, T).
 Interpreter = Callable[[Rows], tuple[torch.Tensor, torch.Tensor]]
+#: From the same, positions first, to a score (B, T) of every word.
+Scorer = Callable[[Rows, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,14 @@ def informative_words(
     batches = [batches[i] for i in evenly_spread(len(batches))]
     chosen = _Chosen(len(lengths))
     total, n_texts = np.zeros(1), 0  # the sum over texts of the mean over their words (D,)
-    stages = []  # the texts of each stage, and the J that chose their words
+    center, stages = total, []  # J, and of each stage the texts and the J that chose their words
 
     begin = 0
     while begin < len(batches):
-        stage, center = batches[begin : max(1, 2 * begin)], total / max(n_texts, 1)
-        for choice in processes.gather(_choose(p, *interpreter(p), center) for p in processes.share(stage)):
+        stage, before = batches[begin : max(1, 2 * begin)], center
+        center = total / max(n_texts, 1)
+        reach = REACH * float(np.linalg.norm(center - before))
+        for choice in processes.gather(_choose(p, *interpreter(p), center, reach) for p in processes.share(stage)):
             chosen.take(choice)
             total, n_texts = total + choice.total, n_texts + len(choice.positions)
         stages.append((np.concatenate(stage), center))
@@ -77,12 +86,39 @@ def informative_words(
     errors = np.zeros(len(lengths))
     for positions, center in stages:
         errors[positions] = np.linalg.norm(center - mean)
-    doubtful = np.flatnonzero(chosen.radii <= errors)
+    doubtful = chosen.settle(mean, errors)
     again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size)]
-    exactly = (_choose(p, *interpreter(p), mean, exactly=True) for p in processes.share(again))
-    for choice in processes.gather(exactly):
+    for choice in processes.gather(_choose(p, *interpreter(p), mean, None) for p in processes.share(again)):
         chosen.take(choice)
     return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, len(doubtful))
+
+
+def words_by_score(
+    scorer: Scorer,
+    interpreter: Interpreter,
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    processes: Processes = ALONE,
+) -> InformativeWords:
+    """The words of N texts that `scorer` gives the highest score, the first of equal ones: ablations of the deviation.
+
+    The rest is as in `informative_words`.
+    """
+    chosen = _Chosen(len(lengths))
+    total, n_texts = np.zeros(1), 0
+
+    def choose(positions: Rows) -> _Choice:
+        interpretations, is_word = interpreter(positions)
+        scores = scorer(positions, interpretations, is_word).masked_fill(~is_word, -torch.inf)
+        words = scores.argmax(dim=1, keepdim=True)
+        return _choice(positions, words, torch.full_like(scores, torch.inf), None, interpretations, is_word)
+
+    batches = batches_by_length(lengths, batch_size)
+    for choice in processes.gather(choose(positions) for positions in processes.share(batches)):
+        chosen.take(choice)
+        total, n_texts = total + choice.total, n_texts + len(choice.positions)
+    mean = total / max(n_texts, 1)
+    return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, 0)
 
 
 def evenly_spread(n: int) -> NDArray[np.int64]:
@@ -94,17 +130,32 @@ def evenly_spread(n: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class _Rivals:
+    """Words that may turn out to be farther from Ibar than their texts' choices.
+
+    texts (M,), the positions of the texts, which may be there several times; words (M,), radii (M,), vectors (M, D).
+    """
+
+    texts: Rows
+    words: NDArray[np.int64]
+    radii: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class _Choice:
     """A batch's informative words, texts without words left out.
 
-    positions, words and radii (B,), representations (B, D), and the sum over the texts of their words' mean (D,).
+    positions and words (B,), representations (B, D), the sum over the texts of their words' mean (D,), the rivals, and
+    the least radius (B,) of each text's words that are neither chosen nor among the rivals.
     """
 
     positions: Rows
     words: NDArray[np.int64]
-    radii: NDArray[np.float64]
     representations: NDArray[np.float32]
     total: NDArray[np.float64]
+    rivals: _Rivals
+    radii: NDArray[np.float64]
 
 
 def _choose(
@@ -112,16 +163,16 @@ def _choose(
     interpretations: torch.Tensor,
     is_word: torch.Tensor,
     center: NDArray[np.float64],
-    exactly: bool = False,
+    reach: float | None,
 ) -> _Choice:
     """The words of texts `positions` (B,) whose interpretations (B, T, D) are farthest from `center` (D,).
 
-    Words within rounding of each other have no radius; `exactly` tells them apart, and the first of words that are
-    equally far is taken.
+    Their rivals are those within `reach`. Words within rounding of each other have the radius 0; without a `reach` they
+    are told apart exactly, and the first of words that are equally far is taken.
     """
     reference = torch.as_tensor(center, dtype=interpretations.dtype, device=interpretations.device)
     squares = torch.linalg.vector_norm(interpretations, dim=-1) ** 2  # (B, T)
-    if exactly:
+    if reach is None:
         center64 = torch.as_tensor(center, device=interpretations.device)
         distances = (interpretations.double() - center64).square().sum(dim=-1)
     else:  # less ||center||^2, which would drown small interpretations
@@ -137,8 +188,27 @@ def _choose(
     largest = squares.amax(dim=1, keepdim=True)
     slack = ROUNDING * (largest + 2 * largest.sqrt() * reference.norm())
     radii = ((farthest - distances - slack) / (2 * gaps.sqrt())).masked_fill(~is_word, torch.inf)
-    radii = radii.scatter(1, words, torch.inf).nan_to_num(0, posinf=torch.inf).amin(dim=1)
+    radii = radii.scatter(1, words, torch.inf).nan_to_num(0, posinf=torch.inf)
+    return _choice(positions, words, radii, reach, interpretations, is_word)
 
+
+def _choice(
+    positions: Rows,
+    words: torch.Tensor,
+    radii: torch.Tensor,
+    reach: float | None,
+    interpretations: torch.Tensor,
+    is_word: torch.Tensor,
+) -> _Choice:
+    """A batch's words (B, 1) and radii (B, T), with what of its interpretations (B, T, D) is kept."""
+    radii = functional.pad(radii, (0, max(0, RIVALS + 1 - radii.shape[1])), value=torch.inf)
+    nearest, who = radii.topk(RIVALS + 1, dim=1, largest=False)
+    is_rival = nearest[:, :RIVALS] <= (-torch.inf if reach is None else reach)
+    left_out = nearest.gather(1, is_rival.sum(dim=1, keepdim=True))[:, 0]
+    of, place = is_rival.nonzero(as_tuple=True)
+    rivals = who[of, place]
+
+    texts = torch.arange(len(positions), device=words.device)
     counts = is_word.sum(dim=1)
     sums = (is_word.double().unsqueeze(1) @ interpretations.double()).squeeze(1)  # (B, D)
     total = (sums / counts.clamp(min=1).unsqueeze(1)).sum(dim=0)
@@ -146,9 +216,15 @@ def _choose(
     return _Choice(
         positions[has_words],
         words[:, 0].cpu().numpy()[has_words],
-        radii.double().cpu().numpy()[has_words],
-        representations.float().cpu().numpy()[has_words],
+        interpretations[texts, words[:, 0]].float().cpu().numpy()[has_words],
         total.cpu().numpy(),
+        _Rivals(
+            positions[of.cpu().numpy()],
+            rivals.cpu().numpy(),
+            nearest[of, place].double().cpu().numpy(),
+            interpretations[of, rivals].float().cpu().numpy(),
+        ),
+        left_out.double().cpu().numpy()[has_words],
     )
 
 
@@ -159,6 +235,7 @@ class _Chosen:
         self.words = np.full(n, -1)
         self.radii = np.full(n, np.inf)
         self.representations = np.zeros((n, 0), np.float32)
+        self._rivals: list[_Rivals] = []
 
     def take(self, choice: _Choice) -> None:
         """Take over a batch's choice in place of an earlier one."""
@@ -167,6 +244,25 @@ class _Chosen:
         self.words[choice.positions] = choice.words
         self.radii[choice.positions] = choice.radii
         self.representations[choice.positions] = choice.representations
+        self._rivals.append(choice.rivals)
+
+    def settle(self, mean: NDArray[np.float64], errors: NDArray[np.float64]) -> Rows:
+        """Put rivals that are farther from `mean` (D,) in the place of the words chosen by a J `errors` (N,) away.
+
+        Of words that are equally far, the first in the text is taken. Returns the texts whose word may be yet another.
+        """
+        for rivals in self._rivals:
+            near = rivals.radii <= errors[rivals.texts]
+            texts, words, vectors = rivals.texts[near], rivals.words[near], rivals.vectors[near]
+            own = np.unique(texts)
+            texts = np.concatenate([own, texts])
+            words = np.concatenate([self.words[own], words])
+            vectors = np.concatenate([self.representations[own], vectors])
+            distances = ((vectors - mean) ** 2).sum(axis=1)
+            order = np.lexsort((words, -distances, texts))
+            best = order[np.flatnonzero(np.diff(texts[order], prepend=-1))]
+            self.words[own], self.representations[own] = words[best], vectors[best]
+        return np.flatnonzero(self.radii <= errors)
 
     def deviations(self, mean: NDArray[np.float64]) -> NDArray[np.float32]:
         """The squared distances (N,) of the representations to `mean` (D,); 0 for a text without words."""

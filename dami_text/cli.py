@@ -5,19 +5,30 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from dami_text.config import Options, RunConfig, Size, option
+from dami_text.config import Options, RunConfig, Size, implied_options, option
 from dami_text.errors import ConfigError, DamiError
-from dami_text.processes import disconnect
+from dami_text.processes import Processes, disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
+
+DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
+
+#: The classes of a run's options.
+TOPICS = {topic.name: type(topic.default) for topic in fields(RunConfig)}
+
+_UNSET = object()
+
+if TYPE_CHECKING:
+    from dami_text.experiments.run import Run
 
 
 @dataclass(frozen=True)
@@ -30,45 +41,86 @@ class OutputConfig(Options):
     overwrite: bool = option(False, "replace a run that the folder holds")
     config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
     debug: bool = option(False, "show the traceback of an error")
+    report_to: str | None = option(
+        None, "trackers to report the rounds to: tensorboard, wandb, ..., or several by commas"
+    )
+    push_to_hub: str | None = option(
+        None, "push the model, its card and the records, texts that were asked for among them, to this Hub id"
+    )
+    push_dataset: str | None = option(None, "push the labelled texts as a data set to this Hub id")
+    private: bool = option(False, "make what is pushed private")
+    export_code: bool = option(False, "put the model's code beside it, for where dami_text is not installed")
 
 
 def run_al(arguments: Sequence[str] | None = None) -> int:
     """Run active learning as the options say and return the exit status: what scripts/run_al.py does."""
+    topics = [*TOPICS.values(), OutputConfig]
+    return command(arguments, topics, lambda given, *configs: _run(_run_config(configs), configs[-1]))
+
+
+def command(
+    arguments: Sequence[str] | None,
+    topics: Sequence[Any],
+    work: Callable[..., int | None],
+    prog: str = "run_al.py",
+    description: str = DESCRIPTION,
+) -> int:
+    """Do `work` with the options that are given, by name, and the configs of `topics`, and return the exit status.
+
+    The last config has `config` and `debug`. The status is what `work` returns, 0 for None, 1 for an error, which is
+    one line on standard error.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        config, output = parse(arguments)
-        debug = output.debug
-        _run(config, output)
+        given, configs = _configs(arguments, topics, prog, description)
+        debug = configs[-1].debug
+        return work(given, *configs) or 0
     except DamiError as error:
         disconnect()
         if debug:
             raise
         if _speaks():
-            line = re.sub(r"\s*\n\s*", " ", str(error))
-            print(f"error: {printable(line)}", file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         disconnect()
         if _speaks():
             print("stopped; the same command goes on after the last finished round", file=sys.stderr)
         return 130
-    return 0
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message in one line that is safe for a terminal."""
+    return printable(re.sub(r"\s*\n\s*", " ", str(error)))
 
 
 def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
-    """The options from the command line, over those of the file that --config names, over the defaults.
+    """The options of a run: the command line over the file that --config names, over what data and model imply.
 
     Raises:
         ConfigError: an option that is unknown or cannot work.
     """
-    topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
-    parser = _parser([*topics.values(), OutputConfig])
-    file = parser.parse_args(arguments).config
-    if file is not None:
-        parser.set_defaults(**_read_options(Path(file), parser))
-    *configs, output = parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
-    return RunConfig(**dict(zip(topics, configs, strict=True))), output
+    _, (*configs, output) = _configs(arguments, [*TOPICS.values(), OutputConfig])
+    return _run_config(configs), output
+
+
+def _run_config(configs: Sequence[Any]) -> RunConfig:
+    return RunConfig(**dict(zip(TOPICS, configs, strict=False)))
+
+
+def _configs(
+    arguments: Sequence[str], topics: Sequence[Any], prog: str = "run_al.py", description: str = DESCRIPTION
+) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """The options that are given, by flag or in the file that --config names, and the configs of `topics`."""
+    parser = _parser(topics, prog, description)
+    unset = argparse.Namespace(**dict.fromkeys((action.dest for action in parser._actions), _UNSET))
+    flags = {name: v for name, v in vars(parser.parse_args(arguments, unset)).items() if v is not _UNSET}
+    file = flags.get("config")
+    from_file = _read_options(Path(file), parser) if file is not None else {}
+    given = from_file | flags
+    parser.set_defaults(**implied_options(given) | from_file)
+    return given, parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
 
 
 def _speaks() -> bool:
@@ -97,11 +149,11 @@ class _Parser(HfArgumentParser):
         """Choices are checked by the configs too."""
 
 
-def _parser(topics: Sequence[Any]) -> _Parser:
+def _parser(topics: Sequence[Any], prog: str = "run_al.py", description: str = DESCRIPTION) -> _Parser:
     parser = _Parser(
         topics,
-        prog="run_al.py",
-        description="Simulate active learning on a labelled data set: from a few labels to a learning curve.",
+        prog=prog,
+        description=description,
         formatter_class=argparse.HelpFormatter,
         allow_abbrev=False,
     )
@@ -145,7 +197,16 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from dami_text.experiments.run import Run
+    from dami_text.experiments.tracking import check_trackers, trackers
 
+    names = check_trackers(output.report_to)
+    pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
+    if any(pushes.values()):
+        from dami_text.hub import check_push
+
+        for kind, repository in pushes.items():
+            if repository is not None:
+                Processes.all().on_main(partial(check_push, repository, kind, output.private))
     path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
@@ -155,6 +216,7 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     run = Run(config, path, output.overwrite)
     main = run.accelerator.is_main_process
     with (
+        trackers(names if main else [], path, config, run.folder.rounds) as reports,
         logging_redirect_tqdm(),
         tqdm(
             total=len(run.sizes),
@@ -165,24 +227,43 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
         ) as bar,
     ):
         for line in run.rounds():
+            reports.log(line)
             bar.update()
-            bar.set_postfix(labelled=line["n_labeled"], accuracy=f"{line['metrics']['accuracy']:.3f}")
+            bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
-        print(table(run.folder.rounds))
+        print(table(run.folder.rounds, run.metric))
         for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
             print(f"{what:8} {printable(str(path / name))}")
+        _publish(run, output)
+
+
+def _publish(run: "Run", output: OutputConfig) -> None:
+    """Export the code, and push, as the options say."""
+    from dami_text import hub
+
+    if output.export_code and not run.export_code():
+        logging.getLogger(__name__).info("--export-code: transformers has this model's code, there is none to export")
+    if output.push_to_hub is not None:
+        print(f"pushed   {printable(hub.push_run(run.folder.path, output.push_to_hub, output.private))}")
+    if output.push_dataset is not None:
+        labeled = run.labeled_dataset()
+        url = hub.push_labels(labeled, output.push_dataset, output.private, run.folder.path)
+        print(f"pushed   {printable(url)}")
 
 
 def default_output_dir(config: RunConfig) -> Path:
     """runs/ and a name made of the data set, the model, the strategy and the seed."""
-    dataset = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data.dataset).strip("-.") or "data"
-    return Path("runs") / f"{dataset}-{config.model.model}-{config.strategy.strategy}-seed{config.loop.seed}"
+    parts = (config.data.dataset, config.model.model, config.strategy.strategy, f"seed{config.loop.seed}")
+    return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") or "data" for part in parts)
 
 
-def table(rounds: Sequence[Line]) -> str:
-    """Labelled share, accuracy and seconds of each round."""
-    lines = ["labelled   share  accuracy  seconds"]
+def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
+    """Labelled share, metric and seconds of each round."""
+    title = printable(Path(metric).name)
+    width = max(8, len(title))
+    lines = [f"labelled   share  {title:>{width}}  seconds"]
     for line in rounds:
-        share, accuracy = 100 * line["labeled_fraction"], line["metrics"]["accuracy"]
-        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {accuracy:8.4f}  {sum(line['seconds'].values()):7.1f}")
+        share, score = 100 * line["labeled_fraction"], line["metrics"][metric]
+        seconds = sum(line["seconds"].values())
+        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {score:{width}.4f}  {seconds:7.1f}")
     return "\n".join(lines)

@@ -6,7 +6,9 @@ options all come from here.
 
 import dataclasses
 import math
+import re
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -113,11 +115,15 @@ class DataConfig(Options):
     _argument_group_name: ClassVar[str] = "data"
 
     dataset: str = option(
-        "demo", "demo, subj, mr, a Hub id, a local folder, or a csv, tsv, jsonl or parquet file (also gzipped)"
+        "demo",
+        "demo, subj, mr, a Hub id, a local folder, or a csv, tsv, jsonl or parquet file (also gzipped); a table of the "
+        "paper by its name, see --data-dir",
     )
+    task: Literal["text", "tabular"] = option("text", "classify texts, or the rows of a table by all their columns")
     text_column: str = option("text", "the column that holds the texts")
     label_column: str = option("label", "the column that holds the labels")
     dataset_config: str | None = option(None, "the configuration of a Hub data set that has several")
+    revision: str | None = option(None, "the branch, tag or commit of a Hub data set")
     dataset_split: str | None = option(None, "use only this split of the data set")
     splits: Literal["resplit", "keep"] = option(
         "resplit", "join all splits and split them 70/10/20 at random, or keep the data set's own"
@@ -125,6 +131,40 @@ class DataConfig(Options):
 
     def _check(self) -> None:
         self.require(bool(self.dataset.strip()), "dataset", "a name, a path or a Hub id")
+
+
+#: The paper's tables: the options that each implies; `data.tabular.FILES` knows their files.
+PRESETS: dict[str, dict[str, Any]] = {
+    "telescope": {"label_column": "target", "drop_columns": "class"},
+    "default": {
+        "label_column": "default_payment_next_month",
+        "drop_columns": "ID",
+        "categorical_columns": "SEX,EDUCATION,MARRIAGE",
+    },
+    "employee": {
+        "label_column": "ACTION",
+        "categorical_columns": "RESOURCE,MGR_ID,ROLE_ROLLUP_1,ROLE_ROLLUP_2,ROLE_DEPTNAME,ROLE_TITLE,ROLE_FAMILY_DESC,"
+        "ROLE_FAMILY,ROLE_CODE",
+    },
+    "news": {"label_column": "popular", "drop_columns": "shares,timedelta"},
+}
+
+
+@dataclass(frozen=True)
+class TabularConfig(Options):
+    """How the columns of a table become numbers; numeric ones are standardised, missing values imputed."""
+
+    _argument_group_name: ClassVar[str] = "tables (--task tabular)"
+
+    data_dir: str | None = option(None, f"the folder of the paper's tables, --dataset {', '.join(PRESETS)}")
+    drop_columns: str | None = option(None, "columns to leave out, separated by commas")
+    categorical_columns: str | None = option(
+        None, "columns of numbers that are names (of a place, a person), separated by commas; text always is"
+    )
+    hashed_features: int = option(64, "features that all categorical columns of more than 50 values share, by hashing")
+
+    def _check(self) -> None:
+        self.require(self.hashed_features >= 1, "hashed_features", "at least 1")
 
 
 @dataclass(frozen=True)
@@ -137,7 +177,10 @@ class TokenizationConfig(Options):
     max_vocabulary: int = option(
         50_000, "size of the vocabulary, padding and unknown among it: the training split's most frequent words"
     )
-    max_length: int = option(512, "cut texts to this many words (a warning counts the texts that were cut)")
+    max_length: int = option(
+        512,
+        "cut texts to this many words, or pieces of words for an encoder (a warning counts the texts that were cut)",
+    )
 
     def _check(self) -> None:
         self.require(self.max_vocabulary >= 3, "max_vocabulary", "at least 3 (padding, unknown, one word)")
@@ -162,17 +205,64 @@ class WordVectorConfig(Options):
         self.require(self.word_vector_texts >= 1, "word_vector_texts", "at least 1")
 
 
+WORD_LEVEL_MODELS = ("cnn", "bilstm")
+
+#: What an encoder's options are where they are left open, and what they are with --freeze-encoder.
+ENCODER_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 5e-5,
+    "weight_decay": 0.01,
+    "optimizer": "adamw",
+    "warmup_steps": 20,
+    "train_batch_size": 16,
+}
+FROZEN_ENCODER_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-2,
+    "weight_decay": 0.01,
+    "optimizer": "adamw",
+    "train_batch_size": 50,
+}
+
+
+def model_defaults(model: object, freeze_encoder: object) -> dict[str, Any]:
+    """The defaults, by name, that differ from those of the options because of the model."""
+    if model in (*WORD_LEVEL_MODELS, "mlp"):
+        return {}
+    return FROZEN_ENCODER_DEFAULTS if freeze_encoder is True else ENCODER_DEFAULTS
+
+
+def _for_encoder(name: str) -> str:
+    return f"for an encoder {ENCODER_DEFAULTS[name]}"
+
+
 @dataclass(frozen=True)
 class ModelConfig(Options):
     """The classifier."""
 
     _argument_group_name: ClassVar[str] = "model"
 
-    model: Literal["cnn", "bilstm"] = option("cnn", "cnn (Kim 2014) or bilstm")
-    dropout: float = option(0.5, "dropout before the classifier's last layer, in training")
+    model: str = option(
+        "cnn", "cnn (Kim 2014), bilstm, or an encoder: its folder or Hub id, such as ORG/NAME; for tables mlp"
+    )
+    model_revision: str | None = option(None, "the branch, tag or commit of an encoder on the Hub")
+    freeze_encoder: bool = option(False, "train an encoder's head only, on features that are computed once a run")
+    dropout: float = option(
+        0.5, "dropout before the last layer of cnn and bilstm, in training; encoders have their own"
+    )
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the model is a pretrained encoder, with a tokenizer of its own."""
+        return self.model not in (*WORD_LEVEL_MODELS, "mlp")
 
     def _check(self) -> None:
+        self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
+        for name in ("model_revision", "freeze_encoder"):
+            wanted = f"left out: --model {self.model} is no pretrained encoder"
+            self.require(self.is_encoder or not getattr(self, name), name, wanted)
+
+
+METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
 
 
 @dataclass(frozen=True)
@@ -181,13 +271,25 @@ class TrainingConfig(Options):
 
     _argument_group_name: ClassVar[str] = "training"
 
-    learning_rate: float = option(1e-3, "Adam's learning rate")
-    weight_decay: float = option(0.0, "Adam's weight decay (L2)")
-    train_batch_size: int = option(50, "texts in a training step")
+    optimizer: Literal["adam", "adamw"] = option(
+        "adam", f"adam, whose weight decay is L2, or adamw, whose is decoupled; {_for_encoder('optimizer')}"
+    )
+    learning_rate: float = option(2e-3, f"the optimizer's learning rate; {_for_encoder('learning_rate')}, frozen 0.01")
+    weight_decay: float = option(0.0, f"the optimizer's weight decay; {_for_encoder('weight_decay')}")
+    warmup_steps: int = option(
+        0, f"steps over which the learning rate rises from 0 in a line; {_for_encoder('warmup_steps')}"
+    )
+    train_batch_size: int = option(25, f"texts in a training batch; {_for_encoder('train_batch_size')}")
+    gradient_accumulation_steps: int = option(1, "batches whose gradients make a training step")
     epochs: int = option(25, "train at most this many epochs, each followed by an evaluation on the validation split")
     epoch_steps: int = option(10, "an epoch is a pass over the labelled texts, or as many as make this many steps")
     patience: int = option(
-        5, "stop after this many epochs without higher accuracy or lower loss on the validation split"
+        5, "stop after this many epochs without a higher --metric or lower loss on the validation split"
+    )
+    metric: str = option(
+        "accuracy",
+        f"what stops training early and is drawn as the curve: {', '.join(METRICS)}, or a metric of one's own: the "
+        "path or Hub id of a module for evaluate (its code is run)",
     )
     steps: int = option(400, "training steps in all where there is no validation split")
     class_weights: Literal["none", "balanced"] = option(
@@ -201,8 +303,11 @@ class TrainingConfig(Options):
     def _check(self) -> None:
         self.require(0 < self.learning_rate < math.inf, "learning_rate", "greater than 0 and finite")
         self.require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0 and finite")
-        for name in ("train_batch_size", "epochs", "epoch_steps", "patience", "steps"):
+        self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
+        for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
+        wanted = f"one of {', '.join(METRICS)}, or the path or Hub id of a metric"
+        self.require(self.metric in METRICS or "/" in self.metric or "\\" in self.metric, "metric", wanted)
 
 
 STRATEGIES = (
@@ -234,18 +339,32 @@ class StrategyConfig(Options):
     interpretation_class: Literal["auto", "predicted", "all"] = option(
         "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
     )
+    informative_word: Literal["deviation", "norm", "random"] = option(
+        "deviation", "dami: a text's word, by deviation from the mean; by norm or at random are ablations"
+    )
     distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
+    clustering_memory: int = option(
+        2048, "dami: MiB that a matrix of distances may take; K-medoids stream or sample where it would take more"
+    )
+    clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
+        "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
+    )
     bald_samples: int = option(10, "bald: dropout samples")
     bald_dropout: float = option(0.5, "bald: dropout rate of the samples")
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
+    pool_subsample: int | None = option(
+        None, "consider only this many of the unlabelled texts, drawn at random in each round (default: all)"
+    )
 
     def _check(self) -> None:
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
         self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
         self.require(0 <= self.bald_dropout < 1, "bald_dropout", "at least 0 and less than 1")
-        self.require(self.inference_batch_size >= 1, "inference_batch_size", "at least 1")
+        for name in ("clustering_memory", "inference_batch_size"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        self.require(self.pool_subsample is None or self.pool_subsample >= 1, "pool_subsample", "at least 1")
 
 
 @dataclass(frozen=True)
@@ -255,17 +374,101 @@ class LoopConfig(Options):
     _argument_group_name: ClassVar[str] = "loop (a number with a decimal point is a share of the training set)"
 
     seed: int = option(0, "seed of everything that is random")
+    cold_start: Literal["random", "kmeans-features", "balanced"] = option(
+        "random",
+        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, or "
+        "as many of each class (a simulation alone can know them)",
+    )
+    init_model: str | None = option(
+        None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"
+    )
     initial_size: Size | None = option(None, "texts labelled at the start (default: 0.02, as in the paper)")
     query_size: Size | None = option(None, "texts labelled a round (default: 0.02)")
     budget: Size | None = option(None, "texts labelled in all (default: 0.5; for demo 0.2)")
 
     def _check(self) -> None:
         self.require(0 <= self.seed < 2**32, "seed", "from 0 to 4294967295")
+        if self.init_model is not None:
+            self.require(self.cold_start == "random", "cold_start", "left out where --init-model makes the first query")
         for name in ("initial_size", "query_size", "budget"):
             size = getattr(self, name)
             if size is not None:
                 wanted = "in (0, 1] as a share of the training set, or a count of at least 1"
                 self.require(0 < size.value <= 1 if size.is_share else size.value >= 1, name, wanted)
+
+
+#: What suits tables, where it is not given. The paper compares by the area under the ROC curve; how to train was chosen
+#: on one half of the validation split where the other half stopped the training.
+TABULAR: dict[str, Any] = {
+    "task": "tabular",
+    "model": "mlp",
+    "metric": "roc_auc",
+    "learning_rate": 5e-3,
+    "train_batch_size": 128,
+    "epochs": 100,
+    "patience": 10,
+    "inference_batch_size": 1024,
+}
+
+
+def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the given options imply for others, by name: a table its columns and its model, an encoder its training."""
+    dataset, task = options.get("dataset"), options.get("task")
+    implied = {**(TABULAR if task == "tabular" or dataset in PRESETS else {}), **PRESETS.get(str(dataset), {})}
+    given = implied | dict(options)
+    return model_defaults(given.get("model", ModelConfig.model), given.get("freeze_encoder")) | implied
+
+
+@dataclass(frozen=True)
+class GridConfig(Options):
+    """The runs of a grid, one for each combination, and how they share the machines."""
+
+    _argument_group_name: ClassVar[str] = "grid"
+
+    datasets: list[str] | None = option(None, "one --dataset or more")
+    models: list[str] | None = option(None, "one --model or more")
+    strategies: list[str] | None = option(None, "one --strategy or more")
+    seeds: list[str] | None = option(None, "seeds and ranges of seeds, such as 0-9 or 0 3 5-7")
+    workers: int = option(1, "runs side by side on this machine, in processes of one thread each")
+    backend: str = option("loky", "loky (processes on this machine), dask, or another backend that joblib knows")
+    scheduler: str | None = option(None, "dask: the address of the scheduler, such as tcp://10.0.0.1:8786")
+    shard: str | None = option(None, "I/N takes every N-th run, from the I-th of N on: for job arrays")
+    save_models: bool = option(True, "save each run's last model")
+
+    def _check(self) -> None:
+        for name in ("datasets", "models", "strategies", "seeds"):
+            values = getattr(self, name)
+            self.require(values is None or len(set(values)) == len(values) > 0, name, "one or more, each once")
+        self.require(self.workers >= 1, "workers", "at least 1")
+        dask = self.backend == "dask"
+        self.require(
+            dask == (self.scheduler is not None), "scheduler", "the address of a scheduler with --backend dask only"
+        )
+        self.seed_list()
+        self.shard_slice()
+
+    def seed_list(self) -> list[int] | None:
+        """The seeds, ranges written out."""
+        if self.seeds is None:
+            return None
+        found: list[int] = []
+        for part in self.seeds:
+            match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
+            wanted = "numbers and ranges from a smaller to a larger one, such as 0-9 or 0 3 5-7, each seed once"
+            self.require(match is not None, "seeds", wanted)
+            assert match is not None
+            found += range(int(match[1]), int(match[2] or match[1]) + 1)
+            self.require(bool(found) and len(set(found)) == len(found), "seeds", wanted)
+        return found
+
+    def shard_slice(self) -> slice:
+        """Which of the runs are this shard's."""
+        if self.shard is None:
+            return slice(None)
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", self.shard)
+        self.require(match is not None and 1 <= int(match[1]) <= int(match[2]), "shard", "I/N with I from 1 to N")
+        assert match is not None
+        return slice(int(match[1]) - 1, None, int(match[2]))
 
 
 @dataclass(frozen=True)
@@ -295,15 +498,36 @@ class LabelingConfig(Options):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All options that decide a run's result."""
+    """All options that decide a run's result.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
 
     data: DataConfig = DataConfig()
+    tabular: TabularConfig = TabularConfig()
     tokenization: TokenizationConfig = TokenizationConfig()
     word_vectors: WordVectorConfig = WordVectorConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     strategy: StrategyConfig = StrategyConfig()
     loop: LoopConfig = LoopConfig()
+
+    def __post_init__(self) -> None:
+        dataset, task, model, strategy = self.data.dataset, self.data.task, self.model.model, self.strategy.strategy
+        if dataset in PRESETS and task != "tabular":
+            raise ConfigError(f"--dataset {dataset} is a table, and --task is {task}; use --task tabular")
+        if dataset in PRESETS and self.tabular.data_dir is None:
+            raise ConfigError(f"--dataset {dataset} needs --data-dir; it must be the folder that holds its file")
+        if task == "tabular" and model != "mlp":
+            raise ConfigError(f"--model {model} reads texts, and --task is tabular; use --model mlp")
+        if task == "tabular" and strategy == "egl-word":
+            raise ConfigError("--strategy egl-word compares words, and --task is tabular; use --strategy egl")
+        if task == "text" and model == "mlp":
+            raise ConfigError("--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular")
+        for name in ("data_dir", "drop_columns", "categorical_columns"):
+            if task == "text" and getattr(self.tabular, name) is not None:
+                raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
 
     @property
     def sizes(self) -> dict[str, Size]:
@@ -313,12 +537,13 @@ class RunConfig:
 
     @classmethod
     def of(cls, **options: Any) -> Self:
-        """A config from options by name, the rest at their defaults: RunConfig.of(dataset="subj", seed=3).
+        """A config from options by name, the rest implied or at their defaults: RunConfig.of(dataset="subj", seed=3).
 
         Raises:
             ConfigError: for a name that no topic knows, or a value that cannot work.
         """
         topics = {}
+        options = implied_options(options) | options
         for topic in dataclasses.fields(cls):
             kind: Any = type(topic.default)
             names = {f.name for f in dataclasses.fields(kind)}

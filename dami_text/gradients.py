@@ -21,7 +21,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Batch
-from dami_text.interpretation import interpretation_mode
+from dami_text.interpretation import embedding_hook, interpretation_mode
 
 
 def expected_word_gradients(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
@@ -39,7 +39,8 @@ def expected_gradient_lengths(model: PreTrainedModel, batch: Batch) -> torch.Ten
     """sum_c p(c|x) ||d loss(x, c) / d theta||_2 (B,), theta being all the model's weights, frozen ones too."""
     modules = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
     if _in_closed_form(model, modules):
-        with interpretation_mode(model), _captured(modules) as layers:
+        # With the embeddings to differentiate by, there is a way back to every layer, whatever weights are frozen.
+        with interpretation_mode(model), embedding_hook(model), _captured(modules) as layers:
             logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
             if len(layers) == len(modules) and not any(layer.changed() for layer in layers):
                 return _in_one(logits, layers)

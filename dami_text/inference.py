@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Batch, EncodedTexts, Rows, batches_by_length
+from dami_text.data.pool import Batch, EncodedTexts, FeatureBatch, FeatureTexts, Rows, batches_by_length
+from dami_text.models.transformer import head_alone
 from dami_text.processes import Processes
 
 BATCH_SIZE = 64
@@ -33,9 +34,14 @@ def device_of(model: PreTrainedModel) -> torch.device:
     return next(model.parameters()).device
 
 
+def from_features(model: PreTrainedModel, texts: EncodedTexts) -> tuple[PreTrainedModel, EncodedTexts | FeatureTexts]:
+    """The model's head and the features that it reads, where `texts` have a frozen encoder's; else both as given."""
+    return (model, texts) if texts.frozen_features is None else (head_alone(model), texts.frozen_features)
+
+
 def over_batches(
-    function: Callable[[Batch], torch.Tensor],
-    texts: EncodedTexts,
+    function: Callable[[Any], torch.Tensor],
+    texts: EncodedTexts | FeatureTexts,
     rows: Rows,
     device: torch.device,
     batch_size: int = BATCH_SIZE,
@@ -70,12 +76,13 @@ def predict_probabilities(
 ) -> NDArray[np.float32]:
     """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`."""
 
-    def probabilities(batch: Batch) -> torch.Tensor:
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        return torch.softmax(logits.float(), dim=-1)
+    reader, source = from_features(model, texts)
 
-    with evaluation_mode(model), torch.no_grad():
-        return over_batches(probabilities, texts, rows, device_of(model), batch_size, processes)
+    def probabilities(batch: Batch | FeatureBatch) -> torch.Tensor:
+        return torch.softmax(reader(**batch.inputs).logits.float(), dim=-1)
+
+    with evaluation_mode(reader), torch.no_grad():
+        return over_batches(probabilities, source, rows, device_of(reader), batch_size, processes)
 
 
 def head_of(model: PreTrainedModel) -> nn.Linear:
@@ -97,21 +104,26 @@ def predict_features(
     rows: Rows,
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,
+    layer: nn.Module | None = None,
 ) -> NDArray[np.float32]:
-    """The features (n, H) of `rows` (n,) of `texts`: what the last layer reads, without dropout; see `over_batches`."""
+    """The features (n, H) of `rows` (n,) of `texts`: what the last layer, or `layer`, reads, without dropout.
+
+    See `over_batches`.
+    """
     captured: list[torch.Tensor] = []
+    reader, source = from_features(model, texts)
 
     def capture(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         captured.append(inputs[0])
 
-    def features(batch: Batch) -> torch.Tensor:
-        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    def features(batch: Batch | FeatureBatch) -> torch.Tensor:
+        reader(**batch.inputs)
         return captured.pop().float()
 
-    hook = head_of(model).register_forward_pre_hook(capture)
+    hook = (layer or head_of(model)).register_forward_pre_hook(capture)
     try:
-        with evaluation_mode(model), torch.no_grad():
-            return over_batches(features, texts, rows, device_of(model), batch_size, processes)
+        with evaluation_mode(reader), torch.no_grad():
+            return over_batches(features, source, rows, device_of(reader), batch_size, processes)
     finally:
         hook.remove()
 

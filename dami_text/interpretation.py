@@ -48,7 +48,10 @@ def interpretation_mode(model: PreTrainedModel) -> Iterator[None]:
 def interpret(
     model: PreTrainedModel, batch: Batch, target: Target = "probability", target_class: TargetClass = "auto"
 ) -> torch.Tensor:
-    """The interpretations (B, T, D) of a batch's words, zero for padding; (B, T, C * D) for all classes joined.
+    """The interpretations (B, W, D) of a batch's words, zero where there is none; (B, W, C * D) for all classes joined.
+
+    The places of `batch.is_word` are words; a word's interpretation is the sum of its pieces' gradients, and special
+    tokens, which are no words, have none.
 
     `target` is what is differentiated: the class's probability p, or its log-odds log p - log(1 - p). `target_class` is
     whose: `auto` takes the positive class of two (the sign of the predicted class's gradient flips between the classes,
@@ -62,7 +65,7 @@ def interpret(
             p, rest = torch.sigmoid(log_odds.detach()), torch.sigmoid(-log_odds.detach())
             scale = p * rest if target == "probability" else torch.ones_like(p)
             gradients += torch.autograd.grad(log_odds, captured[0], scale, retain_graph=True)
-    return torch.cat(gradients, dim=-1).masked_fill(batch.attention_mask.unsqueeze(-1) == 0, 0)
+    return batch.by_word(torch.cat(gradients, dim=-1))
 
 
 def _log_odds(logits: torch.Tensor) -> torch.Tensor:

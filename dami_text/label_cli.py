@@ -12,7 +12,9 @@ from typing import Any, ClassVar, NoReturn
 from dami_text.cli import _Parser, _parser, printable, run_al
 from dami_text.config import DataConfig, LabelingConfig, Options, RunConfig, flag, option
 from dami_text.errors import ConfigError, DamiError
+from dami_text.grid_cli import run_grid
 from dami_text.processes import disconnect
+from dami_text.report_cli import make_report
 
 FORMAT_NAMES = ("csv", "jsonl", "parquet", "label-studio", "prodigy", "doccano", "argilla")
 
@@ -28,6 +30,8 @@ Label texts for real:
 
 Simulate on labelled data:
   run                       one run, from a few labels to a learning curve
+  grid                      many runs: data sets, models, strategies, seeds
+  report FOLDER             what each strategy saves, from finished runs
 
 dami-text COMMAND --help says more about each.
 """
@@ -68,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "select": _guarded(_select),
         "train": _guarded(_train),
         "run": run_al,
+        "grid": run_grid,
+        "report": make_report,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")

@@ -5,21 +5,21 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score
+
+from dami_text.scores import roc_auc
 
 
 class _Local(evaluate.Metric):
-    """A metric of predictions and references of one number each."""
+    """A metric of predictions and references, of one class a text unless a subclass says otherwise."""
 
-    prediction_type = "int64"
+    prediction_feature: Any = datasets.Value("int64")
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=str(self.__doc__),
             citation="",
-            features=datasets.Features(
-                {"predictions": datasets.Value(self.prediction_type), "references": datasets.Value("int64")}
-            ),
+            features=datasets.Features({"predictions": self.prediction_feature, "references": datasets.Value("int64")}),
         )
 
 
@@ -38,14 +38,20 @@ class MacroF1(_Local):
         return {"macro_f1": score}
 
 
-class RocAuc(_Local):
-    """The area under the ROC curve of the positive class's probabilities; 0.5 where one class alone is present."""
-
-    prediction_type = "float32"
+class MicroF1(_Local):
+    """F1 of all decisions together: for one class a text, the accuracy."""
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        both = len(np.unique(references)) == 2
-        return {"roc_auc": roc_auc_score(references, predictions) if both else 0.5}
+        return {"micro_f1": f1_score(references, predictions, average="micro")}
 
 
-METRICS = {"accuracy": Accuracy, "macro_f1": MacroF1, "roc_auc": RocAuc}
+class RocAuc(_Local):
+    """The area under the ROC curve of probabilities (N, C), as `scores.roc_auc` has it."""
+
+    prediction_feature = datasets.Sequence(datasets.Value("float32"))
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"roc_auc": roc_auc(np.asarray(predictions), np.asarray(references))}
+
+
+METRICS = {"accuracy": Accuracy, "macro_f1": MacroF1, "micro_f1": MicroF1, "roc_auc": RocAuc}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dami_text.errors import DamiError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=torch.nn.Module)
 S = TypeVar("S", list[Any], NDArray[Any])
 
 
@@ -23,6 +24,12 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     """The accelerator of this launch, whose processes wait for each other however long a training takes."""
     patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
     return Accelerator(cpu=_cpu_only(), mixed_precision=mixed_precision, kwargs_handlers=[patience])
+
+
+def on_own_device(model: M) -> M:
+    """The model, moved to the device of this process."""
+    torch.nn.Module.to(model, PartialState(cpu=_cpu_only()).device)
+    return model
 
 
 def _cpu_only() -> bool:

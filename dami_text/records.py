@@ -16,21 +16,23 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from dami_text.config import RunConfig, flag
-from dami_text.errors import RecordError
+from dami_text.errors import BusyError, RecordError
 
 logger = logging.getLogger(__name__)
 
 Line = dict[str, Any]
 
 CONFIG, ROUNDS, QUERIES, MODEL, CURVE = "config.yaml", "rounds.jsonl", "queries.jsonl", "model", "learning_curve.png"
+LOCK = ".lock"
 
 # What json leaves as it is though a terminal may act on it: C1 controls, and what turns the direction of text.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -45,7 +47,8 @@ class RunFolder:
     """A run's folder, opened for `config`: `rounds` and `queries` hold what is committed.
 
     Opening changes nothing on disk; what is written first, by `commit` or `save_model`, makes the folder or cleans up
-    after a killed process. A folder in which no round is finished counts as new.
+    after a killed process. A folder in which no round is finished counts as new. Write inside of `locked`, which keeps
+    other processes out.
 
     Raises:
         RecordError: the folder cannot be written, is damaged, or holds a run with other options or files of the same
@@ -59,12 +62,42 @@ class RunFolder:
         self._started = False
         with self._errors():
             self._check_writable()
+            self._seen = self._bytes()
             if not overwrite:
                 self._check_own()
                 self.rounds = self._read(ROUNDS)
                 self.queries = [query for query in self._read(QUERIES) if query["round"] < len(self.rounds)]
             if self.rounds:
                 self._compare_config()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder inside the block; a killed process's lock is free at once.
+
+        Raises:
+            RecordError: another process holds the lock, or has written rounds since the folder was opened.
+        """
+        with self._errors():
+            made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK, thread_local=False)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                raise BusyError(
+                    f"another process is at work in {self.path}; wait for its end, or choose another with --output-dir"
+                ) from None
+        try:
+            if self._bytes() != self._seen:
+                raise BusyError(f"another process has been at work in {self.path}; give the command again to go on")
+            yield
+        finally:
+            # Unlinked before it is released: whoever waits for it sees that it is gone and makes a new one.
+            (self.path / LOCK).unlink(missing_ok=True)
+            lock.release()
+            with suppress(OSError):  # of a run that has written nothing, nothing is left behind
+                for folder in made:
+                    folder.rmdir()
 
     def commit(self, round_line: Line, query_lines: Sequence[Line]) -> None:
         """Write a finished round: its queries first, then the line that makes it count."""
@@ -134,6 +167,11 @@ class RunFolder:
             shutil.rmtree(target)
         unfinished.replace(target)
 
+    def _bytes(self) -> bytes:
+        """What the file of rounds holds now."""
+        file = self.path / ROUNDS
+        return file.read_bytes() if file.exists() else b""
+
     def _read(self, name: str) -> list[Line]:
         """The file's lines; a last one that was not written to its end is dropped with a warning."""
         file = self.path / name
@@ -148,9 +186,12 @@ class RunFolder:
             raise _damaged(file, error) from error
 
     def _compare_config(self) -> None:
-        """Raise RecordError, naming the differences, if the folder's config is another one."""
+        """Raise RecordError, naming the differences, if the folder's config is another one.
+
+        What the file lacks is at its default: an option that was added since.
+        """
         try:
-            recorded = dict(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
+            recorded = RunConfig().options() | dict(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
         except (TypeError, ValueError, yaml.YAMLError) as error:
             raise _damaged(self.path / CONFIG, error) from error
         wanted = self.config.options()

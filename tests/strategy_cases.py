@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from conftest import make_texts, small_model
 from datasets import Dataset
+from encoder_cases import tiny_tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from dami_text.config import TokenizationConfig
 from dami_text.data.pool import EncodedTexts, Pool
@@ -23,22 +25,30 @@ REPETITIVE_TEXTS = ["w3 w3 w3 w3 w3", "w4 w5 w4 w5 w6 w4 w5"]
 
 
 @cache
-def _encoded(texts: tuple[str, ...]) -> EncodedTexts:
-    tokenizer = build_tokenizer(Dataset.from_dict({"text": make_texts(200)}), TokenizationConfig())
+def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
+    """Of a vocabulary w0..w39, in two pieces each for an encoder: other words are unknown."""
+    if kind == "bert":
+        return tiny_tokenizer()
+    return build_tokenizer(Dataset.from_dict({"text": make_texts(200)}), TokenizationConfig())
+
+
+@cache
+def _encoded(texts: tuple[str, ...], kind: str) -> EncodedTexts:
+    tokenizer = tokenizer_of(kind)
     return EncodedTexts(encode(Dataset.from_dict({"text": texts}), tokenizer), tokenizer)
 
 
-def pool_of(texts: list[str], labeled: Any = ()) -> Pool:
-    """The texts, encoded with the vocabulary w0..w39: other words are unknown."""
-    return Pool(_encoded(tuple(texts)), labeled)
+def pool_of(texts: list[str], labeled: Any = (), kind: str = "cnn") -> Pool:
+    """The texts, as a model of that kind reads them."""
+    return Pool(_encoded(tuple(texts), kind), labeled)
 
 
-def odd_pool(n: int = 36, repetitive: bool = True) -> Pool:
+def odd_pool(n: int = 36, repetitive: bool = True, kind: str = "cnn") -> Pool:
     """n distinct texts in random order, the odd ones among them, of which 6 are labelled."""
     odd = [*ODD_TEXTS, *(REPETITIVE_TEXTS if repetitive else [])]
     texts = list(dict.fromkeys([*odd, *make_texts(2 * n, seed=1)]))[:n]
     order = np.random.default_rng(0).permutation(n)
-    return pool_of([texts[i] for i in order], np.flatnonzero(order >= n - 6))
+    return pool_of([texts[i] for i in order], np.flatnonzero(order >= n - 6), kind)
 
 
 def model_for(kind: str, pool: Pool, n_classes: int = 2, **options: Any) -> WordLevelForSequenceClassification:

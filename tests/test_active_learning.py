@@ -184,6 +184,37 @@ def test_ask_gives_the_strategy_the_rounds_model_and_pool(make_learner):
     assert strategy.calls[1][3].integers(2**32) == _first_draw(0, 0)
 
 
+def test_a_subsample_of_the_pool_is_drawn_in_each_round(make_learner):
+    strategy = Lowest()
+    learner = make_learner(strategy, pool_subsample=20)
+    learner.tell([0, 2], [0, 1])
+    query = learner.ask(3)
+    assert query.details == {"considered": 20}
+    learner.ask(3)
+    learner.tell(query.rows, [0, 1, 0])
+    assert learner.ask(30).details == {"considered": 30}, "at least as many as are asked for"
+    offered = [set(pool.unlabeled.tolist()) for _, pool, _, _ in strategy.calls]
+    assert [len(rows) for rows in offered] == [20, 20, 30]
+    assert offered[0] == offered[1], "a round has one subsample"
+    assert not offered[2] & set(learner.pool.labeled.tolist())
+    other = Lowest()
+    learner = make_learner(other, seed=1, pool_subsample=20)
+    learner.tell([0, 2], [0, 1])
+    learner.ask(3)
+    assert set(other.calls[0][1].unlabeled.tolist()) != offered[0]
+
+
+def test_rows_outside_of_the_subsample_break_the_contract(make_learner):
+    learner = make_learner(Lowest(), pool_subsample=20)
+    learner.tell([0, 2], [0, 1])
+    learner.ask(1)
+    strategy = Lowest(returned=sorted(set(range(1, 60)) - {2} - set(learner._strategy.calls[0][1].unlabeled))[:1])
+    learner = make_learner(strategy, pool_subsample=20)
+    learner.tell([0, 2], [0, 1])
+    with pytest.raises(QueryError, match="which is not among the pool's unlabelled rows"):
+        learner.ask(1)
+
+
 def _first_draw(seed, number):
     from dami_text.randomness import numpy_stream
 
@@ -282,7 +313,7 @@ def test_with_a_validation_split_training_reports_its_accuracy(make_learner, enc
     validation = LabeledTexts(texts, np.arange(40, 50), LABELS[40:50])
     learner = make_learner(validation=validation)
     learner.tell([0, 2, 9], LABELS[[0, 2, 9]])
-    accuracy = learner.train().validation_accuracy
+    accuracy = learner.train().validation_score
     assert accuracy in [i / 10 for i in range(11)]
 
 

@@ -124,6 +124,7 @@ def help_entries():
 
 def test_help_lists_each_flag_once(help_entries):
     names = {*RunConfig().options(), "output_dir", "overwrite", "config", "debug", "help", "no_lowercase"}
+    names |= {"report_to", "push_to_hub", "push_dataset", "private", "export_code"}
     assert sorted(flag for flag, _ in help_entries) == sorted("--" + name.replace("_", "-") for name in names)
 
 
@@ -135,13 +136,13 @@ def test_help_explains_every_flag_and_shows_only_defaults_that_say_something(hel
     assert all(re.match(r"[\w%]", text) for text in explanations.values())
     assert not [flag for flag, text in entries.items() if "None" in text or "SUPPRESS" in text]
     assert entries["--seed"] == "N seed of everything that is random (default: 0)"
-    assert entries["--weight-decay"] == "X Adam's weight decay (L2) (default: 0.0)"
+    assert entries["--weight-decay"] == "X the optimizer's weight decay; for an encoder 0.01 (default: 0.0)"
     assert entries["--lowercase"] == "[true|false] lower-case the texts (default: true)"
     assert entries["--no-lowercase"] == "do not lower-case the texts"
     assert entries["--overwrite"] == "[true|false] replace a run that the folder holds"
     assert "(default: 0.02)" in entries["--query-size"]
     assert entries["--query-size"].startswith("SIZE ")
-    assert entries["--model"].startswith("{cnn,bilstm} ")
+    assert entries["--splits"].startswith("{resplit,keep} ")
 
 
 def test_help_ends_with_status_0(capsys):
@@ -169,7 +170,11 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
         (["--epochs"], "argument --epochs: expected one argument; --help lists the options"),
         (["--epochs", "abc"], "--epochs is 'abc'; it must be an integer"),
         (["--epochs", "0"], "--epochs is 0; it must be at least 1"),
-        (["--model", "svm"], "--model is 'svm'; it must be one of cnn, bilstm"),
+        (
+            ["--model", "svm"],
+            "--model 'svm' is no folder here, and the Hub is switched off by HF_HUB_OFFLINE (unset it to connect), and "
+            "the cache has no copy; give a local folder",
+        ),
         (["--lowercase", "maybe"], "--lowercase is 'maybe'; it must be true or false"),
         (["--query-size", "abc"], "--query-size is 'abc'; it must be a count such as 50 or a share such as 0.02"),
         (
@@ -233,6 +238,16 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
             "--config unknown.yaml holds unknown options ['sed']; --help lists the options",
         ),
         (["--config", "wrong.yaml"], "--epochs is 2.5; it must be an integer"),
+        (["--model", "mlp"], "--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular"),
+        (["--dataset", "news"], "--dataset news needs --data-dir; it must be the folder that holds its file"),
+        (
+            ["--dataset", "news", "--data-dir", "."],
+            "no file online_news_popularity_union.csv.gz in --data-dir .; give the folder that has it",
+        ),
+        (
+            ["--task", "tabular", "--drop-columns", "body"],
+            "no columns ['body'] in ['text', 'label']; correct --drop-columns",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing_behind(folder, capsys, arguments, line):
@@ -366,3 +381,15 @@ def test_the_default_folder_is_named_by_the_options(options, name):
 
 def test_printable_escapes_what_a_terminal_would_act_on():
     assert printable("naïve 好\x1b[2J\r\n\x9b\u202e\u2028") == r"naïve 好\x1b[2J\r\n\x9b\u202e\u2028"
+
+
+def test_a_presets_options_stand_below_those_of_a_file_and_of_flags(tmp_path):
+    file = tmp_path / "options.yaml"
+    file.write_text("dataset: telescope\nlearning_rate: 0.25\ntrain_batch_size: 7\n")
+    config, _ = parse(["--config", str(file), "--data-dir", "d", "--train-batch-size", "9"])
+    assert (config.data.task, config.data.label_column, config.model.model) == ("tabular", "target", "mlp")
+    assert (config.training.learning_rate, config.training.train_batch_size) == (0.25, 9)
+    assert (
+        config.training
+        == RunConfig.of(dataset="telescope", data_dir="d", learning_rate=0.25, train_batch_size=9).training
+    )

@@ -73,7 +73,19 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
         ("max_length", 0, "--max-length is 0; it must be at least 1"),
         ("word_vector_dim", 0, "--word-vector-dim is 0; it must be at least 1"),
         ("word_vector_texts", 0, "--word-vector-texts is 0; it must be at least 1"),
-        ("model", "svm", "--model is 'svm'; it must be one of cnn, bilstm"),
+        ("model", " ", "--model is ' '; it must be cnn, bilstm, or a folder or Hub id of an encoder"),
+        ("optimizer", "sgd", "--optimizer is 'sgd'; it must be one of adam, adamw"),
+        ("warmup_steps", -1, "--warmup-steps is -1; it must be at least 0"),
+        ("gradient_accumulation_steps", 0, "--gradient-accumulation-steps is 0; it must be at least 1"),
+        (
+            "metric",
+            "f2",
+            "--metric is 'f2'; it must be one of accuracy, macro_f1, micro_f1, roc_auc, or the path or Hub id of a "
+            "metric",
+        ),
+        ("cold_start", "none", "--cold-start is 'none'; it must be one of random, kmeans-features, balanced"),
+        ("task", "table", "--task is 'table'; it must be one of text, tabular"),
+        ("hashed_features", 0, "--hashed-features is 0; it must be at least 1"),
         ("dropout", 1.0, "--dropout is 1.0; it must be at least 0 and less than 1"),
         ("dropout", -0.1, "--dropout is -0.1; it must be at least 0 and less than 1"),
         ("dropout", float("nan"), "--dropout is nan; it must be at least 0 and less than 1"),
@@ -137,6 +149,41 @@ def test_every_option_stands_in_one_topic_and_has_a_help_text():
     assert len(names) == len(set(names)) == len(RunConfig().options())
     assert all(option.metadata["help"].strip() for option in options)
     assert all(topic.__doc__ and topic._argument_group_name for topic in TOPICS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "tabular", "model": "cnn"}, "--model cnn reads texts, and --task is tabular; use --model mlp"),
+        ({"model": "mlp"}, "--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular"),
+        (
+            {"task": "tabular", "strategy": "egl-word"},
+            "--strategy egl-word compares words, and --task is tabular; use --strategy egl",
+        ),
+        (
+            {"dataset": "news", "task": "text", "model": "cnn", "data_dir": "."},
+            "--dataset news is a table, and --task is text; use --task tabular",
+        ),
+        ({"dataset": "news"}, "--dataset news needs --data-dir; it must be the folder that holds its file"),
+        (
+            {"drop_columns": "a"},
+            "--drop-columns is for tables, and --task is text; leave it out or use --task tabular",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_error(options, message):
+    with pytest.raises(ConfigError) as error:
+        RunConfig.of(**options)
+    assert str(error.value) == message
+
+
+def test_a_presets_name_implies_its_options_and_given_ones_win():
+    options = RunConfig.of(dataset="employee", data_dir="d", hashed_features=32, learning_rate=0.1).options()
+    assert (options["task"], options["model"], options["metric"]) == ("tabular", "mlp", "roc_auc")
+    assert (options["label_column"], options["hashed_features"], options["learning_rate"]) == ("ACTION", 32, 0.1)
+    assert len(options["categorical_columns"].split(",")) == 9
+    assert RunConfig.of(**options).options() == options
+    assert RunConfig.of(dataset="employee.csv").options()["task"] == "text"
 
 
 def test_a_config_cannot_be_changed():

@@ -52,7 +52,7 @@ def test_representations(kind, n_classes, target, target_class):
     model = model_for(kind, pool, n_classes)
     interpretations = slow_interpretations(model, pool, target, target_class)
     center, words, representations, deviations = slow_informative_words(interpretations)
-    found = Representation(target, target_class, batch_size=8).of_unlabeled(model, pool)
+    found = Representation(target, target_class, batch_size=8).of_unlabeled(model, pool, np.random.default_rng(0))
     # Of a filter's window several words may have the same gradient: then either is right.
     for text, word, expected in zip(interpretations, found.words, words, strict=True):
         assert (word == expected) or np.abs(text[word] - text[expected]).max() < 1e-9
@@ -71,7 +71,7 @@ def test_by_hand():
         model.convolutions[0].weight.fill_(2)
         model.convolutions[0].bias.fill_(1)
         model.classifier.weight.copy_(torch.tensor([[1.0], [4.0]]))
-    found = Representation("logit").of_unlabeled(model, pool)
+    found = Representation("logit").of_unlabeled(model, pool, np.random.default_rng(0))
     # The texts' means are 6/2, 6 and 6/4 (w2 wins once): Ibar = 3.5, so that 6 deviates by 2.5^2 and 0 by 3.5^2.
     assert found.mean.tolist() == pytest.approx([3.5])
     assert found.representations.ravel().tolist() == pytest.approx([0, 6, 0, 0])
@@ -145,3 +145,57 @@ def test_reasons_name_the_informative_word(strategy):
         i = int(np.searchsorted(pool.unlabeled, row))
         assert reason["word"] == (pool.texts.text(row).split()[words[i]] if words[i] >= 0 else None)
         assert reason["deviation"] == pytest.approx(deviations[i], rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.parametrize("n_classes", CLASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_word_of_the_largest_norm(kind, n_classes):
+    pool = odd_pool(50)
+    model = model_for(kind, pool, n_classes)
+    interpretations = slow_interpretations(model, pool, "logit", "auto")
+    center = slow_informative_words(interpretations)[0]
+    found = Representation("logit", "auto", 8, "norm").of_unlabeled(model, pool, np.random.default_rng(0))
+    assert found.mean == pytest.approx(center, abs=1e-6 * np.abs(center).max())
+    for i, text in enumerate(interpretations):
+        if not len(text):
+            assert (found.words[i], found.deviations[i], np.abs(found.representations[i]).max()) == (-1, 0, 0)
+            continue
+        norms = [float(np.linalg.norm(word)) for word in text]
+        assert norms[found.words[i]] == pytest.approx(max(norms), rel=1e-6)
+        np.testing.assert_allclose(found.representations[i], text[found.words[i]], atol=1e-5)
+        assert found.deviations[i] == pytest.approx(np.square(text[found.words[i]] - center).sum(), rel=1e-4, abs=1e-9)
+
+
+def test_a_random_word_depends_on_the_text_and_the_seed_alone():
+    texts = [" ".join(f"w{i}" for i in range(n)) for n in range(1, 13)] * 3
+    pool = pool_of([f"{text} w{20 + place}" for place, text in enumerate(texts)])
+    model = model_for("cnn", pool)
+    words = [
+        Representation("logit", "auto", 8, "random").of_unlabeled(model, pool, np.random.default_rng(seed)).words
+        for seed in (0, 1)
+    ]
+    assert (words[0] != words[1]).any()
+    lengths = pool.texts.lengths
+    assert all(0 <= word < length for word, length in zip(words[0], lengths, strict=True))
+    assert len(set(words[0].tolist())) > 5
+    some = Representation("logit", "auto", 3, "random")
+    found = some.of_unlabeled(model, pool.with_labeled(np.array([0, 5])), np.random.default_rng(0)).words
+    assert found.tolist() == np.delete(words[0], [0, 5]).tolist()
+
+
+def test_park_jun_starts_and_goes_on_as_the_paper_says():
+    """Against Park & Jun's method by loops, on the representations of few texts."""
+    pool = odd_pool(24)
+    model = model_for("bilstm", pool)
+    representations = slow_informative_words(slow_interpretations(model, pool, "logit", "auto"))[2]
+    D, k = matrix(list(representations), "euclidean"), 4
+    medoids = np.argsort((D / D.sum(axis=0)).sum(axis=1), kind="stable")[:k]
+    loss = np.inf
+    while D[:, medoids].min(axis=1).sum() < loss:
+        loss, best = D[:, medoids].min(axis=1).sum(), medoids
+        nearest = D[:, medoids].argmin(axis=1)
+        clusters = [np.flatnonzero(nearest == place) for place in range(k)]
+        medoids = np.array([c[D[np.ix_(c, c)].sum(axis=1).argmin()] for c in clusters])
+    query = Dami(Representation("logit"), clustering="park-jun").query(model, pool, k, np.random.default_rng(0))
+    assert sorted(query.rows.tolist()) == sorted(pool.unlabeled[best].tolist())
+    assert query.details["clustering"] == "alternate"

@@ -9,7 +9,8 @@ import sklearn.metrics
 from conftest import encode_texts, make_texts, small_model
 
 from dami_text.data.pool import LabeledTexts
-from dami_text.evaluation import accuracy, compute_metrics, evaluate_model
+from dami_text.errors import ConfigError
+from dami_text.evaluation import accuracy, compute_metrics, evaluate_model, scorer
 from dami_text.inference import predict_probabilities
 from dami_text.metrics import METRICS
 
@@ -36,7 +37,14 @@ def test_metrics_against_scikit_learn_and_counting(n_classes):
     assert metrics["macro_f1"] == pytest.approx(np.mean(counted))
     assert metrics["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(labels, predictions, average="macro"))
     assert accuracy(probabilities, labels) == metrics["accuracy"]
-    assert metrics.keys() == {"accuracy", "macro_f1", *(["roc_auc"] if n_classes == 2 else [])}
+    assert metrics.keys() == {"accuracy", "macro_f1", "micro_f1", "roc_auc"}
+    one_against_rest = sklearn.metrics.roc_auc_score(
+        labels, probabilities[:, 1] if n_classes == 2 else probabilities / probabilities.sum(axis=1, keepdims=True),
+        multi_class="ovr", average="macro",
+    )  # fmt: skip
+    tolerance = 1e-12 if n_classes == 2 else 2e-3  # scikit-learn wants rows that add up to 1, and some are rounded
+    assert metrics["roc_auc"] == pytest.approx(one_against_rest, abs=tolerance)
+    assert metrics["micro_f1"] == pytest.approx(sklearn.metrics.f1_score(labels, predictions, average="micro"))
     assert all(type(value) is float for value in metrics.values())
 
 
@@ -53,20 +61,25 @@ def test_one_class_alone(label):
     metrics = compute_metrics(probabilities, np.full(3, label))
     hits = 2 if label == 0 else 1
     # F1 of the present class: 2 hits / (predicted + present); of the other one 0.
-    assert metrics == pytest.approx({"accuracy": hits / 3, "macro_f1": (2 * hits / (hits + 3)) / 2, "roc_auc": 0.5})
+    assert metrics == pytest.approx(
+        {"accuracy": hits / 3, "macro_f1": (2 * hits / (hits + 3)) / 2, "micro_f1": hits / 3, "roc_auc": 0.5}
+    )
 
 
 def test_macro_f1_counts_a_class_that_is_neither_present_nor_predicted():
     probabilities = np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]
     # Class 0: 2 * 2 / (2 + 3) = 0.8; class 1: 2 * 1 / (2 + 1) = 2 / 3; classes 2 and 3: 0.
     metrics = compute_metrics(probabilities, np.array([0, 0, 0, 1]))
-    assert metrics == pytest.approx({"accuracy": 0.75, "macro_f1": (0.8 + 2 / 3) / 4})
+    # ROC AUC of class 0: the three 1s and the 0 make pairs of which (1, 0, ...) are in order, a tie counts half.
+    first, second = (2 * 1 + 1 * 0.5) / 3, (1 * 2 + 1 * 0.5) / 3
+    wanted = {"accuracy": 0.75, "macro_f1": (0.8 + 2 / 3) / 4, "micro_f1": 0.75, "roc_auc": (first + second) / 2}
+    assert metrics == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_batches_added_one_by_one_count_as_one(name):
     probabilities, labels = random_case(2)
-    predictions = probabilities[:, 1] if name == "roc_auc" else probabilities.argmax(axis=1)
+    predictions = probabilities if name == "roc_auc" else probabilities.argmax(axis=1)
     options = {"n_classes": 2} if name == "macro_f1" else {}
     metric = METRICS[name](keep_in_memory=True)
     assert isinstance(metric, evaluate.Metric)
@@ -96,3 +109,52 @@ def test_evaluate_model_is_the_metrics_of_its_probabilities(batch_size):
     metrics = evaluate_model(model, LabeledTexts(encoded, rows, labels), batch_size)
     assert metrics["accuracy"] == pytest.approx(np.mean(expected))
     assert 0 < metrics["accuracy"] < 1
+
+
+# A metric of one's own ---------------------------------------------------------------------------------------------
+
+MODULE = """
+import datasets
+import evaluate
+
+
+class {name}(evaluate.Metric):
+    def _info(self):
+        features = {{{given!r}: {feature}, "references": datasets.Value("int64")}}
+        return evaluate.MetricInfo(description="", citation="", features=datasets.Features(features))
+
+    def _compute(self, {given}, references):
+        return {result}
+"""
+
+
+def write_metric(folder, name, result, given="predictions", feature='datasets.Value("int64")'):
+    path = folder / f"{name.lower()}.py"
+    path.write_text(MODULE.format(name=name, given=given, feature=feature, result=result))
+    return str(path)
+
+
+def test_a_metric_of_ones_own_by_path(tmp_path):
+    path = write_metric(tmp_path, "Hits", '{"hits": sum(p == r for p, r in zip(predictions, references))}')
+    probabilities, labels = random_case(3)
+    assert scorer(path)(probabilities, labels) == (probabilities.argmax(axis=1) == labels).sum()
+
+
+def test_a_metric_of_ones_own_of_probabilities(tmp_path):
+    mean = '{"mean": float(sum(prediction_scores) / len(prediction_scores))}'
+    path = write_metric(tmp_path, "Mean", mean, "prediction_scores", 'datasets.Value("float32")')
+    probabilities, labels = random_case(2)
+    assert scorer(path)(probabilities, labels) == pytest.approx(probabilities[:, 1].mean())
+
+
+@pytest.mark.parametrize("result", ['{"why": "because"}', "1 / 0", "{}"])
+def test_a_metric_of_ones_own_that_gives_no_number(tmp_path, result):
+    path = write_metric(tmp_path, f"Bad{len(result)}", result)
+    with pytest.raises(ConfigError, match=r"gives no number: .*; it must give one"):
+        scorer(path)(*random_case(2))
+
+
+@pytest.mark.parametrize("metric", ["no/such/metric", "./missing.py"])
+def test_a_metric_that_is_not_there(metric):
+    with pytest.raises(ConfigError, match=r"cannot be loaded: .*; wanted the path or Hub id of a metric for evaluate"):
+        scorer(metric)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dami_text.experiments.comparison import LearningCurve
-from dami_text.experiments.plots import plot_curves, plot_learning_curve
+from dami_text.experiments.plots import plot_curves, plot_learning_curve, plot_matrix
 
 
 def size(png):
@@ -37,12 +37,25 @@ def test_a_title_is_text_and_no_formula(tmp_path):
     assert size(file) == (900, 600)
 
 
-def test_curves_of_several_strategies_are_drawn(tmp_path):
-    accuracy = np.array([[0.5, 0.7], [0.6, 0.8]])
-    curves = [
-        LearningCurve("demo", "cnn", strategy, (0, 1), np.array([20, 40]), np.array([0.1, 0.2]), accuracy)
-        for strategy in ("dami", "random")
+@pytest.fixture
+def curves():
+    scores = np.array([[0.5, 0.7], [0.6, 0.8]])
+    return [
+        LearningCurve("demo", "cnn", strategy, (0, 1), np.array([20, 40]), np.array([0.1, 0.2]), scores)
+        for strategy in ("dami", "random", r"_$x^{$")
     ]
-    file = tmp_path / "curves.png"
-    plot_curves(file, curves, "demo, cnn")
-    assert size(file) == (975, 600)
+
+
+def test_curves_of_several_strategies_are_drawn(tmp_path, curves):
+    files = [tmp_path / "curves.png", tmp_path / "curves.svg"]
+    plot_curves(files, curves, "demo, cnn", "test accuracy")
+    assert size(files[0]) == (975, 600)
+    assert files[1].read_text().startswith("<?xml")
+
+
+def test_a_matrix_is_drawn_the_same_each_time(tmp_path):
+    shares = np.array([[np.nan, 0.9], [0.1, np.nan]])
+    for name in ("a", "b"):
+        plot_matrix([tmp_path / f"{name}.png", tmp_path / f"{name}.svg"], ["dami", r"_$x^{$"], shares, "demo")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -155,6 +155,20 @@ def test_pool_keeps_sorted_rows_and_never_changes():
     assert more.texts is pool.texts
 
 
+def test_a_sample_of_the_pool_offers_random_unlabelled_rows():
+    pool = Pool(encode_texts(["a"] * 1000), range(0, 1000, 2))
+    sampled = pool.sample(100, np.random.default_rng(0))
+    assert len(set(sampled.unlabeled)) == 100
+    assert (np.diff(sampled.unlabeled) > 0).all()
+    assert set(sampled.unlabeled) < set(pool.unlabeled)
+    np.testing.assert_array_equal(sampled.labeled, pool.labeled)
+    assert abs(sampled.unlabeled.mean() - 500) < 100, "three standard errors of 29 each and the shift of 0.5"
+    assert len(pool.unlabeled) == 500, "the pool stays as it was"
+    np.testing.assert_array_equal(pool.sample(501, np.random.default_rng(0)).unlabeled, pool.unlabeled)
+    told = sampled.with_labeled(sampled.unlabeled[:1])
+    assert len(told.unlabeled) == 499, "of the whole pool again"
+
+
 def test_oracle_reveals_what_is_asked_for():
     assert Oracle(np.array([2, 0, 1, 1])).reveal(np.array([3, 0])).tolist() == [1, 2]
 

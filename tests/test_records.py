@@ -1,13 +1,15 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from dami_text.config import RunConfig
-from dami_text.errors import RecordError
+from dami_text.errors import BusyError, RecordError
 from dami_text.records import RunFolder, to_json
 
 CONFIG = RunConfig.of(seed=1)
@@ -170,12 +172,64 @@ def test_one_text_is_not_all_texts(tmp_path):
         RunFolder(tmp_path, RunConfig.of(budget=1))
 
 
-def test_an_option_that_is_new_or_gone_is_a_difference(folder):
-    options = CONFIG.options() | {"colour": "red"}
+def test_an_option_that_was_added_since_is_at_its_default(folder):
+    options = CONFIG.options()
     del options["patience"]
     (folder / "config.yaml").write_text(yaml.safe_dump(options))
-    with pytest.raises(RecordError, match="--patience None there, 5 now; --colour red there, None now;"):
+    assert RunFolder(folder, CONFIG).rounds == [round_line(0), round_line(1)]
+    with pytest.raises(RecordError, match=r"other options: --patience 5 there, 6 now; give"):
+        RunFolder(folder, RunConfig.of(seed=1, patience=6))
+
+
+def test_an_option_that_is_gone_is_a_difference(folder):
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG.options() | {"colour": "red"}))
+    with pytest.raises(RecordError, match="other options: --colour red there, None now;"):
         RunFolder(folder, CONFIG)
+
+
+# The lock ---------------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from dami_text.config import RunConfig
+from dami_text.records import RunFolder
+with RunFolder(Path(sys.argv[1]), RunConfig.of(seed=1)).locked():
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_another_process_is_kept_out_until_the_holder_is_dead(folder):
+    mine = RunFolder(folder, CONFIG)
+    before = content(folder)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "locked\n"
+    with pytest.raises(BusyError, match=f"another process is at work in {folder}; wait for its end"), mine.locked():
+        pytest.fail("both hold the lock")
+    holder.kill()
+    holder.communicate()
+    with mine.locked():
+        mine.commit(round_line(2), query_lines(2))
+    assert content(folder).keys() == before.keys(), "the lock of the killed process is gone too"
+    assert len(RunFolder(folder, CONFIG).rounds) == 3
+
+
+def test_rounds_that_another_process_wrote_since_the_folder_was_opened_are_not_lost(folder):
+    first, second = RunFolder(folder, CONFIG), RunFolder(folder, CONFIG)
+    with first.locked():
+        first.commit(round_line(2), query_lines(2))
+    before = content(folder)
+    with pytest.raises(BusyError, match=r"has been at work in .*; give the command again to go on"), second.locked():
+        pytest.fail("the second would write round 2 again")
+    assert content(folder) == before
+
+
+def test_a_lock_under_which_nothing_is_written_leaves_nothing_behind(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "first", CONFIG)
+    with folder.locked():
+        assert names(folder.path) == [".lock"]
+    assert names(tmp_path) == []
 
 
 def test_overwrite_removes_the_runs_own_files_only(folder):

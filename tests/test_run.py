@@ -100,7 +100,7 @@ def test_the_round_lines_say_what_happened(finished):
     assert [line["n_labeled"] for line in rounds] == SIZES
     assert [line["labeled_fraction"] for line in rounds] == [20 / 210, 28 / 210, 36 / 210, 40 / 210]
     for line in rounds:
-        assert line["metrics"].keys() == {"accuracy", "macro_f1", "roc_auc"}
+        assert line["metrics"].keys() == {"accuracy", "macro_f1", "micro_f1", "roc_auc"}
         assert round(60 * line["metrics"]["accuracy"], 9).is_integer()
         assert round(30 * line["validation"]["accuracy"], 9).is_integer()
         assert line["seconds"].keys() == {"train", "query", "evaluate"}

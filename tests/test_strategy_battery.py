@@ -13,11 +13,12 @@ import pytest
 import torch
 from conftest import make_texts, small_model
 from datasets import Dataset
-from strategy_cases import CLASSES, KINDS, ODD_TEXTS, odd_pool, pool_of, reasons_by_row
+from encoder_cases import tiny_model
+from strategy_cases import CLASSES, KINDS, ODD_TEXTS, odd_pool, pool_of, reasons_by_row, tokenizer_of
 
-from dami_text.config import STRATEGIES, ModelConfig, StrategyConfig, TokenizationConfig
+from dami_text.config import STRATEGIES, ModelConfig, StrategyConfig
 from dami_text.data.pool import Batch, EncodedTexts, Pool
-from dami_text.data.tokenization import build_tokenizer, encode
+from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, QueryError
 from dami_text.inference import predict_features
 from dami_text.models import build_model
@@ -45,18 +46,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dami logit": {"strategy": "dami", "interpretation_target": "logit"},
     "dami all": {"strategy": "dami", "interpretation_class": "all"},
     "dami cosine": {"strategy": "dami", "distance": "cosine"},
+    "dami norm": {"strategy": "dami", "informative_word": "norm"},
+    "dami random word": {"strategy": "dami", "informative_word": "random"},
+    "dami park-jun": {"strategy": "dami", "clustering": "park-jun"},
     "own": {"strategy": "strategy_cases:Longest"},
 }
-CHANCE = {"random", "badge", "dami", "dami logit", "dami all", "dami cosine", "kmeans-features"}
+CHANCE = {"random", "badge", "kmeans-features", *(name for name in OPTIONS if name.split()[0] == "dami")}
 WITHOUT_MODEL = {"random", "own"}
 #: What each strategy's reasons say of a text whatever was chosen before it.
 OF_ONE_TEXT = ("score", "gradient_norm", "deviation", "word")
 
-everywhere = [
-    pytest.mark.parametrize("n_classes", CLASSES),
-    pytest.mark.parametrize("kind", KINDS),
-    pytest.mark.parametrize("name", OPTIONS),
-]
+MODELS = [*((kind, n_classes) for kind in KINDS for n_classes in CLASSES), ("bert", 2), ("bert", 3)]
+everywhere = [pytest.mark.parametrize(("kind", "n_classes"), MODELS), pytest.mark.parametrize("name", OPTIONS)]
 
 
 def on_all(test):
@@ -92,12 +93,12 @@ def assert_close(found: list[Any], expected: list[Any]) -> None:
 
 
 def model_of(kind: str, pool: Pool, n_classes: int) -> Any:
-    return small_model(kind, len(pool.texts.tokenizer), n_classes)
+    return tiny_model("bert", n_classes) if kind == "bert" else small_model(kind, len(pool.texts.tokenizer), n_classes)
 
 
 @on_all
 def test_distinct_unlabelled_rows_the_same_for_the_same_seed(name, kind, n_classes):
-    pool = odd_pool()
+    pool = odd_pool(kind=kind)
     model = model_of(kind, pool, n_classes)
     assert len(ask(name, model, pool, 1).rows) == 1
     assert sorted(ask(name, model, pool, len(pool.unlabeled)).rows.tolist()) == pool.unlabeled.tolist()
@@ -111,10 +112,11 @@ def test_distinct_unlabelled_rows_the_same_for_the_same_seed(name, kind, n_class
 
 @on_all
 def test_permuting_the_pool_permutes_everything(name, kind, n_classes):
-    pool = odd_pool()
+    pool = odd_pool(kind=kind)
     model = model_of(kind, pool, n_classes)
     order = np.random.default_rng(1).permutation(len(pool))  # row i of the permuted pool is row order[i] of the first
-    permuted = pool_of([pool.texts.text(row) for row in order], np.flatnonzero(np.isin(order, pool.labeled)))
+    labeled = np.flatnonzero(np.isin(order, pool.labeled))
+    permuted = pool_of([pool.texts.text(row) for row in order], labeled, kind)
     n = len(pool.unlabeled)
     first, second = ask(name, model, pool, n), ask(name, model, permuted, n)
     for what in set(OF_ONE_TEXT) & first.reasons[0].keys():
@@ -130,20 +132,19 @@ def test_permuting_the_pool_permutes_everything(name, kind, n_classes):
             assert order[among].tolist() == chosen
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n_classes", CLASSES)
+@pytest.mark.parametrize(("kind", "n_classes"), MODELS)
 def test_permuting_the_pool_permutes_the_representations(kind, n_classes):
-    pool = odd_pool()
+    pool = odd_pool(kind=kind)
     model = model_of(kind, pool, n_classes)
     order = np.random.default_rng(1).permutation(len(pool))
-    permuted = pool_of([pool.texts.text(row) for row in order])
+    permuted = pool_of([pool.texts.text(row) for row in order], kind=kind)
     everything = Pool(pool.texts)
     features = predict_features(model, pool.texts, everything.unlabeled, 8)
     found = predict_features(model, permuted.texts, permuted.unlabeled, 8)
     np.testing.assert_allclose(found, features[order], atol=1e-5)
     for representation in (Representation(batch_size=8), Representation("logit", "all", batch_size=8)):
-        expected = representation.of_unlabeled(model, everything)
-        moved = representation.of_unlabeled(model, permuted)
+        expected = representation.of_unlabeled(model, everything, np.random.default_rng(0))
+        moved = representation.of_unlabeled(model, permuted, np.random.default_rng(0))
         np.testing.assert_allclose(moved.representations, expected.representations[order], atol=1e-5)
         np.testing.assert_allclose(moved.deviations, expected.deviations[order], atol=1e-5)
         np.testing.assert_allclose(moved.mean, expected.mean, atol=1e-6)
@@ -152,7 +153,7 @@ def test_permuting_the_pool_permutes_the_representations(kind, n_classes):
 @on_all
 def test_padding_and_batches_change_nothing(name, kind, n_classes, monkeypatch):
     """In double precision: where two choices are as good (the medoids of a pair), rounding would decide."""
-    pool = odd_pool(repetitive=False)
+    pool = odd_pool(repetitive=False, kind=kind)
     model = model_of(kind, pool, n_classes).double()
     expected = ask(name, model, pool, 9)
     for batch_size in (1, 7):
@@ -163,7 +164,8 @@ def test_padding_and_batches_change_nothing(name, kind, n_classes, monkeypatch):
         batch = collate(texts, rows)
         extra, padding = 3 + len(rows) % 5, texts.tokenizer.pad_token_id
         ids = torch.nn.functional.pad(batch.input_ids, (0, extra), value=padding)
-        return Batch(ids, torch.nn.functional.pad(batch.attention_mask, (0, extra)))
+        words = None if batch.word_ids is None else torch.nn.functional.pad(batch.word_ids, (0, extra), value=-1)
+        return Batch(ids, torch.nn.functional.pad(batch.attention_mask, (0, extra)), words)
 
     monkeypatch.setattr(EncodedTexts, "collate", wider)
     assert_same(ask(name, model, pool, 9, batch_size=20), expected)
@@ -189,25 +191,25 @@ def state_of(model: torch.nn.Module) -> list[Any]:
 
 @on_all
 def test_the_model_is_left_as_it_was_also_after_an_exception(name, kind, n_classes, monkeypatch):
-    pool = odd_pool()
+    pool = odd_pool(kind=kind)
     model = model_of(kind, pool, n_classes).train()
     model.dropout.eval()
-    model.embedding.requires_grad_(False)
-    model.embedding.register_forward_hook(lambda module, inputs, output: None)
+    model.get_input_embeddings().requires_grad_(False)
+    model.get_input_embeddings().register_forward_hook(lambda module, inputs, output: None)
     model.classifier.weight.grad = torch.ones_like(model.classifier.weight)
     before = state_of(model)
     ask(name, model, pool, 5, batch_size=8)
     assert state_of(model) == before
 
-    calls, features = [], type(model).features
+    calls, forward = [], type(model).forward
 
-    def failing(*inputs: Any) -> torch.Tensor:
+    def failing(*inputs: Any, **named: Any) -> Any:
         calls.append(inputs)
         if len(calls) == 3:
             raise ArithmeticError("no third batch")
-        return features(*inputs)
+        return forward(*inputs, **named)
 
-    monkeypatch.setattr(type(model), "features", failing)
+    monkeypatch.setattr(type(model), "forward", failing)
     if name in WITHOUT_MODEL:
         ask(name, model, pool, 5, batch_size=8)
     else:
@@ -215,7 +217,7 @@ def test_the_model_is_left_as_it_was_also_after_an_exception(name, kind, n_class
             ask(name, model, pool, 5, batch_size=8)
     assert state_of(model) == before
     monkeypatch.undo()
-    assert_same(ask(name, model, pool, 5, batch_size=8), ask(name, model.eval(), pool, 5))
+    assert_same(ask(name, model, pool, 5, batch_size=8), ask(name, model.eval(), pool, 5, batch_size=8))
 
 
 class Secret(Dataset):
@@ -237,12 +239,12 @@ class Secret(Dataset):
         return super()._getitem(*arguments, **options)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "bert"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_labels_are_out_of_reach(name, kind):
     texts = [*ODD_TEXTS, *make_texts(20)]
     plain = Dataset.from_dict({"text": texts, "label": [i % 2 for i in range(len(texts))]})
-    tokenizer = build_tokenizer(plain, TokenizationConfig())
+    tokenizer = tokenizer_of(kind)
     encoded = encode(plain, tokenizer)
     secret = Secret(encoded.data, fingerprint="secret")
     secret.closed = True
@@ -276,7 +278,7 @@ ODD_CASES = {
 @on_all
 def test_odd_pools(name, kind, n_classes):
     for texts, change in ODD_CASES.values():
-        pool = pool_of(texts, [1, len(texts) - 2])
+        pool = pool_of(texts, [1, len(texts) - 2], kind)
         model = model_of(kind, pool, n_classes)
         change(model)
         assert len(ask(name, model, pool, 4).rows) == 4
@@ -363,15 +365,15 @@ def test_a_strategy_that_cannot_be_made(name, message):
 
 
 def test_a_strategy_in_the_working_directory(tmp_path, monkeypatch):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "first_rows.py").write_text(
+    (tmp_path / "own_strategies").mkdir()
+    (tmp_path / "own_strategies" / "first_rows.py").write_text(
         "from dami_text.strategies import Query\n\n\nclass First:\n"
         "    def query(self, model, pool, n, rng):\n        return Query.of(pool.unlabeled[:n])\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     pool = odd_pool()
-    strategy = build_strategy(StrategyConfig(strategy="mine.first_rows:First"))
+    strategy = build_strategy(StrategyConfig(strategy="own_strategies.first_rows:First"))
     query = strategy.query(None, pool, 4, np.random.default_rng(0))
     check_query(query, pool, 4)
     assert query.rows.tolist() == pool.unlabeled[:4].tolist()
@@ -381,8 +383,9 @@ def test_the_options_reach_the_strategies():
     config = StrategyConfig(
         strategy="bald", bald_samples=3, bald_dropout=0.25, inference_batch_size=5, egl_parameters="head",
         interpretation_target="logit", interpretation_class="all", distance="cosine",
+        informative_word="norm", clustering="park-jun",
     )  # fmt: skip
-    representation = Representation("logit", "all", 5)
+    representation = Representation("logit", "all", 5, "norm")
     expected = {
         "least-confidence": Uncertainty("least-confidence", 5),
         "margin": Uncertainty("margin", 5),
@@ -392,7 +395,7 @@ def test_the_options_reach_the_strategies():
         "egl-word": EglWord(5),
         "coreset": Coreset(5),
         "badge": Badge(5),
-        "dami": Dami(representation, "cosine"),
+        "dami": Dami(representation, "cosine", "park-jun"),
         "dami-kcenter": DamiKCenter(representation),
         "kmeans-features": KMeansFeatures(5),
     }

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from conftest import encode_texts, make_texts, small_model
+from sklearn.metrics import roc_auc_score
 
 from dami_text import training
 from dami_text.config import TrainingConfig
@@ -57,7 +58,7 @@ def test_learns_a_separable_task(kind, n_classes, with_validation):
     model, done = train_small(kind, data, validation, n_classes=n_classes, model_options=SIZES, steps=100)
     test = np.arange(150, 200)
     assert accuracy(predict_probabilities(model, encoded, test), labels[test]) >= 0.96
-    assert (done.validation_accuracy is None) == (not with_validation)
+    assert (done.validation_score is None) == (not with_validation)
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
 
 
@@ -91,11 +92,21 @@ def test_early_stopping_restores_the_best_epochs_weights(kind, learning_rate, ev
     assert done.epochs == len(evaluations)
     assert done.epochs == 10 or not any(gains[-3:])
     assert all(any(gains[e - 3 : e]) for e in range(3, done.epochs)), "and no later than after three without"
-    assert done.validation_accuracy == accuracies[best]
+    assert done.validation_score == accuracies[best]
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, evaluations[best][1][name])
     again = predict_probabilities(model, encoded, validation.rows)
-    assert accuracy(again, validation.labels) == done.validation_accuracy
+    assert accuracy(again, validation.labels) == done.validation_score
+
+
+def test_the_epoch_that_is_kept_is_the_best_by_the_named_metric(evaluations):
+    encoded, labels = toy_texts()
+    noisy = np.where(np.random.default_rng(1).random(200) < 0.25, 1 - labels, labels)
+    data, validation = of_rows(encoded, noisy, range(60)), of_rows(encoded, noisy, range(100, 140))
+    _, done = train_small("cnn", data, validation, learning_rate=0.5, epochs=6, patience=6, metric="roc_auc")
+    areas = [roc_auc_score(validation.labels, p[:, 1]) for p, _ in evaluations]
+    assert done.validation_score == pytest.approx(max(areas))
+    assert len(set(areas)) > 1
 
 
 def test_patience_counts_epochs_without_a_gain():
@@ -129,7 +140,7 @@ def test_without_validation_so_many_steps_and_no_more(steps, n, monkeypatch):
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: counted.append(1) or step(self, *args))
     _, done = train_small("cnn", of_rows(encoded, labels, range(n)), None, steps=steps, train_batch_size=10)
     assert done.steps == len(counted) == steps
-    assert done.validation_accuracy is None
+    assert done.validation_score is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,7 +8,7 @@ from datasets import Dataset
 from gensim.models import KeyedVectors
 
 from dami_text.config import WordVectorConfig
-from dami_text.data import word_vectors
+from dami_text.data import cache as array_cache
 from dami_text.data.pool import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.data.word_vectors import Sentences, build_word_vectors
@@ -21,7 +21,7 @@ def cache(tmp_path, monkeypatch):
     folders = iter(range(100))
 
     def renew():
-        monkeypatch.setattr(word_vectors, "HF_HOME", str(tmp_path / f"cache{next(folders)}"))
+        monkeypatch.setattr(array_cache, "HF_HOME", str(tmp_path / f"cache{next(folders)}"))
 
     renew()
     return renew

@@ -17,14 +17,62 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded texts: input_ids (B, T) and attention_mask (B, T), int64; T is at least 1. Every token is a word."""
+    """Padded texts.
+
+    Attributes:
+        input_ids, attention_mask: (B, T) int64; T is at least 1. Of a table's rows, T is 1 and input_ids (B, 1, D)
+            float32 are the features.
+        word_ids: (B, T) int64, the number of the word that each token is a piece of, -1 for padding and special tokens;
+            None where every token is a word.
+    """
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
+    word_ids: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        return replace(self, input_ids=self.input_ids.to(device), attention_mask=self.attention_mask.to(device))
+        words = None if self.word_ids is None else self.word_ids.to(device)
+        ids, mask = self.input_ids.to(device), self.attention_mask.to(device)
+        return replace(self, input_ids=ids, attention_mask=mask, word_ids=words)
+
+    @property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What a model is called with."""
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+
+    @property
+    def is_word(self) -> torch.Tensor:
+        """Which places (B, W) of `by_word` are words; W is T where every token is a word."""
+        if self.word_ids is None:
+            return self.attention_mask.bool()
+        return self.by_word((self.word_ids >= 0).long().unsqueeze(-1)).squeeze(-1) > 0
+
+    def by_word(self, values: torch.Tensor) -> torch.Tensor:
+        """The sums (B, W, D) over each word's pieces of the tokens' values (B, T, D); 0 where there is no word."""
+        if self.word_ids is None:
+            return values.masked_fill(self.attention_mask.unsqueeze(-1) == 0, 0)
+        n_words = max(1, int(self.word_ids.max()) + 1)
+        places = self.word_ids.where(self.word_ids >= 0, n_words)  # what is no piece goes to a place of its own
+        sums = values.new_zeros(len(values), n_words + 1, values.shape[-1])
+        return sums.scatter_add_(1, places.unsqueeze(-1).expand_as(values), values)[:, :n_words]
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Texts as features (B, H) that a frozen encoder has of them."""
+
+    features: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        return replace(self, features=self.features.to(device))
+
+    @property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What a head without its encoder is called with (see `models.transformer.head_alone`)."""
+        mask = torch.ones(len(self.features), 1, dtype=torch.long, device=self.features.device)
+        return {"inputs_embeds": self.features.unsqueeze(1), "attention_mask": mask}
 
 
 def batches_by_length(lengths: NDArray[np.int64], batch_size: int) -> list[Rows]:
@@ -44,27 +92,65 @@ def batches_by_length(lengths: NDArray[np.int64], batch_size: int) -> list[Rows]
     return batches
 
 
+class FeatureTexts:
+    """N texts as features (N, H) that a frozen encoder has of them; see `EncodedTexts.frozen_features`."""
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self.features = features
+        self.lengths: Rows = np.ones(len(features), np.int64)
+
+    def collate(self, rows: Rows) -> FeatureBatch:
+        """The features of `rows`."""
+        return FeatureBatch(torch.from_numpy(self.features[rows]))
+
+
+class _Lists:
+    """A column of lists of integers, in Arrow's memory map."""
+
+    def __init__(self, dataset: Dataset, column: str) -> None:
+        chunks = dataset.data.column(column).chunks
+        self.values = [chunk.values.to_numpy() for chunk in chunks]
+        self.offsets = [chunk.offsets.to_numpy() for chunk in chunks]
+        self._first_rows = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        chunk = int(np.searchsorted(self._first_rows, row, side="right")) - 1
+        offsets, local = self.offsets[chunk], row - self._first_rows[chunk]
+        values: NDArray[np.int32] = self.values[chunk][offsets[local] : offsets[local + 1]]
+        return values
+
+
 class EncodedTexts:
     """N texts with their token ids, as `tokenization.encode` made them; ids and texts stay in Arrow's memory map.
 
     Labels are left behind: what holds an EncodedTexts cannot reach them.
+
+    Attributes:
+        tokenizer: what made the ids.
+        lengths: (N,) int64, tokens of each text, special tokens among them.
+        frozen_features: what a frozen encoder, whose head alone is trained, makes of the texts; otherwise None.
     """
 
+    frozen_features: FeatureTexts | None = None
+
     def __init__(self, dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> None:
-        dataset = dataset.select_columns(["text", "input_ids"])
+        in_pieces = "word_ids" in dataset.column_names
+        dataset = dataset.select_columns(["text", "input_ids", *(["word_ids"] if in_pieces else [])])
         if dataset._indices is not None:
             dataset = dataset.flatten_indices()
         self._texts = dataset.select_columns("text")
         self.tokenizer = tokenizer
-        chunks = dataset.data.column("input_ids").chunks
-        self._values = [chunk.values.to_numpy() for chunk in chunks]
-        self._offsets = [chunk.offsets.to_numpy() for chunk in chunks]
-        self._first_rows = np.cumsum([0, *(len(chunk) for chunk in chunks)])
-        #: (N,) int64, tokens of each text
-        self.lengths: Rows = np.concatenate([np.zeros(0, np.int64), *map(np.diff, self._offsets)]).astype(np.int64)
+        self._ids = _Lists(dataset, "input_ids")
+        self._word_ids = _Lists(dataset, "word_ids") if in_pieces else None
+        lengths = [np.zeros(0, np.int64), *map(np.diff, self._ids.offsets)]
+        self.lengths: Rows = np.concatenate(lengths).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def as_dataset(self) -> Dataset:
+        """The texts alone, as a data set of one column, for another tokenizer."""
+        return self._texts
 
     def text(self, row: int) -> str:
         """The text of a row, as it came."""
@@ -72,25 +158,32 @@ class EncodedTexts:
 
     def token_ids(self, row: int) -> NDArray[np.int32]:
         """The token ids of a row, without padding: a view of the memory map."""
-        chunk = int(np.searchsorted(self._first_rows, row, side="right")) - 1
-        offsets, local = self._offsets[chunk], row - self._first_rows[chunk]
-        ids: NDArray[np.int32] = self._values[chunk][offsets[local] : offsets[local + 1]]
-        return ids
+        return self._ids[row]
 
     def token_id_blocks(self) -> Iterator[bytes]:
         """All token ids in order, in large pieces, then the lengths: the content, for hashing."""
-        for values, offsets in zip(self._values, self._offsets, strict=True):
+        for values, offsets in zip(self._ids.values, self._ids.offsets, strict=True):
             yield values[offsets[0] : offsets[-1]].tobytes()
         yield self.lengths.tobytes()
 
-    def word(self, row: int, index: int) -> str:
+    def word(self, row: int, index: int) -> str | None:
         """Word number `index` of a row as it stands in the text."""
-        text = self.text(row)
-        offsets = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).offsets
-        start, end = offsets[index]
-        following = offsets[index + 1][0] if index + 1 < len(offsets) else len(text)
+        text, places = self.text(row), self.word_places(row)
+        start, end = places[index]
+        following = places[index + 1][0] if index + 1 < len(places) else len(text)
         # A character that was composed of several ends, for the tokenizer, after the first of them.
-        return text[start:end] + text[end:following].rstrip()
+        return (text[start:end] + text[end:following].rstrip()).strip(" ")
+
+    def word_places(self, row: int) -> list[tuple[int, int]]:
+        """Where each word of a row's text begins and ends, in characters, by the word's number."""
+        encoding = self.tokenizer.backend_tokenizer.encode(self.text(row), add_special_tokens=False)
+        places: dict[int, tuple[int, int]] = {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            if word is None:
+                continue
+            first, last = places.get(word, (start, end))
+            places[word] = (min(first, start), max(last, end))
+        return [places[word] for word in sorted(places)]
 
     def collate(self, rows: Rows) -> Batch:
         """The texts of `rows`, padded on the right to the longest of them."""
@@ -100,7 +193,14 @@ class EncodedTexts:
             ids = self.token_ids(row)
             padded[: len(ids)] = ids
         mask = np.arange(width) < self.lengths[rows, None]
-        return Batch(torch.from_numpy(input_ids), torch.from_numpy(mask.astype(np.int64)))
+        batch = Batch(torch.from_numpy(input_ids), torch.from_numpy(mask.astype(np.int64)))
+        if self._word_ids is None:
+            return batch
+        word_ids = np.full((len(rows), width), -1, np.int64)
+        for padded, row in zip(word_ids, rows, strict=True):
+            words = self._word_ids[row]
+            padded[: len(words)] = words
+        return replace(batch, word_ids=torch.from_numpy(word_ids))
 
     @cached_property
     def _content(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -155,7 +255,8 @@ class LabeledTexts:
 class Pool:
     """The texts to choose from and which of them are labelled; immutable, and without any label.
 
-    `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool.
+    `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool; `unlabeled` are those to choose from, all
+    that are not labelled but for a pool that `sample` made.
 
     Raises:
         ValueError: a row that is not in the pool.
@@ -176,6 +277,13 @@ class Pool:
     def with_labeled(self, rows: Rows) -> "Pool":
         """The pool in which `rows` are labelled too."""
         return Pool(self.texts, np.concatenate([self.labeled, rows]))
+
+    def sample(self, n: int, rng: np.random.Generator) -> "Pool":
+        """The pool in which only n random rows of the unlabelled ones are there to choose from; all, if n is more."""
+        sampled = Pool(self.texts, self.labeled)
+        if n < len(self.unlabeled):
+            sampled.unlabeled = np.sort(rng.choice(self.unlabeled, n, replace=False))
+        return sampled
 
 
 class Oracle:

@@ -8,8 +8,7 @@ import codecs
 import glob
 import logging
 import re
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,17 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.cache.cache import Cache
 from datasets.packaged_modules.csv.csv import Csv
-from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
-from dami_text.config import DataConfig
+from dami_text.config import DataConfig, flag
 from dami_text.data.demo import demo_dataset
+from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub
 from dami_text.errors import ColumnError, DataError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +50,6 @@ READERS: dict[str, tuple[str, dict[str, str]]] = {
 
 BLOCK = 16 << 20  # bytes of a CSV file that are parsed at a time, and so the longest row
 LOCAL = "give a local copy with --dataset PATH"
-HUB_TIMEOUT = 5.0  # seconds for the Hub's first answer
 
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
@@ -70,13 +75,30 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
         DataError: the source is not found, cannot be reached or read, or has fewer than two classes.
         ColumnError: a column is missing or of the wrong type.
     """
+    with utf8_expected(config):
+        return _labeled_texts(read_splits(config), config)
+
+
+def read_splits(config: DataConfig) -> datasets.DatasetDict:
+    """Every split of the source, or only `config.dataset_split`, with all columns as stored; see `load_source`."""
     source = _demo(config) if config.dataset == "demo" else _read(config)
     if config.dataset_split is not None:
-        source = _split_of(source, config)
+        if config.dataset_split not in source:
+            raise DataError(
+                f"no split {config.dataset_split!r} in {list(source)} of {config.dataset!r}; "
+                "choose one with --dataset-split"
+            )
+        source = datasets.DatasetDict({config.dataset_split: source[config.dataset_split]})
+    return source
+
+
+@contextmanager
+def utf8_expected(config: DataConfig) -> Iterator[None]:
+    """Turn what Arrow raises inside the block at strings of another encoding into DataError."""
     try:
-        return _labeled_texts(source, config)
+        yield
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({_one_line(error)}); convert it") from error
+        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({one_line(error)}); convert it") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -84,19 +106,10 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def _split_of(source: datasets.DatasetDict, config: DataConfig) -> datasets.DatasetDict:
-    """The one split that the options name."""
-    if config.dataset_split not in source:
-        raise DataError(
-            f"no split {config.dataset_split!r} in {list(source)} of {config.dataset!r}; "
-            "choose one with --dataset-split"
-        )
-    return datasets.DatasetDict({config.dataset_split: source[config.dataset_split]})
-
-
 def _demo(config: DataConfig) -> datasets.DatasetDict:
-    if config.dataset_config is not None:
-        raise DataError("demo has no configurations; leave out --dataset-config")
+    for name, what in (("dataset_config", "configurations"), ("revision", "revisions")):
+        if getattr(config, name) is not None:
+            raise DataError(f"demo has no {what}; leave out {flag(name)}")
     return datasets.DatasetDict(train=demo_dataset())
 
 
@@ -105,7 +118,9 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
     name = ALIASES.get(config.dataset, config.dataset)
     try:
         path = Path(name).expanduser()
-        with _quiet_libraries():
+        if path.exists() and config.revision is not None:
+            raise DataError(f"{name!r} is a local path and has no revisions; leave out --revision")
+        with quiet_hub():
             if path.is_file():
                 builder = _file_builder(path, config)
             elif path.is_dir():
@@ -124,27 +139,7 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
             cause = cause.__cause__
         if isinstance(cause, DataError):
             raise DataError(str(cause)) from error
-        raise DataError(f"{name!r} cannot be read as a data set: {_one_line(cause)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    """An error's message, or its name; messages may quote a whole file."""
-    message = "".join(c if c.isprintable() else " " for c in str(error)[:1000])
-    return textwrap.shorten(message, 300) or type(error).__name__
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep datasets and huggingface_hub from logging failures that are raised as well, and missing data set cards."""
-    libraries = (datasets.logging, huggingface_hub.logging)
-    verbosities = [library.get_verbosity() for library in libraries]
-    try:
-        for library in libraries:
-            library.set_verbosity(logging.CRITICAL)
-        yield
-    finally:
-        for library, verbosity in zip(libraries, verbosities, strict=True):
-            library.set_verbosity(verbosity)
+        raise DataError(f"{name!r} cannot be read as a data set: {one_line(cause)}") from error
 
 
 def _file_builder(path: Path, config: DataConfig) -> datasets.DatasetBuilder:
@@ -162,9 +157,9 @@ def _file_builder(path: Path, config: DataConfig) -> datasets.DatasetBuilder:
 def _builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     """The builder of a folder or a Hub data set in the configuration that the options name."""
     try:
-        return datasets.load_dataset_builder(name, config.dataset_config)
+        return datasets.load_dataset_builder(name, config.dataset_config, revision=config.revision)
     except ValueError as error:
-        names = datasets.get_dataset_config_names(name)
+        names = datasets.get_dataset_config_names(name, revision=config.revision)
         if config.dataset_config in names or (config.dataset_config is None and len(names) == 1):
             raise
         wanted = "configuration chosen" if config.dataset_config is None else f"configuration {config.dataset_config!r}"
@@ -175,9 +170,15 @@ def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     found = f"{name!r} is no file or folder here, and"
     try:
         # One request without retries: load_dataset_builder alone needs 23 seconds to find the Hub out of reach.
-        huggingface_hub.HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
+        huggingface_hub.HfApi().dataset_info(name, revision=config.revision, timeout=HUB_TIMEOUT)
     except HFValidationError as error:
         raise DataError(f"{found} no Hub id; check the spelling of --dataset") from error
+    except GatedRepoError as error:
+        raise _gated(name) from error
+    except RevisionNotFoundError as error:
+        raise DataError(
+            f"{name!r} has no revision {config.revision!r} on the Hub; check the spelling of --revision"
+        ) from error
     except RepositoryNotFoundError as error:
         raise DataError(
             f"{found} the Hub has no such data set, or a private one; check the spelling, log in with "
@@ -188,26 +189,30 @@ def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
     try:
         return _builder(name, config)
     except DatasetNotFoundError as error:
-        raise DataError(
-            f"{name!r} is gated on the Hub; ask for access on its page and log in with `hf auth login`, or {LOCAL}"
-        ) from error
+        raise _gated(name) from error
+
+
+def _gated(name: str) -> DataError:
+    return DataError(
+        f"{name!r} is gated on the Hub; ask for access on its page and log in with `hf auth login`, or {LOCAL}"
+    )
 
 
 def _cached_builder(name: str, config: DataConfig, reason: Exception) -> datasets.DatasetBuilder:
-    """What an earlier run downloaded, where the Hub cannot be reached."""
+    """What an earlier run downloaded, where the Hub cannot be reached; of a revision, its commit must be given."""
     try:
         builder = Cache(
             repo_id=name,
             dataset_name=name.rpartition("/")[2],
             config_name=config.dataset_config,
-            version="auto",
-            hash="auto",
+            version="auto" if config.revision is None else "0.0.0",
+            hash=config.revision or "auto",
         )
     except ValueError as error:
-        found, cached = f"{name!r} is no file or folder here, and the Hub", _one_line(error)
+        found, cached = f"{name!r} is no file or folder here, and the Hub", one_line(error)
         if isinstance(reason, OfflineModeIsEnabled):
             raise DataError(f"{found} is switched off by HF_HUB_OFFLINE ({cached}); unset it, or {LOCAL}") from reason
-        raise DataError(f"{found} cannot be reached: {_one_line(reason)} ({cached}); connect, or {LOCAL}") from reason
+        raise DataError(f"{found} cannot be reached: {one_line(reason)} ({cached}); connect, or {LOCAL}") from reason
     logger.warning("the Hub cannot be reached: using the copy of %s that is in the cache", name)
     return builder
 
@@ -264,9 +269,9 @@ class _StrictCsv(Csv):
                             raise DataError(f"{name} has a header, {names}, but no rows; wanted texts and labels")
                 except (UnicodeDecodeError, pa.ArrowInvalid) as error:
                     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-                        raise DataError(f"{name} is not UTF-8 ({_one_line(error)}); save it as UTF-8") from error
+                        raise DataError(f"{name} is not UTF-8 ({one_line(error)}); save it as UTF-8") from error
                     raise DataError(
-                        f"{name} is no well-formed CSV file ({_one_line(error)}); mend the row or its quotes"
+                        f"{name} is no well-formed CSV file ({one_line(error)}); mend the row or its quotes"
                     ) from error
 
     def _reader(self, stream: Any, string_columns: Sequence[str]) -> pyarrow.csv.CSVStreamingReader:
@@ -292,43 +297,69 @@ def _is_class_label(feature: Any) -> bool:
 
 
 def _labeled_texts(source: datasets.DatasetDict, config: DataConfig) -> datasets.DatasetDict:
-    """`source` with the columns text and label only, without unlabelled rows and the splits that these leave empty."""
+    """`source` with the columns text and label only, of the labelled rows."""
     columns = next(iter(source.values())).features
-    label_column = _label_column(columns, config)
+    label_column = label_column_of(columns, config)
     text_column = _text_column(columns, config)
+    labeled = labeled_rows(source, label_column, {"text": datasets.Value("string")}, _texts, text_column=text_column)
+    null_texts = sum(rows.data.column(text_column).null_count for rows in source.values())
+    if null_texts:
+        logger.warning("%d of %d texts are null: taken as empty", null_texts, sum(map(len, source.values())))
+    return labeled
+
+
+def _texts(table: pa.Table, text_column: str) -> dict[str, Any]:
+    texts = pc.fill_null(table[text_column], "")
+    texts.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
+    return {"text": texts.cast(pa.string())}
+
+
+def labeled_rows(
+    source: datasets.DatasetDict,
+    label_column: str,
+    features: dict[str, Any],
+    columns: Callable[..., dict[str, Any]],
+    **options: Any,
+) -> datasets.DatasetDict:
+    """The labelled rows of `source`, with the columns that `columns(table, **options)` makes and the class ids.
+
+    Unlabelled rows are left out, with a warning that counts them, and so are the splits that this leaves empty.
+    `features` says what the new columns hold.
+    """
     labels, names = _classes(source, label_column)
-    features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=names))
     labeled = datasets.DatasetDict()
     for split, rows in source.items():
-        texts_and_labels = rows.with_format("arrow").map(
-            _texts_and_class_ids,
+        new_rows = rows.with_format("arrow").map(
+            _with_class_ids,
             batched=True,
-            fn_kwargs={"text_column": text_column, "label_column": label_column, "labels": labels},
+            fn_kwargs={"columns": columns, "options": options, "label_column": label_column, "labels": labels},
             remove_columns=rows.column_names,
-            features=features,
+            features=datasets.Features({**features, "label": datasets.ClassLabel(names=names)}),
             desc=f"Labels of {split}",
         )
-        if len(texts_and_labels):
-            labeled[split] = texts_and_labels.with_format(None)
+        if len(new_rows):
+            labeled[split] = new_rows.with_format(None)
     total = sum(map(len, source.values()))
     unlabeled = total - sum(map(len, labeled.values()))
     if unlabeled:
         logger.warning("%d of %d rows have no label (null, -1 or empty): left out", unlabeled, total)
-    null_texts = sum(rows.data.column(text_column).null_count for rows in source.values())
-    if null_texts:
-        logger.warning("%d of %d texts are null: taken as empty", null_texts, total)
     return labeled
 
 
-def _texts_and_class_ids(table: pa.Table, text_column: str, label_column: str, labels: list[Any]) -> pa.Table:
-    """The rows of `table` whose label is one of `labels`, with the label's place in that list."""
+def _with_class_ids(
+    table: pa.Table,
+    columns: Callable[..., dict[str, Any]],
+    options: dict[str, Any],
+    label_column: str,
+    labels: list[Any],
+) -> pa.Table:
+    """New columns of the rows of `table` whose label is one of `labels`, and the label's place in that list."""
     ids = pc.index_in(table[label_column], value_set=pa.array(labels, table[label_column].type))
-    texts = pc.fill_null(table[text_column], "")
-    texts.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
-    return pa.table({"text": texts.cast(pa.string()), "label": ids.cast(pa.int64())}).filter(pc.is_valid(ids))
+    return pa.table({**columns(table, **options), "label": ids.cast(pa.int64())}).filter(pc.is_valid(ids))
 
 
-def _label_column(columns: datasets.Features, config: DataConfig) -> str:
+def label_column_of(columns: datasets.Features, config: DataConfig) -> str:
+    """`config.label_column`, or ColumnError where there is no such column."""
     if config.label_column not in columns:
         raise ColumnError(f"no column {config.label_column!r} in {list(columns)}; name it with --label-column")
     return config.label_column
@@ -436,17 +467,14 @@ def load_texts(config: DataConfig) -> tuple[datasets.Dataset, list[str | None]]:
     Raises:
         DataError, ColumnError: as `load_source`, but for labels, which nobody needs here.
     """
-    source = _demo(config) if config.dataset == "demo" else _read(config)
-    if config.dataset_split is not None:
-        source = _split_of(source, config)
-    rows = datasets.concatenate_datasets(list(source.values()))
+    rows = datasets.concatenate_datasets(list(read_splits(config).values()))
     column = config.label_column if config.label_column in rows.features and config.dataset != "demo" else None
     if column is None and config.label_column not in (DataConfig.label_column, *rows.features):
         raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
     text_column = _text_column(rows.features, config)
 
     features = datasets.Features(text=datasets.Value("string"))
-    try:
+    with utf8_expected(config):
         texts = rows.with_format("arrow").map(
             _only_texts,
             batched=True,
@@ -454,8 +482,6 @@ def load_texts(config: DataConfig) -> tuple[datasets.Dataset, list[str | None]]:
             remove_columns=rows.column_names,
             features=features,
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({_one_line(error)}); convert it") from error
     return texts.with_format(None), [None] * len(rows) if column is None else _label_names(rows, column)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.config import TokenizationConfig
@@ -46,7 +46,10 @@ def build_tokenizer(dataset: Dataset, config: TokenizationConfig) -> PreTrainedT
 
 
 def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
-    """`dataset` with two columns more: `input_ids`, cut to the tokenizer's maximum, and `length`, before the cut.
+    """`dataset` with columns more: `input_ids`, cut to the tokenizer's maximum, and `length`, before the cut.
+
+    A tokenizer that is not word-level adds its special tokens, and a column `word_ids`: the number of the word that
+    each token is a piece of, -1 for special tokens. Nothing in a text is taken for a special token.
 
     The result is cached beside the data set's own files, under a fingerprint of the data and of the tokenizer. One
     warning counts the texts that were cut.
@@ -56,8 +59,19 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
+    in_pieces = not isinstance(backend.model, models.WordLevel)
+    columns = {"input_ids": List(Value("int32")), "length": Value("int32")}
+    if in_pieces:
+        columns["word_ids"] = List(Value("int32"))
 
     def encode_batch(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if in_pieces:
+            backend.enable_truncation(longest)
+            encodings = backend.encode_batch(batch["text"])
+            backend.no_truncation()
+            words = [[-1 if word is None else word for word in encoding.word_ids] for encoding in encodings]
+            ids = [encoding.ids for encoding in encodings]
+            return {"input_ids": ids, "word_ids": words, "length": list(map(_full_length, encodings))}
         ids = [encoding.ids for encoding in backend.encode_batch_fast(batch["text"], add_special_tokens=False)]
         return {"input_ids": [i[:longest] for i in ids], "length": [len(i) for i in ids]}
 
@@ -65,7 +79,7 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
     encoded = dataset.map(
         encode_batch,
         batched=True,
-        features=Features({**dataset.features, "input_ids": List(Value("int32")), "length": Value("int32")}),
+        features=Features({**dataset.features, **columns}),
         new_fingerprint=hashlib.sha256(content.encode()).hexdigest()[:32],
         desc="tokenize" if len(dataset) >= 100_000 else None,
     )
@@ -73,7 +87,14 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
     cut = int((lengths > longest).sum())
     if cut:
         logger.warning(
-            "%d of %d texts are longer than %d words (the longest has %d) and were cut; --max-length sets the limit",
-            *(cut, len(lengths), longest, lengths.max()),
+            "%d of %d texts are longer than %d %s (the longest has %d) and were cut; --max-length sets the limit%s",
+            *(cut, len(lengths), longest, "pieces of words" if in_pieces else "words", lengths.max()),
+            ", up to what the model takes" if in_pieces else "",
         )
     return encoded
+
+
+def _full_length(encoding: Encoding) -> int:
+    """The tokens of a text before it was cut; each overflowing part repeats the special tokens."""
+    special = sum(encoding.special_tokens_mask)
+    return len(encoding.ids) + sum(len(part.ids) - special for part in encoding.overflowing)

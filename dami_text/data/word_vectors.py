@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub.constants import HF_HOME
 from numpy.typing import NDArray
 
 from dami_text.config import WordVectorConfig
+from dami_text.data.cache import cached_array
 from dami_text.data.pool import EncodedTexts
 from dami_text.errors import ConfigError, DataError
 from dami_text.randomness import integer_seed, numpy_stream
@@ -74,16 +74,8 @@ def _cached_word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -
     content = hashlib.sha256(f"{options} {vocabulary}".encode())
     for part in texts.token_id_blocks():
         content.update(part)
-    path = Path(HF_HOME) / "dami_text" / "word_vectors" / f"{content.hexdigest()[:32]}.npy"
-    if path.exists():
-        cached: Vectors = np.load(path)
-        return cached
-    vectors = _word2vec(texts, config, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{np.random.SeedSequence().entropy}.npy")
-    np.save(unfinished, vectors)
-    unfinished.rename(path)
-    return vectors
+    key = content.hexdigest()[:32]
+    return np.array(cached_array("word_vectors", key, lambda: _word2vec(texts, config, seed)))
 
 
 def _word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:

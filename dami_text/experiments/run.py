@@ -1,100 +1,33 @@
 """One simulated run: from the options to a folder with the records, the learning curve and the model."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerFast
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
+from dami_text.cards import RunSummary, model_card
 from dami_text.config import RunConfig
-from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle
-from dami_text.data.sources import load_source
-from dami_text.data.splits import split_source
-from dami_text.data.tokenization import build_tokenizer, encode
-from dami_text.data.word_vectors import Vectors, build_word_vectors
+from dami_text.data.pool import Oracle
 from dami_text.errors import RecordError
-from dami_text.evaluation import evaluate_model
-from dami_text.models import build_model
+from dami_text.evaluation import evaluate_model, scorer
+from dami_text.experiments.preparation import PreparedData, learner_of, prepare
+from dami_text.hub import export_code, labeled_dataset
+from dami_text.models.transformer import Encoder
 from dami_text.processes import Processes, make_accelerator
-from dami_text.randomness import numpy_stream
-from dami_text.records import CURVE, Line, RunFolder
-from dami_text.strategies import QueryStrategy, build_strategy
+from dami_text.records import CURVE, MODEL, Line, RunFolder
+from dami_text.training import Training
+
+PLACE = ("round", "rank", "row", "id", "text", "label")  # the other names in a query's line are reasons
 
 
-@dataclass(frozen=True)
-class PreparedData:
-    """What a run works on, decided by the data options and the seed alone."""
-
-    train: LabeledTexts
-    validation: LabeledTexts | None
-    test: LabeledTexts
-    class_names: list[str]
-    tokenizer: PreTrainedTokenizerFast
-    vectors: Vectors
-
-
-def prepare(config: RunConfig) -> PreparedData:
-    """Load the data set, split it, and build the tokenizer and the word vectors on the training split."""
-    seed = config.loop.seed
-    splits = split_source(load_source(config.data), config.data.splits, seed)
-    tokenizer = build_tokenizer(splits.train, config.tokenization)
-
-    def labeled_texts(dataset: Dataset) -> LabeledTexts:
-        encoded = encode(dataset, tokenizer)
-        labels = encoded.data.column("label").to_numpy().astype(np.int64)
-        return LabeledTexts(EncodedTexts(encoded, tokenizer), np.arange(len(labels)), labels)
-
-    train = labeled_texts(splits.train)
-    return PreparedData(
-        train,
-        labeled_texts(splits.validation) if splits.validation else None,
-        labeled_texts(splits.test),
-        splits.train.features["label"].names,
-        tokenizer,
-        build_word_vectors(train.texts, config.word_vectors, seed),
-    )
-
-
-def make_learner(
-    texts: Sequence[str] | Dataset,
-    class_names: Sequence[str],
-    config: RunConfig | None = None,
-    strategy: QueryStrategy | None = None,
-) -> ActiveLearner:
-    """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
-
-    Texts are strings or the column `text` of a Dataset; a `strategy` takes the place of the named one. Labels told to
-    it are places in `class_names`; rows are places in `texts`. There is no validation split: models train for a fixed
-    number of steps.
-    """
-    config = config or RunConfig()
-    dataset = texts if isinstance(texts, Dataset) else Dataset.from_dict({"text": list(texts)})
-    tokenizer = build_tokenizer(dataset, config.tokenization)
-    encoded = EncodedTexts(encode(dataset, tokenizer), tokenizer)
-    vectors = build_word_vectors(encoded, config.word_vectors, config.loop.seed)
-    return _learner(config, encoded, None, class_names, vectors, strategy)
-
-
-def _learner(
-    config: RunConfig,
-    texts: EncodedTexts,
-    validation: LabeledTexts | None,
-    class_names: Sequence[str],
-    vectors: Vectors,
-    strategy: QueryStrategy | None = None,
-) -> ActiveLearner:
-    return ActiveLearner(
-        texts,
-        partial(build_model, config.model, class_names, texts.tokenizer, vectors),
-        strategy or build_strategy(config.strategy),
-        validation,
-        config.training,
-        config.loop.seed,
-    )
+def is_finished(folder: RunFolder) -> bool:
+    """Whether the folder holds all of a run's rounds: the last one asks for nothing."""
+    return bool(folder.rounds) and folder.rounds[-1]["query"] is None
 
 
 class Run:
@@ -104,48 +37,67 @@ class Run:
         n: the number of texts in the training set.
         sizes: the number of labelled texts of each round.
         folder: the records.
+        metric: the name of the metric that stops training early and is drawn.
 
     Raises:
         DamiError: options, data or folder that cannot work; nothing is written then.
     """
 
-    def __init__(self, config: RunConfig, output_dir: Path, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        output_dir: Path,
+        overwrite: bool = False,
+        *,
+        data: PreparedData | None = None,
+        train: Callable[[ActiveLearner], Training] | None = None,
+        save_model: bool = True,
+    ) -> None:
+        """A run of `config` in `output_dir`; runs of a grid share the data and what trains their first model."""
         self.config = config
+        self._train, self._saves_model = train, save_model
         self.folder = RunFolder(output_dir, config, overwrite)
         self.accelerator = make_accelerator(config.training.mixed_precision)
         self._processes = Processes.all()
-        self.data = self._processes.main_first(lambda: prepare(config))
+        self.data = data or self._processes.main_first(lambda: prepare(config))
         self.n = len(self.data.train.rows)
         self.sizes = schedule(**config.sizes, n=self.n)
         data = self.data
-        self.learner = _learner(config, data.train.texts, data.validation, data.class_names, data.vectors)
+        self.learner = learner_of(
+            config, data.train.texts, data.validation, data.class_names, data.start, labels=data.train.labels
+        )
         self._oracle = Oracle(self.data.train.labels)
+        self.metric = config.training.metric
+        scorer(self.metric)  # an error of the user's own metric comes before the first training
         self._replay()
 
     def rounds(self) -> Iterator[Line]:
-        """Run what is left, and yield each round's line once it is on disk."""
-        if len(self.folder.rounds) < len(self.sizes):
-            yield from self._remaining_rounds()
-        elif self._processes.on_main(lambda: not self.folder.has_model()):
-            self.learner.train()
-            self._processes.on_main(self._save_model)
-        self._processes.on_main(self._plot)
+        """Run what is left, and yield each round's line once it is on disk; the folder is locked meanwhile."""
+        with ExitStack() as lock:
+            self._processes.on_main(lambda: lock.enter_context(self.folder.locked()))
+            if len(self.folder.rounds) < len(self.sizes):
+                yield from self._remaining_rounds()
+            elif self._saves_model and self._processes.on_main(lambda: not self.folder.has_model()):
+                self.learner.train()
+                self._processes.on_main(partial(self._save_model, self.folder.rounds))
+            self._processes.on_main(self._plot)
 
     def _remaining_rounds(self) -> Iterator[Line]:
-        evaluate = partial(evaluate_model, data=self.data.test, batch_size=self.config.strategy.inference_batch_size)
-        for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate):
+        size = self.config.strategy.inference_batch_size
+        evaluate = partial(evaluate_model, data=self.data.test, batch_size=size, metric=self.metric)
+        for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate, self._train):
             line = self._round_line(round_)
             self._processes.on_main(partial(self._record, round_, line))
             yield line
 
     def _record(self, round_: Round, line: Line) -> None:
-        if round_.query is None:
-            self._save_model()
+        if round_.query is None and self._saves_model:
+            self._save_model([*self.folder.rounds, line])
         self.folder.commit(line, self._query_lines(round_))
 
     def _replay(self) -> None:
         """Tell the learner the initial labels and those of the committed queries."""
-        first = numpy_stream(self.config.loop.seed, 0, "initial rows").choice(self.n, self.sizes[0], replace=False)
+        first = self.learner.ask(self.sizes[0]).rows
         self.learner.tell(first, self._oracle.reveal(first))
         asked: list[list[int]] = [[] for _ in self.folder.rounds]
         for query in self.folder.queries:
@@ -173,7 +125,7 @@ class Run:
             "n_labeled": round_.n_labeled,
             "labeled_fraction": round_.n_labeled / self.n,
             "metrics": round_.metrics,
-            "validation": {"accuracy": round_.training.validation_accuracy} if self.data.validation else None,
+            "validation": {self.metric: round_.training.validation_score} if self.data.validation else None,
             "seconds": {name: round(value, 3) for name, value in round_.seconds.items()},
             "epochs": round_.training.epochs,
             "steps": round_.training.steps,
@@ -201,12 +153,50 @@ class Run:
             )
         ]
 
-    def _save_model(self) -> None:
+    def _save_model(self, rounds: Sequence[Line]) -> None:
+        data = self.data
+        sizes = {"train": self.n, "test": len(data.test.rows)}
+        sizes["validation"] = len(data.validation.rows) if data.validation else 0
+        commit = data.start.commit if isinstance(data.start, Encoder) else None
+        card = model_card(RunSummary(self.config, rounds, data.class_names, sizes, commit))
+
         def save(path: Path) -> None:
             self.learner.trained_model().save_pretrained(path)
-            self.data.tokenizer.save_pretrained(path)
+            data.preprocessor.save_pretrained(path)
+            (path / "README.md").write_text(str(card), encoding="utf-8")
 
         self.folder.save_model(save)
+
+    def export_code(self) -> bool:
+        """Put the finished model's code beside it; False where transformers has the code."""
+        exported: list[bool] = []
+
+        def save(path: Path) -> None:
+            exported.append(export_code(self.folder.path / MODEL, path))
+            if not exported[0]:
+                shutil.copytree(self.folder.path / MODEL, path)
+
+        self.folder.save_model(save)
+        return exported[0]
+
+    def labeled_dataset(self) -> Dataset:
+        """What is labelled when the run is finished, in the order in which it was.
+
+        Columns: text, label, id (see `EncodedTexts.stable_id`), round (the first whose model had learnt from it), and
+        reason (why the strategy asked for it, in JSON; {} at the start).
+        """
+        asked = {line["row"]: line for line in self.folder.queries}
+        first = [row for row in self.learner.pool.labeled.tolist() if row not in asked]
+        rows = [*first, *asked]
+        texts = self.data.train.texts
+        return labeled_dataset(
+            [texts.text(row) for row in rows],
+            self._oracle.reveal(np.array(rows)).tolist(),
+            self.data.class_names,
+            id=[texts.stable_id(row) for row in rows],
+            round=[asked[row]["round"] + 1 if row in asked else 0 for row in rows],
+            reason=[_reason(asked.get(row, {})) for row in rows],
+        )
 
     def _plot(self) -> None:
         from dami_text.experiments.plots import plot_learning_curve
@@ -215,7 +205,13 @@ class Run:
         plot_learning_curve(
             self.folder.path / CURVE,
             [line["n_labeled"] for line in self.folder.rounds],
-            [line["metrics"]["accuracy"] for line in self.folder.rounds],
+            [line["metrics"][self.metric] for line in self.folder.rounds],
             self.n,
-            f"{strategy} on {Path(data).name}, {model}, seed {self.config.loop.seed}",
+            f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
+            Path(self.metric).name.replace("_", " "),
         )
+
+
+def _reason(query: Line) -> Line:
+    """What a query's line says beyond which text it is: why the strategy asked for it."""
+    return {name: value for name, value in query.items() if name not in PLACE}

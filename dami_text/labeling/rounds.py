@@ -24,7 +24,7 @@ from dami_text.active_learning import ActiveLearner
 from dami_text.aggregation import InformativeWords
 from dami_text.data.pool import EncodedTexts, Pool, Rows
 from dami_text.errors import DamiError, TrainingError
-from dami_text.experiments.run import make_learner
+from dami_text.experiments.preparation import make_learner
 from dami_text.inference import device_of, predict_probabilities
 from dami_text.interpretation import interpret
 from dami_text.labeling.session import MODEL, Session, interleaved
@@ -44,8 +44,8 @@ class _Remembering(Representation):
 
     found: list[InformativeWords] = field(default_factory=list)
 
-    def of_unlabeled(self, model: PreTrainedModel, pool: Pool) -> InformativeWords:
-        self.found[:] = [super().of_unlabeled(model, pool)]
+    def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
+        self.found[:] = [super().of_unlabeled(model, pool, rng)]
         return self.found[0]
 
 
@@ -76,8 +76,8 @@ class SessionStrategy:
         interpretations = interpret(model, batch, representation.target, representation.target_class)[0]
         mean = torch.as_tensor(representation.found[0].mean, device=interpretations.device)
         deviations = (interpretations.double() - mean).square().sum(dim=-1).tolist()
-        offsets = texts.tokenizer.backend_tokenizer.encode(texts.text(row), add_special_tokens=False).offsets
-        return [[start, end, deviation] for (start, end), deviation in zip(offsets, deviations, strict=False)]
+        places = texts.word_places(row)  # more than there are deviations where the text was cut
+        return [[start, end, deviation] for (start, end), deviation in zip(places, deviations, strict=False)]
 
 
 @dataclass(frozen=True)

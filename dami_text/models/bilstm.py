@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dami_text.models.word_level import WordLevelConfig, WordLevelForSequenceClassification
+# Relative, so that transformers finds the file and copies it along (hub.export_code).
+from .word_level import WordLevelConfig, WordLevelForSequenceClassification
 
 
 class BiLSTMConfig(WordLevelConfig):

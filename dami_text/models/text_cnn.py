@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dami_text.models.word_level import WordLevelConfig, WordLevelForSequenceClassification
+# Relative, so that transformers finds the file and copies it along (hub.export_code).
+from .word_level import WordLevelConfig, WordLevelForSequenceClassification
 
 
 class TextCNNConfig(WordLevelConfig):
@@ -45,13 +46,13 @@ class TextCNNForSequenceClassification(WordLevelForSequenceClassification):
         A window counts where it starts at a word; zeros follow the text's end, so that padding changes nothing and a
         text shorter than a filter has its windows too. A text without words has features 0.
         """
-        length = embedded.shape[1]
-        # (B, 1, T): -inf where no window starts
+        length, zeros = embedded.shape[1], max(self.config.filter_sizes) - 1
+        # (B, T): -inf where no window starts
         outside = torch.zeros_like(attention_mask, dtype=embedded.dtype).masked_fill(attention_mask == 0, -torch.inf)
-        embedded = (embedded * attention_mask.unsqueeze(-1)).transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
-        padded = functional.pad(embedded, (0, max(self.config.filter_sizes) - 1))
+        padded = functional.pad(embedded * attention_mask.unsqueeze(-1), (0, 0, 0, zeros))
+        channels = padded.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T + zeros); a slice for each size would be copied
         maxima = []
-        for size, convolution in zip(self.config.filter_sizes, self.convolutions, strict=True):
-            maps = convolution(padded[..., : length + size - 1]).squeeze(2)  # (B, n_filters, T)
-            maxima.append((maps + outside.unsqueeze(1)).max(dim=-1).values)
+        for convolution in self.convolutions:
+            maps = convolution(channels).squeeze(2).transpose(1, 2)[:, :length]  # (B, T, n_filters)
+            maxima.append((maps + outside.unsqueeze(-1)).max(dim=1).values)
         return torch.relu(torch.cat(maxima, dim=1))

@@ -8,6 +8,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
+def class_names_of(config: PreTrainedConfig) -> list[str]:
+    """The names (C,) of the classes that a classifier tells apart."""
+    names: Any = config.id2label
+    return [str(names[i]) for i in sorted(names)]
+
+
 class WordLevelConfig(PreTrainedConfig):
     """Sizes of a word-level model; `num_labels`, `id2label` and `label2id` are transformers' own."""
 
@@ -26,6 +32,13 @@ class WordLevelConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
+def torch_initialization(module: nn.Module) -> None:
+    """Draw a module's weights as torch does: transformers' default would draw every weight from N(0, 0.02)."""
+    reset = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        reset()
+
+
 class WordLevelForSequenceClassification(PreTrainedModel):
     """Base of TextCNN and BiLSTM, which give the features and inherit the rest. Padding never changes a logit."""
 
@@ -40,10 +53,7 @@ class WordLevelForSequenceClassification(PreTrainedModel):
         self.classifier = nn.Linear(config.feature_dim, config.num_labels)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Torch's own initialisation: transformers' default would draw every weight from N(0, 0.02)."""
-        reset = getattr(module, "reset_parameters", None)
-        if reset is not None:
-            reset()
+        torch_initialization(module)
 
     def features(self, embedded: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The features (B, H) that the classifier's last layer reads, from embeddings (B, T, D) and mask (B, T)."""

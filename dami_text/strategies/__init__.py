@@ -46,7 +46,9 @@ def build_strategy(config: StrategyConfig) -> QueryStrategy:
         ConfigError: the class cannot be imported or made, or has no method `query`.
     """
     size = config.inference_batch_size
-    representation = Representation(config.interpretation_target, config.interpretation_class, size)
+    representation = Representation(
+        config.interpretation_target, config.interpretation_class, size, config.informative_word
+    )
     named: dict[str, Callable[[], QueryStrategy]] = {
         "random": RandomSampling,
         "least-confidence": lambda: Uncertainty("least-confidence", size),
@@ -57,7 +59,7 @@ def build_strategy(config: StrategyConfig) -> QueryStrategy:
         "egl-word": lambda: EglWord(size),
         "coreset": lambda: Coreset(size),
         "badge": lambda: Badge(size),
-        "dami": lambda: Dami(representation, config.distance),
+        "dami": lambda: Dami(representation, config.distance, config.clustering, config.clustering_memory * 2**20),
         "dami-kcenter": lambda: DamiKCenter(representation),
         "kmeans-features": lambda: KMeansFeatures(size),
     }

@@ -15,32 +15,53 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from dami_text.aggregation import InformativeWords, informative_words
+from dami_text.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.clustering import KMedoids
+from dami_text.clustering.plan import Method
 from dami_text.data.pool import Pool, Rows
 from dami_text.inference import BATCH_SIZE, device_of
 from dami_text.interpretation import Target, TargetClass, interpret
 from dami_text.processes import Processes
+from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query
 
 
 @dataclass(frozen=True)
 class Representation:
-    """How a text is represented: what of the model's output is differentiated, and whose (see `interpret`)."""
+    """How a text is represented: what of the model's output is differentiated, whose (see `interpret`), and which word.
+
+    The words of the largest norm and random ones are ablations; a random word depends on the text's id alone.
+    """
 
     target: Target = "probability"
     target_class: TargetClass = "auto"
     batch_size: int = BATCH_SIZE
+    word: Literal["deviation", "norm", "random"] = "deviation"
 
-    def of_unlabeled(self, model: PreTrainedModel, pool: Pool) -> InformativeWords:
+    def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
-        rows = pool.unlabeled
+        rows, lengths = pool.unlabeled, pool.texts.lengths[pool.unlabeled]
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
             batch = pool.texts.collate(rows[positions]).to(device_of(model))
-            return interpret(model, batch, self.target, self.target_class), batch.attention_mask.bool()
+            return interpret(model, batch, self.target, self.target_class), batch.is_word
 
-        return informative_words(interpretations, pool.texts.lengths[rows], self.batch_size, Processes.all())
+        if self.word == "deviation":
+            return informative_words(interpretations, lengths, self.batch_size, Processes.all())
+        seed = int(rng.integers(2**63)) if self.word == "random" else 0
+
+        def noise(positions: Rows, found: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
+            values = hashed_noise(seed, pool.texts.keys(rows[positions]), is_word.shape[1])
+            return torch.from_numpy(values.astype(np.float32)).to(is_word.device)
+
+        scorer = noise if self.word == "random" else norms
+        return words_by_score(scorer, interpretations, lengths, self.batch_size, Processes.all())
+
+
+def norms(positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
+    """The lengths (B, T) of interpretations (B, T, D)."""
+    lengths: torch.Tensor = torch.linalg.vector_norm(interpretations.double(), dim=-1)
+    return lengths
 
 
 def word_reasons(pool: Pool, found: InformativeWords, positions: Rows) -> list[dict[str, Any]]:
@@ -61,14 +82,16 @@ class Dami:
 
     representation: Representation = Representation()
     distance: Literal["euclidean", "cosine"] = "euclidean"
+    clustering: Method | Literal["park-jun"] = "auto"
+    max_memory: int = 2 * 1024**3  # bytes of distances, see KMedoids
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n medoids, those of the largest clusters first.
 
         The reasons: the informative word, its deviation, and how many unlabelled texts the row stands for.
         """
-        found = self.representation.of_unlabeled(model, pool)
-        clustering = KMedoids(n, metric=self.distance, random_state=rng)
+        found = self.representation.of_unlabeled(model, pool, rng)
+        clustering = self._clustering(n, rng)
         clusters = Processes.all().on_main(lambda: clustering.fit(found.representations))
 
         sizes = np.bincount(clusters.labels_, minlength=n)
@@ -79,3 +102,8 @@ class Dami:
             for reason, size in zip(word_reasons(pool, found, medoids), sizes[order], strict=True)
         ]
         return Query.of(pool.unlabeled[medoids], reasons, clustering=clusters.method_, interpreted_twice=found.repeated)
+
+    def _clustering(self, n: int, rng: np.random.Generator) -> KMedoids:
+        paper: dict[str, Any] = {"method": "alternate", "init": "park-jun"}
+        how = paper if self.clustering == "park-jun" else {"method": self.clustering}
+        return KMedoids(n, metric=self.distance, max_memory=self.max_memory, random_state=rng, **how)

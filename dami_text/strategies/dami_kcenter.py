@@ -23,7 +23,7 @@ class DamiKCenter:
 
         The reasons: the informative word, its deviation, and that distance.
         """
-        found = self.representation.of_unlabeled(model, pool)
+        found = self.representation.of_unlabeled(model, pool, rng)
         start = found.mean.astype(np.float32)[None]
         chosen, distances = Processes.all().on_main(lambda: k_center_greedy(found.representations, start, n))
         reasons = [

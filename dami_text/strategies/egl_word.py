@@ -3,7 +3,8 @@
     max over the text's words w of  sum_c p(c|x) ||d loss(x, c) / d E_w||_2
 
 E_w is the embedding of w, so the gradients of a word's occurrences in the text are summed. Padding, unknown and special
-tokens do not compete; a text without a word that does has score 0.
+tokens do not compete; a text without a word that does has score 0. Where words come in pieces, w is a piece: it is the
+pieces that have embeddings.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class EglWord:
             competes = batch.attention_mask.bool() & ~torch.isin(batch.input_ids, special)
             lengths = expected_word_gradients(model, batch).masked_fill(~competes, -1)
             scores, words = lengths.max(dim=1)
+            if batch.word_ids is not None:
+                words = batch.word_ids.gather(1, words.unsqueeze(1)).squeeze(1)
             return torch.stack([scores.clamp(min=0).double(), torch.where(scores < 0, -1, words).double()], dim=1)
 
         rows = pool.unlabeled

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from dami_text.config import STRATEGIES, RunConfig
 from dami_text.data.pool import LabeledTexts, Pool
-from dami_text.experiments.run import PreparedData, prepare
+from dami_text.experiments.preparation import PreparedData, prepare
 from dami_text.inference import predict_probabilities
 from dami_text.models import build_model
 from dami_text.processes import Processes
@@ -78,7 +78,7 @@ def trained_model(config: RunConfig, prepared: PreparedData) -> tuple[PreTrained
     rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(0.1 * n), replace=False))
     labeled = LabeledTexts(pool.texts, rows, pool.labels[rows])
     with torch_stream(seed, 0, "training"):
-        model = build_model(config.model, prepared.class_names, prepared.tokenizer, prepared.vectors)
+        model = build_model(config.model, prepared.class_names, prepared.preprocessor, prepared.start)
         rng = numpy_stream(seed, 0, "batches")
         train(model, labeled, prepared.validation, config.training, Accelerator(), rng)
     return model, Pool(pool.texts, rows)

@@ -19,10 +19,10 @@ from accelerate import Accelerator
 from torch.nn import functional
 from tqdm import tqdm
 
-from dami_text.config import RunConfig
+from dami_text.config import RunConfig, TrainingConfig
 from dami_text.data.pool import Batch, LabeledTexts, batches_by_length
 from dami_text.evaluation import evaluate_model
-from dami_text.experiments.run import PreparedData, prepare
+from dami_text.experiments.preparation import PreparedData, prepare
 from dami_text.inference import BATCH_SIZE
 from dami_text.models import build_model
 from dami_text.randomness import numpy_stream, torch_stream
@@ -37,7 +37,7 @@ def timed(function: Callable[[], Training | None]) -> tuple[Training | None, flo
 
 def plain_loop(model: torch.nn.Module, epochs: list[list[tuple[Batch, torch.Tensor]]], validation: list[Batch]) -> None:
     """The yardstick: nothing but PyTorch's own calls, on batches that are ready."""
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), TrainingConfig().learning_rate)
     for batches in epochs:
         model.train()
         for batch, labels in batches:
@@ -58,7 +58,7 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
     rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(share * n), replace=False))
     labeled = LabeledTexts(pool.texts, rows, pool.labels[rows])
     with torch_stream(seed, 0, "training"):
-        model = build_model(config.model, prepared.class_names, prepared.tokenizer, prepared.vectors)
+        model = build_model(config.model, prepared.class_names, prepared.preprocessor, prepared.start)
         rng = numpy_stream(seed, 0, "batches")
         training, seconds = timed(lambda: train(model, labeled, validation, config.training, Accelerator(), rng))
 
@@ -71,7 +71,7 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
                 epochs[-1].append((pool.texts.collate(rows[positions]), torch.from_numpy(labeled.labels[positions])))
     checks = [validation.texts.collate(p) for p in batches_by_length(validation.texts.lengths, BATCH_SIZE)]
     with torch_stream(seed, 0, "training"):
-        plain = build_model(config.model, prepared.class_names, prepared.tokenizer, prepared.vectors)
+        plain = build_model(config.model, prepared.class_names, prepared.preprocessor, prepared.start)
         _, plain_seconds = timed(lambda: plain_loop(plain, epochs, checks))
     return {
         "accuracy": evaluate_model(model, prepared.test)["accuracy"],

@@ -1,0 +1,108 @@
+"""The first query: which texts to label while nothing is, so that there is no model of the round to ask."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from dami_text.config import LoopConfig
+from dami_text.data.hub import explained, quiet_hub
+from dami_text.data.pool import EncodedTexts, Pool
+from dami_text.data.tokenization import encode
+from dami_text.errors import ConfigError
+from dami_text.models.word_level import class_names_of
+from dami_text.processes import on_own_device
+from dami_text.randomness import torch_stream
+from dami_text.strategies import KMeansFeatures, Query, QueryStrategy
+
+#: Chooses n of the pool's unlabelled rows, with randomness from the generator only.
+FirstQuery = Callable[[Pool, int, np.random.Generator], Query]
+
+
+def build_first_query(
+    config: LoopConfig,
+    strategy: QueryStrategy,
+    new_model: Callable[[], PreTrainedModel],
+    class_names: Sequence[str],
+    labels: NDArray[np.int64] | None = None,
+) -> FirstQuery:
+    """The first query that the options name; `labels` (N,) are the pool's true ones, in a simulation.
+
+    Raises:
+        ConfigError: `balanced` without labels, or an --init-model that cannot be loaded or has other classes.
+    """
+    if config.init_model is not None:
+        return _by_trained_model(Path(config.init_model).expanduser(), strategy, class_names)
+    if config.cold_start == "kmeans-features":
+        return _by_untrained_model(new_model, config.seed)
+    if config.cold_start == "balanced":
+        if labels is None:
+            raise ConfigError(
+                "--cold-start balanced needs the labels of all texts, which a simulation alone has; choose random or "
+                "kmeans-features"
+            )
+        return lambda pool, n, rng: Query.of(balanced_rows(labels, n, rng))
+    return random_rows
+
+
+def random_rows(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+    """n of the unlabelled rows, at random."""
+    return Query.of(rng.choice(pool.unlabeled, n, replace=False))
+
+
+def balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """n rows of `labels` (N,), as many of each class as far as there are, at random within the class."""
+    order = rng.permutation(len(labels))
+    places = np.empty(len(labels), np.int64)  # of each row among its class's in that order
+    for c in np.unique(labels):
+        members = order[labels[order] == c]
+        places[members] = np.arange(len(members))
+    return np.asarray(order[np.argsort(places[order], kind="stable")[:n]])
+
+
+def _by_untrained_model(new_model: Callable[[], PreTrainedModel], seed: int) -> FirstQuery:
+    """The texts nearest to the means of the features that a model has before it is trained."""
+
+    def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        with torch_stream(seed, 0, "cold start"):
+            model = on_own_device(new_model())
+        return KMeansFeatures().query(model, pool, n, rng)
+
+    return query
+
+
+def _by_trained_model(folder: Path, strategy: QueryStrategy, class_names: Sequence[str]) -> FirstQuery:
+    """What the strategy asks of a trained classifier, which reads the texts with its own tokenizer."""
+    model, tokenizer = load_classifier(folder)
+    found = class_names_of(model.config)
+    if found != list(class_names):
+        raise ConfigError(
+            f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the same "
+            "in the same order"
+        )
+
+    def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        texts = EncodedTexts(encode(pool.texts.as_dataset(), tokenizer), tokenizer)
+        return strategy.query(on_own_device(model), Pool(texts, pool.labeled), n, rng)
+
+    return query
+
+
+def load_classifier(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A trained classifier and its tokenizer, from its folder or that of the run that made it.
+
+    Raises:
+        ConfigError: there is none, or it has no fast tokenizer.
+    """
+    folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"--init-model {folder} holds no model (no config.json); give a run's folder model/")
+    with quiet_hub(), explained(f"--init-model {str(folder)!r}"):
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ConfigError(f"--init-model {folder} has no fast tokenizer; choose another model")
+    return model.eval(), tokenizer

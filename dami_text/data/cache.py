@@ -1,0 +1,24 @@
+"""Arrays that take long to compute, kept in the folder dami_text of the Hugging Face cache."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub.constants import HF_HOME
+from numpy.typing import NDArray
+
+
+def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """What `make` returns, from the file of `kind` and `key` where it is there, which is written otherwise.
+
+    `key` must stand for everything that decides the content. The array is a read-only view of the file.
+    """
+    path = Path(HF_HOME) / "dami_text" / kind / f"{key}.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{np.random.SeedSequence().entropy}.npy")
+        np.save(unfinished, make())
+        unfinished.rename(path)
+    cached: NDArray[Any] = np.load(path, mmap_mode="r")
+    return cached

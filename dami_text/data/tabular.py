@@ -1,0 +1,195 @@
+"""Tables: columns in, one float32 matrix of features out; a row is a text of one word whose embedding they are."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Value
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from dami_text.config import DataConfig, TabularConfig
+from dami_text.data.pool import Batch, EncodedTexts, Rows
+from dami_text.data.sources import label_column_of, labeled_rows, read_splits, utf8_expected
+from dami_text.errors import ColumnError, DataError
+
+logger = logging.getLogger(__name__)
+
+FILES = {
+    "telescope": "magic04.csv",
+    "default": "credit_default.csv.gz",
+    "employee": "amazon_employee_access.csv",
+    "news": "online_news_popularity_union.csv.gz",
+}
+
+#: A categorical column of more values shares the hashed features with others.
+ONE_HOT_VALUES = 50
+
+#: Cells that hold no value, lower-case.
+MISSING = ["", "na", "n/a", "nan", "null", "none", "?", "inf", "-inf", "+inf", "infinity", "-infinity"]
+
+
+class EncodedTable(EncodedTexts):
+    """N rows of a table, each a text of one word, which has no token id but an embedding: the row's features.
+
+    So every strategy works on a table that works on texts and does not ask for the words themselves.
+
+    Attributes:
+        matrix: (N, D) float32, the features.
+    """
+
+    def __init__(self, texts: Dataset, features: NDArray[np.float32]) -> None:
+        """Rows whose column `text` names them to people, and their features (N, D)."""
+        self._texts = texts.select_columns("text")
+        self.matrix = features
+        self.lengths: Rows = np.ones(len(features), np.int64)
+
+    def word(self, row: int, index: int) -> str | None:
+        """None: the one word is the whole row."""
+        return None
+
+    def collate(self, rows: Rows) -> Batch:
+        """The features of `rows` as embeddings (B, 1, D)."""
+        return Batch(torch.from_numpy(self.matrix[rows, None]), torch.ones(len(rows), 1, dtype=torch.long))
+
+
+def load_table(data: DataConfig, tabular: TabularConfig) -> DatasetDict:
+    """The table that `data.dataset` names: a preset's file in `tabular.data_dir`, or what `sources.load_source` finds.
+
+    Returns:
+        Every split of the source, with the columns text (the row, written out), label, and row: a struct of all columns
+        but the label and what is dropped, float64 where all values are numbers, otherwise strings; null is missing.
+
+    Raises:
+        DataError: the source cannot be read, or has fewer than two classes.
+        ColumnError: a named column is missing, one holds neither numbers nor strings, or none is left.
+    """
+    if data.dataset in FILES:
+        file = Path(str(tabular.data_dir)) / FILES[data.dataset]
+        if not file.is_file():
+            raise DataError(
+                f"no file {FILES[data.dataset]} in --data-dir {tabular.data_dir}; give the folder that has it"
+            )
+        data = replace(data, dataset=str(file))
+    source = read_splits(data)
+    with utf8_expected(data):
+        label_column = label_column_of(next(iter(source.values())).features, data)
+        names = _feature_columns(source, label_column, tabular)
+        categorical = _names(tabular.categorical_columns)
+        numeric = [name for name in names if name not in categorical and _all_numbers(source, name)]
+        types = {name: Value("float64" if name in numeric else "string") for name in names}
+        columns = {"text": Value("string"), "row": types}
+        return labeled_rows(source, label_column, columns, _rows, names=names, numeric=numeric)
+
+
+def _names(listed: str | None) -> list[str]:
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+
+
+def _feature_columns(source: DatasetDict, label_column: str, tabular: TabularConfig) -> list[str]:
+    """The columns to classify by."""
+    features = next(iter(source.values())).features
+    dropped = _names(tabular.drop_columns)
+    for flag, listed in (("--drop-columns", dropped), ("--categorical-columns", _names(tabular.categorical_columns))):
+        if missing := [name for name in listed if name not in features]:
+            raise ColumnError(f"no columns {missing} in {list(features)}; correct {flag}")
+    names = [name for name in features if name != label_column and name not in dropped]
+    if not names:
+        raise ColumnError(f"no column is left of {list(features)} to classify by; drop fewer with --drop-columns")
+    for name in names:
+        feature = features[name]
+        if not isinstance(feature, Value | ClassLabel) or "binary" in feature.dtype:
+            raise ColumnError(
+                f"column {name!r} holds {feature}, not numbers or strings; leave it out with --drop-columns"
+            )
+    return names
+
+
+def _all_numbers(source: DatasetDict, name: str) -> bool:
+    try:
+        for rows in source.values():
+            _numbers(rows.with_format("arrow").select_columns(name)[:][name])
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as float64 with nulls for missing values; ArrowInvalid where one is no number."""
+    cells = pc.utf8_trim_whitespace(_strings(column))
+    missing = pc.is_in(pc.utf8_lower(cells), value_set=pa.array(MISSING))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), cells).cast(pa.float64())
+
+
+def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    column.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
+    return column.cast(pa.string())
+
+
+def _rows(table: pa.Table, names: Sequence[str], numeric: Sequence[str]) -> dict[str, Any]:
+    """The columns text, such as "age=31, city=Ulm", and row."""
+    cells = {name: pc.fill_null(_strings(table[name]), "") for name in names}
+    written = [pc.binary_join_element_wise(pa.scalar(f"{name}="), cells[name], "") for name in names]
+    typed = [_numbers(table[name]) if name in numeric else cells[name] for name in names]
+    rows = pa.StructArray.from_arrays([column.combine_chunks() for column in typed], names=list(names))
+    return {"text": pc.binary_join_element_wise(*written, ", "), "row": rows}
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """From rows to features: fitted on the training split alone, and kept beside the model that reads the features."""
+
+    transformer: ColumnTransformer
+
+    @classmethod
+    def fit(cls, train: Dataset, hashed_features: int) -> "TableEncoder":
+        """Fit on the column row of `train` what `load_table` describes.
+
+        Numbers: the median for missing values, then mean 0 and variance 1. Strings: one-hot, unknown ones 0, or hashed
+        (Weinberger et al. 2009) where a column has more than 50 values; a missing one is a value like others.
+        """
+        rows = _frame(train)
+        numeric = [name for name in rows if rows[name].dtype == np.float64]
+        hashed = [name for name in rows if name not in numeric and rows[name].nunique() > ONE_HOT_VALUES]
+        one_hot = [name for name in rows if name not in numeric and name not in hashed]
+        scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+        hash_words = make_pipeline(FunctionTransformer(_words), FeatureHasher(hashed_features, input_type="string"))
+        steps = [
+            ("numeric", scale, numeric),
+            ("one_hot", OneHotEncoder(handle_unknown="ignore"), one_hot),
+            ("hashed", hash_words, hashed),
+        ]
+        transformer = ColumnTransformer([step for step in steps if step[2]], sparse_threshold=0).fit(rows)
+        logger.info("%d columns are numeric, %d one-hot, %d hashed", len(numeric), len(one_hot), len(hashed))
+        return cls(transformer)
+
+    def features(self, dataset: Dataset) -> NDArray[np.float32]:
+        """The features (n, D) of the rows of `dataset`."""
+        return np.ascontiguousarray(self.transformer.transform(_frame(dataset)), np.float32)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write the fitted transformer into the folder `path`, for joblib.load."""
+        joblib.dump(self.transformer, path / "table_encoder.joblib")
+
+
+def _frame(dataset: Dataset) -> pd.DataFrame:
+    rows = dataset.select_columns("row").with_format("arrow")[:]["row"]
+    frame = pa.Table.from_struct_array(rows).to_pandas()
+    return frame.astype({name: object for name in frame if frame[name].dtype != np.float64})
+
+
+def _words(rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Each cell as a word of its row, with its column's name."""
+    return list(zip(*([f"{name}={cell}" for cell in rows[name]] for name in rows), strict=True))

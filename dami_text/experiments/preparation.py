@@ -1,0 +1,160 @@
+"""From the options to what a run works on: splits, encoded; the models' start; the learner."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from dami_text.active_learning import ActiveLearner
+from dami_text.cold_start import build_first_query
+from dami_text.config import RunConfig
+from dami_text.data.pool import EncodedTexts, LabeledTexts
+from dami_text.data.sources import load_source
+from dami_text.data.splits import split_source
+from dami_text.data.tabular import EncodedTable, TableEncoder, load_table
+from dami_text.data.tokenization import build_tokenizer, encode
+from dami_text.data.word_vectors import Vectors, build_word_vectors
+from dami_text.errors import ConfigError
+from dami_text.features import frozen_features
+from dami_text.models import build_mlp, build_model
+from dami_text.models.transformer import Encoder, load_encoder
+from dami_text.processes import on_own_device
+from dami_text.strategies import QueryStrategy, build_strategy
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What a run works on, decided by the data and model options and the seed alone.
+
+    Attributes:
+        train, validation, test: the splits.
+        class_names: the classes, in the order of their numbers.
+        preprocessor: what makes a model's input of texts or of a table's rows; it is saved beside the model.
+        start: what new models start from: word vectors, a pretrained encoder, or nothing (the MLP).
+    """
+
+    train: LabeledTexts
+    validation: LabeledTexts | None
+    test: LabeledTexts
+    class_names: list[str]
+    preprocessor: PreTrainedTokenizerFast | TableEncoder
+    start: Vectors | Encoder | None
+
+
+def prepare(config: RunConfig) -> PreparedData:
+    """Load the data set, split it, and make on the training split what encodes it and what models start from."""
+    return _prepare_table(config) if config.data.task == "tabular" else _prepare_texts(config)
+
+
+def _prepare_table(config: RunConfig) -> PreparedData:
+    splits = split_source(load_table(config.data, config.tabular), config.data.splits, config.loop.seed)
+    encoder = TableEncoder.fit(splits.train, config.tabular.hashed_features)
+
+    def labeled_rows(dataset: Dataset) -> LabeledTexts:
+        labels = dataset.with_format("numpy")["label"][:].astype(np.int64)
+        return LabeledTexts(EncodedTable(dataset, encoder.features(dataset)), np.arange(len(labels)), labels)
+
+    return PreparedData(
+        labeled_rows(splits.train),
+        labeled_rows(splits.validation) if splits.validation else None,
+        labeled_rows(splits.test),
+        splits.train.features["label"].names,
+        encoder,
+        None,
+    )
+
+
+def _prepare_texts(config: RunConfig) -> PreparedData:
+    seed = config.loop.seed
+    splits = split_source(load_source(config.data), config.data.splits, seed)
+    class_names = splits.train.features["label"].names
+    encoder = _encoder(config, class_names)
+    tokenizer = encoder.tokenizer if encoder else build_tokenizer(splits.train, config.tokenization)
+
+    def labeled_texts(dataset: Dataset) -> LabeledTexts:
+        encoded = encode(dataset, tokenizer)
+        labels = encoded.data.column("label").to_numpy().astype(np.int64)
+        return LabeledTexts(_with_features(EncodedTexts(encoded, tokenizer), encoder), np.arange(len(labels)), labels)
+
+    train = labeled_texts(splits.train)
+    return PreparedData(
+        train,
+        labeled_texts(splits.validation) if splits.validation else None,
+        labeled_texts(splits.test),
+        class_names,
+        tokenizer,
+        encoder or build_word_vectors(train.texts, config.word_vectors, seed),
+    )
+
+
+def _encoder(config: RunConfig, class_names: Sequence[str]) -> Encoder | None:
+    """The pretrained encoder that the options name, if it is one."""
+    if not config.model.is_encoder:
+        return None
+    return load_encoder(config.model, class_names, config.tokenization.max_length, config.loop.seed)
+
+
+def _with_features(texts: EncodedTexts, encoder: Encoder | None) -> EncodedTexts:
+    if encoder and encoder.frozen:
+        texts.frozen_features = frozen_features(on_own_device(encoder.pretrained), texts)
+    return texts
+
+
+def make_learner(
+    texts: Sequence[str] | Dataset,
+    class_names: Sequence[str],
+    config: RunConfig | None = None,
+    strategy: QueryStrategy | None = None,
+) -> ActiveLearner:
+    """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
+
+    Texts are strings or the column `text` of a Dataset; a `strategy` takes the place of the named one. Labels told to
+    it are places in `class_names`; rows are places in `texts`. There is no validation split: models train for a fixed
+    number of steps.
+    """
+    config = config or RunConfig()
+    if config.data.task != "text":
+        raise ConfigError(f"--task is {config.data.task}; make_learner takes texts, and so --task text")
+    dataset = texts if isinstance(texts, Dataset) else Dataset.from_dict({"text": list(texts)})
+    encoder = _encoder(config, class_names)
+    tokenizer = encoder.tokenizer if encoder else build_tokenizer(dataset, config.tokenization)
+    encoded = _with_features(EncodedTexts(encode(dataset, tokenizer), tokenizer), encoder)
+    start = encoder or build_word_vectors(encoded, config.word_vectors, config.loop.seed)
+    return learner_of(config, encoded, None, class_names, start, strategy)
+
+
+def learner_of(
+    config: RunConfig,
+    texts: EncodedTexts,
+    validation: LabeledTexts | None,
+    class_names: Sequence[str],
+    start: Vectors | Encoder | None,
+    strategy: QueryStrategy | None = None,
+    labels: NDArray[np.int64] | None = None,
+) -> ActiveLearner:
+    """The learner that the options describe.
+
+    A `strategy` takes the place of the named one; `labels` (N,) are the texts' true ones where they are known, for the
+    cold start that looks at them.
+    """
+    new_model: Callable[[], PreTrainedModel]
+    if isinstance(texts, EncodedTable):
+        new_model = partial(build_mlp, class_names, texts.matrix.shape[1])
+    else:
+        assert start is not None
+        new_model = partial(build_model, config.model, class_names, texts.tokenizer, start)
+    strategy = strategy or build_strategy(config.strategy)
+    return ActiveLearner(
+        texts,
+        new_model,
+        strategy,
+        validation,
+        config.training,
+        config.loop.seed,
+        pool_subsample=config.strategy.pool_subsample,
+        first_query=build_first_query(config.loop, strategy, new_model, class_names, labels),
+    )

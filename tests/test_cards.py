@@ -1,0 +1,143 @@
+"""Model cards: complete, read back by the Hub's own parser, and safe whatever the names in them are."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from dami_text import cards
+from dami_text.cards import RunSummary, hub_id, model_card, public_name, shown
+from dami_text.config import RunConfig
+
+REPOSITORY = Path(__file__).parents[1]
+SIZES = {"train": 200, "validation": 30, "test": 60}
+
+
+def summary(class_names=("neg", "pos"), commit=None, **options):
+    rounds = [
+        {
+            "n_labeled": n,
+            "labeled_fraction": n / 200,
+            "metrics": {"accuracy": a, "macro_f1": a - 0.01, "micro_f1": a, "roc_auc": a + 0.01},
+            "class_counts": dict.fromkeys(class_names, n // 2),
+        }
+        for n, a in ((10, 0.6), (20, 0.75), (30, 0.8125))
+    ]
+    return RunSummary(RunConfig.of(**options), rounds, class_names, SIZES, commit)
+
+
+def test_the_metadata_goes_through_the_hubs_own_parser_and_back(tmp_path):
+    card = model_card(summary(dataset="subj"))
+    card.save(tmp_path / "README.md")
+    again = ModelCard.load(tmp_path / "README.md")
+    assert again.data.to_dict() == card.data.to_dict()
+    assert again.data.pipeline_tag == "text-classification"
+    assert again.data.library_name == "transformers"
+    assert again.data.datasets == ["SetFit/subj"]
+    assert again.data.model_name == "subj-cnn-dami"
+    assert {(r.metric_type, r.metric_name): r.metric_value for r in again.data.eval_results} == {
+        ("accuracy", "Accuracy"): 0.8125,
+        ("f1", "Macro F1"): 0.8025,
+        ("f1", "Micro F1"): 0.8125,
+        ("roc_auc", "ROC AUC"): 0.8225,
+    }
+    assert {(r.task_type, r.dataset_type, r.dataset_split) for r in again.data.eval_results} == {
+        ("text-classification", "SetFit/subj", "test")
+    }
+
+
+def test_the_card_says_what_the_run_was():
+    text = model_card(summary(dataset="subj", metric="macro_f1", seed=7, strategy="margin")).text
+    for part in (
+        "30 of 200 texts of the training set (15.0%), 10 of them at the start",
+        "asked for in 2 queries",
+        "30 for validation, 60 for test",
+        "neg 15, pos 15",
+        "| labelled | share | Macro F1 |",
+        "| 20 | 10.0% | 0.7400 |",
+        "| Accuracy | 0.8125 |",
+        "| `--seed` | 7 |",
+        "| `--strategy` | margin |",
+        "import dami_text",
+        "transformers 5",
+        "## Intended use and limits",
+        "@article{liu2020dami",
+        "@inproceedings{liu2021alden",
+    ):
+        assert part in text, part
+    encoder = model_card(summary(model="acme/tiny", commit="c0ffee"))
+    assert "import dami_text" not in encoder.text
+    assert "commit c0ffee" in encoder.text
+    assert encoder.data.base_model == "acme/tiny"
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "[x](javascript:alert(1))",
+    "![](http://evil.example/x.png)",
+    "a | b\n| c",
+    "\n---\nlicense: mit\n---\n# Title",
+    "{{ config }}{% for %}",
+    "`code` **bold** _it_ @user #1 www.evil.example https://evil.example",
+    "\x1b[2J\u202e\x00",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text_and_nothing_else(name, tmp_path):
+    plain, hostile = model_card(summary(("neg", "pos"))), model_card(summary((name, "pos")))
+    hostile.save(tmp_path / "README.md")
+    again = ModelCard.load(tmp_path / "README.md")
+    assert again.data.to_dict() == plain.data.to_dict()
+    assert len(again.text.splitlines()) == len(plain.text.splitlines())
+    new = "".join(line for line in again.text.splitlines() if line not in plain.text.splitlines())
+    new = new.replace("[dami_text](https://arxiv.org/abs/2007.12100)", "")
+    for mark in ("<", "[", "](", "|", "{", "`", "_", "@", "://", "www.", "\x1b", "\u202e", "\x00"):
+        assert mark not in new.replace("**Labels of each class**", ""), mark
+
+
+def test_a_data_sets_hostile_name_in_the_metadata(tmp_path):
+    folder = tmp_path / 'x: "y"\n---\nlicense: mit'
+    folder.mkdir()
+    card = model_card(summary(dataset=str(folder)))
+    card.save(tmp_path / "README.md")
+    again = ModelCard.load(tmp_path / "README.md")
+    assert again.data.license is None
+    assert again.data.eval_results[0].dataset_name == 'x: "y" --- license: mit'
+
+
+def test_local_folders_are_nobodys_business(tmp_path):
+    file = tmp_path / "secret" / "reviews.csv"
+    file.parent.mkdir()
+    file.touch()
+    card = model_card(summary(dataset=str(file), model=str(tmp_path), init_model=str(tmp_path / "gone")))
+    assert "reviews.csv" in str(card)
+    assert "secret" not in str(card)
+    assert str(tmp_path) not in str(card)
+    assert card.data.datasets is card.data.base_model is None
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("mr", "cornell-movie-review-data/rotten_tomatoes"), ("acme/x", "acme/x"), ("demo", None), ("/no/such", None)],
+)
+def test_hub_ids(name, wanted):
+    assert hub_id(name) == wanted
+
+
+def test_names_that_need_no_escape_stand_as_they_are():
+    assert shown("sci-fi, 1.5 stars") == "sci-fi, 1.5 stars"
+    assert public_name("acme/x") == "acme/x"
+    assert shown("größe") == "größe"
+
+
+def test_the_template_stands_among_the_cards():
+    assert (REPOSITORY / "model_cards" / "template.md").read_text() == cards.TEMPLATE.read_text()
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "model_cards").glob("*-*.md")), ids=lambda file: file.stem)
+def test_the_cards_of_real_runs(file):
+    card = ModelCard.load(file)
+    assert {result.metric_name for result in card.data.eval_results} == {"Accuracy", "Macro F1", "Micro F1", "ROC AUC"}
+    assert "{{" not in card.content
+    assert "## Learning curve" in card.text

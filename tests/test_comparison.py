@@ -1,0 +1,149 @@
+"""Statistics against hand arithmetic, loops and scipy's own tests."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dami_text.experiments.comparison import (
+    LearningCurve,
+    equal_labels,
+    half_t_interval,
+    holm,
+    labels_needed,
+    matrix,
+    mean_interval,
+    paired_p_values,
+    share_won,
+    significantly_better,
+)
+
+
+def curve(scores, n_labeled=None, strategy="dami"):
+    """A curve of scores (S, R)."""
+    scores = np.array(scores, float)
+    n = np.array(n_labeled if n_labeled is not None else 10 * np.arange(1, scores.shape[1] + 1))
+    return LearningCurve("demo", "cnn", strategy, tuple(range(len(scores))), n, n / 1000, scores)
+
+
+T_2 = 4.302652729911275  # Student's t, 97.5%, 2 degrees of freedom, from a table
+
+
+def test_mean_and_t_interval_by_hand():
+    found = curve([[0.1, 0.5], [0.2, 0.5], [0.3, 0.5]])
+    assert found.mean().tolist() == pytest.approx([0.2, 0.5])
+    assert found.half_interval().tolist() == pytest.approx([T_2 * 0.1 / math.sqrt(3), 0])
+    assert np.isnan(curve([[0.1, 0.5]]).half_interval()).all()
+    interval = mean_interval(np.array([1.0, 2.0, 3.0]))
+    assert interval == pytest.approx((2, 2 - T_2 / math.sqrt(3), 2 + T_2 / math.sqrt(3)))
+    assert half_t_interval(np.array([2.0, 2.0])) == 0
+
+
+def test_from_ten_seeds_on_the_interval_is_the_bootstraps():
+    values = np.random.default_rng(3).normal(size=40)
+    found = mean_interval(values)
+    half = 1.96 * values.std() / math.sqrt(40)  # what the bootstrap of a mean tends to
+    assert (found.estimate, found.high - found.low) == (values.mean(), pytest.approx(2 * half, rel=0.05))
+    assert found == mean_interval(values)
+    skewed = np.array([0.0] * 9 + [10.0])  # BCa leans to where the tail is, Student's t does not
+    found = mean_interval(skewed)
+    assert found.high - found.estimate > 1.5 * (found.estimate - found.low)
+    assert mean_interval(np.full(12, 0.25)) == (0.25, 0.25, 0.25)
+
+
+def test_the_area_is_the_mean_of_the_trapezoids():
+    found = curve([[0.5, 0.7, 0.9], [0.5, 0.5, 0.5]], [10, 20, 40]).area()
+    assert found.tolist() == pytest.approx([(0.6 * 10 + 0.8 * 20) / 30, 0.5])
+    assert curve([[0.4], [0.6]], [10]).area().tolist() == [0.4, 0.6]
+
+
+def test_share_won_counts_ties_half_and_not_the_first_round():
+    a = curve([[0.5, 0.6, 0.7], [0.5, 0.6, 0.6]])
+    b = curve([[0.5, 0.6, 0.6], [0.5, 0.7, 0.5]])
+    # Seed 0: a tie, a win; seed 1: a loss, a win.
+    assert (share_won(a, b), share_won(b, a)) == (0.625, 0.375)
+    assert share_won(curve([[0.5], [0.6]]), curve([[0.4], [0.7]])) == 0.5, "a single round is all there is"
+    found = matrix([a, b], share_won)
+    assert found[[0, 1], [1, 0]].tolist() == [0.625, 0.375]
+    assert np.isnan(found.diagonal()).all()
+
+
+def test_paired_p_values_are_scipys():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(6, 8)), rng.normal(0.5, size=(6, 8))
+    assert paired_p_values(first - second).tolist() == pytest.approx(stats.ttest_rel(first, second).pvalue.tolist())
+    assert paired_p_values(np.array([[0.0, 0.25], [0.0, 0.25]])).tolist() == [1, 0]
+
+
+def test_holm_by_hand():
+    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.9, 0.6])).tolist() == pytest.approx([1, 1])
+
+
+def test_only_differences_that_hold_after_the_correction_are_significant():
+    noise = np.array([-0.01, 0.0, 0.01])[:, None]
+    base = np.full((3, 5), 0.5)
+    # t = difference / (0.01 / sqrt(3)): p is 3e-5, 1e-4, 0.04 and 1, to be compared with 0.05 / 4, 0.05 / 3, ...
+    difference = np.array([0, 1.0, -0.5, 0.03, 0.0])
+    better = curve(base + difference + noise)
+    p_values = [stats.ttest_1samp(noise[:, 0] + d, 0).pvalue for d in difference[1:]]
+    assert p_values[2] < 0.05 < 2 * p_values[2], "one that only the correction takes away"
+    assert significantly_better(better, curve(base)) == 1 / 4
+    assert significantly_better(curve(base), better) == 1 / 4
+    assert math.isnan(significantly_better(curve(base[:1]), curve(base[:1])))
+
+
+@pytest.mark.parametrize(
+    ("score", "labels"),
+    [(0.6, 200), (0.55, 150), (0.7, 350), (0.8, 400), (0.5, 100), (0.1, 100), (0.81, math.inf)],
+)
+def test_labels_needed_on_the_running_maximum(score, labels):
+    # The running maximum is 0.5, 0.6, 0.6, 0.8.
+    found = labels_needed(np.array([100, 200, 300, 400]), np.array([0.5, 0.6, 0.55, 0.8]), score)
+    assert found == pytest.approx(labels)
+
+
+def rising(offsets, budget=1100):
+    """Curves of slope 0.001 a label from 100 labels on, one for each offset."""
+    n = np.arange(100, budget + 1, 100)
+    return curve([offset + n / 1000 for offset in offsets], n, "random")
+
+
+def test_equal_labels_by_a_paired_test_below_ten_seeds():
+    seeds = [0.0, 5.0, -3.0]  # what a seed adds to both strategies says nothing of their difference
+    base = rising(seeds, 2000)
+    better = rising([seed + gain for seed, gain in zip(seeds, (0.1, 0.2, 0.3), strict=True)], 2000)
+    found = equal_labels(better, base, 5)  # at 600 labels, 0.2 = 200 labels ahead
+    half = 1000 * T_2 * 0.1 / math.sqrt(3)
+    assert found == pytest.approx((800, 800 - half, 800 + half), abs=1.5)
+    late = equal_labels(better, base, 17)  # at 1800 labels: random reaches it with 2000, or never
+    assert (late.estimate, late.high) == (pytest.approx(2000), math.inf)
+    assert late.low == pytest.approx(2000 - half, abs=1.5)
+    never = equal_labels(better, base, 19)
+    assert (never.estimate, never.high) == (math.inf, math.inf)
+    alone = equal_labels(rising([0.2]), rising([0.0]), 5)
+    assert alone.estimate == pytest.approx(800)
+    assert np.isnan([alone.low, alone.high]).all()
+
+
+def test_equal_labels_by_bootstrap_from_ten_seeds_on():
+    gains = np.random.default_rng(0).normal(0.2, 0.05, 40)
+    found = equal_labels(rising(gains), rising(np.zeros(40)), 5)
+    error = 1000 * gains.std() / math.sqrt(40)
+    assert found.estimate == pytest.approx(600 + 1000 * gains.mean())
+    assert (found.high - found.low) == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_a_strategy_that_is_worse_saves_less_than_nothing():
+    found = equal_labels(rising([-0.2, -0.2, -0.2]), rising([0.0, 0.0, 0.0]), 5)
+    assert found == pytest.approx((400, 400, 400), abs=1)
+
+
+def test_every_pair_of_a_matrix_adds_up_to_one():
+    rng = np.random.default_rng(0)
+    curves = [curve(rng.integers(0, 4, (5, 6)) / 4, strategy=name) for name in "abc"]
+    found = matrix(curves, share_won)
+    for i, j in itertools.combinations(range(3), 2):
+        assert found[i, j] + found[j, i] == pytest.approx(1)
