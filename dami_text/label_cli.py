@@ -111,8 +111,9 @@ def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]
 
 def _label(arguments: list[str]) -> None:
     from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
+    from dami_text.labeling.rounds import create_session
     from dami_text.labeling.server import serve
-    from dami_text.labeling.session import Session, SessionConfig, create_session, is_session
+    from dami_text.labeling.session import Session, SessionConfig, is_session
 
     run_topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
     topics: list[Any] = [PageConfig, LabelingConfig, *run_topics.values()]

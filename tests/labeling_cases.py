@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from dami_text.config import LabelingConfig, RunConfig
-from dami_text.labeling.session import Session, SessionConfig, create_session
+from dami_text.labeling.rounds import create_session
+from dami_text.labeling.session import Session, SessionConfig
 
 CLASSES = ["neg", "pos"]
 FAST = {"word_vectors": "random", "word_vector_dim": 4, "steps": 10, "train_batch_size": 10}

@@ -87,6 +87,15 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         (["label", "texts.csv", "--labels", "a", "b", "--annotators", "x y"], "--annotators is ['x y']; it must be"),
         (["label", "texts.csv", "--labels", "a", "b", "--passwords", "p"], "--passwords is 'p'; it must be given with"),
         (["label", "texts.csv", "--labels", "a", "b", "--session", "there"], "there is there and holds no session"),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--strategy", "no:X"],
+            "cannot make --strategy no:X: No module named",
+        ),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--cold-start", "balanced"],
+            "--cold-start balanced needs the labels",
+        ),
+        (["label", "texts.csv", "--labels", "a", "b", "--task", "table"], "--task is table"),
         (["status", "no.dami"], "no.dami holds no session"),
         (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
         (["export", "no.dami", "out.csv"], "no.dami holds no session"),

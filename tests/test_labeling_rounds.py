@@ -11,7 +11,7 @@ from scipy.stats import norm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dami_text.data.pool import Pool
-from dami_text.errors import TrainingError
+from dami_text.errors import ConfigError, TrainingError
 from dami_text.inference import predict_probabilities
 from dami_text.labeling import trainer as trainer_module
 from dami_text.labeling.desk import Desk
@@ -23,7 +23,7 @@ from dami_text.labeling.progress import (
     progress_of,
     projected_gain,
 )
-from dami_text.labeling.rounds import LOCK, LabeledNow, told_learner, train_round
+from dami_text.labeling.rounds import LOCK, LabeledNow, shades, told_learner, train_round
 from dami_text.labeling.store import RoundRecord
 from dami_text.labeling.trainer import Trainer, TrainerState, train_final
 from dami_text.strategies import Dami
@@ -93,7 +93,7 @@ def test_deviations_are_squared_distances_to_the_mean_interpretation(session, tr
     label_some(session, truth, 12)
     learner, strategy = told_learner(session, LabeledNow.of(session))
     learner.ask(4)
-    model, pool = learner.model.eval(), learner.pool.with_labeled(strategy.excluded)
+    model, pool = learner.model.eval(), learner.pool
 
     def gradients(row):
         ids = torch.from_numpy(learner.pool.texts.token_ids(row).astype(np.int64))[None]
@@ -109,7 +109,7 @@ def test_deviations_are_squared_distances_to_the_mean_interpretation(session, tr
     mean = np.mean([gradients(row).mean(axis=0) for row in pool.unlabeled], axis=0)
     row = int(pool.unlabeled[5])
     wanted = np.square(gradients(row) - mean).sum(axis=1)
-    found = [shade[2] for shade in strategy.shades(model, learner.pool.texts, row)]
+    found = [shade[2] for shade in shades(strategy, model, learner.pool.texts, row)]
     assert found == pytest.approx(wanted.tolist(), rel=1e-3)
 
 
@@ -129,6 +129,41 @@ def test_the_saved_model_gives_the_recorded_predictions(session, truth):
         ).logits
     assert np.frombuffer(record.predictions, "<u2").tolist() == logits.argmax(-1).tolist()
     assert model.config.id2label == {0: "neg", 1: "pos"}
+
+
+def test_a_subsample_of_the_pool_is_asked(tmp_path, truth):
+    session = make_session(tmp_path / "texts.csv", tmp_path / "few.dami", pool_subsample=30)
+    label_some(session, truth, 12)
+    record = train_round(session)
+    assert record.details["query"]["considered"] == 30
+    held_out = set(session.held_out.tolist())
+    assert all((item.row in held_out) == (item.kind == "held-out") for item in session.store.queue(1))
+
+
+def test_a_cold_start_chooses_the_first_texts(tmp_path, truth):
+    session = make_session(tmp_path / "texts.csv", tmp_path / "means.dami", cold_start="kmeans-features")
+    queue = session.store.queue(0)
+    assert len({item.row for item in queue}) == len(queue) == 20
+    first = [item for item in queue[:10] if item.kind == "asked"]
+    assert len(first) == 9
+    assert all(item.reason["strategy"] == "kmeans-features" and item.reason["cluster_size"] >= 1 for item in first)
+    assert {item.row for item in first}.isdisjoint(session.held_out.tolist())
+
+
+def test_a_trained_model_chooses_the_first_texts(tmp_path, session, truth):
+    label_some(session, truth, 12)
+    train_final(session, tmp_path / "model")
+    again = make_session(tmp_path / "texts.csv", tmp_path / "again.dami", init_model=str(tmp_path / "model"))
+    first = [item for item in again.store.queue(0)[:10] if item.kind == "asked"]
+    assert len(first) == 9
+    assert all(item.reason["word"] in again.text(item.row) for item in first)
+
+
+def test_a_cold_start_that_cannot_work_leaves_nothing_behind(tmp_path, truth):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="--cold-start balanced needs the labels"):
+        make_session(tmp_path / "texts.csv", tmp_path / "bad.dami", cold_start="balanced")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_without_a_label_to_train_on_there_is_one_error(session):
@@ -324,7 +359,7 @@ def test_agreement_is_cohens_kappa_on_the_shared_texts(session):
 def test_the_strategy_is_the_sessions_own(session, truth):
     label_some(session, truth, 10)
     learner, strategy = told_learner(session, LabeledNow.of(session))
-    assert isinstance(strategy.strategy, Dami)
+    assert isinstance(strategy, Dami)
     assert isinstance(learner.pool, Pool)
     assert learner.round == 0
     assert predict_probabilities(learner.trained_model(), learner.pool.texts, np.arange(3)).shape == (3, 2)

@@ -11,7 +11,8 @@ from dami_text.config import LabelingConfig, RunConfig
 from dami_text.errors import ColumnError, DataError, RecordError
 from dami_text.labeling.exchange import Imported, import_decisions, records_of, selected_records
 from dami_text.labeling.formats import FORMATS, Decision, read_decisions, write_records
-from dami_text.labeling.session import Session, SessionConfig, create_session, interleaved
+from dami_text.labeling.rounds import create_session
+from dami_text.labeling.session import Session, SessionConfig, interleaved
 from dami_text.labeling.store import QueueItem
 
 

@@ -256,7 +256,7 @@ class Pool:
     """The texts to choose from and which of them are labelled; immutable, and without any label.
 
     `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool; `unlabeled` are those to choose from, all
-    that are not labelled but for a pool that `sample` made.
+    that are not labelled but for a pool that `sample` or `without` made.
 
     Raises:
         ValueError: a row that is not in the pool.
@@ -280,10 +280,18 @@ class Pool:
 
     def sample(self, n: int, rng: np.random.Generator) -> "Pool":
         """The pool in which only n random rows of the unlabelled ones are there to choose from; all, if n is more."""
-        sampled = Pool(self.texts, self.labeled)
-        if n < len(self.unlabeled):
-            sampled.unlabeled = np.sort(rng.choice(self.unlabeled, n, replace=False))
-        return sampled
+        return self._choosing_from(
+            np.sort(rng.choice(self.unlabeled, n, replace=False)) if n < len(self.unlabeled) else self.unlabeled
+        )
+
+    def without(self, rows: Rows) -> "Pool":
+        """The pool in which `rows` are not there to choose from."""
+        return self._choosing_from(np.setdiff1d(self.unlabeled, rows))
+
+    def _choosing_from(self, rows: Rows) -> "Pool":
+        pool = Pool(self.texts, self.labeled)
+        pool.unlabeled = rows
+        return pool
 
 
 class Oracle:

@@ -46,7 +46,7 @@ def selected_records(session: Session, n: int) -> list[Record]:
     now = LabeledNow.of(session)
     if len(now.rows):
         learner, strategy = told_learner(session, now)
-        free = len(learner.pool.unlabeled) - len(strategy.excluded)
+        free = len(learner.pool.unlabeled)
         items = explained(session, learner, strategy, learner.ask(min(n, free))) if free else []
     else:
         items = [item for item in session.store.queue(0) if item.kind == "start"]

@@ -27,9 +27,8 @@ from dami_text.errors import DamiError, TrainingError
 from dami_text.experiments.preparation import make_learner
 from dami_text.inference import device_of, predict_probabilities
 from dami_text.interpretation import interpret
-from dami_text.labeling.session import MODEL, Session, interleaved
+from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, new_session
 from dami_text.labeling.store import QueueItem, RoundRecord
-from dami_text.randomness import numpy_stream
 from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
 
 LOCK = ".trainer.lock"
@@ -49,35 +48,27 @@ class _Remembering(Representation):
         return self.found[0]
 
 
-@dataclass
-class SessionStrategy:
-    """The session's strategy, kept from rows that it must not ask for: those held out, skipped, or in the queue."""
+def session_strategy(session: Session) -> QueryStrategy:
+    """The strategy that the session's options name; DAMI remembers what shades the words."""
+    strategy = build_strategy(session.config.run.strategy)
+    if isinstance(strategy, Dami):
+        old = strategy.representation
+        remembering = _Remembering(**{f.name: getattr(old, f.name) for f in fields(old)})
+        return replace(strategy, representation=remembering)
+    return strategy
 
-    strategy: QueryStrategy
-    excluded: Rows
 
-    def __post_init__(self) -> None:
-        if isinstance(self.strategy, Dami):
-            old = self.strategy.representation
-            remembering = _Remembering(**{f.name: getattr(old, f.name) for f in fields(old)})
-            self.strategy = replace(self.strategy, representation=remembering)
-
-    def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        """Choose n rows of those that are neither labelled nor excluded."""
-        return self.strategy.query(model, pool.with_labeled(self.excluded), n, rng)
-
-    def shades(self, model: PreTrainedModel, texts: EncodedTexts, row: int) -> list[list[float]]:
-        """For each word of a text: where it begins and ends, and its deviation; nothing where these do not matter."""
-        if not isinstance(self.strategy, Dami):
-            return []
-        representation = self.strategy.representation
-        assert isinstance(representation, _Remembering)
-        batch = texts.collate(np.array([row])).to(device_of(model))
-        interpretations = interpret(model, batch, representation.target, representation.target_class)[0]
-        mean = torch.as_tensor(representation.found[0].mean, device=interpretations.device)
-        deviations = (interpretations.double() - mean).square().sum(dim=-1).tolist()
-        places = texts.word_places(row)  # more than there are deviations where the text was cut
-        return [[start, end, deviation] for (start, end), deviation in zip(places, deviations, strict=False)]
+def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: EncodedTexts, row: int) -> list[list[float]]:
+    """For each word of a text: where it begins and ends, and its deviation; nothing where these do not matter."""
+    representation = strategy.representation if isinstance(strategy, Dami) else None
+    if not isinstance(representation, _Remembering) or not representation.found:
+        return []
+    batch = texts.collate(np.array([row])).to(device_of(model))
+    interpretations = interpret(model, batch, representation.target, representation.target_class)[0]
+    mean = torch.as_tensor(representation.found[0].mean, device=interpretations.device)
+    deviations = (interpretations.double() - mean).square().sum(dim=-1).tolist()
+    places = texts.word_places(row)  # more than there are deviations where the text was cut
+    return [[start, end, deviation] for (start, end), deviation in zip(places, deviations, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -100,20 +91,57 @@ class LabeledNow:
         return cls(np.array(list(labels), np.int64), np.array(list(labels.values()), np.int64), through, n_labeled)
 
 
-def told_learner(session: Session, now: LabeledNow) -> tuple[ActiveLearner, SessionStrategy]:
-    """A learner of the session's texts that knows the labels so far, in the session's next round.
+def new_learner(session: Session, strategy: QueryStrategy) -> ActiveLearner:
+    """A learner of the session's texts that knows no label and asks for none that is held out."""
+    learner = make_learner(session.texts, session.class_names, session.config.run, strategy)
+    learner.pool = learner.pool.without(session.held_out)
+    return learner
+
+
+def told_learner(session: Session, now: LabeledNow) -> tuple[ActiveLearner, QueryStrategy]:
+    """A learner that knows the labels so far, in the session's next round, and asks for nothing skipped or held out.
 
     Raises:
         TrainingError: there is no label to train on.
     """
     if not len(now.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    excluded = np.union1d(session.held_out, session.store.skipped()).astype(np.int64)
-    strategy = SessionStrategy(build_strategy(session.config.run.strategy), np.setdiff1d(excluded, now.rows))
+    strategy = session_strategy(session)
     learner = make_learner(session.texts, session.class_names, session.config.run, strategy)
     learner.round = len(session.store.rounds()) - 1  # telling begins the next
     learner.tell(now.rows, now.labels)
+    learner.pool = learner.pool.without(np.union1d(session.held_out, session.store.skipped()).astype(np.int64))
     return learner, strategy
+
+
+def start_queue(session: Session) -> list[QueueItem]:
+    """The texts to label before there is a model, chosen by the cold start that the options name, and a reserve."""
+    n, loop = session.initial_size(), session.config.run.loop
+    held_out = session.items(session.to_hold_out(n), "held-out")
+    further = session.random_items(n - len(held_out) + 2 * session.query_size(), "start", "start")
+    first, reserve = further[: n - len(held_out)], further[n - len(held_out) :]
+    if loop.cold_start != "random" or loop.init_model is not None:
+        learner = new_learner(session, session_strategy(session))
+        labeled = np.array([row["row"] for row in session.store.labels()], np.int64)
+        learner.pool = learner.pool.without(labeled)
+        if len(learner.pool.unlabeled):
+            query = learner.ask(min(n - len(held_out), len(learner.pool.unlabeled)))
+            name = loop.cold_start if loop.init_model is None else session.config.run.strategy.strategy
+            reasons = [{**reason, "strategy": name} for reason in query.reasons]
+            first = session.items(query.rows.tolist(), "asked", reasons)
+            chosen = set(query.rows.tolist())
+            reserve = [item for item in further if item.row not in chosen][: 2 * session.query_size()]
+    return [*interleaved(first, held_out), *reserve]
+
+
+def create_session(folder: Path, config: SessionConfig) -> Session:
+    """Make a session of the texts that `config.run.data` names, with the queue of its start.
+
+    Raises:
+        DamiError: as `new_session`, and for a cold start that cannot work; the folder is not made then.
+    """
+    build_strategy(config.run.strategy)  # what cannot work is told now, not by the first training
+    return new_session(folder, config, lambda session: session.store.extend_queue(0, start_queue(session)))
 
 
 def train_round(session: Session) -> RoundRecord:
@@ -127,7 +155,7 @@ def train_round(session: Session) -> RoundRecord:
     trained = time.perf_counter()
 
     held_out = session.to_hold_out(session.query_size())
-    free = len(learner.pool.unlabeled) - len(strategy.excluded)
+    free = len(learner.pool.unlabeled)
     n = min(session.query_size() - len(held_out), free)
     query = learner.ask(n) if n > 0 else Query.of(np.zeros(0, np.int64))
     asked = explained(session, learner, strategy, query)
@@ -152,21 +180,20 @@ def train_round(session: Session) -> RoundRecord:
 
     reserve = min(2 * session.query_size(), free - n)
     if reserve > 0:
-        strategy.excluded = np.union1d(strategy.excluded, query.rows)
-        rng = numpy_stream(session.seed, number, "reserve")
-        further = strategy.query(model, learner.pool, reserve, rng)
-        session.store.extend_queue(number + 1, explained(session, learner, strategy, further, "reserve"))
+        learner.pool = learner.pool.without(query.rows)
+        further = explained(session, learner, strategy, learner.ask(reserve), "reserve")
+        session.store.extend_queue(number + 1, further)
     return record
 
 
 def explained(
-    session: Session, learner: ActiveLearner, strategy: SessionStrategy, query: Query, kind: str = "asked"
+    session: Session, learner: ActiveLearner, strategy: QueryStrategy, query: Query, kind: str = "asked"
 ) -> list[QueueItem]:
     """The query as queue items, each with its reason, how its words deviate, and the model's guess."""
     model, texts = learner.trained_model(), learner.pool.texts
     name = session.config.run.strategy.strategy
     reasons: list[dict[str, Any]] = [
-        {**reason, "strategy": name, "shades": strategy.shades(model, texts, int(row))}
+        {**reason, "strategy": name, "shades": shades(strategy, model, texts, int(row))}
         for row, reason in zip(query.rows, query.reasons, strict=True)
     ]
     return with_guesses(session, learner, session.items(query.rows.tolist(), kind, reasons))

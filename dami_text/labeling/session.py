@@ -8,7 +8,7 @@ trainer.log       what the last training had to say
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dami_text.config import DataConfig, LabelingConfig, RunConfig, Size, flag
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import load_texts
-from dami_text.errors import DataError, RecordError
+from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.labeling.store import QueueItem, Store
 from dami_text.randomness import numpy_stream
 
@@ -189,14 +189,6 @@ class Session:
         rng = numpy_stream(self.seed, len(queue), purpose)
         return self.items(rng.choice(free, min(n, len(free)), replace=False).tolist(), kind)
 
-    def start_queue(self) -> list[QueueItem]:
-        """The texts to label before there is a model, and a reserve."""
-        n = self.initial_size()
-        held_out = self.to_hold_out(n)
-        drawn = self.random_items(n - len(held_out) + 2 * self.query_size(), "start", "start")
-        first, reserve = drawn[: n - len(held_out)], drawn[n - len(held_out) :]
-        return [*interleaved(first, self.items(held_out, "held-out")), *reserve]
-
 
 def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list[QueueItem]:
     """All items in their order, with the others spread evenly among them."""
@@ -206,15 +198,20 @@ def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list
     return [item for _, item in sorted(together, key=lambda pair: pair[0])]
 
 
-def create_session(folder: Path, config: SessionConfig) -> Session:
+def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], None]) -> Session:
     """Make a session of the texts that `config.run.data` names; the folder is there whole, or not at all.
+
+    `begin` gives it the queue of its start.
 
     Labels that the source has already count as given by the annotator `file`.
 
     Raises:
+        ConfigError: rows of a table are named.
         DataError: the texts cannot be read, there are too few, or labels and classes do not fit each other.
         RecordError: the folder cannot be written.
     """
+    if config.run.data.task != "text":
+        raise ConfigError(f"--task is {config.run.data.task}; rows of a table are not for reading, and so --task text")
     texts, given = load_texts(config.run.data)
     if len(texts) < 2:
         raise DataError(f"{config.run.data.dataset!r} has {len(texts)} texts; wanted two or more")
@@ -241,11 +238,13 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
         store.add_labels((row, numbers[name], "file") for row, name in enumerate(given) if name is not None)
         store.close()
         session = Session(unfinished)
-        session.store.extend_queue(0, session.start_queue())
+        begin(session)
         session.store.close()
         unfinished.rename(folder)
     except OSError as error:
         raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return Session(folder)
 
 

@@ -30,7 +30,8 @@ from dami_text.data.pool import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.evaluation import evaluate_model
 from dami_text.experiments.run import PreparedData, Run, prepare
-from dami_text.labeling.session import MODEL, Session, SessionConfig, create_session, is_session
+from dami_text.labeling.rounds import create_session
+from dami_text.labeling.session import MODEL, Session, SessionConfig, is_session
 
 
 @contextmanager
