@@ -95,7 +95,10 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
             ["label", "texts.csv", "--labels", "a", "b", "--cold-start", "balanced"],
             "--cold-start balanced needs the labels",
         ),
-        (["label", "texts.csv", "--labels", "a", "b", "--task", "tabular"], "--model cnn reads texts, and --task is tabular"),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--task", "tabular"],
+            "--model cnn reads texts, and --task is tabular",
+        ),
         (["status", "no.dami"], "no.dami holds no session"),
         (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
         (["export", "no.dami", "out.csv"], "no.dami holds no session"),
