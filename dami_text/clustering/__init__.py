@@ -1,4 +1,4 @@
-"""K-medoids for pools of any size: exact where the distance matrix fits, near-exact where it does not."""
+"""K-medoids for pools of any size: on the matrix of distances, streamed in tiles, or by samples."""
 
 from dami_text.clustering.kmedoids import KMedoids
 

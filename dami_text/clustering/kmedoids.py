@@ -37,8 +37,8 @@ class KMedoids(ClusterMixin, BaseEstimator):
             "streamed" makes the same swaps with distances computed in tiles as they are needed.
             "sampled" swaps by samples of candidates and evaluators, then polishes: for millions of rows.
             "alternate" is Park & Jun's alternation, for replication; its own start is init="park-jun".
-            "auto" is "fasterpam" where 4 * N * N bytes are within max_memory, else "streamed" as long as that takes
-            minutes (200,000 rows of 100 numbers), else "sampled".
+            "auto" is "fasterpam" up to 8,192 rows whose 4 * N * N bytes are within max_memory, else "streamed" as long
+            as that takes minutes (200,000 rows of 100 numbers), else "sampled".
         init: "k-means++", "random", "park-jun", or the row numbers of K distinct rows. A name says how the search
             starts: by "alternate" on all rows, by the others on a sample whose medoids they then go on from. Row
             numbers are gone on from directly.

@@ -6,6 +6,9 @@ from typing import Literal
 
 Method = Literal["auto", "fasterpam", "streamed", "sampled", "alternate"]
 
+# Up to this many rows "auto" keeps all distances. Of more, reading them again and again costs more than computing them
+# again: streamed swaps then end within 0.05% of the same loss, and take 0.3 to 0.6 of the time.
+MATRIX_ROWS = 8_192
 STREAMED_WORK = 4e12  # N * N * D up to which "auto" computes all distances: some minutes on one core
 # Rows of a sample: at least so many, and so many for each medoid.
 SAMPLE = (1_000, 12)  # where the search starts
@@ -63,7 +66,7 @@ def plan(n_rows: int, n_dimensions: int, n_clusters: int, method: Method, max_me
 
     `init_given`: the search starts from row numbers of the user, and so from no sample.
     """
-    if method == "auto" and 4 * n_rows**2 <= max_memory:
+    if method == "auto" and n_rows <= MATRIX_ROWS and 4 * n_rows**2 <= max_memory:
         method = "fasterpam"
     elif method == "auto":
         method = "streamed" if n_rows**2 * n_dimensions <= STREAMED_WORK else "sampled"
