@@ -294,7 +294,9 @@ def test_auto_is_exact_where_the_matrix_fits(max_memory, method):
     assert found.method_ == method
 
 
-@pytest.mark.parametrize(("n", "method"), [(8_192, "fasterpam"), (8_193, "streamed"), (100_000, "streamed"), (1_000_000, "sampled")])
+@pytest.mark.parametrize(
+    ("n", "method"), [(8_192, "fasterpam"), (8_193, "streamed"), (100_000, "streamed"), (1_000_000, "sampled")]
+)
 def test_auto_follows_the_number_of_rows(n, method):
     work = planning.plan(n, 100, 1000, "auto", 2 * 1024**3, init_given=False)
     assert work.method == method

@@ -92,7 +92,7 @@ def test_variants_of_a_strategy_are_told_apart_and_other_differences_noted(tmp_p
     write_run(tmp_path, "dami", epochs=30, interpretation_target="logit", name="logit")
     (found,) = compare(read_runs([tmp_path]))
     assert [curve.strategy for curve in found.curves] == [
-        "dami, interpretation-target probability",
+        "dami",
         "dami, interpretation-target logit",
         "random",
     ]

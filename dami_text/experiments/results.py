@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from dami_text.config import RunConfig, StrategyConfig, flag
+from dami_text.config import RunConfig, StrategyConfig, flag, implied_options
 from dami_text.errors import ConfigError, RecordError
 from dami_text.experiments.comparison import LearningCurve
 from dami_text.experiments.grid import ERROR, folder_name
@@ -150,13 +150,16 @@ def _comparison(dataset: str, model: str, runs: Sequence[RecordedRun], on: Split
 
 
 def _labels(runs: Sequence[RecordedRun]) -> list[str]:
-    """The strategy of each run, with the options in which the strategy's runs differ."""
+    """The strategy of each run and, where the strategy's runs differ, its options that are not at their defaults."""
     labels = []
     for run in runs:
         alike = [other.options for other in runs if other.options["strategy"] == run.options["strategy"]]
         names = [name for name in run.options if len({repr(options.get(name)) for options in alike}) > 1]
-        shown = [f"{flag(name)[2:]} {run.options[name]}" for name in names if name != "dataset"]
-        labels.append(", ".join([str(run.options["strategy"]), *shown]))
+        defaults = RunConfig().options() | implied_options(run.options)
+        changed = [name for name in names if name != "dataset" and run.options[name] != defaults[name]]
+        labels.append(
+            ", ".join([run.options["strategy"], *(f"{flag(name)[2:]} {run.options[name]}" for name in changed)])
+        )
     return labels
 
 
