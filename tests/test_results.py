@@ -93,12 +93,11 @@ def test_variants_of_a_strategy_are_told_apart_and_other_differences_noted(tmp_p
     (found,) = compare(read_runs([tmp_path]))
     assert [curve.strategy for curve in found.curves] == [
         "dami",
-        "dami, interpretation-target logit",
+        "dami (interpretation-target logit)",
         "random",
     ]
     assert found.notes == [
-        "The runs differ in --epochs: 30 for dami, interpretation-target probability, 30 for dami, "
-        "interpretation-target logit, 25 for random."
+        "The runs differ in --epochs: 30 for dami, 30 for dami (interpretation-target logit), 25 for random."
     ]
 
 

@@ -157,9 +157,8 @@ def _labels(runs: Sequence[RecordedRun]) -> list[str]:
         names = [name for name in run.options if len({repr(options.get(name)) for options in alike}) > 1]
         defaults = RunConfig().options() | implied_options(run.options)
         changed = [name for name in names if name != "dataset" and run.options[name] != defaults[name]]
-        labels.append(
-            ", ".join([run.options["strategy"], *(f"{flag(name)[2:]} {run.options[name]}" for name in changed)])
-        )
+        values = ", ".join(f"{flag(name)[2:]} {run.options[name]}" for name in changed)
+        labels.append(f"{run.options['strategy']} ({values})" if values else run.options["strategy"])
     return labels
 
 
