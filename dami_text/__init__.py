@@ -1,7 +1,7 @@
 """Active learning for text classification by model interpretability (DAMI), on Hugging Face libraries."""
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
-from dami_text.config import RunConfig, Size
+from dami_text.config import RunConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool
 from dami_text.errors import (
     BusyError,
@@ -16,6 +16,7 @@ from dami_text.errors import (
 )
 from dami_text.experiments.preparation import make_learner
 from dami_text.experiments.run import Run
+from dami_text.options import Size
 from dami_text.strategies import Query, QueryStrategy
 
 __all__ = [

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.cold_start import FirstQuery, random_rows
-from dami_text.config import Size, TrainingConfig
+from dami_text.config import TrainingConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts, Oracle, Pool, Rows
 from dami_text.errors import ConfigError
+from dami_text.options import Size
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
 from dami_text.strategies import Query, QueryStrategy, check_query

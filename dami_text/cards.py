@@ -13,8 +13,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from dami_text.config import RunConfig, flag
-from dami_text.data.sources import ALIASES
+from dami_text.config import RunConfig
+from dami_text.data.readers import ALIASES
+from dami_text.options import flag
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 

@@ -15,8 +15,10 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from dami_text.config import Options, RunConfig, Size, implied_options, option
+from dami_text.config import RunConfig
+from dami_text.defaults import implied_options
 from dami_text.errors import ConfigError, DamiError
+from dami_text.options import Options, Size, option
 from dami_text.processes import Processes, disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
 

@@ -7,105 +7,12 @@ options all come from here.
 import dataclasses
 import math
 import re
-import types
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
+from dami_text.defaults import ENCODER_DEFAULTS, PRESETS, WORD_LEVEL_MODELS, implied_options
 from dami_text.errors import ConfigError
-
-
-@dataclass(frozen=True, init=False)
-class Size:
-    """A number of texts: a count (an integer) or a share of the training set (a number with a decimal point).
-
-    Raises:
-        ValueError: for text that is no number.
-    """
-
-    value: int | float
-
-    def __init__(self, value: "int | float | str | Size") -> None:
-        if isinstance(value, Size):
-            value = value.value
-        if isinstance(value, str):
-            try:
-                value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
-            except ValueError:
-                raise ValueError("a count such as 50 or a share such as 0.02") from None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("a count such as 50 or a share such as 0.02")
-        object.__setattr__(self, "value", value)
-
-    @property
-    def is_share(self) -> bool:
-        """Whether this is a share, not a count."""
-        return isinstance(self.value, float)
-
-    def of(self, total: int) -> int:
-        """The number of texts out of `total`."""
-        return round(self.value * total) if self.is_share else int(self.value)
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-def option(default: Any, help: str) -> Any:  # noqa: A002 - argparse's word
-    """A field of a config with its help text."""
-    return field(default=default, metadata={"help": help})
-
-
-class Options:
-    """What the frozen config dataclasses share: types are checked on construction, `_check` is theirs to extend."""
-
-    def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is not ClassVar:
-                object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
-        self._check()
-
-    def _check(self) -> None:
-        """Raise ConfigError for values of the right type that cannot work."""
-
-    def require(self, condition: bool, name: str, wanted: str) -> None:
-        """Raise ConfigError, naming the option, its value and what was wanted, unless `condition` holds."""
-        if not condition:
-            value = getattr(self, name)
-            raise ConfigError(
-                f"{flag(name)} is {repr(value) if isinstance(value, str) else value}; it must be {wanted}"
-            )
-
-
-def flag(name: str) -> str:
-    """The command-line flag of a field."""
-    return "--" + name.replace("_", "-")
-
-
-def _checked(name: str, value: Any, kind: Any) -> Any:
-    """`value` as the annotated type `kind`, or ConfigError."""
-    if get_origin(kind) in (Union, types.UnionType):
-        if value is None:
-            return None
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
-    if get_origin(kind) is list:
-        items = value if isinstance(value, list | tuple) else [value]
-        return [str(item) for item in items]
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        wanted = "one of " + ", ".join(map(str, get_args(kind)))
-    elif kind is Size:
-        try:
-            return Size(value)
-        except ValueError as error:
-            wanted = str(error)
-    else:
-        if kind is float and type(value) is int:
-            return float(value)
-        if type(value) is kind:
-            return value
-        wanted = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[kind]
-    raise ConfigError(f"{flag(name)} is {value!r}; it must be {wanted}")
+from dami_text.options import Options, Size, flag, option
 
 
 @dataclass(frozen=True)
@@ -131,23 +38,6 @@ class DataConfig(Options):
 
     def _check(self) -> None:
         self.require(bool(self.dataset.strip()), "dataset", "a name, a path or a Hub id")
-
-
-#: The paper's tables: the options that each implies; `data.tabular.FILES` knows their files.
-PRESETS: dict[str, dict[str, Any]] = {
-    "telescope": {"label_column": "target", "drop_columns": "class"},
-    "default": {
-        "label_column": "default_payment_next_month",
-        "drop_columns": "ID",
-        "categorical_columns": "SEX,EDUCATION,MARRIAGE",
-    },
-    "employee": {
-        "label_column": "ACTION",
-        "categorical_columns": "RESOURCE,MGR_ID,ROLE_ROLLUP_1,ROLE_ROLLUP_2,ROLE_DEPTNAME,ROLE_TITLE,ROLE_FAMILY_DESC,"
-        "ROLE_FAMILY,ROLE_CODE",
-    },
-    "news": {"label_column": "popular", "drop_columns": "shares,timedelta"},
-}
 
 
 @dataclass(frozen=True)
@@ -203,31 +93,6 @@ class WordVectorConfig(Options):
     def _check(self) -> None:
         self.require(self.word_vector_dim >= 1, "word_vector_dim", "at least 1")
         self.require(self.word_vector_texts >= 1, "word_vector_texts", "at least 1")
-
-
-WORD_LEVEL_MODELS = ("cnn", "bilstm")
-
-#: What an encoder's options are where they are left open, and what they are with --freeze-encoder.
-ENCODER_DEFAULTS: dict[str, Any] = {
-    "learning_rate": 5e-5,
-    "weight_decay": 0.01,
-    "optimizer": "adamw",
-    "warmup_steps": 20,
-    "train_batch_size": 16,
-}
-FROZEN_ENCODER_DEFAULTS: dict[str, Any] = {
-    "learning_rate": 1e-2,
-    "weight_decay": 0.01,
-    "optimizer": "adamw",
-    "train_batch_size": 50,
-}
-
-
-def model_defaults(model: object, freeze_encoder: object) -> dict[str, Any]:
-    """The defaults, by name, that differ from those of the options because of the model."""
-    if model in (*WORD_LEVEL_MODELS, "mlp"):
-        return {}
-    return FROZEN_ENCODER_DEFAULTS if freeze_encoder is True else ENCODER_DEFAULTS
 
 
 def _for_encoder(name: str) -> str:
@@ -395,28 +260,6 @@ class LoopConfig(Options):
             if size is not None:
                 wanted = "in (0, 1] as a share of the training set, or a count of at least 1"
                 self.require(0 < size.value <= 1 if size.is_share else size.value >= 1, name, wanted)
-
-
-#: What suits tables, where it is not given. The paper compares by the area under the ROC curve; how to train was chosen
-#: on one half of the validation split where the other half stopped the training.
-TABULAR: dict[str, Any] = {
-    "task": "tabular",
-    "model": "mlp",
-    "metric": "roc_auc",
-    "learning_rate": 5e-3,
-    "train_batch_size": 128,
-    "epochs": 100,
-    "patience": 10,
-    "inference_batch_size": 1024,
-}
-
-
-def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the given options imply for others, by name: a table its columns and its model, an encoder its training."""
-    dataset, task = options.get("dataset"), options.get("task")
-    implied = {**(TABULAR if task == "tabular" or dataset in PRESETS else {}), **PRESETS.get(str(dataset), {})}
-    given = implied | dict(options)
-    return model_defaults(given.get("model", ModelConfig.model), given.get("freeze_encoder")) | implied
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from dami_text.cli import _Parser, _parser, printable, run_al
-from dami_text.config import DataConfig, LabelingConfig, Options, RunConfig, flag, option
+from dami_text.config import DataConfig, LabelingConfig, RunConfig
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
+from dami_text.options import Options, flag, option
 from dami_text.processes import disconnect
 from dami_text.report_cli import make_report
 

@@ -24,8 +24,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from dami_text.config import RunConfig, flag
+from dami_text.config import RunConfig
 from dami_text.errors import BusyError, RecordError
+from dami_text.options import flag
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ import torch
 from conftest import small_model
 
 from dami_text.active_learning import ActiveLearner, schedule, simulate
-from dami_text.config import Size, TrainingConfig
+from dami_text.config import TrainingConfig
 from dami_text.data.pool import LabeledTexts, Oracle, Pool
 from dami_text.errors import ConfigError, QueryError
+from dami_text.options import Size
 from dami_text.strategies import Query
 
 # schedule -------------------------------------------------------------------------------------------------------

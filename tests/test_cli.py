@@ -8,8 +8,9 @@ import yaml
 
 from dami_text import cli
 from dami_text.cli import default_output_dir, parse, printable, run_al, table
-from dami_text.config import RunConfig, Size
+from dami_text.config import RunConfig
 from dami_text.errors import ConfigError, RecordError
+from dami_text.options import Size
 
 FAST = (
     *("--word-vectors", "random", "--word-vector-dim", "4", "--epochs", "1", "--epoch-steps", "1"),

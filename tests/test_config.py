@@ -2,8 +2,9 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from dami_text.config import LoopConfig, RunConfig, Size
+from dami_text.config import LoopConfig, RunConfig
 from dami_text.errors import ConfigError
+from dami_text.options import Size
 
 TOPICS = [type(topic.default) for topic in fields(RunConfig)]
 

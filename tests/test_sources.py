@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from dami_text.config import DataConfig
-from dami_text.data import sources
+from dami_text.data import readers
 from dami_text.data.sources import load_source
 from dami_text.errors import ColumnError, DataError
 
@@ -499,7 +499,7 @@ class TestHub:
                 server.listen()
             monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
             monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-            monkeypatch.setattr(sources, "HUB_TIMEOUT", 0.5)
+            monkeypatch.setattr(readers, "HUB_TIMEOUT", 0.5)
             start = time.monotonic()
             assert "no file or folder here, and the Hub cannot be reached: " in self.failure("subj")
             assert time.monotonic() - start < 4

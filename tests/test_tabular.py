@@ -13,9 +13,10 @@ from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForSequenceClassification
 
 from dami_text.cli import run_al
-from dami_text.config import PRESETS, DataConfig, RunConfig, TabularConfig
+from dami_text.config import DataConfig, RunConfig, TabularConfig
 from dami_text.data.splits import split_source
 from dami_text.data.tabular import FILES, EncodedTable, TableEncoder, load_table
+from dami_text.defaults import PRESETS
 from dami_text.errors import ColumnError, DataError
 
 ROWS = """age,city,"id, long",score,y

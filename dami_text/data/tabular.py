@@ -22,7 +22,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from dami_text.config import DataConfig, TabularConfig
 from dami_text.data.pool import Batch, EncodedTexts, Rows
-from dami_text.data.sources import label_column_of, labeled_rows, read_splits, utf8_expected
+from dami_text.data.readers import read_splits, utf8_expected
+from dami_text.data.sources import label_column_of, labeled_rows
 from dami_text.errors import ColumnError, DataError
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from dami_text.config import RunConfig, StrategyConfig, flag, implied_options
+from dami_text.config import RunConfig, StrategyConfig
+from dami_text.defaults import implied_options
 from dami_text.errors import ConfigError, RecordError
 from dami_text.experiments.comparison import LearningCurve
 from dami_text.experiments.grid import ERROR, folder_name
+from dami_text.options import flag
 from dami_text.records import CONFIG, ROUNDS, Line, to_json
 
 ARCHIVE = "records.jsonl.gz"

@@ -19,11 +19,12 @@ import yaml
 from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
-from dami_text.config import DataConfig, LabelingConfig, RunConfig, Size, flag
+from dami_text.config import DataConfig, LabelingConfig, RunConfig
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import load_texts
 from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.labeling.store import QueueItem, Store
+from dami_text.options import Size, flag
 from dami_text.randomness import numpy_stream
 
 POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"

@@ -1,0 +1,100 @@
+"""What an option is: a field of a frozen dataclass with its help text, whose type is checked where it is made."""
+
+import types
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+from dami_text.errors import ConfigError
+
+
+@dataclass(frozen=True, init=False)
+class Size:
+    """A number of texts: a count (an integer) or a share of the training set (a number with a decimal point).
+
+    Raises:
+        ValueError: for text that is no number.
+    """
+
+    value: int | float
+
+    def __init__(self, value: "int | float | str | Size") -> None:
+        if isinstance(value, Size):
+            value = value.value
+        if isinstance(value, str):
+            try:
+                value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
+            except ValueError:
+                raise ValueError("a count such as 50 or a share such as 0.02") from None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("a count such as 50 or a share such as 0.02")
+        object.__setattr__(self, "value", value)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether this is a share, not a count."""
+        return isinstance(self.value, float)
+
+    def of(self, total: int) -> int:
+        """The number of texts out of `total`."""
+        return round(self.value * total) if self.is_share else int(self.value)
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+def option(default: Any, help: str) -> Any:  # noqa: A002 - argparse's word
+    """A field of a config with its help text."""
+    return field(default=default, metadata={"help": help})
+
+
+class Options:
+    """What the frozen config dataclasses share: types are checked on construction, `_check` is theirs to extend."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is not ClassVar:
+                object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ConfigError for values of the right type that cannot work."""
+
+    def require(self, condition: bool, name: str, wanted: str) -> None:
+        """Raise ConfigError, naming the option, its value and what was wanted, unless `condition` holds."""
+        if not condition:
+            value = getattr(self, name)
+            raise ConfigError(
+                f"{flag(name)} is {repr(value) if isinstance(value, str) else value}; it must be {wanted}"
+            )
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the annotated type `kind`, or ConfigError."""
+    if get_origin(kind) in (Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is list:
+        items = value if isinstance(value, list | tuple) else [value]
+        return [str(item) for item in items]
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        wanted = "one of " + ", ".join(map(str, get_args(kind)))
+    elif kind is Size:
+        try:
+            return Size(value)
+        except ValueError as error:
+            wanted = str(error)
+    else:
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is kind:
+            return value
+        wanted = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[kind]
+    raise ConfigError(f"{flag(name)} is {value!r}; it must be {wanted}")
