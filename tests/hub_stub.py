@@ -1,6 +1,6 @@
 """A tiny local stand-in for the Hugging Face Hub (standard library only), for tests through HF_ENDPOINT.
 
-    with HubStub(root) as hub:      # root/models/<ns>/<name>/..., root/datasets/<ns>/<name>/...
+    with HubStub(root) as hub:      # root/{models,datasets,spaces}/<ns>/<name>/...
         env HF_ENDPOINT=hub.url HF_HUB_DISABLE_XET=1 ...
 
 Repositories are plain directories; a repository's commit is the hash of its content, so a push changes it. Files with
@@ -159,8 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         items += [{"type": "directory", "path": d, "size": 0, "oid": sha1(d.encode())} for d in folders]
         return self.reply(200, sorted(items, key=lambda item: item["path"]))
 
-    def resolve(self, datasets, repo, rev, name):
-        if not (found := self.snapshot("datasets" if datasets else "models", repo, rev)):
+    def resolve(self, kind, repo, rev, name):
+        if not (found := self.snapshot(kind or "models", repo, rev)):
             return None
         commit, files = found
         if repo in self.hub.gated:
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
                 rf"/api/{REPO}(?:/revision/([^/]+))?": _Handler.info,
                 rf"/api/{REPO}/refs": _Handler.refs,
                 rf"/api/{REPO}/tree/([^/]+)(?:/(.*))?": _Handler.tree,
-                r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)": _Handler.resolve,
+                r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)": _Handler.resolve,
             }
         )
 

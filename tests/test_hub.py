@@ -119,9 +119,35 @@ def test_data_and_model_by_id_and_by_revision(hub, online, tmp_path):
     assert model in card.text
 
 
+METRIC = """
+import datasets
+import evaluate
+
+
+class Tenths(evaluate.Metric):
+    def _info(self):
+        features = {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
+        return evaluate.MetricInfo(description="", citation="", features=datasets.Features(features))
+
+    def _compute(self, predictions, references):
+        return {"tenths": 10 * sum(p == r for p, r in zip(predictions, references)) / len(references)}
+"""
+
+
+def test_a_metric_by_id(hub, online, tmp_path):
+    folder = hub.root / "spaces" / "acme" / "tenths"
+    folder.mkdir(parents=True)
+    (folder / "tenths.py").write_text(METRIC)
+    assert online.run(*HERE, *FAST, "--metric", "acme/tenths", "--output-dir", tmp_path / "run")[0] == 0
+    for line in rounds(tmp_path / "run"):
+        assert line["metrics"]["acme/tenths"] == pytest.approx(10 * line["metrics"]["accuracy"])
+        assert 0 <= line["validation"]["acme/tenths"] <= 10
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--metric", "acme/none"], "--metric acme/none cannot be loaded: "),
         (["--model", "acme/none"], "--model 'acme/none' is no folder here, and the Hub has no such model"),
         (["--dataset", "acme/none"], "'acme/none' is no file or folder here, and the Hub has no such data set"),
         (["--model-revision", "v9"], "--model 'acme/tiny' has no revision 'v9' on the Hub; check the spelling"),
