@@ -456,6 +456,20 @@ def test_real_weights_learn_real_data(minilm, real_data, data, tmp_path):
     assert rounds[-1]["metrics"]["roc_auc"] > (0.75 if data == "subj" else 0.54)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["subj", "label5"])
+def test_real_weights_fine_tuned_with_dami(minilm, real_data, data, tmp_path):
+    sizes = ["--initial-size", "80", "--query-size", "40", "--budget", "120", "--max-length", "64"]
+    command = ["--dataset", str(small_file(real_data, data, tmp_path)), "--model", str(minilm), "--strategy", "dami"]
+    assert cli.run_al([*command, *sizes, "--output-dir", str(tmp_path / "run")]) == 0
+    rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    assert rounds[-1]["metrics"]["roc_auc"] > (0.9 if data == "subj" else 0.6)
+    asked = [json.loads(line) for line in (tmp_path / "run" / "queries.jsonl").read_text().splitlines()]
+    assert len(asked) == 40
+    assert all(line["word"] in line["text"].lower() for line in asked)
+    assert sum(line["cluster_size"] for line in asked) == (200 if data == "subj" else 340)
+
+
 def test_the_tokenizer_of_a_run_cuts_texts_as_the_run_did(folder):
     encoder = load(folder, max_length=9)
     encoder.tokenizer.save_pretrained(folder)
