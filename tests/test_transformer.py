@@ -466,7 +466,7 @@ def test_real_weights_fine_tuned_with_dami(minilm, real_data, data, tmp_path):
     assert rounds[-1]["metrics"]["roc_auc"] > (0.9 if data == "subj" else 0.6)
     asked = [json.loads(line) for line in (tmp_path / "run" / "queries.jsonl").read_text().splitlines()]
     assert len(asked) == 40
-    assert all(line["word"] in line["text"].lower() for line in asked)
+    assert all(line["word"].lower() in line["text"].lower() for line in asked)
     assert sum(line["cluster_size"] for line in asked) == (200 if data == "subj" else 340)
 
 
