@@ -167,6 +167,14 @@ def test_a_grid_writes_what_plain_runs_write_and_trains_the_first_models_once(fo
     assert capsys.readouterr().out.splitlines()[-1] == "6 of 6 runs are finished in out, 6 of them before"
 
 
+def test_first_models_are_apart_where_the_strategies_choose_the_first_texts(folder):
+    plain("random", 7)
+    trained = "--init-model=plain-random-7"
+    assert grid("--strategies", "margin", "coreset", trained) == 0
+    for strategy in ("margin", "coreset"):
+        assert content(cell(strategy)) == plain(strategy, 0, trained)
+
+
 def test_options_come_from_a_file_and_models_are_left_out_on_demand(folder):
     Path("grid.yaml").write_text("strategies: [random, margin]\nseeds: 0-1\nsave_models: false\nshard: 2/4\n")
     assert grid("--config", "grid.yaml") == 0

@@ -295,8 +295,8 @@ def _prepare(config: RunConfig) -> PreparedData:
 
 
 def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, folder: Path) -> Training:
-    """Train the learner's first model, or take it from a cell that has: it does not depend on the strategy."""
-    content = sha256(repr((config, data.class_names)).encode())
+    """Train the learner's first model, or take it from a cell that has trained it on the same labelled texts."""
+    content = sha256(repr((config, data.class_names)).encode() + learner.pool.labeled.tobytes())
     for texts in filter(None, (data.train, data.validation)):
         content.update(texts.texts.keys(texts.rows).tobytes() + texts.labels.tobytes())
     file = folder / f"{content.hexdigest()[:32]}.pt"
