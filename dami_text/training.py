@@ -66,7 +66,8 @@ def train(
     reader, texts = from_features(model, data.texts)
     trained = accelerator.prepare_model(reader) if config.distributed_training else reader
     adam, schedule = _optimizer(reader, config)
-    optimizer = accelerator.prepare_optimizer(adam)
+    # The wrapper scales fp16's gradients; where there is nothing to scale, it costs as much as a small model's step.
+    optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
     weights = _class_weights(data.labels, len(model.config.id2label or ()), config).to(accelerator.device)
     lengths = texts.lengths[data.rows]
     best, epoch, step = _Best(reader, scorer(config.metric)), 0, 0
@@ -97,7 +98,8 @@ def train(
                 break  # it only gets worse; what was kept before still counts
             best.offer(probabilities, validation.labels)
     best.restore()
-    accelerator.free_memory()
+    if accelerator.scaler or config.distributed_training:
+        accelerator.free_memory()  # of what was prepared
     nothing_kept = validation is not None and best.score is None
     if nothing_kept or not all(bool(weight.isfinite().all()) for weight in model.parameters()):
         raise TrainingError(
