@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from dami_text import cards
-from dami_text.cards import RunSummary, hub_id, model_card, public_name, shown
+from dami_text.cards import hub_id, model_card, public_name, run_facts, shown
 from dami_text.config import RunConfig
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ def summary(class_names=("neg", "pos"), commit=None, **options):
         }
         for n, a in ((10, 0.6), (20, 0.75), (30, 0.8125))
     ]
-    return RunSummary(RunConfig.of(**options), rounds, class_names, SIZES, commit)
+    return run_facts(RunConfig.of(**options), rounds, SIZES, commit)
 
 
 def test_the_metadata_goes_through_the_hubs_own_parser_and_back(tmp_path):
