@@ -1,4 +1,4 @@
-"""Model cards: what a model was trained on and how, in the Hub's layout, made from the template by huggingface_hub's own ModelCard.
+"""Model cards: what a model was trained on and how, in the Hub's layout, by huggingface_hub's own ModelCard.
 
 Names of classes, data sets and options come from outside: in the text they are shown, never read as Markdown or HTML.
 No text of the pool stands in a card.
@@ -121,7 +121,7 @@ def model_card(facts: CardFacts) -> ModelCard:
     model, dataset = public_name(config.model.model), public_name(config.data.dataset)
     start = {"random": "at random", "kmeans-features": "nearest to the means of features", "balanced": "by class"}
     first = facts.rounds[0][0] if facts.rounds else facts.n_labeled
-    template = {
+    template: dict[str, Any] = {
         "title": shown(f"{Path(model).name} on {Path(dataset).name}, {config.strategy.strategy}"),
         "model": shown(model) + (f", commit {shown(facts.commit)}" if facts.commit else ""),
         "strategy": shown(config.strategy.strategy),

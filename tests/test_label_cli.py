@@ -97,14 +97,19 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         ),
         (
             ["label", "texts.csv", "--labels", "a", "b", "--task", "tabular"],
-            "--model cnn reads texts, and --task is tabular",
+            "--task is tabular, and people label texts, not rows of a table; leave --task out, and name the column to "
+            "read with --text-column",
         ),
+        (["label", "telescope"], "telescope is a table, and people label texts, not rows of a table; give a file"),
+        (["label", "texts.csv", "--drop-columns", "a"], "unrecognized arguments: --drop-columns a; --help lists"),
         (["status", "no.dami"], "no.dami holds no session"),
         (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
         (["export", "no.dami", "out.csv"], "no.dami holds no session"),
         (["export", "no.dami", "out.csv", "--format", "docx"], "argument --format: invalid choice: 'docx'"),
         (["select", "no.dami", "out", "--n", "0"], "--n is 0; it must be at least 1"),
         (["train", "no.dami"], "the following arguments are required: --output-dir"),
+        (["train", "no.dami", "--output-dir", "m"], "no.dami holds no session"),
+        (["train", "no.dami", "--output-dir", "m", "--private"], "--private is about what is pushed, and nothing is"),
         (["labl"], "'labl' is no command; wanted one of label, status, export, import, select, train, run"),
     ],
 )
@@ -165,12 +170,38 @@ def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, c
     assert (len(lines), all(line["label"] is None and line["reason"]["word"] for line in lines)) == (5, True)
 
     capsys.readouterr()
-    run("train", "texts.dami", "--output-dir", "model")
-    assert "labelled texts: 12 of 300\n" in capsys.readouterr().out
+    train = ("train", "texts.dami", "--output-dir", "model")
+    run(*train)
+    told = capsys.readouterr().out
+    assert re.match(r"labelled 12 of 300 texts; \d+ trained the model\naccuracy .*\nmodel    model\n$", told)
     classify = pipeline("text-classification", model=str(folder / "model"), device="cpu")
     assert classify("a dull film")[0]["label"] in ("neg", "pos")
-    assert main(["train", "texts.dami", "--output-dir", "model"]) == 1
-    assert capsys.readouterr().err == "error: model is there already; choose another with --output-dir\n"
+
+    made = (folder / "model" / "model.safetensors").stat().st_mtime_ns
+    run(*train)
+    assert capsys.readouterr().out == told, "the same labels again: what is there is the answer"
+    assert (folder / "model" / "model.safetensors").stat().st_mtime_ns == made
+    label_some(served[0][0], truth, 1)
+    assert main(train) == 1
+    holds = "error: model is there already and holds"
+    assert capsys.readouterr().err == f"{holds} a model of other labels; choose another with --output-dir\n"
+    assert main([*train[:-1], "texts.csv"]) == 1
+    assert capsys.readouterr().err.startswith("error: texts.csv is there already and holds something else")
+    assert main([*train[:-1], "texts.csv/model"]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot write texts.csv/model: ")
+
+
+def test_a_session_is_opened_from_any_folder(served, folder, monkeypatch):
+    (folder / "vectors.txt").write_text("2 3\nfilm 1 2 3\nplot 3 2 1\n")
+    command = ("label", "texts.csv", "--labels", "neg", "pos", "--word-vectors", "vectors.txt")
+    run(*command)
+    run(*command)  # with the same options as before
+    (folder / "below").mkdir()
+    monkeypatch.chdir(folder / "below")
+    run("label", "../texts.dami")
+    config = served[2][0].config.run
+    assert (config.data.dataset, config.model.model) == (str(folder / "texts.csv"), "cnn")
+    assert config.word_vectors.word_vectors == str(folder / "vectors.txt")
 
 
 def test_run_is_the_simulation(capsys):
@@ -210,6 +241,6 @@ def test_the_status_is_lines_that_are_safe_for_a_terminal():
         "accuracy   80.0% (95% interval 62.0% to 90.0%, 25 texts)",
         "next 100   +3.1 points expected (95% interval -0.4 to +6.0)",
         "agreement  ann and bob: Cohen's kappa 0.40, 70% equal, 20 texts",
-        "agreement  ann and cy: Cohen's kappa undefined, 100% equal, 1 texts",
+        "agreement  ann and cy: Cohen's kappa undefined, 100% equal, 1 text",
     ]
     assert not re.search("[\x00-\x09\x0b-\x1f]", status_text(done, []))

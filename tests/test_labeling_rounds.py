@@ -15,6 +15,7 @@ from dami_text.errors import ConfigError, TrainingError
 from dami_text.inference import predict_probabilities
 from dami_text.labeling import trainer as trainer_module
 from dami_text.labeling.desk import Desk
+from dami_text.labeling.final import train_final
 from dami_text.labeling.progress import (
     Agreement,
     Proportion,
@@ -25,7 +26,7 @@ from dami_text.labeling.progress import (
 )
 from dami_text.labeling.rounds import LOCK, LabeledNow, shades, told_learner, train_round
 from dami_text.labeling.store import RoundRecord
-from dami_text.labeling.trainer import Trainer, TrainerState, train_final
+from dami_text.labeling.trainer import Trainer, TrainerState
 from dami_text.strategies import Dami
 
 
@@ -50,7 +51,7 @@ def test_a_round_asks_for_rows_that_nobody_has_decided_on_and_no_training_sees_w
     held_out = set(session.held_out.tolist())
 
     now = LabeledNow.of(session)
-    assert (now.n_labeled, set(now.rows)) == (11, decided - held_out - {shown.row})
+    assert (len(now.all), set(now.rows)) == (11, decided - held_out - {shown.row})
     record = train_round(session)
     assert (record.number, record.n_labeled, record.through) == (0, 11, 12)
     assert record.details["n_trained_on"] == len(now.rows)
@@ -270,15 +271,27 @@ class FakeProcess:
 
 def test_the_final_model_is_trained_on_all_labels_but_those_held_out(session, truth, tmp_path):
     label_some(session, truth, 15)
-    facts = train_final(session, tmp_path / "model")
+    final = train_final(session, tmp_path / "model")
     held_out = set(session.held_out.tolist()) & {row["row"] for row in session.store.labels()}
-    assert facts["labelled texts"] == "15 of 300"
-    assert facts["trained on"] == f"{15 - len(held_out)} of them"
+    assert (final.n_labeled, final.n_texts, final.n_trained_on) == (15, 300, 15 - len(held_out))
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     assert model.config.label2id == {"neg": 0, "pos": 1}
-    card = (tmp_path / "model" / "README.md").read_text()
-    assert card.startswith("---\n")
-    assert "15 of 300" in card
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    right = 0
+    for row in held_out:
+        inputs = tokenizer([session.text(row)], return_tensors="pt")
+        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        right += int(logits.argmax()) == truth[row]
+    assert (final.accuracy.value, final.accuracy.n) == (right / len(held_out), len(held_out))
+
+
+def test_a_final_model_that_fails_leaves_nothing_behind(session, truth, tmp_path, monkeypatch):
+    label_some(session, truth, 5)
+    monkeypatch.setattr("dami_text.labeling.final.model_card", lambda facts: 1 / 0)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ZeroDivisionError):
+        train_final(session, tmp_path / "model")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 # Progress -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ learning curve is measured on the same texts throughout: its differences are far
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -41,6 +42,9 @@ class Proportion:
         interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
         return cls(successes / n, float(interval.low), float(interval.high), n)
 
+    def __str__(self) -> str:
+        return f"{self.value:.1%} (95% interval {self.low:.1%} to {self.high:.1%}, {self.n} text{'s' * (self.n != 1)})"
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -64,6 +68,10 @@ class Agreement:
     n: int
     observed: float
     kappa: float | None
+
+    def __str__(self) -> str:
+        kappa = "undefined" if self.kappa is None else f"{self.kappa:.2f}"
+        return f"Cohen's kappa {kappa}, {self.observed:.0%} equal, {self.n} text{'s' * (self.n != 1)}"
 
 
 @dataclass(frozen=True)
@@ -121,14 +129,13 @@ def held_out_hits(session: Session, labels: dict[int, int]) -> NDArray[np.bool_]
     return hits
 
 
-def accuracy_of(session: Session, model: PreTrainedModel, texts: EncodedTexts) -> Proportion | None:
-    """The accuracy of a model on the held-out texts that have labels; None where none has."""
-    labels = {row["row"]: row["label"] for row in session.store.labels()}
-    rows = np.array([row for row in session.held_out.tolist() if row in labels], np.int64)
-    if not len(rows):
+def accuracy_of(model: PreTrainedModel, texts: EncodedTexts, labels: Mapping[int, int]) -> Proportion | None:
+    """The accuracy of a model on the texts with these labels, by row; None where there are none."""
+    if not labels:
         return None
-    predictions = predict_probabilities(model, texts, rows).argmax(axis=1)
-    return Proportion.of(sum(labels[row] == p for row, p in zip(rows.tolist(), predictions, strict=True)), len(rows))
+    rows, truth = (np.array([*values], np.int64) for values in (labels.keys(), labels.values()))
+    right = predict_probabilities(model, texts, rows).argmax(axis=1) == truth
+    return Proportion.of(int(right.sum()), len(rows))
 
 
 def projected_gain(

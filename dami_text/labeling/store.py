@@ -101,6 +101,19 @@ class Store:
                 raise
             self._connection.execute("COMMIT")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything that is read inside the block is of one moment; other processes go on writing."""
+        with self._lock:
+            if self._connection.in_transaction:  # inside of another
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
     def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
