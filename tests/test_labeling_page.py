@@ -19,6 +19,7 @@ import pytest
 from labeling_cases import make_session, texts_without_labels
 
 import dami_text
+from dami_text.label_cli import main
 from dami_text.labeling.session import Session
 from dami_text.labeling.view import visible
 
@@ -98,6 +99,19 @@ def open_page(browser, url, requests=None, **options):
     if requests is not None:
         page.on("request", lambda request: requests.append(request.url))
     page.goto(url)
+    page.wait_for_selector(HAS_TEXT, state="attached")
+    settle(page)
+    return page
+
+
+def log_in(browser, url, name, password):
+    """The page of an annotator, in a browser context of their own."""
+    page = browser.new_context().new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    page.get_by_label("username").fill(name)
+    page.get_by_label("password").fill(password)
+    page.get_by_role("button", name="Login").click()
     page.wait_for_selector(HAS_TEXT, state="attached")
     settle(page)
     return page
@@ -226,23 +240,61 @@ def test_two_annotators_log_in_and_get_no_text_twice(session, chromium, tmp_path
         )
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(request)
-        pages = []
-        for name, password in (("ann", "one"), ("bob", "two")):
-            page = chromium.new_context().new_page()
-            page.set_default_timeout(PATIENCE)
-            page.goto(server.url)
-            page.get_by_label("username").fill(name)
-            page.get_by_label("password").fill(password)
-            page.get_by_role("button", name="Login").click()
-            page.wait_for_selector(HAS_TEXT, state="attached")
-            settle(page)
-            pages.append(page)
+        pages = [log_in(chromium, server.url, *who) for who in (("ann", "one"), ("bob", "two"))]
         for i in range(16):
             assert row_of(pages[0]) != row_of(pages[1])
             press(pages[i % 2], "1")
     events = session.store.events()
     assert len({event["row"] for event in events}) == len(events) == 16
     assert {event["annotator"] for event in events} == {"ann", "bob"}
+
+
+def test_some_texts_go_to_two_annotators_and_status_tells_how_they_agree(tmp_path, reviews, chromium, capsys):
+    file, truth = texts_without_labels(reviews, tmp_path, n=24)
+    options = {"overlap": 2, "overlap_share": 0.5, "validation_share": 0.0, "initial_size": 24}
+    session = make_session(file, tmp_path / "reviews.dami", **options)
+    wanted = session.wanted.tolist()
+    assert 4 <= wanted.count(2) <= 20
+    (tmp_path / "passwords").write_text("ann:one\nbob:two\n")
+    login = ("--annotators", "ann", "bob", "--passwords", str(tmp_path / "passwords"))
+    with served(session.folder, *login) as server:
+        pages = {name: log_in(chromium, server.url, name, word) for name, word in (("ann", "one"), ("bob", "two"))}
+        mistaken = {row for row in range(24) if row % 3 == 0}  # bob's labels of these are wrong
+        turns = 0
+        while len(session.store.decisions()) < sum(wanted):
+            turns += 1
+            name = ("ann", "bob")[turns % 2]
+            page = pages[name]
+            if state(page) == "-":
+                page.wait_for_timeout(500)  # the other one has the last text; or it comes by itself
+                continue
+            row = row_of(page)
+            press(page, "12"[truth[row] ^ (name == "bob" and row in mistaken)])
+        for page in pages.values():
+            page.wait_for_function("document.querySelector('#state [data-token]').dataset.token === '-'")
+            page.wait_for_function("document.querySelector('#text').innerText.includes('Thank you')")
+
+    given = {}
+    for event in session.store.events():
+        assert event["action"] == "label"
+        assert event["annotator"] not in given.setdefault(event["row"], {}), "nobody labels a text twice"
+        given[event["row"]][event["annotator"]] = event["label"]
+    assert {row: len(labels) for row, labels in given.items()} == dict(enumerate(wanted))
+
+    pairs = [(labels["ann"], labels["bob"]) for labels in given.values() if len(labels) == 2]
+    n = len(pairs)
+    observed = sum(a == b for a, b in pairs) / n
+    ann, bob = (sum(labels) / n for labels in zip(*pairs, strict=True))  # shares of the second class
+    chance = ann * bob + (1 - ann) * (1 - bob)
+    assert 0 < observed < 1
+    capsys.readouterr()
+    assert main(["status", str(session.folder)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    kappa = (observed - chance) / (1 - chance)
+    assert f"agreement  ann and bob: Cohen's kappa {kappa:.2f}, {observed:.0%} equal, {n} texts" in told
+    assert "labelled   24 of 24 texts; 0 skipped, 0 flagged" in told
+    counts = [sum(name in labels for labels in given.values()) for name in ("ann", "bob")]
+    assert f"annotators ann {counts[0]}, bob {counts[1]}" in told
 
 
 def test_a_killed_server_loses_nothing_and_goes_on_where_it_was(session, chromium):
