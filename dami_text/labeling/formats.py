@@ -21,6 +21,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -239,31 +240,52 @@ def _read_doccano(content: bytes, class_names: Sequence[str]) -> Iterable[Decisi
 
 
 def _write_argilla(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    def flat(record: Record) -> Json:
-        answers = {} if record.label is None and record.status != "skipped" else {"users": [record.annotator or "dami"]}
-        return {
-            "id": record.id,
-            "status": "completed" if answers else "pending",
-            "text": record.text,
-            "label.responses": [record.label] if answers else [],
-            "label.responses.users": answers.get("users", []),
-            "label.responses.status": [("discarded" if record.label is None else "submitted")] if answers else [],
-            "label.suggestion": record.guess,
-            "label.suggestion.score": record.score,
-        }
+    return _array(map(_argilla_record, records))
 
-    return _array(map(flat, records))
+
+def _argilla_record(record: Record) -> Json:
+    """A record as `dataset.records.from_json` takes it; what it does not know, `annotators`, it passes over."""
+    shown: Json = {
+        "id": record.id,
+        "fields": {"text": record.text},
+        "metadata": {},
+        "suggestions": {},
+        "responses": {},
+        "vectors": {},
+        "status": "pending" if record.status == "open" else "completed",
+    }
+    if record.guess is not None:
+        shown["suggestions"]["label"] = {"value": record.guess, "score": record.score, "agent": f"r{record.round or 0}"}
+    if record.status != "open":
+        user = str(uuid5(NAMESPACE_URL, record.annotator or ""))  # users have ids there, not names
+        status = "discarded" if record.label is None else "submitted"
+        shown["responses"]["label"] = [{"value": record.label, "user_id": user, "status": status}]
+        shown["annotators"] = {user: record.annotator}
+    return shown
 
 
 def _read_argilla(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     for record in _json_array(content):
-        answers = record.get("label.responses") or []
-        users = record.get("label.responses.users") or [None] * len(answers)
-        states = record.get("label.responses.status") or ["submitted"] * len(answers)
-        for answer, user, state in zip(answers, users, states, strict=True):
+        nested = "fields" in record  # as `to_json` writes it; as `to_list(flatten=True)` otherwise
+        for answer, user, state in _answers(record) if nested else _flat_answers(record):
+            text = record["fields"].get("text") if nested else record.get("text")
             if state in ("submitted", "discarded"):
-                label = answer if state == "submitted" else None
-                yield Decision(record.get("id"), record.get("text"), label, user)
+                annotator = (record.get("annotators") or {}).get(user, user)
+                yield Decision(record.get("id"), text, answer if state == "submitted" else None, annotator)
+
+
+def _answers(record: Json) -> Iterable[tuple[Any, Any, Any]]:
+    """Value, user and status of a record's responses; Argilla's own file has no status."""
+    for response in (record.get("responses") or {}).get("label") or []:
+        value = response.get("value")
+        yield value, response.get("user_id"), response.get("status") or ("submitted" if value else "discarded")
+
+
+def _flat_answers(record: Json) -> Iterable[tuple[Any, Any, Any]]:
+    answers = record.get("label.responses") or []
+    users = record.get("label.responses.users") or [None] * len(answers)
+    states = record.get("label.responses.status") or ["submitted"] * len(answers)
+    return zip(answers, users, states, strict=True)
 
 
 # All of them ----------------------------------------------------------------------------------------------------
@@ -331,9 +353,14 @@ def read_decisions(name: str, content: bytes, class_names: Sequence[str]) -> lis
         DataError: it is not in this format.
     """
     try:
-        return list(FORMATS[name][1](content, class_names))
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, pa.ArrowException) as error:
+        decisions = list(FORMATS[name][1](content, class_names))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, pa.ArrowException) as error:
         raise DataError(f"the file is not in the format {name} ({type(error).__name__}: {error})") from error
+    for decision in decisions:
+        for part, value in vars(decision).items():
+            if not isinstance(value, str | None):
+                raise DataError(f"the file is not in the format {name}: it has {value!r:.60} for {part}; wanted text")
+    return decisions
 
 
 def guess_format(file_name: str, content: bytes) -> str:
@@ -347,11 +374,11 @@ def guess_format(file_name: str, content: bytes) -> str:
         return suffix
     try:
         first = (_json_array(content) if content.lstrip()[:1] == b"[" else _json_lines(content))[0]
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, RecursionError) as error:
         raise DataError(f"{file_name} is of no known format; name it with --format") from error
     if "data" in first:
         return "label-studio"
-    if any(key.startswith("label.") for key in first):
+    if "fields" in first or any(key.startswith("label.") for key in first):
         return "argilla"
     if "answer" in first or "options" in first:
         return "prodigy"
