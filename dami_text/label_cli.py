@@ -2,12 +2,13 @@
 
 import argparse
 import getpass
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from dami_text.cards import PATHS
 from dami_text.cli import _Parser, _parser, printable, run_al
@@ -16,6 +17,9 @@ from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
 from dami_text.processes import disconnect
 from dami_text.report_cli import make_report
+
+if TYPE_CHECKING:
+    from dami_text.labeling.session import Session
 
 FORMAT_NAMES = ("csv", "jsonl", "parquet", "label-studio", "prodigy", "doccano", "argilla")
 
@@ -240,9 +244,26 @@ def _quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _write(file: Path, content: bytes) -> None:
+def _write(session: "Session", file: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, that is neither the session's nor the one that its texts came from.
+
+    Raises:
+        DamiError: it is, or it cannot be written.
+    """
+    place, source = file.absolute().resolve(), Path(session.config.run.data.dataset).resolve()
+    if place == source or session.folder.resolve() in place.parents:
+        what = "the file that the texts came from" if place == source else f"in the session {session.folder}"
+        raise ConfigError(f"{file} is {what}; choose another to write to")
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
     try:
-        file.write_bytes(content)
+        if place.exists() and not place.is_file():  # such as /dev/stdout
+            file.write_bytes(content)
+            return
+        try:
+            unfinished.write_bytes(content)
+            unfinished.replace(place)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise DamiError(f"cannot write {file}: {error}") from error
 
@@ -267,11 +288,11 @@ def _export(arguments: list[str]) -> None:
         events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
         for event in events:
             event["label"] = None if event["label"] is None else session.class_names[event["label"]]
-        _write(options.out, "".join(to_json(event) + "\n" for event in events).encode())
+        _write(session, options.out, "".join(to_json(event) + "\n" for event in events).encode())
         print(f"{len(events)} events in {printable(str(options.out))}")
         return
     records = records_of(session, only_decided=not options.all)
-    _write(options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    _write(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
     print(f"{len(records)} texts in {printable(str(options.out))}")
     if options.format == "label-studio":
         print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
@@ -317,7 +338,7 @@ def _select(arguments: list[str]) -> None:
     _quiet()
     session = Session(options.session)
     records = selected_records(session, options.n)
-    _write(options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    _write(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
     print(f"{len(records)} texts in {printable(str(options.out))}")
 
 

@@ -320,7 +320,10 @@ def test_accuracy_is_measured_on_held_out_labels_for_all_rounds_alike(session):
     session.store.add_labels((int(row), 1, "ann") for row in held_out[:4])
     session.store.add_labels([(int(np.setdiff1d(np.arange(300), held_out)[0]), 0, "ann")])
     labels = {row["row"]: row["label"] for row in session.store.labels()}
-    assert held_out_hits(session, labels).tolist() == [[True, False, False, False], [True, True, True, False]]
+    assert held_out_hits(session, labels, session.store.rounds()).tolist() == [
+        [True, False, False, False],
+        [True, True, True, False],
+    ]
     done = progress_of(session)
     assert done.curve == [(10, 0.25), (20, 0.75)]
     assert (done.accuracy.value, done.accuracy.n, done.gain) == (0.75, 4, None)

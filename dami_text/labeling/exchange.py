@@ -14,8 +14,10 @@ from dami_text.labeling.store import QueueItem
 
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     """A record for each text that was labelled or skipped, or for every text, in the order of the file."""
-    labels = {row["row"]: row for row in session.store.labels()}
-    skipped, flags = set(session.store.skipped()), session.store.flags()
+    with session.store.snapshot():
+        labels = {row["row"]: row for row in session.store.labels()}
+        skipped, flags = set(session.store.skipped()), session.store.flags()
+        items = session.store.latest_items()
     rows = sorted(labels.keys() | skipped | flags.keys()) if only_decided else range(len(session))
     records = []
     for row in rows:
@@ -31,7 +33,7 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
                 given["seconds"] if given else None,
                 given["round"] if given else None,
                 row in flags,
-                **_told(session, session.store.shown(row, "")[1]),
+                **(_told(session, items[row]) if row in items else {}),
             )
         )
     return records

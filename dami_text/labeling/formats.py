@@ -88,9 +88,18 @@ def _write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool
     return stream.getvalue().encode("utf-8")
 
 
+#: What a spreadsheet begins to calculate at.
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
 def _no_formula(value: Any) -> Any:
     """A cell that a spreadsheet shows and does not calculate: an apostrophe first."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _as_it_was(value: str | None) -> str | None:
+    """What was in a cell before `_no_formula`."""
+    return value[1:] if value and value[0] == "'" and value[1:].startswith(FORMULA) else value
 
 
 def _read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
@@ -98,7 +107,8 @@ def _read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     if "label" not in (reader.fieldnames or ()):
         raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
-    return list(filter(None, map(_decision, reader)))
+    rows = (row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")} for row in reader)
+    return list(filter(None, map(_decision, rows)))
 
 
 def _write_jsonl(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
@@ -169,7 +179,7 @@ def _read_label_studio(content: bytes, class_names: Sequence[str]) -> Iterable[D
         data = task["data"]
         for annotation in task.get("annotations") or []:
             who = annotation.get("completed_by")
-            annotator = who.get("email") if isinstance(who, dict) else None
+            annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
             choices = [
                 name
                 for part in annotation.get("result") or []
@@ -360,6 +370,10 @@ def read_decisions(name: str, content: bytes, class_names: Sequence[str]) -> lis
         for part, value in vars(decision).items():
             if not isinstance(value, str | None):
                 raise DataError(f"the file is not in the format {name}: it has {value!r:.60} for {part}; wanted text")
+        if decision.annotator is not None and not decision.annotator.isprintable():
+            raise DataError(
+                f"the annotator {decision.annotator!r:.60} has characters that cannot be shown; rename them"
+            )
     return decisions
 
 

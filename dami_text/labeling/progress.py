@@ -5,7 +5,7 @@ learning curve is measured on the same texts throughout: its differences are far
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -18,6 +18,7 @@ from dami_text.data.pool import EncodedTexts
 from dami_text.inference import predict_probabilities
 from dami_text.labeling.rounds import PREDICTION
 from dami_text.labeling.session import Session
+from dami_text.labeling.store import RoundRecord
 from dami_text.randomness import numpy_stream
 
 CONFIDENCE = 0.95
@@ -95,22 +96,24 @@ class Progress:
 def progress_of(session: Session) -> Progress:
     """The session's progress now."""
     store = session.store
-    labels = {row["row"]: row["label"] for row in store.labels()}
-    rounds = store.rounds()
+    with store.snapshot():
+        labels = {row["row"]: row["label"] for row in store.labels()}
+        decisions, rounds = store.decisions(), store.rounds()
+        n_skipped, n_flagged = len(store.skipped()), len(store.flags())
     counts = Counter(session.class_names[label] for label in labels.values())
-    annotators = Counter(row["annotator"] for row in store.decisions() if row["label"] is not None)
-    right = held_out_hits(session, labels)
+    annotators = Counter(row["annotator"] for row in decisions if row["label"] is not None)
+    right = held_out_hits(session, labels, rounds)
     sizes = np.array([record.n_labeled for record in rounds])
     measured = right.shape[0] and right.shape[1]
     return Progress(
         len(session),
         len(labels),
-        len(store.skipped()),
-        len(store.flags()),
+        n_skipped,
+        n_flagged,
         {name: counts[name] for name in session.class_names},
         dict(sorted(annotators.items())),
         len(rounds),
-        len(labels) - (rounds[-1].n_labeled if rounds else 0),
+        max(0, len(labels) - (rounds[-1].n_labeled if rounds else 0)),  # labels may have been undone
         session.query_size() if rounds else session.initial_size(),
         list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
         Proportion.of(int(right[-1].sum()), right.shape[1]) if measured else None,
@@ -118,11 +121,10 @@ def progress_of(session: Session) -> Progress:
     )
 
 
-def held_out_hits(session: Session, labels: dict[int, int]) -> NDArray[np.bool_]:
+def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[RoundRecord]) -> NDArray[np.bool_]:
     """For each round (R,) and each held-out text with a label (V,), whether the round's model was right: (R, V)."""
     places = [i for i, row in enumerate(session.held_out.tolist()) if row in labels]
     truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
-    rounds = session.store.rounds()
     hits = np.zeros((len(rounds), len(places)), bool)
     for record, line in zip(rounds, hits, strict=True):
         line[:] = np.frombuffer(record.predictions, PREDICTION)[places] == truth if places else False

@@ -47,15 +47,21 @@ class Trainer:
             self._reap()
             if self._process is not None or not self._is_due(exhausted) or self._is_locked():
                 return
-            with (self._session.folder / LOG).open("wb") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "dami_text.labeling.rounds", str(self._session.folder.absolute())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # ctrl-c at the page does not reach it: its round is not lost
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                )
+            try:
+                self._process = self._started()
+            except OSError as error:  # a full disk, or no memory for a process: labelling goes on
+                self._failed = (len(self._session.store.labels()), str(error))
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with (self._session.folder / LOG).open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dami_text.labeling.rounds", str(self._session.folder.absolute())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # ctrl-c at the page does not reach it: its round is not lost
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
 
     def _is_due(self, exhausted: bool) -> bool:
         rounds, n = self._session.store.rounds(), len(self._session.store.labels())
