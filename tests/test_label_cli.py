@@ -204,6 +204,27 @@ def test_a_session_is_opened_from_any_folder(served, folder, monkeypatch):
     assert config.word_vectors.word_vectors == str(folder / "vectors.txt")
 
 
+def files(folder):
+    """The content of each file below a folder; what SQLite keeps of its locks is none."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.match("*-shm")}
+
+
+def test_nothing_is_written_over_the_labels_or_the_texts(served, folder, capsys):
+    run("label", "texts.csv", "--labels", "neg", "pos", *FAST)
+    before = files(folder)
+    capsys.readouterr()
+    for out, what in [
+        ("texts.dami/labels.sqlite", "in the session texts.dami"),
+        ("texts.dami/pool/x.csv", "in the session texts.dami"),
+        ("./texts.dami/../texts.csv", "the file that the texts came from"),
+    ]:
+        for command in ("export", "select"):
+            assert main([command, "texts.dami", out]) == 1
+            err = capsys.readouterr().err
+            assert err == f"error: {out.removeprefix('./')} is {what}; choose another to write to\n"
+    assert files(folder) == before
+
+
 def test_run_is_the_simulation(capsys):
     assert main(["run", "--epochs", "0"]) == 1
     assert capsys.readouterr().err == "error: --epochs is 0; it must be at least 1\n"

@@ -77,6 +77,13 @@ def test_a_safe_csv_has_no_formula():
     assert [row["text"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "plain", "a=b"]
 
 
+def test_classes_and_annotators_come_back_from_a_safe_csv():
+    names = ["+", "-", "'quoted'", "'"]
+    records = [Record(str(i), "a", name, "labelled", "@ann") for i, name in enumerate(names)]
+    content = write_records("csv", records, names, safe_csv=True)
+    assert [(d.label, d.annotator) for d in read_decisions("csv", content, names)] == [(n, "@ann") for n in names]
+
+
 def test_parquet_has_types():
     table = pq.read_table(io.BytesIO(write_records("parquet", RECORDS, CLASSES)))
     assert [str(table.schema.field(name).type) for name in ("text", "seconds", "round", "flagged")] == [
@@ -103,6 +110,17 @@ def test_label_studios_tasks_are_as_it_documents_them():
         ],
     }
     assert (tasks[1]["annotations"][0]["was_cancelled"], tasks[1]["annotations"][0]["result"]) == (True, [])
+
+
+def test_label_studios_annotators_are_told_apart():
+    choice = {"from_name": "label", "to_name": "text", "type": "choices"}
+    annotations = [
+        {"completed_by": who, "result": [{**choice, "value": {"choices": [label]}}]}
+        for who, label in ((1, "good"), (2, CLASSES[1]), ({"id": 3, "email": "c@example.org"}, "good"))
+    ]
+    content = json.dumps([{"data": {"text": "a"}, "annotations": annotations}]).encode()
+    found = [(d.annotator, d.label) for d in read_decisions("label-studio", content, CLASSES)]
+    assert found == [("1", "good"), ("2", CLASSES[1]), ("c@example.org", "good")]
 
 
 def test_label_studios_interface_has_every_class():
@@ -230,6 +248,13 @@ def test_what_argilla_writes_itself_is_understood():
 def test_what_is_no_text_where_text_is_wanted_is_one_error(name, line):
     with pytest.raises(DataError, match=r"for (id|text|label|annotator); wanted text"):
         read_decisions(name, json.dumps(line).encode(), CLASSES)
+
+
+def test_an_annotators_name_that_cannot_be_shown_is_refused():
+    for name in ("\x1b[31m", "\ud800", "a\nb", "\u202e"):
+        content = json.dumps({"text": "a", "label": "good", "annotator": name}).encode()
+        with pytest.raises(DataError, match="has characters that cannot be shown"):
+            read_decisions("jsonl", content, CLASSES)
 
 
 def test_a_file_that_is_nested_without_end_is_one_error():

@@ -241,6 +241,16 @@ def test_what_a_trainer_said_last_is_told(session, truth, monkeypatch, tmp_path)
     assert trainer.state() == TrainerState("failed", "error: no room on the disk")
 
 
+def test_a_training_that_cannot_start_is_told_and_labelling_goes_on(session, truth, monkeypatch):
+    label_some(session, truth, 10)
+    (session.folder / "trainer.log").mkdir()  # which a file cannot be written over
+    trainer = Trainer(session)
+    trainer.start_if_due()
+    assert trainer.state().kind == "failed"
+    assert "trainer.log" in trainer.state().message
+    assert len(label_some(session, truth, 1)) == 1
+
+
 def test_one_training_at_a_time_whoever_starts_it(session, truth):
     label_some(session, truth, 10)
     trainer = Trainer(session)
@@ -308,6 +318,13 @@ def test_intervals_are_wilsons(successes, n):
     found = Proportion.of(successes, n)
     assert (found.value, found.n) == (successes / n, n)
     assert (found.low, found.high) == pytest.approx(wilson(successes, n), abs=1e-9)
+
+
+def test_labels_that_were_undone_since_a_round_are_no_negative_number(session, truth):
+    rows = label_some(session, truth, 10)
+    session.store.finish_round(RoundRecord(0, 10, 10, "", {}, bytes(2 * len(session.held_out))), [])
+    session.store.undo("ann", session.store.last_event(), 60)
+    assert (progress_of(session).n_labeled, progress_of(session).n_since_round) == (len(rows) - 1, 0)
 
 
 def test_accuracy_is_measured_on_held_out_labels_for_all_rounds_alike(session):
