@@ -2,24 +2,30 @@
 
 import argparse
 import getpass
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from dami_text.cards import PATHS
-from dami_text.cli import _Parser, _parser, printable, run_al
-from dami_text.config import PRESETS, DataConfig, LabelingConfig, Options, RunConfig, TabularConfig, flag, option
+from dami_text.cli import _Parser, _parser, given_flags, printable, run_al
+from dami_text.config import (
+    PRESETS,
+    DataConfig,
+    LabelingConfig,
+    Options,
+    RunConfig,
+    TabularConfig,
+    flag,
+    implied_options,
+    option,
+)
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
 from dami_text.processes import disconnect
 from dami_text.report_cli import make_report
-
-if TYPE_CHECKING:
-    from dami_text.labeling.session import Session
 
 FORMAT_NAMES = ("csv", "jsonl", "parquet", "label-studio", "prodigy", "doccano", "argilla")
 
@@ -132,6 +138,7 @@ def _label(arguments: list[str]) -> None:
         if action.dest in ("dataset", "splits", *(f.name for f in fields(TabularConfig))):
             _remove(parser, action)
     given = parser.parse_args(arguments)
+    parser.set_defaults(**implied_options(given_flags(parser, arguments)))
     require_texts(given.task)
     if given.file in PRESETS:
         raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
@@ -244,32 +251,8 @@ def _quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _write(session: "Session", file: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, that is neither the session's nor the one that its texts came from.
-
-    Raises:
-        DamiError: it is, or it cannot be written.
-    """
-    place, source = file.absolute().resolve(), Path(session.config.run.data.dataset).resolve()
-    if place == source or session.folder.resolve() in place.parents:
-        what = "the file that the texts came from" if place == source else f"in the session {session.folder}"
-        raise ConfigError(f"{file} is {what}; choose another to write to")
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
-    try:
-        if place.exists() and not place.is_file():  # such as /dev/stdout
-            file.write_bytes(content)
-            return
-        try:
-            unfinished.write_bytes(content)
-            unfinished.replace(place)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise DamiError(f"cannot write {file}: {error}") from error
-
-
 def _export(arguments: list[str]) -> None:
-    from dami_text.labeling.exchange import records_of
+    from dami_text.labeling.exchange import records_of, write_file
     from dami_text.labeling.formats import label_studio_config, write_records
     from dami_text.labeling.session import Session
     from dami_text.records import to_json
@@ -288,11 +271,11 @@ def _export(arguments: list[str]) -> None:
         events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
         for event in events:
             event["label"] = None if event["label"] is None else session.class_names[event["label"]]
-        _write(session, options.out, "".join(to_json(event) + "\n" for event in events).encode())
+        write_file(session, options.out, "".join(to_json(event) + "\n" for event in events).encode())
         print(f"{len(events)} events in {printable(str(options.out))}")
         return
     records = records_of(session, only_decided=not options.all)
-    _write(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
     print(f"{len(records)} texts in {printable(str(options.out))}")
     if options.format == "label-studio":
         print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
@@ -323,7 +306,7 @@ def _import(arguments: list[str]) -> None:
 
 
 def _select(arguments: list[str]) -> None:
-    from dami_text.labeling.exchange import selected_records
+    from dami_text.labeling.exchange import selected_records, write_file
     from dami_text.labeling.formats import write_records
     from dami_text.labeling.session import Session
 
@@ -338,7 +321,7 @@ def _select(arguments: list[str]) -> None:
     _quiet()
     session = Session(options.session)
     records = selected_records(session, options.n)
-    _write(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
     print(f"{len(records)} texts in {printable(str(options.out))}")
 
 

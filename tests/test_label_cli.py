@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+from encoder_cases import save_encoder
 from labeling_cases import label_some, texts_without_labels
 from transformers import pipeline
 
@@ -52,6 +53,16 @@ def test_a_file_becomes_a_session_and_the_same_command_goes_on(served, truth, ca
     assert [call[1:] for call in served] == [([], None, 7860, True)] * 3 + [([], None, 9000, False)]
 
 
+def test_an_encoder_is_trained_as_encoders_are(served, folder):
+    save_encoder(folder / "encoder")
+    command = ("label", "texts.csv", "--labels", "neg", "pos", "--model", "./encoder", "--max-length", "32")
+    run(*command, "--train-batch-size", "4")
+    run("label", "texts.csv")
+    for session, *_ in served:
+        training = session.config.run.training
+        assert (training.optimizer, training.learning_rate, training.train_batch_size) == ("adamw", 5e-5, 4)
+
+
 def test_other_options_for_the_same_session_are_refused(served, capsys):
     run("label", "texts.csv", "--labels", "neg", "pos")
     capsys.readouterr()
@@ -90,6 +101,14 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         (
             ["label", "texts.csv", "--labels", "a", "b", "--strategy", "no:X"],
             "cannot make --strategy no:X: No module named",
+        ),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--model", "./gone"],
+            "--model './gone' is no folder here, and no Hub id",
+        ),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--word-vectors", "gone.txt"],
+            "--word-vectors is 'gone.txt'; it must be word2vec, random or an existing file",
         ),
         (
             ["label", "texts.csv", "--labels", "a", "b", "--cold-start", "balanced"],

@@ -1,11 +1,13 @@
 """Labels out of a session and into it: what `formats` writes and reads, matched to the pool's texts."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dami_text.data.pool import text_hash
-from dami_text.errors import DataError
+from dami_text.errors import ConfigError, DataError
 from dami_text.labeling.formats import Decision, Record
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
 from dami_text.labeling.session import Session
@@ -68,6 +70,31 @@ def _told(session: Session, item: QueueItem) -> dict[str, Any]:
         "score": item.reason.get("probability"),
         "reason": reason | {"kind": item.kind} if reason else {},
     }
+
+
+def write_file(session: Session, file: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, that is neither the session's nor the one that its texts came from.
+
+    Raises:
+        ConfigError: it is.
+        DataError: it cannot be written.
+    """
+    place, source = file.absolute().resolve(), Path(session.config.run.data.dataset).resolve()
+    if place == source or session.folder.resolve() in place.parents:
+        what = "the file that the texts came from" if place == source else f"in the session {session.folder}"
+        raise ConfigError(f"{file} is {what}; choose another to write to")
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
+    try:
+        if place.exists() and not place.is_file():  # such as /dev/stdout
+            file.write_bytes(content)
+            return
+        try:
+            unfinished.write_bytes(content)
+            unfinished.replace(place)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {file}: {error}") from error
 
 
 @dataclass(frozen=True)

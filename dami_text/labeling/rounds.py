@@ -153,10 +153,18 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
     """Make a session of the texts that `config.run.data` names, with the queue of its start.
 
     Raises:
-        DamiError: as `new_session`, and for a cold start that cannot work; the folder is not made then.
+        DamiError: as `new_session`, and for a strategy, a model, word vectors or a cold start that cannot work; the
+            folder is not made then.
     """
-    build_strategy(config.run.strategy)  # what cannot work is told now, not by the first training
-    return new_session(folder, config, lambda session: session.store.extend_queue(0, start_queue(session)))
+    # What cannot work is told now: after the first labels the options cannot be changed any more.
+    build_strategy(config.run.strategy)
+
+    def begin(session: Session) -> None:
+        if config.run.model.is_encoder or config.run.word_vectors.word_vectors not in ("word2vec", "random"):
+            make_learner(session.texts.select(range(2)), session.class_names, session.config.run)
+        session.store.extend_queue(0, start_queue(session))
+
+    return new_session(folder, config, begin)
 
 
 def train_round(session: Session) -> RoundRecord:
