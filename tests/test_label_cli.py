@@ -1,11 +1,16 @@
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from encoder_cases import save_encoder
 from labeling_cases import label_some, texts_without_labels
 from transformers import pipeline
 
+import dami_text
 import dami_text.labeling.server
 from dami_text.errors import ConfigError
 from dami_text.label_cli import main, session_folder, status_text
@@ -221,6 +226,16 @@ def test_a_session_is_opened_from_any_folder(served, folder, monkeypatch):
     config = served[2][0].config.run
     assert (config.data.dataset, config.model.model) == (str(folder / "texts.csv"), "cnn")
     assert config.word_vectors.word_vectors == str(folder / "vectors.txt")
+
+
+def test_labels_go_into_a_pipe(served, folder):
+    run("label", "texts.csv", "--labels", "neg", "pos", *FAST)
+    command = [sys.executable, "-m", "dami_text.label_cli", "export", "texts.dami", "/dev/stdout", "--all"]
+    environment = os.environ | {"PYTHONPATH": str(Path(dami_text.__file__).parents[1])}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert (lines[0][:14], len(lines), lines[-1]) == ("id,text,label,", 302, "300 texts in /dev/stdout")
 
 
 def files(folder):

@@ -85,7 +85,7 @@ def write_file(session: Session, file: Path, content: bytes) -> None:
         raise ConfigError(f"{file} is {what}; choose another to write to")
     unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
     try:
-        if place.exists() and not place.is_file():  # such as /dev/stdout
+        if file.exists() and not file.is_file():  # such as /dev/stdout
             file.write_bytes(content)
             return
         try:
