@@ -1,4 +1,4 @@
-"""Model cards: what a run was, in the Hub's layout, made from the template by huggingface_hub's own ModelCard.
+"""Model cards: what a model was trained on and how, in the Hub's layout, by huggingface_hub's own ModelCard.
 
 Names of classes, data sets and options come from outside: in the text they are shown, never read as Markdown or HTML.
 No text of the pool stands in a card.
@@ -31,22 +31,81 @@ PATHS = ("dataset", "word_vectors", "model", "init_model", "metric")  # options 
 
 
 @dataclass(frozen=True)
-class RunSummary:
-    """What a card tells of a run.
+class SimulatedLabels:
+    """Labels that a data set had: the numbers of its texts for validation (0 where there are none) and for test."""
+
+    n_validation: int
+    n_test: int
+
+
+@dataclass(frozen=True)
+class PeoplesLabels:
+    """Labels that people gave, and on what the model was measured.
 
     Attributes:
-        config: its options.
-        rounds: its round lines, at least one.
-        class_names: (C,)
-        sizes: the numbers of texts by split: train, validation (0 where there is none) and test.
+        n_before: labels that the texts had before anybody was asked.
+        n_trained_on, n_held_out: how many of all labels trained the model, and how many measured it.
+        by_annotator: how many texts each annotator labelled; nobody's name stands in a card.
+        agreements: of two annotators each, in words.
+        accuracy: the model's on the held-out texts with its interval, in words; None where it was not measured.
+    """
+
+    n_before: int
+    n_trained_on: int
+    n_held_out: int
+    by_annotator: Sequence[int]
+    agreements: Sequence[str]
+    accuracy: str | None
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card tells of a model.
+
+    Attributes:
+        config: the options of data, model and strategy.
+        options: all options by name.
+        n_texts: texts there were to choose from.
+        class_counts: the labels of each class.
+        rounds: the number of labels and the metrics of each round's model, by name; none where it was not measured.
+        metrics: the model's own.
+        curve_metric: the metric whose learning curve is told.
         commit: the commit of the Hub's model that training started from, if any.
+        labels: where the labels are from.
     """
 
     config: RunConfig
-    rounds: Sequence[Mapping[str, Any]]
-    class_names: Sequence[str]
-    sizes: Mapping[str, int]
-    commit: str | None = None
+    options: Mapping[str, Any]
+    n_texts: int
+    class_counts: Mapping[str, int]
+    rounds: Sequence[tuple[int, Mapping[str, float]]]
+    metrics: Mapping[str, float]
+    curve_metric: str
+    commit: str | None
+    labels: SimulatedLabels | PeoplesLabels
+
+    @property
+    def n_labeled(self) -> int:
+        """All labels."""
+        return sum(self.class_counts.values())
+
+
+def run_facts(
+    config: RunConfig, rounds: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], commit: str | None
+) -> CardFacts:
+    """The facts of a run with these round lines, one at least, and numbers of texts by split."""
+    last = rounds[-1]
+    return CardFacts(
+        config,
+        config.options(),
+        sizes["train"],
+        last["class_counts"],
+        [(line["n_labeled"], line["metrics"]) for line in rounds],
+        last["metrics"],
+        config.training.metric,
+        commit,
+        SimulatedLabels(sizes["validation"], sizes["test"]),
+    )
 
 
 def shown(value: object) -> str:
@@ -57,46 +116,49 @@ def shown(value: object) -> str:
     return re.sub(markup, lambda match: f"&#{ord(match[0])};", visible, flags=re.IGNORECASE)
 
 
-def model_card(run: RunSummary) -> ModelCard:
-    """The card of a run's last model. It holds no time or date: the same run gives the same card."""
-    config, last = run.config, run.rounds[-1]
-    metric = config.training.metric
+def model_card(facts: CardFacts) -> ModelCard:
+    """The card of a model. It holds no time or date: the same facts give the same card."""
+    config = facts.config
     model, dataset = public_name(config.model.model), public_name(config.data.dataset)
     start = {"random": "at random", "kmeans-features": "nearest to the means of features", "balanced": "by class"}
-    template = {
+    first = facts.rounds[0][0] if facts.rounds else facts.n_labeled
+    template: dict[str, Any] = {
         "title": shown(f"{Path(model).name} on {Path(dataset).name}, {config.strategy.strategy}"),
-        "model": shown(model) + (f", commit {shown(run.commit)}" if run.commit else ""),
+        "model": shown(model) + (f", commit {shown(facts.commit)}" if facts.commit else ""),
         "strategy": shown(config.strategy.strategy),
         "dataset": shown(dataset),
-        "class_names": ", ".join(map(shown, run.class_names)),
-        "class_counts": ", ".join(f"{shown(name)} {n}" for name, n in last["class_counts"].items()),
-        "n_labeled": last["n_labeled"],
-        "share": f"{last['labeled_fraction']:.1%}",
-        "n_first": run.rounds[0]["n_labeled"],
-        "n_queries": len(run.rounds) - 1,
+        "class_names": ", ".join(map(shown, facts.class_counts)),
+        "class_counts": ", ".join(f"{shown(name)} {n}" for name, n in facts.class_counts.items()),
+        "simulated": isinstance(facts.labels, SimulatedLabels),
+        "labels": facts.labels,
+        "n_texts": facts.n_texts,
+        "n_labeled": facts.n_labeled,
+        "share": f"{facts.n_labeled / facts.n_texts:.1%}",
+        "n_first": first,
+        "n_rounds": len(facts.rounds),
         "start": "by a model trained before" if config.loop.init_model else start[config.loop.cold_start],
         "needs_dami_text": not config.model.is_encoder,
-        "metric": shown(metric_name(metric)),
-        "results": [(shown(metric_name(name)), f"{value:.4f}") for name, value in last["metrics"].items()],
+        "metric": shown(metric_name(facts.curve_metric)),
+        "results": [(shown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
         "curve": [
-            (line["n_labeled"], f"{line['labeled_fraction']:.1%}", f"{line['metrics'][metric]:.4f}")
-            for line in run.rounds
+            (n, f"{n / facts.n_texts:.1%}", f"{metrics[facts.curve_metric]:.4f}")
+            for n, metrics in facts.rounds
+            if facts.curve_metric in metrics
         ],
         "options": [
             (flag(name), shown(public_name(value) if name in PATHS else value))
-            for name, value in config.options().items()
+            for name, value in facts.options.items()
             if value is not None
         ],
         "versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
-        **{f"n_{split}": n for split, n in run.sizes.items()},
     }
-    card: ModelCard = ModelCard.from_template(metadata(run), template_path=str(TEMPLATE), **template)
+    card: ModelCard = ModelCard.from_template(metadata(facts), template_path=str(TEMPLATE), **template)
     return card
 
 
-def metadata(run: RunSummary) -> ModelCardData:
-    """The card's header, its results as a model-index."""
-    config, metrics = run.config, run.rounds[-1]["metrics"]
+def metadata(facts: CardFacts) -> ModelCardData:
+    """The card's header, its results, if there are any, as a model-index."""
+    config = facts.config
     model, dataset, strategy = config.model.model, config.data.dataset, config.strategy.strategy
     on_hub = hub_id(dataset)
     results = [
@@ -106,22 +168,22 @@ def metadata(run: RunSummary) -> ModelCardData:
             dataset_type=on_hub or plain(public_name(dataset)),
             dataset_name=plain(Path(public_name(dataset)).name),
             dataset_config=config.data.dataset_config,
-            dataset_split="test",
+            dataset_split="test" if isinstance(facts.labels, SimulatedLabels) else "held-out",
             dataset_revision=config.data.revision,
             metric_type=METRIC_NAMES.get(name, (plain(public_name(name)),))[0],
             metric_name=plain(metric_name(name)),
             metric_value=value,
         )
-        for name, value in metrics.items()
+        for name, value in facts.metrics.items()
     ]
     parts = (Path(public_name(dataset)).name, Path(public_name(model)).name, strategy)
     return ModelCardData(
-        model_name=plain("-".join(parts)),
+        model_name=plain("-".join(parts)) if results else None,  # which is part of the model-index
         base_model=hub_id(model) if config.model.is_encoder else None,
         datasets=[on_hub] if on_hub else None,
-        eval_results=results,
+        eval_results=results or None,
         library_name="transformers",
-        metrics=sorted({result.metric_type for result in results}),
+        metrics=sorted({result.metric_type for result in results}) or None,
         pipeline_tag="text-classification",
         tags=["active-learning", "dami_text", plain(strategy)],
     )

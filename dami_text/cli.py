@@ -116,13 +116,18 @@ def _configs(
 ) -> tuple[dict[str, Any], tuple[Any, ...]]:
     """The options that are given, by flag or in the file that --config names, and the configs of `topics`."""
     parser = _parser(topics, prog, description)
-    unset = argparse.Namespace(**dict.fromkeys((action.dest for action in parser._actions), _UNSET))
-    flags = {name: v for name, v in vars(parser.parse_args(arguments, unset)).items() if v is not _UNSET}
+    flags = given_flags(parser, arguments)
     file = flags.get("config")
     from_file = _read_options(Path(file), parser) if file is not None else {}
     given = from_file | flags
     parser.set_defaults(**implied_options(given) | from_file)
     return given, parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
+
+
+def given_flags(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
+    """What the arguments themselves say, by name: no defaults."""
+    unset = argparse.Namespace(**dict.fromkeys((action.dest for action in parser._actions), _UNSET))
+    return {name: v for name, v in vars(parser.parse_args(arguments, unset)).items() if v is not _UNSET}
 
 
 def _speaks() -> bool:

@@ -1,8 +1,8 @@
-"""To the Hub: a run's model, card and records, its labelled texts as a data set, and models that carry their code."""
+"""To the Hub: models with their cards, a run's records, labelled texts as a data set, models that carry their code."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,18 +51,17 @@ def push_run(folder: Path, repository: str, private: bool) -> str:
     Raises:
         HubError: the Hub refuses, cannot be reached or breaks off; it holds what it held before then.
     """
-    model = folder / MODEL
-    files = {str(file.relative_to(model)): file for file in sorted(model.rglob("*")) if file.is_file()}
-    files |= {f"run/{name}": folder / name for name in RECORDS if (folder / name).exists()}
-    with _explained(f"--push-to-hub {repository}", folder):
-        api = HfApi()
-        api.create_repo(repository, private=private, exist_ok=True)
-        commit = api.create_commit(
-            repository,
-            [CommitOperationAdd(name, str(file)) for name, file in files.items()],
-            commit_message="A run of dami_text",
-        )
-    return str(commit.commit_url)
+    records = {f"run/{name}": folder / name for name in RECORDS if (folder / name).exists()}
+    return _push(_files(folder / MODEL) | records, repository, private, f"the run is complete in {folder}")
+
+
+def push_model(folder: Path, repository: str, private: bool) -> str:
+    """Push a model's folder, its card among the files, in one commit; return its URL.
+
+    Raises:
+        HubError: as `push_run`.
+    """
+    return _push(_files(folder), repository, private, f"the model is complete in {folder}")
 
 
 def push_labels(labeled: datasets.Dataset, repository: str, private: bool, folder: Path) -> str:
@@ -71,7 +70,7 @@ def push_labels(labeled: datasets.Dataset, repository: str, private: bool, folde
     Raises:
         HubError: the Hub refuses, cannot be reached or breaks off.
     """
-    with _explained(f"--push-dataset {repository}", folder):
+    with _explained(f"--push-dataset {repository}", f"the run is complete in {folder}"):
         commit = labeled.push_to_hub(repository, private=private)
     return str(commit.commit_url)
 
@@ -119,14 +118,35 @@ def _carrying_code(kind: Any, auto_class: str) -> Iterator[None]:
         kind._auto_class = before
 
 
+def _files(folder: Path) -> dict[str, Path]:
+    """The files in a folder by their names in it."""
+    return {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def _push(files: Mapping[str, Path], repository: str, private: bool, done: str) -> str:
+    """Push files by their names in a model's repository, in one commit; `done` says what is not lost if that fails."""
+    with _explained(f"--push-to-hub {repository}", done):
+        api = HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.create_commit(
+            repository,
+            [CommitOperationAdd(name, str(file)) for name, file in files.items()],
+            commit_message="A model of dami_text",
+        )
+    return str(commit.commit_url)
+
+
 def _option(kind: str) -> str:
     return "--push-to-hub" if kind == "model" else "--push-dataset"
 
 
 @contextmanager
-def _explained(what: str, folder: Path | None = None) -> Iterator[None]:
-    """Turn whatever the Hub's client raises into one line that begins with `what`; a token is never in it."""
-    again = f"; the run is complete in {folder}, and the same command pushes again" if folder else ""
+def _explained(what: str, done: str = "") -> Iterator[None]:
+    """Turn whatever the Hub's client raises into one line that begins with `what`; a token is never in it.
+
+    `done` says what is complete already and can be pushed again.
+    """
+    again = f"; {done}, and the same command pushes again" if done else ""
     try:
         with quiet_hub():
             yield

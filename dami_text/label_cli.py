@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-from dami_text.cli import _Parser, _parser, printable, run_al
-from dami_text.config import DataConfig, LabelingConfig, RunConfig
+from dami_text.cards import PATHS
+from dami_text.cli import _Parser, _parser, given_flags, printable, run_al
+from dami_text.config import DataConfig, LabelingConfig, RunConfig, TabularConfig
+from dami_text.defaults import PRESETS, implied_options
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
 from dami_text.options import Options, flag, option
@@ -114,7 +116,7 @@ def _label(arguments: list[str]) -> None:
     from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
     from dami_text.labeling.rounds import create_session
     from dami_text.labeling.server import serve
-    from dami_text.labeling.session import Session, SessionConfig, is_session
+    from dami_text.labeling.session import Session, SessionConfig, is_session, require_texts
 
     run_topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
     topics: list[Any] = [PageConfig, LabelingConfig, *run_topics.values()]
@@ -124,9 +126,14 @@ def _label(arguments: list[str]) -> None:
     parser.add_argument("file", help="a csv, tsv, jsonl or parquet file, a folder, a Hub id, demo, or a session")
     parser.set_defaults(initial_size=20, query_size=20)
     for action in list(parser._actions):
-        if action.dest in ("dataset", "splits", "config"):  # what a file's name stands for, and what it has no use for
+        # What the file's name stands for, and what labelling has no use for.
+        if action.dest in ("dataset", "splits", *(f.name for f in fields(TabularConfig))):
             _remove(parser, action)
     given = parser.parse_args(arguments)
+    parser.set_defaults(**implied_options(given_flags(parser, arguments)))
+    require_texts(given.task)
+    if given.file in PRESETS:
+        raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
     folder = Path(given.session) if given.session else session_folder(given.file)
     if is_session(folder):
         session = Session(folder)
@@ -193,7 +200,9 @@ def _refuse_changes(given: dict[str, Any], stored: dict[str, Any], folder: Path)
     differing = [
         f"{flag(name)} {stored[name]} there, {value} now"
         for name, value in given.items()
-        if name in stored and str(value) != str(stored[name])
+        if name in stored
+        and str(value) != str(stored[name])
+        and not (name in PATHS and str(Path(str(value)).absolute()) == stored[name])
     ]
     if differing:
         raise ConfigError(
@@ -234,15 +243,8 @@ def _quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _write(file: Path, content: bytes) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise DamiError(f"cannot write {file}: {error}") from error
-
-
 def _export(arguments: list[str]) -> None:
-    from dami_text.labeling.exchange import records_of
+    from dami_text.labeling.exchange import records_of, write_file
     from dami_text.labeling.formats import label_studio_config, write_records
     from dami_text.labeling.session import Session
     from dami_text.records import to_json
@@ -261,11 +263,11 @@ def _export(arguments: list[str]) -> None:
         events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
         for event in events:
             event["label"] = None if event["label"] is None else session.class_names[event["label"]]
-        _write(options.out, "".join(to_json(event) + "\n" for event in events).encode())
+        write_file(session, options.out, "".join(to_json(event) + "\n" for event in events).encode())
         print(f"{len(events)} events in {printable(str(options.out))}")
         return
     records = records_of(session, only_decided=not options.all)
-    _write(options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
     print(f"{len(records)} texts in {printable(str(options.out))}")
     if options.format == "label-studio":
         print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
@@ -296,7 +298,7 @@ def _import(arguments: list[str]) -> None:
 
 
 def _select(arguments: list[str]) -> None:
-    from dami_text.labeling.exchange import selected_records
+    from dami_text.labeling.exchange import selected_records, write_file
     from dami_text.labeling.formats import write_records
     from dami_text.labeling.session import Session
 
@@ -311,26 +313,34 @@ def _select(arguments: list[str]) -> None:
     _quiet()
     session = Session(options.session)
     records = selected_records(session, options.n)
-    _write(options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+    write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
     print(f"{len(records)} texts in {printable(str(options.out))}")
 
 
 def _train(arguments: list[str]) -> None:
-    from dami_text.labeling.card import push_to_hub
+    from dami_text.hub import check_push, push_model
+    from dami_text.labeling.final import train_final
     from dami_text.labeling.session import Session
-    from dami_text.labeling.trainer import train_final
 
     parser = _simple_parser("train", "Train the final model on all labels but the held-out ones.")
     parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where model and card go")
-    parser.add_argument("--push-to-hub", metavar="ORG/NAME", help="upload them to the Hub, too")
+    parser.add_argument("--push-to-hub", metavar="ORG/NAME", help="push them to this Hub id, too")
+    parser.add_argument("--private", action="store_true", help="make what is pushed private")
     options = parser.parse_args(arguments)
-    _quiet()
-    facts = train_final(Session(options.session), options.output_dir)
-    for name, value in facts.items():
-        print(f"{printable(name)}: {printable(str(value))}")
-    print(f"model: {printable(str(options.output_dir))}")
+    if options.private and not options.push_to_hub:
+        raise ConfigError(
+            "--private is about what is pushed, and nothing is; name where to with --push-to-hub ORG/NAME"
+        )
+    session = Session(options.session)
     if options.push_to_hub:
-        print(f"pushed: {push_to_hub(options.output_dir, options.push_to_hub)}")
+        check_push(options.push_to_hub, "model", options.private)
+    _quiet()
+    final = train_final(session, options.output_dir)
+    print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
+    print(f"accuracy {final.accuracy or 'not measured: no held-out text has a label'}")
+    print(f"model    {printable(str(options.output_dir))}")
+    if options.push_to_hub:
+        print(f"pushed   {printable(push_model(options.output_dir, options.push_to_hub, options.private))}")
 
 
 def _status(arguments: list[str]) -> None:
@@ -344,14 +354,12 @@ def _status(arguments: list[str]) -> None:
 
 def status_text(done: Any, agreement: Sequence[Any]) -> str:
     """The progress (labeling.progress.Progress) and the agreements in lines."""
-    from dami_text.labeling.card import percentages
-
     lines = [
         f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
         f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
         f"rounds     {done.rounds}; {done.n_since_round} of {done.query_size} labels towards the next",
-        f"accuracy   {'not measured yet' if done.accuracy is None else percentages(done.accuracy)}",
+        f"accuracy   {done.accuracy or 'not measured yet'}",
     ]
     if done.gain is not None:
         gain = done.gain
@@ -359,10 +367,7 @@ def status_text(done: Any, agreement: Sequence[Any]) -> str:
             f"next {gain.labels}   {100 * gain.value:+.1f} points expected "
             f"(95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         )
-    for pair in agreement:
-        kappa = "undefined" if pair.kappa is None else f"{pair.kappa:.2f}"
-        names = f"{pair.first} and {pair.second}"
-        lines.append(f"agreement  {names}: Cohen's kappa {kappa}, {pair.observed:.0%} equal, {pair.n} texts")
+    lines += [f"agreement  {pair.first} and {pair.second}: {pair}" for pair in agreement]
     return "\n".join(printable(line) for line in lines)
 
 

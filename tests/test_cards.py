@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from dami_text import cards
-from dami_text.cards import RunSummary, hub_id, model_card, public_name, shown
+from dami_text.cards import CardFacts, PeoplesLabels, hub_id, model_card, public_name, run_facts, shown
 from dami_text.config import RunConfig
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,7 +23,26 @@ def summary(class_names=("neg", "pos"), commit=None, **options):
         }
         for n, a in ((10, 0.6), (20, 0.75), (30, 0.8125))
     ]
-    return RunSummary(RunConfig.of(**options), rounds, class_names, SIZES, commit)
+    return run_facts(RunConfig.of(**options), rounds, SIZES, commit)
+
+
+def peoples(class_names=("neg", "pos"), measured=True, **options):
+    """The facts of a session with 60 labels of 400 texts, after rounds on 20 and 40."""
+    config = RunConfig.of(**{"dataset": "reviews.csv", **options})
+    accuracies = [{"accuracy": 0.6}, {"accuracy": 0.75}] if measured else [{}, {}]
+    told = "81.2% (95% interval 57.0% to 93.4%, 16 texts)" if measured else None
+    labels = PeoplesLabels(5, 44, 16, [40, 20], ["Cohen's kappa 0.40, 70% equal, 20 texts"], told)
+    return CardFacts(
+        config,
+        {**config.options(), "overlap": 2},
+        400,
+        dict.fromkeys(class_names, 30),
+        [*zip((20, 40), accuracies, strict=True)],
+        {"accuracy": 0.8125} if measured else {},
+        "accuracy",
+        None,
+        labels,
+    )
 
 
 def test_the_metadata_goes_through_the_hubs_own_parser_and_back(tmp_path):
@@ -71,6 +90,46 @@ def test_the_card_says_what_the_run_was():
     assert encoder.data.base_model == "acme/tiny"
 
 
+def test_the_card_of_a_model_that_people_labelled_for(tmp_path):
+    card = model_card(peoples())
+    for part in (
+        "60 of 400 texts (15.0%), given by people: 20 of them before there was a",
+        "with 2 models asking in turn. The texts came with 5 of them.",
+        "- **Split**: 44 of the labels trained this model, 16 were held out to measure it.\n",
+        "- **Data set**: reviews.csv; 400 texts to choose from.\n",
+        "- **Annotators**: 2, who labelled 40, 20 texts.\n",
+        "- **Agreement**: Cohen's kappa 0.40, 70% equal, 20 texts.\n",
+        "- **Labels of each class**: neg 30, pos 30.\n",
+        "by this model: an accuracy of 81.2% (95% interval 57.0% to 93.4%, 16 texts).\n\n| metric | value |\n",
+        "| Accuracy | 0.8125 |\n",
+        "measured on the same held-out texts.\n\n| labelled | share | Accuracy |\n|---|---|---|\n",
+        "| 20 | 5.0% | 0.6000 |\n",
+        "| 40 | 10.0% | 0.7500 |\n",
+        "| `--overlap` | 2 |",
+        "before anybody was asked, and are in no training",
+        "transformers 5",
+        "@inproceedings{liu2021alden",
+    ):
+        assert part in card.text, part
+    assert "\n\n\n" not in card.text
+    card.save(tmp_path / "README.md")
+    again = ModelCard.load(tmp_path / "README.md")
+    assert again.data.to_dict() == card.data.to_dict()
+    (result,) = again.data.eval_results
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.8125)
+    assert (result.dataset_type, result.dataset_split) == ("reviews.csv", "held-out")
+
+
+def test_a_model_that_was_not_measured_has_no_result(tmp_path):
+    card = model_card(peoples(measured=False))
+    assert "Not measured: no held-out text has a label." in card.text
+    assert "## Learning curve" not in card.text
+    card.save(tmp_path / "README.md")
+    again = ModelCard.load(tmp_path / "README.md")
+    assert again.data.eval_results is None
+    assert again.data.to_dict().keys() == {"library_name", "pipeline_tag", "tags"}
+
+
 HOSTILE = [
     "<script>alert(1)</script>",
     "[x](javascript:alert(1))",
@@ -83,9 +142,10 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.parametrize("facts", [summary, peoples])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_are_text_and_nothing_else(name, tmp_path):
-    plain, hostile = model_card(summary(("neg", "pos"))), model_card(summary((name, "pos")))
+def test_hostile_names_are_text_and_nothing_else(name, facts, tmp_path):
+    plain, hostile = model_card(facts(("neg", "pos"))), model_card(facts((name, "pos")))
     hostile.save(tmp_path / "README.md")
     again = ModelCard.load(tmp_path / "README.md")
     assert again.data.to_dict() == plain.data.to_dict()

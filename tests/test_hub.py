@@ -5,6 +5,7 @@ The libraries read the Hub's address at import, so everything that asks it runs 
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from conftest import small_model
 from encoder_cases import save_encoder
 from hub_stub import HubStub
 from huggingface_hub import ModelCard
+from labeling_cases import label_some, make_session, texts_without_labels
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from dami_text.config import TokenizationConfig
@@ -26,11 +28,11 @@ WORKER = """
 import contextlib, io, json, sys, time
 sleep = time.sleep
 time.sleep = lambda seconds: sleep(min(seconds, 0.02))  # the libraries try again without their pauses
-from dami_text.cli import run_al
+from dami_text.label_cli import main
 for line in sys.stdin:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = run_al(json.loads(line))
+        status = main(json.loads(line))
     print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
 """
 TOKEN = "hf_a_secret_token"
@@ -52,7 +54,11 @@ class Worker:
         self.process = subprocess.Popen([sys.executable, "-c", WORKER], env=environment, **pipes)
 
     def run(self, *arguments):
-        """(status, standard output, the last line of standard error) of a command."""
+        """(status, standard output, the last line of standard error) of a run."""
+        return self.command("run", *arguments)
+
+    def command(self, *arguments):
+        """The same of any command."""
         print(json.dumps([str(argument) for argument in arguments]), file=self.process.stdin, flush=True)
         status, out, err = json.loads(self.process.stdout.readline())
         assert TOKEN not in out + err
@@ -229,6 +235,59 @@ def test_private_is_not_pushed_to_what_is_public(hub, online, tmp_path):
     assert status == 1
     assert error.startswith("error: --push-to-hub acme/public is public, and --private does not change that")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_people_labelled_for(hub, online, tmp_path, reviews):
+    file, truth = texts_without_labels(reviews, tmp_path)
+    session = make_session(file, tmp_path / "reviews.dami")
+    label_some(session, truth, 12, "ann")
+    session.store.close()
+    folder = tmp_path / "model"
+    train = ("train", session.folder, "--output-dir", folder)
+    push = (*train, "--push-to-hub", "acme/labelled", "--private")
+
+    for broken in ("/api/repos/create", "/lfs/", "/commit/"):  # the first of these trains, the others find the model
+        hub.drop = broken
+        status, _, error = online.command(*push)
+        hub.drop = None
+        assert status == 1
+        assert error.startswith("error: --push-to-hub acme/labelled: the Hub cannot be reached: ")
+        assert error.endswith(f"the model is complete in {folder}, and the same command pushes again")
+        assert (files_on(hub, "acme/labelled") or {}).keys() <= {".gitattributes"}, "nothing came half"
+    made = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    status, out, _ = online.command(*push)
+    assert status == 0
+    assert out.splitlines()[-1].startswith(f"pushed   {hub.url}/acme/labelled/commit/")
+    first = files_on(hub, "acme/labelled")
+    assert {name: data for name, data in first.items() if name != ".gitattributes"} == made
+    assert {"README.md", "model.safetensors", "config.json", "tokenizer.json", "labeling.json"} <= made.keys()
+    assert "acme/labelled" in hub.private
+    assert online.command(*push)[0] == 0
+    assert files_on(hub, "acme/labelled") == first, "pushed again, the same"
+
+    card = ModelCard.load(folder / "README.md")
+    accuracy = json.loads(made["labeling.json"])["accuracy"]
+    assert [result.metric_value for result in card.data.eval_results or []] == [accuracy["value"]] * bool(accuracy)
+    assert "12 of 300 texts" in card.text
+    everything = b"".join(made.values()).decode(errors="replace")
+    assert str(tmp_path) not in everything
+    assert "ann" not in re.findall(r"\w+", made["README.md"].decode() + made["labeling.json"].decode())
+    assert not [row for row in range(len(session)) if session.text(row) in everything]
+
+
+@pytest.mark.parametrize(("token", "message"), [(None, "nobody is logged in"), ("hf_other", "the Hub refuses (401)")])
+def test_nothing_is_trained_for_a_push_that_cannot_work(hub, tmp_path, reviews, token, message):
+    file, truth = texts_without_labels(reviews, tmp_path)
+    session = make_session(file, tmp_path / "reviews.dami")
+    label_some(session, truth, 12)
+    worker = Worker(hub, tmp_path / "home", token)
+    train = ("train", session.folder, "--output-dir", tmp_path / "model", "--push-to-hub")
+    status, out, error = worker.command(*train, "acme/refused")
+    assert (status, out) == (1, "")
+    assert error.startswith(f"error: --push-to-hub acme/refused: {message}")
+    assert worker.command(*train, "nonsense")[2].startswith("error: --push-to-hub is 'nonsense'; it must be a Hub id")
+    worker.close()
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(("token", "message"), [(None, "nobody is logged in"), ("hf_other", "the Hub refuses (401)")])

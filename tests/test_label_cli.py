@@ -1,10 +1,16 @@
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from encoder_cases import save_encoder
 from labeling_cases import label_some, texts_without_labels
 from transformers import pipeline
 
+import dami_text
 import dami_text.labeling.server
 from dami_text.errors import ConfigError
 from dami_text.label_cli import main, session_folder, status_text
@@ -52,6 +58,16 @@ def test_a_file_becomes_a_session_and_the_same_command_goes_on(served, truth, ca
     assert [call[1:] for call in served] == [([], None, 7860, True)] * 3 + [([], None, 9000, False)]
 
 
+def test_an_encoder_is_trained_as_encoders_are(served, folder):
+    save_encoder(folder / "encoder")
+    command = ("label", "texts.csv", "--labels", "neg", "pos", "--model", "./encoder", "--max-length", "32")
+    run(*command, "--train-batch-size", "4")
+    run("label", "texts.csv")
+    for session, *_ in served:
+        training = session.config.run.training
+        assert (training.optimizer, training.learning_rate, training.train_batch_size) == ("adamw", 5e-5, 4)
+
+
 def test_other_options_for_the_same_session_are_refused(served, capsys):
     run("label", "texts.csv", "--labels", "neg", "pos")
     capsys.readouterr()
@@ -92,19 +108,32 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
             "cannot make --strategy no:X: No module named",
         ),
         (
+            ["label", "texts.csv", "--labels", "a", "b", "--model", "./gone"],
+            "--model './gone' is no folder here, and no Hub id",
+        ),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--word-vectors", "gone.txt"],
+            "--word-vectors is 'gone.txt'; it must be word2vec, random or an existing file",
+        ),
+        (
             ["label", "texts.csv", "--labels", "a", "b", "--cold-start", "balanced"],
             "--cold-start balanced needs the labels",
         ),
         (
             ["label", "texts.csv", "--labels", "a", "b", "--task", "tabular"],
-            "--model cnn reads texts, and --task is tabular",
+            "--task is tabular, and people label texts, not rows of a table; leave --task out, and name the column to "
+            "read with --text-column",
         ),
+        (["label", "telescope"], "telescope is a table, and people label texts, not rows of a table; give a file"),
+        (["label", "texts.csv", "--drop-columns", "a"], "unrecognized arguments: --drop-columns a; --help lists"),
         (["status", "no.dami"], "no.dami holds no session"),
         (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
         (["export", "no.dami", "out.csv"], "no.dami holds no session"),
         (["export", "no.dami", "out.csv", "--format", "docx"], "argument --format: invalid choice: 'docx'"),
         (["select", "no.dami", "out", "--n", "0"], "--n is 0; it must be at least 1"),
         (["train", "no.dami"], "the following arguments are required: --output-dir"),
+        (["train", "no.dami", "--output-dir", "m"], "no.dami holds no session"),
+        (["train", "no.dami", "--output-dir", "m", "--private"], "--private is about what is pushed, and nothing is"),
         (["labl"], "'labl' is no command; wanted one of label, status, export, import, select, train, run"),
     ],
 )
@@ -165,12 +194,69 @@ def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, c
     assert (len(lines), all(line["label"] is None and line["reason"]["word"] for line in lines)) == (5, True)
 
     capsys.readouterr()
-    run("train", "texts.dami", "--output-dir", "model")
-    assert "labelled texts: 12 of 300\n" in capsys.readouterr().out
+    train = ("train", "texts.dami", "--output-dir", "model")
+    run(*train)
+    told = capsys.readouterr().out
+    assert re.match(r"labelled 12 of 300 texts; \d+ trained the model\naccuracy .*\nmodel    model\n$", told)
     classify = pipeline("text-classification", model=str(folder / "model"), device="cpu")
     assert classify("a dull film")[0]["label"] in ("neg", "pos")
-    assert main(["train", "texts.dami", "--output-dir", "model"]) == 1
-    assert capsys.readouterr().err == "error: model is there already; choose another with --output-dir\n"
+
+    made = (folder / "model" / "model.safetensors").stat().st_mtime_ns
+    run(*train)
+    assert capsys.readouterr().out == told, "the same labels again: what is there is the answer"
+    assert (folder / "model" / "model.safetensors").stat().st_mtime_ns == made
+    label_some(served[0][0], truth, 1)
+    assert main(train) == 1
+    holds = "error: model is there already and holds"
+    assert capsys.readouterr().err == f"{holds} a model of other labels; choose another with --output-dir\n"
+    assert main([*train[:-1], "texts.csv"]) == 1
+    assert capsys.readouterr().err.startswith("error: texts.csv is there already and holds something else")
+    assert main([*train[:-1], "texts.csv/model"]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot write texts.csv/model: ")
+
+
+def test_a_session_is_opened_from_any_folder(served, folder, monkeypatch):
+    (folder / "vectors.txt").write_text("2 3\nfilm 1 2 3\nplot 3 2 1\n")
+    command = ("label", "texts.csv", "--labels", "neg", "pos", "--word-vectors", "vectors.txt")
+    run(*command)
+    run(*command)  # with the same options as before
+    (folder / "below").mkdir()
+    monkeypatch.chdir(folder / "below")
+    run("label", "../texts.dami")
+    config = served[2][0].config.run
+    assert (config.data.dataset, config.model.model) == (str(folder / "texts.csv"), "cnn")
+    assert config.word_vectors.word_vectors == str(folder / "vectors.txt")
+
+
+def test_labels_go_into_a_pipe(served, folder):
+    run("label", "texts.csv", "--labels", "neg", "pos", *FAST)
+    command = [sys.executable, "-m", "dami_text.label_cli", "export", "texts.dami", "/dev/stdout", "--all"]
+    environment = os.environ | {"PYTHONPATH": str(Path(dami_text.__file__).parents[1])}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert (lines[0][:14], len(lines), lines[-1]) == ("id,text,label,", 302, "300 texts in /dev/stdout")
+
+
+def files(folder):
+    """The content of each file below a folder; what SQLite keeps of its locks is none."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.match("*-shm")}
+
+
+def test_nothing_is_written_over_the_labels_or_the_texts(served, folder, capsys):
+    run("label", "texts.csv", "--labels", "neg", "pos", *FAST)
+    before = files(folder)
+    capsys.readouterr()
+    for out, what in [
+        ("texts.dami/labels.sqlite", "in the session texts.dami"),
+        ("texts.dami/pool/x.csv", "in the session texts.dami"),
+        ("./texts.dami/../texts.csv", "the file that the texts came from"),
+    ]:
+        for command in ("export", "select"):
+            assert main([command, "texts.dami", out]) == 1
+            err = capsys.readouterr().err
+            assert err == f"error: {out.removeprefix('./')} is {what}; choose another to write to\n"
+    assert files(folder) == before
 
 
 def test_run_is_the_simulation(capsys):
@@ -210,6 +296,6 @@ def test_the_status_is_lines_that_are_safe_for_a_terminal():
         "accuracy   80.0% (95% interval 62.0% to 90.0%, 25 texts)",
         "next 100   +3.1 points expected (95% interval -0.4 to +6.0)",
         "agreement  ann and bob: Cohen's kappa 0.40, 70% equal, 20 texts",
-        "agreement  ann and cy: Cohen's kappa undefined, 100% equal, 1 texts",
+        "agreement  ann and cy: Cohen's kappa undefined, 100% equal, 1 text",
     ]
     assert not re.search("[\x00-\x09\x0b-\x1f]", status_text(done, []))

@@ -68,6 +68,14 @@ def test_undo_shows_the_text_again_and_a_second_undo_the_one_before(desk):
     assert desk.undo("ann", back.token).notice == "Not undone: there is nothing to undo."
 
 
+def test_undo_of_what_no_queue_holds_does_not_say_that_it_is_here(desk):
+    desk.session.store.add_labels([(250, 1, "ann")])
+    queue = {item.row for item in desk.session.store.queue(0)}
+    assert 250 not in queue
+    screen = desk.undo("ann", desk.next("ann").token)
+    assert (labels_of(desk), screen.notice, row_of(screen) in queue) == ({}, "Undone.", True)
+
+
 def test_an_undo_that_was_sent_twice_undoes_once(desk):
     first = desk.next("ann")
     second = desk.label("ann", first.token, 1)

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import uuid
 import xml.etree.ElementTree as ET
 
 import pyarrow.parquet as pq
@@ -76,6 +77,13 @@ def test_a_safe_csv_has_no_formula():
     assert [row["text"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "plain", "a=b"]
 
 
+def test_classes_and_annotators_come_back_from_a_safe_csv():
+    names = ["+", "-", "'quoted'", "'"]
+    records = [Record(str(i), "a", name, "labelled", "@ann") for i, name in enumerate(names)]
+    content = write_records("csv", records, names, safe_csv=True)
+    assert [(d.label, d.annotator) for d in read_decisions("csv", content, names)] == [(n, "@ann") for n in names]
+
+
 def test_parquet_has_types():
     table = pq.read_table(io.BytesIO(write_records("parquet", RECORDS, CLASSES)))
     assert [str(table.schema.field(name).type) for name in ("text", "seconds", "round", "flagged")] == [
@@ -102,6 +110,17 @@ def test_label_studios_tasks_are_as_it_documents_them():
         ],
     }
     assert (tasks[1]["annotations"][0]["was_cancelled"], tasks[1]["annotations"][0]["result"]) == (True, [])
+
+
+def test_label_studios_annotators_are_told_apart():
+    choice = {"from_name": "label", "to_name": "text", "type": "choices"}
+    annotations = [
+        {"completed_by": who, "result": [{**choice, "value": {"choices": [label]}}]}
+        for who, label in ((1, "good"), (2, CLASSES[1]), ({"id": 3, "email": "c@example.org"}, "good"))
+    ]
+    content = json.dumps([{"data": {"text": "a"}, "annotations": annotations}]).encode()
+    found = [(d.annotator, d.label) for d in read_decisions("label-studio", content, CLASSES)]
+    assert found == [("1", "good"), ("2", CLASSES[1]), ("c@example.org", "good")]
 
 
 def test_label_studios_interface_has_every_class():
@@ -141,6 +160,109 @@ def test_doccanos_labels_are_understood_and_two_labels_are_an_error():
     ]
     with pytest.raises(DataError, match=r"has the labels \['good', 'bad'\]; wanted one label a text"):
         read_decisions("doccano", b'{"text": "a", "label": ["good", "bad"]}', CLASSES)
+
+
+def test_prodigys_tasks_are_as_it_documents_them():
+    """Prodigy's "Annotation interfaces: choice" and "Loaders and input data" (prodi.gy/docs).
+
+    A line is a task: text, options of id and text, and meta, which the interface shows; an answered one has accept, a
+    list of options' ids, answer, one of accept, reject and ignore, and _view_id. Prodigy itself is not free.
+    """
+    lines = [json.loads(line) for line in write_records("prodigy", RECORDS, CLASSES).decode().split("\n")[:-1]]
+    options = [{"id": "good", "text": "good"}, {"id": CLASSES[1], "text": CLASSES[1]}]
+    shared = {"text": "naïve 好 \U0001f600", "options": options, "meta": {"dami_id": f"{4:016x}-0"}}
+    who = {"_view_id": "choice", "_annotator_id": "ann@example.org"}
+    assert lines[4] == {**shared, "accept": ["good"], "answer": "accept", **who}
+    skipped = {"text": "skipped text", "options": options, "meta": {"dami_id": "00000000000000aa-0"}}
+    assert lines[-2] == {**skipped, "accept": [], "answer": "ignore", **who}
+    meta = {"dami_id": "00000000000000bb-1", "word": "text"}
+    assert lines[-1] == {"text": "open text", "options": options, "meta": meta}
+    assert [line["text"] for line in lines] == [record.text for record in RECORDS]
+
+
+def test_doccanos_lines_are_as_it_documents_them():
+    """Doccano's tutorial "Import dataset", text classification, JSONL: text, label as a list of names, other keys."""
+    lines = [json.loads(line) for line in write_records("doccano", RECORDS, CLASSES).decode().split("\n")[:-1]]
+    assert lines[1] == {"text": HOSTILE[1], "label": [CLASSES[1]], "dami_id": f"{1:016x}-0"}
+    assert lines[-1] == {"text": "open text", "label": [], "dami_id": "00000000000000bb-1"}
+    assert all({type(value) for value in line["label"]} <= {str} for line in lines)
+
+
+def test_argillas_records_are_as_it_documents_them():
+    """Argilla's how-to "Import and export", `dataset.records.to_json` and `from_json`, of Argilla 2.
+
+    A list of records: id, fields, metadata and vectors by name; suggestions by question, each a value with score and
+    agent; responses by question, a list of value, user_id, a UUID, and status, submitted or discarded.
+    """
+    records = json.loads(write_records("argilla", RECORDS, CLASSES))
+    user = str(uuid.uuid5(uuid.NAMESPACE_URL, "ann@example.org"))
+    empty = {"metadata": {}, "vectors": {}}
+    assert records[0] == {
+        "id": f"{0:016x}-0",
+        "fields": {"text": HOSTILE[0]},
+        "suggestions": {},
+        "responses": {"label": [{"value": "good", "user_id": user, "status": "submitted"}]},
+        "status": "completed",
+        "annotators": {user: "ann@example.org"},
+        **empty,
+    }
+    assert records[-2]["responses"] == {"label": [{"value": None, "user_id": user, "status": "discarded"}]}
+    assert records[-1] == {
+        "id": "00000000000000bb-1",
+        "fields": {"text": "open text"},
+        "suggestions": {"label": {"value": "good", "score": 0.83, "agent": "r0"}},
+        "responses": {},
+        "status": "pending",
+        **empty,
+    }
+
+
+def test_what_argilla_writes_itself_is_understood():
+    nested = {
+        "id": "1-0",
+        "fields": {"text": "a"},
+        "metadata": {},
+        "suggestions": {},
+        "responses": {"label": [{"value": "good", "user_id": "u1"}, {"value": None, "user_id": "u2"}]},
+        "vectors": {},
+        "status": "completed",
+        "_server_id": "x",
+    }
+    assert read_decisions("argilla", json.dumps([nested]).encode(), CLASSES) == [
+        Decision("1-0", "a", "good", "u1"),
+        Decision("1-0", "a", None, "u2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("jsonl", {"id": 7, "text": "a", "label": "good"}),
+        ("jsonl", {"text": ["a"], "label": "good"}),
+        ("jsonl", {"text": "a", "label": ["good"]}),
+        ("doccano", {"text": "a", "label": [3]}),
+        ("prodigy", {"text": "a", "options": [], "accept": [{"id": "good"}], "answer": "accept"}),
+        ("prodigy", {"text": "a", "label": "good", "answer": "accept", "_annotator_id": {}}),
+    ],
+)
+def test_what_is_no_text_where_text_is_wanted_is_one_error(name, line):
+    with pytest.raises(DataError, match=r"for (id|text|label|annotator); wanted text"):
+        read_decisions(name, json.dumps(line).encode(), CLASSES)
+
+
+def test_an_annotators_name_that_cannot_be_shown_is_refused():
+    for name in ("\x1b[31m", "\ud800", "a\nb", "\u202e"):
+        content = json.dumps({"text": "a", "label": "good", "annotator": name}).encode()
+        with pytest.raises(DataError, match="has characters that cannot be shown"):
+            read_decisions("jsonl", content, CLASSES)
+
+
+def test_a_file_that_is_nested_without_end_is_one_error():
+    for content in (b"[" * 100_000, b'{"a":' * 100_000):
+        with pytest.raises(DataError):
+            guess_format("a.json", content)
+        with pytest.raises(DataError):
+            read_decisions("doccano", content, CLASSES)
 
 
 def test_argillas_responses_are_understood():

@@ -15,6 +15,7 @@ from dami_text.errors import ConfigError, TrainingError
 from dami_text.inference import predict_probabilities
 from dami_text.labeling import trainer as trainer_module
 from dami_text.labeling.desk import Desk
+from dami_text.labeling.final import train_final
 from dami_text.labeling.progress import (
     Agreement,
     Proportion,
@@ -25,7 +26,7 @@ from dami_text.labeling.progress import (
 )
 from dami_text.labeling.rounds import LOCK, LabeledNow, shades, told_learner, train_round
 from dami_text.labeling.store import RoundRecord
-from dami_text.labeling.trainer import Trainer, TrainerState, train_final
+from dami_text.labeling.trainer import Trainer, TrainerState
 from dami_text.strategies import Dami
 
 
@@ -50,7 +51,7 @@ def test_a_round_asks_for_rows_that_nobody_has_decided_on_and_no_training_sees_w
     held_out = set(session.held_out.tolist())
 
     now = LabeledNow.of(session)
-    assert (now.n_labeled, set(now.rows)) == (11, decided - held_out - {shown.row})
+    assert (len(now.all), set(now.rows)) == (11, decided - held_out - {shown.row})
     record = train_round(session)
     assert (record.number, record.n_labeled, record.through) == (0, 11, 12)
     assert record.details["n_trained_on"] == len(now.rows)
@@ -240,6 +241,16 @@ def test_what_a_trainer_said_last_is_told(session, truth, monkeypatch, tmp_path)
     assert trainer.state() == TrainerState("failed", "error: no room on the disk")
 
 
+def test_a_training_that_cannot_start_is_told_and_labelling_goes_on(session, truth, monkeypatch):
+    label_some(session, truth, 10)
+    (session.folder / "trainer.log").mkdir()  # which a file cannot be written over
+    trainer = Trainer(session)
+    trainer.start_if_due()
+    assert trainer.state().kind == "failed"
+    assert "trainer.log" in trainer.state().message
+    assert len(label_some(session, truth, 1)) == 1
+
+
 def test_one_training_at_a_time_whoever_starts_it(session, truth):
     label_some(session, truth, 10)
     trainer = Trainer(session)
@@ -270,15 +281,27 @@ class FakeProcess:
 
 def test_the_final_model_is_trained_on_all_labels_but_those_held_out(session, truth, tmp_path):
     label_some(session, truth, 15)
-    facts = train_final(session, tmp_path / "model")
+    final = train_final(session, tmp_path / "model")
     held_out = set(session.held_out.tolist()) & {row["row"] for row in session.store.labels()}
-    assert facts["labelled texts"] == "15 of 300"
-    assert facts["trained on"] == f"{15 - len(held_out)} of them"
+    assert (final.n_labeled, final.n_texts, final.n_trained_on) == (15, 300, 15 - len(held_out))
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     assert model.config.label2id == {"neg": 0, "pos": 1}
-    card = (tmp_path / "model" / "README.md").read_text()
-    assert card.startswith("---\n")
-    assert "15 of 300" in card
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    right = 0
+    for row in held_out:
+        inputs = tokenizer([session.text(row)], return_tensors="pt")
+        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        right += int(logits.argmax()) == truth[row]
+    assert (final.accuracy.value, final.accuracy.n) == (right / len(held_out), len(held_out))
+
+
+def test_a_final_model_that_fails_leaves_nothing_behind(session, truth, tmp_path, monkeypatch):
+    label_some(session, truth, 5)
+    monkeypatch.setattr("dami_text.labeling.final.model_card", lambda facts: 1 / 0)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ZeroDivisionError):
+        train_final(session, tmp_path / "model")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 # Progress -------------------------------------------------------------------------------------------------------
@@ -297,6 +320,13 @@ def test_intervals_are_wilsons(successes, n):
     assert (found.low, found.high) == pytest.approx(wilson(successes, n), abs=1e-9)
 
 
+def test_labels_that_were_undone_since_a_round_are_no_negative_number(session, truth):
+    rows = label_some(session, truth, 10)
+    session.store.finish_round(RoundRecord(0, 10, 10, "", {}, bytes(2 * len(session.held_out))), [])
+    session.store.undo("ann", session.store.last_event(), 60)
+    assert (progress_of(session).n_labeled, progress_of(session).n_since_round) == (len(rows) - 1, 0)
+
+
 def test_accuracy_is_measured_on_held_out_labels_for_all_rounds_alike(session):
     held_out = session.held_out
     for number, right in enumerate((1, 3)):  # rounds that predict class 1 for the first held-out texts, else 0
@@ -307,7 +337,10 @@ def test_accuracy_is_measured_on_held_out_labels_for_all_rounds_alike(session):
     session.store.add_labels((int(row), 1, "ann") for row in held_out[:4])
     session.store.add_labels([(int(np.setdiff1d(np.arange(300), held_out)[0]), 0, "ann")])
     labels = {row["row"]: row["label"] for row in session.store.labels()}
-    assert held_out_hits(session, labels).tolist() == [[True, False, False, False], [True, True, True, False]]
+    assert held_out_hits(session, labels, session.store.rounds()).tolist() == [
+        [True, False, False, False],
+        [True, True, True, False],
+    ]
     done = progress_of(session)
     assert done.curve == [(10, 0.25), (20, 0.75)]
     assert (done.accuracy.value, done.accuracy.n, done.gain) == (0.75, 4, None)

@@ -166,6 +166,56 @@ def test_a_lease_ends_and_the_late_answer_is_refused(store):
     assert labels_of(store) == {10: 0, 11: 0}
 
 
+def test_seconds_count_from_when_the_text_was_shown_last(store):
+    store.next("ann", 60, now=100)
+    store.next("ann", 60, now=130)  # a reload while the lease lasts
+    first, _ = store.next("ann", 60, now=150)
+    store.decide(first, "ann", "label", 0, now=160)
+    store.next("ann", 60, now=200)
+    second, _ = store.next("ann", 60, now=9_000)  # the next morning
+    store.decide(second, "ann", "label", 0, now=9_007)
+    assert [event["seconds"] for event in store.events()] == [60, 7]
+
+
+def test_a_transaction_inside_of_another_is_undone_alone(store, tmp_path):
+    other = Store(tmp_path / "labels.sqlite")
+    with store.transaction():
+        store.set_meta(a=1)
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            store.set_meta(b=1 / len(store.set_meta(b=2) or ()))
+        store.set_meta(c=3)
+        assert other.meta("a") is None
+    assert [other.meta(key) for key in "abc"] == [1, None, 3]
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        label_next(store, "ann", 1 / (label_next(store, "ann", 1) - 10))
+    assert (labels_of(other), store.next("ann", LEASE)[0].version) == ({}, 0)
+    other.close()
+
+
+def test_a_snapshot_does_not_see_what_others_write_and_does_not_hold_them_up(store, tmp_path):
+    other = Store(tmp_path / "labels.sqlite")
+    with store.snapshot():
+        assert labels_of(store) == {}
+        label_next(other, "ann", 1)
+        assert labels_of(store) == {}
+    assert labels_of(store) == {10: 1}
+    other.close()
+
+
+def test_a_full_disk_refuses_labels_and_takes_them_again_when_there_is_room(store, tmp_path):
+    with store.transaction() as connection:
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):  # noqa: PT012 - as many as fill the last page
+        for row in range(2000):
+            store.extend_queue(0, [QueueItem(100 + row, "start", {"word": "x" * 500})])
+    with store.transaction() as connection:
+        connection.execute("PRAGMA max_page_count = 1000000")
+    assert label_next(store, "ann", 1) == 10
+    other = Store(tmp_path / "labels.sqlite")
+    assert labels_of(other) == {10: 1}
+    other.close()
+
+
 def test_a_late_answer_counts_where_nobody_else_has_the_text(store):
     late, _ = store.next("ann", 60, now=0)
     store.decide(late, "ann", "label", 1, now=1000)

@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
-from dami_text.cards import RunSummary, model_card
+from dami_text.cards import model_card, run_facts
 from dami_text.config import RunConfig
 from dami_text.data.pool import Oracle
 from dami_text.errors import RecordError
@@ -158,7 +158,7 @@ class Run:
         sizes = {"train": self.n, "test": len(data.test.rows)}
         sizes["validation"] = len(data.validation.rows) if data.validation else 0
         commit = data.start.commit if isinstance(data.start, Encoder) else None
-        card = model_card(RunSummary(self.config, rounds, data.class_names, sizes, commit))
+        card = model_card(run_facts(self.config, rounds, sizes, commit))
 
         def save(path: Path) -> None:
             self.learner.trained_model().save_pretrained(path)

@@ -63,23 +63,7 @@ class Desk:
 
     def next(self, annotator: str, notice: str = "") -> Screen:
         """The text to label next."""
-        if self.budget is not None and len(self.session.store.labels()) >= self.budget:
-            return self._nothing(annotator, f"All {self.budget} labels of the budget are given. Thank you!", notice)
-        found = self.session.store.next(annotator, self._lease_seconds)
-        if found is None:
-            found = self._further(annotator)
-        if found is None:
-            training = self.trainer.state().kind == "training"
-            left = len(self.session) - len(self.session.store.labels()) - len(self.session.store.skipped())
-            message = (
-                "The model is training on your labels. The next texts come in a moment."
-                if training
-                else "All texts are labelled. Thank you!"
-                if left <= 0
-                else "There is no text for you now: the rest is held out, or others have it."
-            )
-            return self._nothing(annotator, message, notice)
-        return self._screen(annotator, *found, notice)
+        return self._arrived(annotator, self._leased(annotator), notice)
 
     def label(self, annotator: str, token: str, label: int) -> Screen:
         """Label the text on the screen."""
@@ -92,11 +76,15 @@ class Desk:
     def undo(self, annotator: str, token: str) -> Screen:
         """Take back the last decision and show its text."""
         last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else self._last(annotator)
-        try:
-            self.session.store.undo(annotator, last, self._lease_seconds)
-        except Refused as refused:
-            return self.next(annotator, f"Not undone: {refused}.")
-        return self.next(annotator, "Undone. Here it is again.")
+        with self.session.store.transaction():
+            try:
+                row = self.session.store.undo(annotator, last, self._lease_seconds)
+            except Refused as refused:
+                row, notice = None, f"Not undone: {refused}."
+            found = self._leased(annotator)
+        if row is not None:
+            notice = "Undone. Here it is again." if found is not None and found[0].row == row else "Undone."
+        return self._arrived(annotator, found, notice)
 
     def flag(self, annotator: str, token: str) -> Screen:
         """Flag the text on the screen, or take its flag away."""
@@ -146,11 +134,35 @@ class Desk:
         shown = self._shown(token)
         if shown is None:
             return self.next(annotator, "There was no text on the screen.")
-        try:
-            self.session.store.decide(shown, annotator, "skip" if label is None else "label", label)
-        except Refused as refused:
-            return self.next(annotator, f"Not counted: {refused}.")
-        return self.next(annotator)
+        notice = ""
+        with self.session.store.transaction():  # the decision and the next text's lease wait for the disk once
+            try:
+                self.session.store.decide(shown, annotator, "skip" if label is None else "label", label)
+            except Refused as refused:
+                notice = f"Not counted: {refused}."
+            found = self._leased(annotator)
+        return self._arrived(annotator, found, notice)
+
+    def _leased(self, annotator: str) -> tuple[Shown, QueueItem] | None:
+        """What the queue has for an annotator, theirs from now on; nothing where the budget is spent."""
+        return None if self._is_spent() else self.session.store.next(annotator, self._lease_seconds)
+
+    def _is_spent(self) -> bool:
+        return self.budget is not None and len(self.session.store.labels()) >= self.budget
+
+    def _arrived(self, annotator: str, found: tuple[Shown, QueueItem] | None, notice: str) -> Screen:
+        """The screen with what the queue had, with what else can be found, or with why there is nothing."""
+        if found is None and self._is_spent():
+            return self._nothing(f"All {self.budget} labels of the budget are given. Thank you!", notice)
+        found = found or self._further(annotator)
+        if found is not None:
+            return self._screen(annotator, *found, notice)
+        if self.trainer.state().kind == "training":
+            return self._nothing("The model is training on your labels. The next texts come in a moment.", notice)
+        store = self.session.store
+        if len(store.labels()) + len(store.skipped()) >= len(self.session):
+            return self._nothing("All texts are labelled. Thank you!", notice)
+        return self._nothing("There is no text for you now: the rest is held out, or others have it.", notice)
 
     def _further(self, annotator: str) -> tuple[Shown, QueueItem] | None:
         """Where the queue is empty, train on what is new, or draw further texts where nothing is."""
@@ -160,8 +172,9 @@ class Desk:
         with self._refill:
             store = self.session.store
             found = store.next(annotator, self._lease_seconds)  # somebody else may have come here first
-            if found is None:
-                store.extend_queue(len(store.rounds()), self.session.random_items(self.session.query_size(), "refill"))
+            items = [] if found else self.session.random_items(self.session.query_size(), "refill")
+            if items:
+                store.extend_queue(len(store.rounds()), items)
                 found = store.next(annotator, self._lease_seconds)
             return found
 
@@ -178,7 +191,7 @@ class Desk:
             earlier is not None,
         )
 
-    def _nothing(self, annotator: str, message: str, notice: str) -> Screen:
+    def _nothing(self, message: str, notice: str) -> Screen:
         return Screen(NOTHING, [(message, None)], [], notice)
 
     def _last(self, annotator: str) -> int:

@@ -1,11 +1,13 @@
 """Labels out of a session and into it: what `formats` writes and reads, matched to the pool's texts."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dami_text.data.pool import text_hash
-from dami_text.errors import DataError
+from dami_text.errors import ConfigError, DataError
 from dami_text.labeling.formats import Decision, Record
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
 from dami_text.labeling.session import Session
@@ -14,8 +16,10 @@ from dami_text.labeling.store import QueueItem
 
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     """A record for each text that was labelled or skipped, or for every text, in the order of the file."""
-    labels = {row["row"]: row for row in session.store.labels()}
-    skipped, flags = set(session.store.skipped()), session.store.flags()
+    with session.store.snapshot():
+        labels = {row["row"]: row for row in session.store.labels()}
+        skipped, flags = set(session.store.skipped()), session.store.flags()
+        items = session.store.latest_items()
     rows = sorted(labels.keys() | skipped | flags.keys()) if only_decided else range(len(session))
     records = []
     for row in rows:
@@ -31,7 +35,7 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
                 given["seconds"] if given else None,
                 given["round"] if given else None,
                 row in flags,
-                **_told(session, session.store.shown(row, "")[1]),
+                **(_told(session, items[row]) if row in items else {}),
             )
         )
     return records
@@ -66,6 +70,31 @@ def _told(session: Session, item: QueueItem) -> dict[str, Any]:
         "score": item.reason.get("probability"),
         "reason": reason | {"kind": item.kind} if reason else {},
     }
+
+
+def write_file(session: Session, file: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, that is neither the session's nor the one that its texts came from.
+
+    Raises:
+        ConfigError: it is.
+        DataError: it cannot be written.
+    """
+    place, source = file.absolute().resolve(), Path(session.config.run.data.dataset).resolve()
+    if place == source or session.folder.resolve() in place.parents:
+        what = "the file that the texts came from" if place == source else f"in the session {session.folder}"
+        raise ConfigError(f"{file} is {what}; choose another to write to")
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
+    try:
+        if file.exists() and not file.is_file():  # such as /dev/stdout
+            file.write_bytes(content)
+            return
+        try:
+            unfinished.write_bytes(content)
+            unfinished.replace(place)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {file}: {error}") from error
 
 
 @dataclass(frozen=True)

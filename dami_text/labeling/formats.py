@@ -21,6 +21,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,9 +88,18 @@ def _write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool
     return stream.getvalue().encode("utf-8")
 
 
+#: What a spreadsheet begins to calculate at.
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
 def _no_formula(value: Any) -> Any:
     """A cell that a spreadsheet shows and does not calculate: an apostrophe first."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _as_it_was(value: str | None) -> str | None:
+    """What was in a cell before `_no_formula`."""
+    return value[1:] if value and value[0] == "'" and value[1:].startswith(FORMULA) else value
 
 
 def _read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
@@ -97,7 +107,8 @@ def _read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     if "label" not in (reader.fieldnames or ()):
         raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
-    return list(filter(None, map(_decision, reader)))
+    rows = (row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")} for row in reader)
+    return list(filter(None, map(_decision, rows)))
 
 
 def _write_jsonl(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
@@ -168,7 +179,7 @@ def _read_label_studio(content: bytes, class_names: Sequence[str]) -> Iterable[D
         data = task["data"]
         for annotation in task.get("annotations") or []:
             who = annotation.get("completed_by")
-            annotator = who.get("email") if isinstance(who, dict) else None
+            annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
             choices = [
                 name
                 for part in annotation.get("result") or []
@@ -239,31 +250,52 @@ def _read_doccano(content: bytes, class_names: Sequence[str]) -> Iterable[Decisi
 
 
 def _write_argilla(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    def flat(record: Record) -> Json:
-        answers = {} if record.label is None and record.status != "skipped" else {"users": [record.annotator or "dami"]}
-        return {
-            "id": record.id,
-            "status": "completed" if answers else "pending",
-            "text": record.text,
-            "label.responses": [record.label] if answers else [],
-            "label.responses.users": answers.get("users", []),
-            "label.responses.status": [("discarded" if record.label is None else "submitted")] if answers else [],
-            "label.suggestion": record.guess,
-            "label.suggestion.score": record.score,
-        }
+    return _array(map(_argilla_record, records))
 
-    return _array(map(flat, records))
+
+def _argilla_record(record: Record) -> Json:
+    """A record as `dataset.records.from_json` takes it; what it does not know, `annotators`, it passes over."""
+    shown: Json = {
+        "id": record.id,
+        "fields": {"text": record.text},
+        "metadata": {},
+        "suggestions": {},
+        "responses": {},
+        "vectors": {},
+        "status": "pending" if record.status == "open" else "completed",
+    }
+    if record.guess is not None:
+        shown["suggestions"]["label"] = {"value": record.guess, "score": record.score, "agent": f"r{record.round or 0}"}
+    if record.status != "open":
+        user = str(uuid5(NAMESPACE_URL, record.annotator or ""))  # users have ids there, not names
+        status = "discarded" if record.label is None else "submitted"
+        shown["responses"]["label"] = [{"value": record.label, "user_id": user, "status": status}]
+        shown["annotators"] = {user: record.annotator}
+    return shown
 
 
 def _read_argilla(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     for record in _json_array(content):
-        answers = record.get("label.responses") or []
-        users = record.get("label.responses.users") or [None] * len(answers)
-        states = record.get("label.responses.status") or ["submitted"] * len(answers)
-        for answer, user, state in zip(answers, users, states, strict=True):
+        nested = "fields" in record  # as `to_json` writes it; as `to_list(flatten=True)` otherwise
+        for answer, user, state in _answers(record) if nested else _flat_answers(record):
+            text = record["fields"].get("text") if nested else record.get("text")
             if state in ("submitted", "discarded"):
-                label = answer if state == "submitted" else None
-                yield Decision(record.get("id"), record.get("text"), label, user)
+                annotator = (record.get("annotators") or {}).get(user, user)
+                yield Decision(record.get("id"), text, answer if state == "submitted" else None, annotator)
+
+
+def _answers(record: Json) -> Iterable[tuple[Any, Any, Any]]:
+    """Value, user and status of a record's responses; Argilla's own file has no status."""
+    for response in (record.get("responses") or {}).get("label") or []:
+        value = response.get("value")
+        yield value, response.get("user_id"), response.get("status") or ("submitted" if value else "discarded")
+
+
+def _flat_answers(record: Json) -> Iterable[tuple[Any, Any, Any]]:
+    answers = record.get("label.responses") or []
+    users = record.get("label.responses.users") or [None] * len(answers)
+    states = record.get("label.responses.status") or ["submitted"] * len(answers)
+    return zip(answers, users, states, strict=True)
 
 
 # All of them ----------------------------------------------------------------------------------------------------
@@ -331,9 +363,18 @@ def read_decisions(name: str, content: bytes, class_names: Sequence[str]) -> lis
         DataError: it is not in this format.
     """
     try:
-        return list(FORMATS[name][1](content, class_names))
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, pa.ArrowException) as error:
+        decisions = list(FORMATS[name][1](content, class_names))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, pa.ArrowException) as error:
         raise DataError(f"the file is not in the format {name} ({type(error).__name__}: {error})") from error
+    for decision in decisions:
+        for part, value in vars(decision).items():
+            if not isinstance(value, str | None):
+                raise DataError(f"the file is not in the format {name}: it has {value!r:.60} for {part}; wanted text")
+        if decision.annotator is not None and not decision.annotator.isprintable():
+            raise DataError(
+                f"the annotator {decision.annotator!r:.60} has characters that cannot be shown; rename them"
+            )
+    return decisions
 
 
 def guess_format(file_name: str, content: bytes) -> str:
@@ -347,11 +388,11 @@ def guess_format(file_name: str, content: bytes) -> str:
         return suffix
     try:
         first = (_json_array(content) if content.lstrip()[:1] == b"[" else _json_lines(content))[0]
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, RecursionError) as error:
         raise DataError(f"{file_name} is of no known format; name it with --format") from error
     if "data" in first:
         return "label-studio"
-    if any(key.startswith("label.") for key in first):
+    if "fields" in first or any(key.startswith("label.") for key in first):
         return "argilla"
     if "answer" in first or "options" in first:
         return "prodigy"

@@ -5,6 +5,7 @@ learning curve is measured on the same texts throughout: its differences are far
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -17,6 +18,7 @@ from dami_text.data.pool import EncodedTexts
 from dami_text.inference import predict_probabilities
 from dami_text.labeling.rounds import PREDICTION
 from dami_text.labeling.session import Session
+from dami_text.labeling.store import RoundRecord
 from dami_text.randomness import numpy_stream
 
 CONFIDENCE = 0.95
@@ -40,6 +42,9 @@ class Proportion:
 
         interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
         return cls(successes / n, float(interval.low), float(interval.high), n)
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} (95% interval {self.low:.1%} to {self.high:.1%}, {self.n} text{'s' * (self.n != 1)})"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class Agreement:
     observed: float
     kappa: float | None
 
+    def __str__(self) -> str:
+        kappa = "undefined" if self.kappa is None else f"{self.kappa:.2f}"
+        return f"Cohen's kappa {kappa}, {self.observed:.0%} equal, {self.n} text{'s' * (self.n != 1)}"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -87,22 +96,24 @@ class Progress:
 def progress_of(session: Session) -> Progress:
     """The session's progress now."""
     store = session.store
-    labels = {row["row"]: row["label"] for row in store.labels()}
-    rounds = store.rounds()
+    with store.snapshot():
+        labels = {row["row"]: row["label"] for row in store.labels()}
+        decisions, rounds = store.decisions(), store.rounds()
+        n_skipped, n_flagged = len(store.skipped()), len(store.flags())
     counts = Counter(session.class_names[label] for label in labels.values())
-    annotators = Counter(row["annotator"] for row in store.decisions() if row["label"] is not None)
-    right = held_out_hits(session, labels)
+    annotators = Counter(row["annotator"] for row in decisions if row["label"] is not None)
+    right = held_out_hits(session, labels, rounds)
     sizes = np.array([record.n_labeled for record in rounds])
     measured = right.shape[0] and right.shape[1]
     return Progress(
         len(session),
         len(labels),
-        len(store.skipped()),
-        len(store.flags()),
+        n_skipped,
+        n_flagged,
         {name: counts[name] for name in session.class_names},
         dict(sorted(annotators.items())),
         len(rounds),
-        len(labels) - (rounds[-1].n_labeled if rounds else 0),
+        max(0, len(labels) - (rounds[-1].n_labeled if rounds else 0)),  # labels may have been undone
         session.query_size() if rounds else session.initial_size(),
         list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
         Proportion.of(int(right[-1].sum()), right.shape[1]) if measured else None,
@@ -110,25 +121,23 @@ def progress_of(session: Session) -> Progress:
     )
 
 
-def held_out_hits(session: Session, labels: dict[int, int]) -> NDArray[np.bool_]:
+def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[RoundRecord]) -> NDArray[np.bool_]:
     """For each round (R,) and each held-out text with a label (V,), whether the round's model was right: (R, V)."""
     places = [i for i, row in enumerate(session.held_out.tolist()) if row in labels]
     truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
-    rounds = session.store.rounds()
     hits = np.zeros((len(rounds), len(places)), bool)
     for record, line in zip(rounds, hits, strict=True):
         line[:] = np.frombuffer(record.predictions, PREDICTION)[places] == truth if places else False
     return hits
 
 
-def accuracy_of(session: Session, model: PreTrainedModel, texts: EncodedTexts) -> Proportion | None:
-    """The accuracy of a model on the held-out texts that have labels; None where none has."""
-    labels = {row["row"]: row["label"] for row in session.store.labels()}
-    rows = np.array([row for row in session.held_out.tolist() if row in labels], np.int64)
-    if not len(rows):
+def accuracy_of(model: PreTrainedModel, texts: EncodedTexts, labels: Mapping[int, int]) -> Proportion | None:
+    """The accuracy of a model on the texts with these labels, by row; None where there are none."""
+    if not labels:
         return None
-    predictions = predict_probabilities(model, texts, rows).argmax(axis=1)
-    return Proportion.of(sum(labels[row] == p for row, p in zip(rows.tolist(), predictions, strict=True)), len(rows))
+    rows, truth = (np.array([*values], np.int64) for values in (labels.keys(), labels.values()))
+    right = predict_probabilities(model, texts, rows).argmax(axis=1) == truth
+    return Proportion.of(int(right.sum()), len(rows))
 
 
 def projected_gain(

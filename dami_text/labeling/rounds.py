@@ -27,7 +27,7 @@ from dami_text.errors import DamiError, TrainingError
 from dami_text.experiments.preparation import make_learner
 from dami_text.inference import device_of, predict_probabilities
 from dami_text.interpretation import interpret
-from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, new_session
+from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, new_session, whole
 from dami_text.labeling.store import QueueItem, RoundRecord
 from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
 
@@ -73,22 +73,37 @@ def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: EncodedTexts,
 
 @dataclass(frozen=True)
 class LabeledNow:
-    """The labels of a session at one moment: rows to train on, in order, their labels, and the last event."""
+    """The labels of a session at one moment, each a place in its classes by the row of its text.
 
-    rows: Rows
-    labels: NDArray[np.int64]
+    Attributes:
+        all, held_out: of all labelled texts, and of those among them that no training sees.
+        through: the last event.
+        round: the number of the round that these labels begin.
+    """
+
+    all: dict[int, int]
+    held_out: dict[int, int]
     through: int
-    n_labeled: int
+    round: int
+
+    @property
+    def rows(self) -> Rows:
+        """The rows to train on, in ascending order."""
+        return np.array([row for row in self.all if row not in self.held_out], np.int64)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Their labels."""
+        return np.array([label for row, label in self.all.items() if row not in self.held_out], np.int64)
 
     @classmethod
     def of(cls, session: Session) -> "LabeledNow":
-        """The labels so far, without those of the held-out texts."""
-        through = session.store.last_event()
-        labels = {row["row"]: row["label"] for row in session.store.labels()}
-        n_labeled = len(labels)
-        for row in session.held_out.tolist():
-            labels.pop(row, None)
-        return cls(np.array(list(labels), np.int64), np.array(list(labels.values()), np.int64), through, n_labeled)
+        """The labels so far."""
+        with session.store.snapshot():
+            labels = {row["row"]: row["label"] for row in session.store.labels()}
+            through, n_rounds = session.store.last_event(), len(session.store.rounds())
+        held_out = {row: labels[row] for row in session.held_out.tolist() if row in labels}
+        return cls(labels, held_out, through, n_rounds)
 
 
 def new_learner(session: Session, strategy: QueryStrategy) -> ActiveLearner:
@@ -108,7 +123,7 @@ def told_learner(session: Session, now: LabeledNow) -> tuple[ActiveLearner, Quer
         raise TrainingError("there is no labelled text to train on; label one at least")
     strategy = session_strategy(session)
     learner = make_learner(session.texts, session.class_names, session.config.run, strategy)
-    learner.round = len(session.store.rounds()) - 1  # telling begins the next
+    learner.round = now.round - 1  # telling begins the next
     learner.tell(now.rows, now.labels)
     learner.pool = learner.pool.without(np.union1d(session.held_out, session.store.skipped()).astype(np.int64))
     return learner, strategy
@@ -138,10 +153,18 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
     """Make a session of the texts that `config.run.data` names, with the queue of its start.
 
     Raises:
-        DamiError: as `new_session`, and for a cold start that cannot work; the folder is not made then.
+        DamiError: as `new_session`, and for a strategy, a model, word vectors or a cold start that cannot work; the
+            folder is not made then.
     """
-    build_strategy(config.run.strategy)  # what cannot work is told now, not by the first training
-    return new_session(folder, config, lambda session: session.store.extend_queue(0, start_queue(session)))
+    # What cannot work is told now: after the first labels the options cannot be changed any more.
+    build_strategy(config.run.strategy)
+
+    def begin(session: Session) -> None:
+        if config.run.model.is_encoder or config.run.word_vectors.word_vectors not in ("word2vec", "random"):
+            make_learner(session.texts.select(range(2)), session.class_names, session.config.run)
+        session.store.extend_queue(0, start_queue(session))
+
+    return new_session(folder, config, begin)
 
 
 def train_round(session: Session) -> RoundRecord:
@@ -161,11 +184,13 @@ def train_round(session: Session) -> RoundRecord:
     asked = explained(session, learner, strategy, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
-    save_model(model, learner, session.folder / MODEL)
+    with whole(session.folder / MODEL) as unfinished:
+        save_model(model, learner, unfinished)
+        shutil.rmtree(session.folder / MODEL, ignore_errors=True)
     record = RoundRecord(
         number,
         now.through,
-        now.n_labeled,
+        len(now.all),
         datetime.now(UTC).isoformat(timespec="seconds"),
         {
             "n_trained_on": len(now.rows),
@@ -212,13 +237,9 @@ def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[Queue
 
 
 def save_model(model: PreTrainedModel, learner: ActiveLearner, folder: Path) -> None:
-    """Write the model and its tokenizer in the Hugging Face layout, whole, in place of what the folder holds."""
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    learner.pool.texts.tokenizer.save_pretrained(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    """Write the model and its tokenizer in the Hugging Face layout."""
+    model.save_pretrained(folder)
+    learner.pool.texts.tokenizer.save_pretrained(folder)
 
 
 def main() -> int:

@@ -84,10 +84,11 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise RecordError(
             f"{path} is of version {version}, and this dami_text knows {len(MIGRATIONS)} at most; upgrade dami_text"
         )
-    for step in MIGRATIONS[version:]:
-        for statement in _statements(step):
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    if version < len(MIGRATIONS):
+        for step in MIGRATIONS[version:]:
+            for statement in _statements(step):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -7,9 +7,11 @@ model/            the last round's model and tokenizer
 trainer.log       what the last training had to say
 """
 
+import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ import yaml
 from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
-from dami_text.config import DataConfig, LabelingConfig, RunConfig
+from dami_text.cards import PATHS
+from dami_text.config import LabelingConfig, RunConfig
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import load_texts
 from dami_text.errors import ConfigError, DataError, RecordError
@@ -31,6 +34,9 @@ POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "mode
 
 #: Held-out texts beyond these would not make the accuracy much more certain, only cost predictions in every round.
 MOST_HELD_OUT = 2000
+
+#: Whose labels those are that the texts came with.
+FILE_ANNOTATOR = "file"
 
 START_SIZE = QUERY_SIZE = Size(20)
 
@@ -204,16 +210,16 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
 
     `begin` gives it the queue of its start.
 
-    Labels that the source has already count as given by the annotator `file`.
+    Labels that the source has already count as given by FILE_ANNOTATOR.
 
     Raises:
         ConfigError: rows of a table are named.
         DataError: the texts cannot be read, there are too few, or labels and classes do not fit each other.
         RecordError: the folder cannot be written.
     """
-    if config.run.data.task != "text":
-        raise ConfigError(f"--task is {config.run.data.task}; rows of a table are not for reading, and so --task text")
-    texts, given = load_texts(config.run.data)
+    require_texts(config.run.data.task)
+    run = _from_anywhere(config.run)
+    texts, given = load_texts(run.data)
     if len(texts) < 2:
         raise DataError(f"{config.run.data.dataset!r} has {len(texts)} texts; wanted two or more")
     class_names = config.labeling.labels or sorted({name for name in given if name is not None})
@@ -226,34 +232,64 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
             f"{class_names}; name all of them, or another column with --label-column"
         )
     labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        texts.save_to_disk(str(unfinished / POOL))
-        options = yaml.safe_dump(SessionConfig(config.run, labeling).options(), sort_keys=False, allow_unicode=True)
-        (unfinished / CONFIG).write_text(options, encoding="utf-8")
-        store = Store(unfinished / LABELS, create=True)
-        store.set_meta(fingerprint=text_hash(content_hashes(texts)[0].tobytes().hex()).hex())
-        numbers = {name: i for i, name in enumerate(class_names)}
-        store.add_labels((row, numbers[name], "file") for row, name in enumerate(given) if name is not None)
-        store.close()
-        session = Session(unfinished)
-        begin(session)
-        session.store.close()
-        unfinished.rename(folder)
+        with whole(folder) as unfinished:
+            texts.save_to_disk(str(unfinished / POOL))
+            options = yaml.safe_dump(SessionConfig(run, labeling).options(), sort_keys=False, allow_unicode=True)
+            (unfinished / CONFIG).write_text(options, encoding="utf-8")
+            with closing(Store(unfinished / LABELS, create=True)) as store:
+                store.set_meta(fingerprint=text_hash(content_hashes(texts)[0].tobytes().hex()).hex())
+                numbers = {name: i for i, name in enumerate(class_names)}
+                store.add_labels(
+                    (row, numbers[name], FILE_ANNOTATOR) for row, name in enumerate(given) if name is not None
+                )
+            session = Session(unfinished)
+            with closing(session.store):
+                begin(session)
     except OSError as error:
         raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error
+    return Session(folder)
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A new folder to write, which has the name of `folder` from the end of the block on, and is gone if that fails.
+
+    Where `folder` is there already, it must be empty then.
+    """
+    unfinished = folder.absolute().with_name(f".{folder.name}.{os.getpid()}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Session(folder)
+
+
+def require_texts(task: str) -> None:
+    """Raise ConfigError for a task that is not `text`."""
+    if task != "text":
+        raise ConfigError(
+            f"--task is {task}, and people label texts, not rows of a table; leave --task out, and name the column to "
+            "read with --text-column"
+        )
+
+
+def _from_anywhere(run: RunConfig) -> RunConfig:
+    """The options with the paths made absolute: a session is opened from any folder.
+
+    A bare word such as cnn or demo is a name, whatever lies in the folder.
+    """
+
+    def settled(topic: Any) -> Any:
+        values = {name: str(getattr(topic, name)) for name in PATHS if getattr(topic, name, None) is not None}
+        paths = {name: Path(value) for name, value in values.items() if not value.isidentifier()}
+        return replace(topic, **{name: str(path.absolute()) for name, path in paths.items() if path.exists()})
+
+    return RunConfig(**{topic.name: settled(getattr(run, topic.name)) for topic in fields(run)})
 
 
 def is_session(folder: Path) -> bool:
     """Whether the folder looks like a session's."""
     return (folder / LABELS).is_file()
-
-
-def source_of(file: str) -> DataConfig:
-    """The data options that name a file, a folder or a data set on the Hub."""
-    return DataConfig(dataset=file)

@@ -9,17 +9,14 @@ another text than the one that was looked at, or is counted twice.
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from dami_text.errors import RecordError
-from dami_text.labeling import schema
+from dami_text.labeling.database import Database
 
 Action = Literal["label", "skip"]
 
@@ -58,58 +55,12 @@ class RoundRecord:
     predictions: bytes
 
 
-class Store:
+class Store(Database):
     """The events, leases, queue and rounds of a session, in the file at `path`.
 
-    It may be used by several threads; other processes may have their own on the same file.
-
     Raises:
-        RecordError: the file is missing (unless `create`), of a newer version, or no database of this kind.
+        RecordError: as `Database`.
     """
-
-    def __init__(self, path: Path, create: bool = False) -> None:
-        self.path = path
-        if not create and not path.is_file():
-            raise RecordError(f"no labels at {path}; wanted a session's folder, as `dami-text label FILE` makes it")
-        self._lock = threading.RLock()
-        try:
-            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._migrate()
-        except sqlite3.DatabaseError as error:
-            raise RecordError(f"{path} cannot be used as the labels of a session ({error}); restore it") from error
-
-    def close(self) -> None:
-        """Close the file; what the write-ahead log holds goes into it where no other process has it open."""
-        self._connection.close()
-
-    def _migrate(self) -> None:
-        with self._transaction():
-            schema.migrate(self._connection, self.path)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, with the write lock from the start."""
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(query, values).fetchall()
-
-    def _one(self, query: str, *values: Any) -> Any:
-        """The first column of the first row, or None."""
-        with self._lock:
-            found = self._connection.execute(query, values).fetchone()
-        return found[0] if found else None
 
     # Meta and annotators ----------------------------------------------------------------------------------------
 
@@ -120,14 +71,14 @@ class Store:
 
     def set_meta(self, **values: Any) -> None:
         """Set values that JSON can hold."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
             )
 
     def set_password(self, annotator: str, hashed: str) -> None:
         """Set an annotator's hashed password."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO annotator VALUES (?, ?)", (annotator, hashed))
 
     def password(self, annotator: str) -> str | None:
@@ -143,7 +94,7 @@ class Store:
         The text that they have already comes first, then texts that lack another annotator's label, then the queue.
         """
         now = time.time() if now is None else now
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             found = connection.execute(_NEXT, {"annotator": annotator, "now": now}).fetchone()
             connection.execute(
                 "DELETE FROM lease WHERE annotator = ? AND row IS NOT ?", (annotator, found["row"] if found else None)
@@ -170,7 +121,7 @@ class Store:
             Refused: the text is no longer as it was shown, or it has been given to somebody else.
         """
         now = time.time() if now is None else now
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             self._check_version(shown, annotator)
             earlier = connection.execute(
                 "SELECT label FROM decision WHERE row = ? AND annotator = ?", (shown.row, annotator)
@@ -192,7 +143,7 @@ class Store:
             Refused: the text is no longer as it was shown.
         """
         now = time.time() if now is None else now
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             self._check_version(shown, annotator)
             flagged = connection.execute(
                 "SELECT 1 FROM flag WHERE row = ? AND annotator = ?", (shown.row, annotator)
@@ -206,7 +157,7 @@ class Store:
             Refused: `last` is not their last decision, or the text has been given to somebody else since.
         """
         now = time.time() if now is None else now
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             found = connection.execute(
                 "SELECT number, row FROM decision WHERE annotator = ? ORDER BY number DESC LIMIT 1", (annotator,)
             ).fetchone()
@@ -225,7 +176,7 @@ class Store:
     def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> int:
         """Add labels made elsewhere, (row, label or None for a skip, annotator); returns how many were news."""
         now, added = time.time(), 0
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for row, label, annotator in labels:
                 earlier = connection.execute(
                     "SELECT label FROM decision WHERE row = ? AND annotator = ?", (row, annotator)
@@ -262,10 +213,10 @@ class Store:
         return holder
 
     def _lease(self, row: int, annotator: str, seconds: float, now: float) -> None:
-        """Lease a row; the time since it was shown first goes on where it was theirs already."""
+        """Lease a row; the time since it was shown first goes on where it is theirs already."""
         self._connection.execute(
             "INSERT INTO lease VALUES (:row, :annotator, :now, :until) ON CONFLICT (row) DO UPDATE SET until = :until, "
-            "since = CASE annotator WHEN :annotator THEN since ELSE :now END, annotator = :annotator",
+            "since = IIF(annotator = :annotator AND lease.until > :now, since, :now), annotator = :annotator",
             {"row": row, "annotator": annotator, "now": now, "until": now + seconds},
         )
 
@@ -348,9 +299,13 @@ class Store:
         rows = self._all("SELECT * FROM queue WHERE round = ? ORDER BY rank", round_number)
         return [_item(row) for row in rows]
 
+    def latest_items(self) -> dict[int, QueueItem]:
+        """What was said last of each text that ever was in a queue, by row."""
+        return {row["row"]: _item(row) for row in self._all("SELECT * FROM queue ORDER BY round, rank")}
+
     def extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
         """Add texts at the end of a round's queue."""
-        with self._transaction():
+        with self.transaction():
             self._extend_queue(round_number, items)
 
     def finish_round(self, record: RoundRecord, items: Sequence[QueueItem]) -> None:
@@ -359,7 +314,7 @@ class Store:
         Raises:
             RecordError: the round is not the next one: another process has finished it.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             expected = connection.execute("SELECT COUNT(*) FROM round").fetchone()[0]
             if record.number != expected:
                 raise RecordError(f"round {record.number} was finished by another process; {expected} is next")

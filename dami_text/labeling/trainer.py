@@ -5,12 +5,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from dami_text.errors import DamiError
 from dami_text.labeling.rounds import LOCK
 from dami_text.labeling.session import LOG, Session
 
@@ -49,15 +47,21 @@ class Trainer:
             self._reap()
             if self._process is not None or not self._is_due(exhausted) or self._is_locked():
                 return
-            with (self._session.folder / LOG).open("wb") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "dami_text.labeling.rounds", str(self._session.folder.absolute())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # ctrl-c at the page does not reach it: its round is not lost
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                )
+            try:
+                self._process = self._started()
+            except OSError as error:  # a full disk, or no memory for a process: labelling goes on
+                self._failed = (len(self._session.store.labels()), str(error))
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with (self._session.folder / LOG).open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dami_text.labeling.rounds", str(self._session.folder.absolute())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # ctrl-c at the page does not reach it: its round is not lost
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
 
     def _is_due(self, exhausted: bool) -> bool:
         rounds, n = self._session.store.rounds(), len(self._session.store.labels())
@@ -83,22 +87,3 @@ class Trainer:
         said = (self._session.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
         why = f"it was ended by signal {-code}" if code < 0 else (said.splitlines() or [f"exit status {code}"])[-1]
         self._failed = (len(self._session.store.labels()), why) if code else None
-
-
-def train_final(session: Session, output_dir: Path) -> dict[str, object]:
-    """Train on all labels but those held out, write model, tokenizer and card, and return what the card says."""
-    from dami_text.labeling.card import write_card
-    from dami_text.labeling.progress import accuracy_of
-    from dami_text.labeling.rounds import LabeledNow, save_model, told_learner
-
-    if output_dir.exists() and any(output_dir.iterdir()):
-        raise DamiError(f"{output_dir} is there already; choose another with --output-dir")
-    learner, _ = told_learner(session, LabeledNow.of(session))
-    learner.train()
-    model = learner.trained_model()
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    if output_dir.exists():
-        output_dir.rmdir()
-    save_model(model, learner, output_dir)
-    accuracy = accuracy_of(session, model, learner.pool.texts)
-    return write_card(session, output_dir, learner, accuracy)

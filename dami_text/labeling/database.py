@@ -1,0 +1,84 @@
+"""A SQLite file that several threads and processes write at the same time, each change on disk when it is made."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dami_text.errors import RecordError
+from dami_text.labeling import schema
+
+
+class Database:
+    """The file at `path`, in write-ahead mode with synchronous=FULL, brought to the newest schema.
+
+    It may be used by several threads; other processes may have their own on the same file.
+
+    Raises:
+        RecordError: the file is missing (unless `create`), of a newer version, or no database of this kind.
+    """
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self.path = path
+        if not create and not path.is_file():
+            raise RecordError(f"no labels at {path}; wanted a session's folder, as `dami-text label FILE` makes it")
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            with self.transaction() as connection:
+                schema.migrate(connection, path)
+        except sqlite3.DatabaseError as error:
+            raise RecordError(f"{path} cannot be used as the labels of a session ({error}); restore it") from error
+
+    def close(self) -> None:
+        """Close the file; what the write-ahead log holds goes into it where no other process has it open."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that is written inside the block, or nothing where it raises; it is on disk at the block's end.
+
+        The write lock is held from the start. A block inside of another is undone alone where it raises, and is on
+        disk at the end of the outer one.
+        """
+        with self._lock:
+            if self._connection.in_transaction:
+                begin, end, undo = "SAVEPOINT inner", "RELEASE inner", "ROLLBACK TO inner"
+            else:
+                begin, end, undo = "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"
+            self._connection.execute(begin)
+            try:
+                yield self._connection
+                self._connection.execute(end)
+            except BaseException:
+                if self._connection.in_transaction:  # some failures, such as a full disk, have ended it already
+                    self._connection.execute(undo)
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything that is read inside the block is of one moment; other processes go on writing."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
+    def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def _one(self, query: str, *values: Any) -> Any:
+        """The first column of the first row, or None."""
+        with self._lock:
+            found = self._connection.execute(query, values).fetchone()
+        return found[0] if found else None

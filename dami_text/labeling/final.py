@@ -1,0 +1,111 @@
+"""The final model of a session and its card, in a folder that is there whole or not at all."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dami_text.cards import CardFacts, PeoplesLabels, model_card
+from dami_text.data.pool import text_hash
+from dami_text.errors import RecordError
+from dami_text.labeling.progress import Agreement, Progress, Proportion, accuracy_of, agreements, progress_of
+from dami_text.labeling.rounds import LabeledNow, save_model, told_learner
+from dami_text.labeling.session import FILE_ANNOTATOR, Session, whole
+from dami_text.records import to_json
+
+RECORD = "labeling.json"  # beside the model: what it was made of
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """What a model was made of.
+
+    Attributes:
+        made_of: a hash of the texts, the options and the events.
+        n_texts, n_labeled, n_trained_on: texts, those with a label, and those among them that trained it.
+        accuracy: on the held-out texts that have a label; None where none has.
+    """
+
+    made_of: str
+    n_texts: int
+    n_labeled: int
+    n_trained_on: int
+    accuracy: Proportion | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "FinalModel | None":
+        """What the model in `folder` was made of; None where there is none of a session's."""
+        try:
+            found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            accuracy = found.pop("accuracy")
+            return cls(**found, accuracy=None if accuracy is None else Proportion(**accuracy))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+def train_final(session: Session, folder: Path) -> FinalModel:
+    """Train a model on all labels but those held out and write it with tokenizer and card; what it was made of.
+
+    A model of the very same labels that is in `folder` already is left as it is: the same command again is done at
+    once.
+
+    Raises:
+        TrainingError: there is no label to train on.
+        RecordError: `folder` holds something else, or cannot be written.
+    """
+    with session.store.snapshot():
+        now, done, agreed = LabeledNow.of(session), progress_of(session), agreements(session)
+        sizes = [record.n_labeled for record in session.store.rounds()]
+    made_of = text_hash(repr((session.fingerprint, session.config, now.through, now.round, now.all))).hex()
+    found = FinalModel.read(folder)
+    if found is not None and found.made_of == made_of:
+        return found
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "a model of other labels" if found else "something else"
+            raise RecordError(f"{folder} is there already and holds {what}; choose another with --output-dir")
+        with whole(folder) as unfinished:
+            learner, _ = told_learner(session, now)
+            learner.train()
+            model = learner.trained_model()
+            save_model(model, learner, unfinished)
+            accuracy = accuracy_of(model, learner.pool.texts, now.held_out)
+            final = FinalModel(made_of, len(session), len(now.all), len(now.rows), accuracy)
+            card = model_card(card_facts(session, done, sizes, agreed, final))
+            (unfinished / "README.md").write_text(str(card), encoding="utf-8")
+            (unfinished / RECORD).write_text(to_json(asdict(final)) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"cannot write {folder}: {error}; choose another with --output-dir") from error
+    return final
+
+
+def card_facts(
+    session: Session, done: Progress, sizes: Sequence[int], agreed: Sequence[Agreement], final: FinalModel
+) -> CardFacts:
+    """What the card of a session's model tells: no text of the pool, and no annotator's name.
+
+    `sizes` are the numbers of labels of the rounds.
+    """
+    config, accuracy = session.config.run, final.accuracy
+    options = session.config.options() | {"initial_size": session.initial_size(), "query_size": session.query_size()}
+    options.pop("labels")  # which the card has with their counts
+    measured = [{"accuracy": value} for _, value in done.curve] or [{} for _ in sizes]
+    by_annotator = dict(done.by_annotator)
+    return CardFacts(
+        config,
+        options,
+        final.n_texts,
+        done.by_class,
+        [*zip(sizes, measured, strict=True)],
+        {} if accuracy is None else {"accuracy": accuracy.value},
+        "accuracy",
+        None,
+        PeoplesLabels(
+            by_annotator.pop(FILE_ANNOTATOR, 0),
+            final.n_trained_on,
+            final.n_labeled - final.n_trained_on,
+            sorted(by_annotator.values(), reverse=True),
+            [*map(str, agreed)],
+            None if accuracy is None else str(accuracy),
+        ),
+    )
