@@ -68,6 +68,7 @@ def plot_matrix(paths: Sequence[Path], names: Sequence[str], shares: NDArray[np.
             axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=color, fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_xlabel("share of comparisons that the row wins against the column")
     axes.set_title(title, parse_math=False, fontsize=10)
     _save(figure, paths)
 
