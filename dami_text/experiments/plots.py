@@ -35,7 +35,9 @@ def plot_learning_curve(
 
 def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: str, label: str) -> None:
     """Write mean scores against the labelled share, with 95% intervals as bands, to each path as its suffix says."""
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    names = [curve.strategy for curve in curves]
+    columns = max(1, 88 // (max(map(len, names)) + 8))
+    figure = Figure(figsize=(6.5, 3.75 + 0.25 * -(-len(names) // columns)), layout="constrained")
     axes = figure.subplots()
     for i, curve in enumerate(curves):
         x, mean, half = 100 * curve.share, 100 * curve.mean(), 100 * curve.half_interval()
@@ -45,11 +47,11 @@ def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: s
             LINES[i // len(PALETTE) % len(LINES)],
         )
         axes.plot(x, mean, line, marker=marker, markersize=4, color=color)
-        axes.fill_between(x, *np.clip((mean - half, mean + half), 0, 100), color=color, alpha=0.15, linewidth=0)
+        axes.fill_between(x, *np.clip((mean - half, mean + half), 0, 100), color=color, alpha=0.1, linewidth=0)
     axes.set(xlabel="labelled texts, % of the training set")
     axes.set_ylabel(f"{label}, %", parse_math=False)
     axes.set_title(title, parse_math=False)
-    legend = axes.legend(axes.lines, [curve.strategy for curve in curves], frameon=False)
+    legend = figure.legend(axes.lines, names, loc="outside lower center", ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     axes.grid(alpha=0.3)
