@@ -27,7 +27,7 @@ METRIC_NAMES = {
     "roc_auc": ("roc_auc", "ROC AUC"),
 }
 LIBRARIES = ("dami_text", "transformers", "torch", "datasets", "accelerate", "scikit-learn", "numpy")
-PATHS = ("dataset", "word_vectors", "model", "init_model", "metric")  # options that may be local paths
+PATHS = ("dataset", "data_dir", "word_vectors", "model", "init_model", "metric")  # options that may be local paths
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dami_text.cli import TOPICS, OutputConfig, command, one_line, printable
+from dami_text.cli import TOPICS, command, one_line, printable
 from dami_text.config import GridConfig, RunConfig
 from dami_text.errors import ConfigError, DamiError
+from dami_text.options import Options, option
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -21,9 +23,21 @@ if TYPE_CHECKING:
 DESCRIPTION = "Run a grid of simulations, one for each data set, model, strategy and seed; finished ones are skipped."
 
 
+@dataclass(frozen=True)
+class GridOutputConfig(Options):
+    """Where the runs go."""
+
+    _argument_group_name: ClassVar[str] = "output"
+
+    output_dir: str = option("runs/grid", "the folder of the runs")
+    overwrite: bool = option(False, "replace runs that the folder holds")
+    config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
+    debug: bool = option(False, "show the traceback of an error")
+
+
 def run_grid(arguments: Sequence[str] | None = None) -> int:
     """Run a grid as the options say and return the exit status: what scripts/run_grid.py does."""
-    topics = [*TOPICS.values(), GridConfig, OutputConfig]
+    topics = [*TOPICS.values(), GridConfig, GridOutputConfig]
     return command(arguments, topics, _run, "run_grid.py", DESCRIPTION)
 
 
@@ -31,16 +45,17 @@ def _run(given: dict[str, Any], *configs: Any) -> int:
     """Run the cells that are not finished; 1 if any failed or was another process's."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from dami_text.experiments.grid import GridRun, Job, cells_of, forget_first_rounds
+    from dami_text.experiments.grid import GridRun, Job, cells_of, forget_first_rounds, record_asked
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("run_grid.py was started several times over; start one process of it and give it --workers")
     *_, grid, output = configs
-    root = Path(output.output_dir or "runs/grid")
+    root = Path(output.output_dir)
     names = RunConfig().options().keys()
     every = cells_of({name: value for name, value in given.items() if name in names}, grid, root)
     cells = every[grid.shard_slice()]
-    left, problems = _left(cells, output.overwrite)
+    left, problems = _left(cells, grid.save_models, output.overwrite)
+    record_asked(every, root)
     skipped = len(cells) - len(left) - len(problems)
     job = Job(root.absolute(), Path.cwd(), os.getpid(), output.overwrite, grid.save_models)
     run = GridRun(left, job, grid)
@@ -56,19 +71,19 @@ def _run(given: dict[str, Any], *configs: Any) -> int:
         print(f"{len(problems)} are not; the same command tries them again:", file=sys.stderr)
         for outcome in problems:
             print(f"{outcome.status}: {_described(outcome)}", file=sys.stderr)
-    elif len(cells) == len(every):
+    elif _left(every, save_models=False, overwrite=False) == ([], []):  # the other shards' too
         forget_first_rounds(root)
     return 1 if problems else 0
 
 
-def _left(cells: Sequence["Cell"], overwrite: bool) -> tuple[list["Cell"], list["Outcome"]]:
+def _left(cells: Sequence["Cell"], save_models: bool, overwrite: bool) -> tuple[list["Cell"], list["Outcome"]]:
     """The cells that are not finished, and those whose folders cannot be used."""
     from dami_text.experiments.grid import Outcome, finished
 
     left, problems = [], []
     for cell in cells:
         try:
-            if overwrite or not finished(cell):
+            if overwrite or not finished(cell, save_models):
                 left.append(cell)
         except DamiError as error:
             problems.append(Outcome(cell, "failed", str(error)))

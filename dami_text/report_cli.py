@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dami_text.cli import one_line, printable
+from dami_text.config import METRICS
 from dami_text.errors import ConfigError, DamiError
 
 
@@ -19,7 +20,7 @@ def make_report(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results", nargs="+", type=Path, help="folders that hold runs, or a records.jsonl.gz")
     parser.add_argument("--output-dir", type=Path, help="where the report goes (default: the first folder)")
     parser.add_argument("--on", choices=("test", "validation"), default="test", help="the split (default: test)")
-    parser.add_argument("--metric", default="accuracy", help="accuracy, macro_f1 or roc_auc (default: accuracy)")
+    parser.add_argument("--metric", default="accuracy", help=f"one of {', '.join(METRICS)} (default: accuracy)")
     parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
     parser.add_argument("--strategies", nargs="+", help="only these, in this order (default: all that have runs)")
     parser.add_argument("--save-records", type=Path, metavar="FILE", help="write all rounds to FILE.jsonl.gz too")
@@ -49,9 +50,9 @@ def _report(options: argparse.Namespace) -> None:
         runs = [run for run in runs if run.options["strategy"] in options.strategies]
         runs.sort(key=lambda run: options.strategies.index(run.options["strategy"]))
     comparisons = compare(runs, options.on, options.metric)
-    write_report(comparisons, folder, f"{options.on} {options.metric}", options.baseline, failures(options.results))
+    write_report(comparisons, folder, options.on, options.metric, options.baseline, failures(options.results))
     if options.save_records:
-        write_archive(options.save_records, [run for run in runs if run.finished])
+        write_archive(options.save_records, runs)
     for comparison in comparisons:
         for note in comparison.notes:
             print(printable(f"{comparison.dataset}, {comparison.model}: {note}"))

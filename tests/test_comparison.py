@@ -59,7 +59,7 @@ def test_the_area_is_the_mean_of_the_trapezoids():
     assert curve([[0.4], [0.6]], [10]).area().tolist() == [0.4, 0.6]
 
 
-def test_share_won_counts_ties_half_and_not_the_first_round():
+def test_share_won_counts_ties_half_and_not_a_first_round_that_both_share():
     a = curve([[0.5, 0.6, 0.7], [0.5, 0.6, 0.6]])
     b = curve([[0.5, 0.6, 0.6], [0.5, 0.7, 0.5]])
     # Seed 0: a tie, a win; seed 1: a loss, a win.
@@ -68,6 +68,9 @@ def test_share_won_counts_ties_half_and_not_the_first_round():
     found = matrix([a, b], share_won)
     assert found[[0, 1], [1, 0]].tolist() == [0.625, 0.375]
     assert np.isnan(found.diagonal()).all()
+    # First models of their own, as with --init-model: a loss and a tie more.
+    other = curve([[0.6, 0.6, 0.6], [0.5, 0.7, 0.5]])
+    assert (share_won(a, other), share_won(other, a)) == (3 / 6, 3 / 6)
 
 
 def test_paired_p_values_are_scipys():
@@ -87,8 +90,9 @@ def test_only_differences_that_hold_after_the_correction_are_significant():
     base = np.full((3, 5), 0.5)
     # t = difference / (0.01 / sqrt(3)): p is 3e-5, 1e-4, 0.04 and 1, to be compared with 0.05 / 4, 0.05 / 3, ...
     difference = np.array([0, 1.0, -0.5, 0.03, 0.0])
+    noise = noise * [0, 1, 1, 1, 1]  # the first round is shared
     better = curve(base + difference + noise)
-    p_values = [stats.ttest_1samp(noise[:, 0] + d, 0).pvalue for d in difference[1:]]
+    p_values = [stats.ttest_1samp(noise[:, 1] + d, 0).pvalue for d in difference[1:]]
     assert p_values[2] < 0.05 < 2 * p_values[2], "one that only the correction takes away"
     assert significantly_better(better, curve(base)) == 1 / 4
     assert significantly_better(curve(base), better) == 1 / 4
@@ -97,7 +101,7 @@ def test_only_differences_that_hold_after_the_correction_are_significant():
 
 @pytest.mark.parametrize(
     ("score", "labels"),
-    [(0.6, 200), (0.55, 150), (0.7, 350), (0.8, 400), (0.5, 100), (0.1, 100), (0.81, math.inf)],
+    [(0.6, 200), (0.55, 150), (0.7, 350), (0.8, 400), (0.5, 100), (0.1, -math.inf), (0.81, math.inf)],
 )
 def test_labels_needed_on_the_running_maximum(score, labels):
     # The running maximum is 0.5, 0.6, 0.6, 0.8.
@@ -134,6 +138,13 @@ def test_equal_labels_by_bootstrap_from_ten_seeds_on():
     error = 1000 * gains.std() / math.sqrt(40)
     assert found.estimate == pytest.approx(600 + 1000 * gains.mean())
     assert (found.high - found.low) == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_fewer_labels_than_the_first_round_has_are_not_told_apart():
+    found = equal_labels(rising([-0.2, -0.25, -0.3]), rising([0.0, 0.0, 0.0]), 2)
+    assert (found.estimate, found.low, found.high) == (-math.inf, -math.inf, pytest.approx(174, abs=1))
+    found = equal_labels(rising([0.0, -0.1, 0.1] * 4), rising([0.0] * 12), 0)
+    assert (found.estimate, found.low) == (pytest.approx(100), -math.inf)
 
 
 def test_a_strategy_that_is_worse_saves_less_than_nothing():

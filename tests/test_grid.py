@@ -157,13 +157,14 @@ def test_a_grid_writes_what_plain_runs_write_and_trains_the_first_models_once(fo
     os.chdir(folder)
     for strategy, seed in (("dami", 1), ("bald", 0)):
         assert content(cell(strategy, seed)) == plain(strategy, seed)
-    assert sorted(file.name for file in Path("out").iterdir()) == ["reviews.csv"]
+    assert sorted(file.name for file in Path("out").iterdir() if file.name[0] != ".") == ["asked.jsonl", "reviews.csv"]
+    assert not list(Path("out").rglob("*.pt")), "the first models are not kept"
 
     lines = {s: json.loads((cell(s) / "rounds.jsonl").read_text().splitlines()[0]) for s in ("random", "dami", "bald")}
     assert len({line["seconds"]["train"] for line in lines.values()}) == 1, "what it took to train it, once"
-    before = {str(file): file.stat().st_mtime_ns for file in Path("out").rglob("*")}
+    before = {str(file): file.stat().st_mtime_ns for file in Path("out/reviews.csv").rglob("*")}
     assert grid("--strategies", "random", "dami", "bald", "--seeds", "0-1") == 0
-    assert {str(file): file.stat().st_mtime_ns for file in Path("out").rglob("*")} == before
+    assert {str(file): file.stat().st_mtime_ns for file in Path("out/reviews.csv").rglob("*")} == before
     assert capsys.readouterr().out.splitlines()[-1] == "6 of 6 runs are finished in out, 6 of them before"
 
 
@@ -182,6 +183,42 @@ def test_options_come_from_a_file_and_models_are_left_out_on_demand(folder):
     assert sorted(file.name for file in cell("margin").iterdir()) == [
         *("config.yaml", "learning_curve.png", "queries.jsonl", "rounds.jsonl")
     ]
+
+
+def test_a_finished_grid_without_models_makes_them_when_it_is_asked_to(folder, capsys):
+    assert grid("--strategies", "random", "--no-save-models") == 0
+    assert not (cell("random") / "model").exists()
+    assert grid("--strategies", "random") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 runs are finished in out"
+    assert content(cell("random")) == plain("random")
+
+
+def test_a_finished_grid_leaves_alone_the_first_models_that_another_one_in_the_folder_uses(folder, monkeypatch):
+    train = ActiveLearner.train
+
+    def train_while_another_grid_ends(self):
+        if self.round == 0:
+            monkeypatch.setattr(ActiveLearner, "train", train)
+            assert grid("--strategies", "random", "--seeds", "0") == 0
+        return train(self)
+
+    assert grid("--strategies", "random", "--seeds", "0") == 0
+    monkeypatch.setattr(ActiveLearner, "train", train_while_another_grid_ends)
+    assert grid("--strategies", "margin", "--seeds", "1") == 0
+    assert content(cell("margin", 1)) == plain("margin", 1)
+
+
+def test_the_last_shard_removes_the_first_models(folder):
+    for shard in ("1/2", "2/2"):
+        assert grid("--strategies", "random", "margin", "--shard", shard) == 0
+        assert bool(list(Path("out").rglob("*.pt"))) == (shard == "1/2")
+
+
+@pytest.mark.parametrize("option", ["--push-to-hub=org/name", "--report-to=tensorboard", "--export-code", "--private"])
+def test_what_a_grid_does_not_do_is_no_option_of_it(folder, capsys, option):
+    assert grid("--strategies", "random", option) == 1
+    assert f"error: unrecognized arguments: {option}" in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 def test_a_cell_that_fails_is_recorded_and_tried_again_and_the_others_go_on(folder, capsys):

@@ -1,6 +1,7 @@
 """Reading hand-made records, of which everything is known."""
 
 import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 
 from dami_text.config import RunConfig
 from dami_text.errors import ConfigError, RecordError
+from dami_text.experiments.grid import Cell, record_asked
 from dami_text.experiments.results import compare, failures, read_runs, spans, write_archive
 
 
@@ -159,6 +161,48 @@ def test_an_archive_says_what_the_folders_say_in_the_same_bytes(tmp_path):
     with gzip.open(files[0], "rt") as stream:
         first = json.loads(stream.readline())
     assert (first["name"], first["options"]["dataset"]) == ("reviews.csv/cnn/dami/seed-0", "reviews.csv")
+
+
+def test_a_runs_folder_counts_before_the_archive_that_was_made_of_it(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, "random", seed)
+    runs = read_runs([tmp_path])
+    write_archive(tmp_path / "records.jsonl.gz", runs)
+    (tmp_path / "random-0" / "rounds.jsonl").unlink()
+    (tmp_path / "random-1" / "rounds.jsonl").unlink()
+    write_run(tmp_path, "random", 0, (0.5, 0.6, 0.9), name="made-again")
+    found = {run.seed: [line["metrics"]["accuracy"] for line in run.rounds] for run in read_runs([tmp_path])}
+    assert found == {0: [0.5, 0.6, 0.9], 1: [0.5, 0.6, 0.7]}
+
+
+def test_runs_that_differ_in_their_seconds_alone_count_once(tmp_path):
+    folders = [write_run(tmp_path / name, "random", 0) for name in "ab"]
+    file = folders[1] / "rounds.jsonl"
+    file.write_text(file.read_text().replace('"train": 2.0', '"train": 9.5'))
+    assert [run.name for run in read_runs([tmp_path / "a", tmp_path / "b"])] == [str(folders[0])]
+
+
+def test_runs_that_were_asked_for_and_have_not_begun_are_named_also_from_the_archive(tmp_path):
+    cells = [
+        Cell(i, RunConfig.of(dataset="a/reviews.csv", strategy=strategy, seed=seed), tmp_path / f"{strategy}-{seed}")
+        for i, (strategy, seed) in enumerate(itertools.product(("random", "margin"), range(4)))
+    ]
+    record_asked(cells[:6], tmp_path)
+    record_asked(cells, tmp_path)
+    for seed in (0, 1):
+        write_run(tmp_path, "random", seed)
+        write_run(tmp_path, "margin", seed, finished=seed == 0)
+    write_archive(tmp_path / "elsewhere" / "records.jsonl.gz", read_runs([tmp_path]))
+    for path in (tmp_path, tmp_path / "elsewhere"):
+        (found,) = compare(read_runs([path]))
+        assert {curve.strategy: curve.seeds for curve in found.curves} == {"random": (0,), "margin": (0,)}
+        assert sorted(found.notes) == [
+            "All that follows is of seed 0, which all strategies shown have finished.",
+            "margin has not finished seeds 1-3.",
+            "random has not finished seeds 2-3.",
+        ]
+    with gzip.open(tmp_path / "elsewhere" / "records.jsonl.gz", "rt") as stream:
+        assert str(tmp_path) not in stream.read(), "a folder of this machine"
 
 
 def test_failed_runs_are_named(tmp_path):

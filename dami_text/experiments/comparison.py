@@ -83,10 +83,10 @@ def mean_interval(values: Floats) -> Interval:
 def share_won(first: LearningCurve, second: LearningCurve) -> float:
     """The share of (seed, round) in which `first` scores higher, ties counted half.
 
-    Round 0 does not count where others follow: strategies start from the same labels and the same model. Source: the
-    pairwise matrices of Liu et al. 2020, Figures 5 and 7.
+    Round 0 does not count where both share its models, and others follow. Source: the pairwise matrices of Liu et al.
+    2020, Figures 5 and 7.
     """
-    difference = first.scores[:, _compared(first)] - second.scores[:, _compared(second)]
+    difference = _difference(first, second)
     return float(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
@@ -98,13 +98,16 @@ def significantly_better(first: LearningCurve, second: LearningCurve) -> float:
     """
     if len(first.seeds) < 2:
         return math.nan
-    difference = first.scores[:, _compared(first)] - second.scores[:, _compared(second)]
+    difference = _difference(first, second)
     significant = holm(paired_p_values(difference)) < 1 - CONFIDENCE
     return float((significant & (difference.mean(axis=0) > 0)).mean())
 
 
-def _compared(curve: LearningCurve) -> slice:
-    return slice(1 if len(curve.n_labeled) > 1 else 0, None)
+def _difference(first: LearningCurve, second: LearningCurve) -> Floats:
+    """The differences (S, R), or (S, R - 1) where the first round is the same one."""
+    difference = first.scores - second.scores
+    same_start = len(first.n_labeled) > 1 and not difference[:, 0].any()
+    return np.asarray(difference[:, 1:] if same_start else difference)
 
 
 def paired_p_values(difference: Floats) -> Floats:
@@ -126,9 +129,9 @@ def holm(p_values: Floats) -> Floats:
 
 
 def labels_needed(n_labeled: NDArray[np.int64], mean: Floats, score: float) -> float:
-    """How many labels the mean curve (R,) needs for `score`: linear on its running maximum; infinite if it never does.
+    """How many labels the mean curve (R,) needs for `score`: linear on its running maximum.
 
-    At least `n_labeled[0]`, with which the curve begins.
+    Infinite for more labels than it has, and minus infinity for fewer than it begins with.
     """
     best = np.maximum.accumulate(mean)
     reached = np.flatnonzero(best >= score)
@@ -136,13 +139,13 @@ def labels_needed(n_labeled: NDArray[np.int64], mean: Floats, score: float) -> f
         return math.inf
     r = int(reached[0])
     if r == 0:
-        return float(n_labeled[0])
+        return float(n_labeled[0]) if score == best[0] else -math.inf
     part = (score - best[r - 1]) / (best[r] - best[r - 1])
     return float(n_labeled[r - 1] + part * (n_labeled[r] - n_labeled[r - 1]))
 
 
 def equal_labels(curve: LearningCurve, baseline: LearningCurve, r: int) -> Interval:
-    """How many labels `baseline` needs for the mean score that `curve` has in round r; infinite for more than it has.
+    """How many labels `baseline` needs for the mean score that `curve` has in round r; infinite as `labels_needed`.
 
     From 10 seeds on the interval is from a bootstrap over seeds. Below, it holds the numbers of labels at which the
     baseline's score, interpolated seed by seed, does not differ from the curve's by a paired t-test at 5%.
@@ -165,7 +168,7 @@ def equal_labels(curve: LearningCurve, baseline: LearningCurve, r: int) -> Inter
     alike = labels[np.abs(difference.mean(axis=0)) <= half_t_interval(difference)]
     low = min(estimate, alike.min() if len(alike) else n[-1])
     high = max(estimate, alike.max() if len(alike) else n[0])
-    return Interval(estimate, float(low), math.inf if high >= n[-1] else float(high))
+    return Interval(estimate, -math.inf if low <= n[0] else float(low), math.inf if high >= n[-1] else float(high))
 
 
 def matrix(curves: Sequence[LearningCurve], compare: Callable[[LearningCurve, LearningCurve], float]) -> Floats:

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import threading
 import time
 import traceback
@@ -24,20 +23,22 @@ from typing import Any, Literal
 
 import joblib
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from dami_text.active_learning import ActiveLearner
 from dami_text.config import GridConfig, RunConfig, StrategyConfig
-from dami_text.errors import BusyError, ConfigError, DamiError
+from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
 from dami_text.experiments.preparation import PreparedData, prepare
 from dami_text.experiments.run import Run, is_finished
-from dami_text.records import ROUNDS, RunFolder
+from dami_text.records import ROUNDS, RunFolder, to_json
 from dami_text.training import Training
 
 #: In a cell's folder: why its last run failed.
 ERROR = "error.txt"
+#: In the grid's folder: a line a run that was ever asked for, with its path in the folder and its options.
+ASKED = "asked.jsonl"
 #: In the grid's folder: the first rounds' models, as long as runs are left that want them.
 FIRST_ROUNDS = ".first-rounds"
 TOGETHER = 2  # times that a cell may lose its worker beside others: any of them may be why
@@ -108,13 +109,36 @@ def folder_name(value: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", value.rstrip("/").rpartition("/")[2]).strip("-.") or "data"
 
 
-def finished(cell: Cell) -> bool:
-    """Whether the cell's run has all its rounds.
+def finished(cell: Cell, save_models: bool) -> bool:
+    """Whether the cell's run has all its rounds and, if models are saved, its model.
 
     Raises:
         DamiError: the cell's folder cannot be used, or holds a run with other options.
     """
-    return is_finished(RunFolder(cell.path, cell.config))
+    folder = RunFolder(cell.path, cell.config)
+    return is_finished(folder) and (folder.has_model() or not save_models)
+
+
+def record_asked(cells: Sequence[Cell], root: Path) -> None:
+    """Add the cells to those that were asked for in the grid's folder before, by this process or another."""
+    file = root / ASKED
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{ASKED}.lock"):
+            now = {cell.path.relative_to(root).as_posix(): cell.config.options() for cell in cells}
+            lines = [to_json({"run": run, "options": value}) + "\n" for run, value in (read_asked(root) | now).items()]
+            unfinished = file.with_suffix(".unfinished")
+            unfinished.write_text("".join(lines), encoding="utf-8")
+            unfinished.replace(file)
+    except OSError as error:
+        raise RecordError(f"cannot use the folder {root}: {error}; choose another with --output-dir") from error
+
+
+def read_asked(root: Path) -> dict[str, dict[str, Any]]:
+    """The options of all runs that were asked for in a grid's folder, by their paths in it."""
+    file = root / ASKED
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return {line["run"]: line["options"] for line in map(json.loads, lines)}
 
 
 def share_done(cell: Cell) -> float:
@@ -314,5 +338,8 @@ def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, 
 
 
 def forget_first_rounds(root: Path) -> None:
-    """Remove the first rounds' models."""
-    shutil.rmtree(root / FIRST_ROUNDS, ignore_errors=True)
+    """Remove the first rounds' models, but for one that another grid in the same folder is about to use."""
+    for file in (root / FIRST_ROUNDS).glob("*.lock"):
+        with suppress(Timeout), FileLock(file, blocking=False):
+            file.with_suffix(".pt").unlink(missing_ok=True)
+            file.with_suffix(".unfinished").unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Figures, drawn by matplotlib without a display."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,9 +36,10 @@ def plot_learning_curve(
 
 def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: str, label: str) -> None:
     """Write mean scores against the labelled share, with 95% intervals as bands, to each path as its suffix says."""
-    names = [curve.strategy for curve in curves]
-    columns = max(1, 88 // (max(map(len, names)) + 8))
-    figure = Figure(figsize=(6.5, 3.75 + 0.25 * -(-len(names) // columns)), layout="constrained")
+    names = [textwrap.fill(curve.strategy, 80) for curve in curves]
+    lines = [line for name in names for line in name.splitlines()]
+    columns = max(1, 88 // (max(map(len, lines)) + 8))
+    figure = Figure(figsize=(6.5, 3.75 + 0.25 * -(-len(lines) // columns)), layout="constrained")
     axes = figure.subplots()
     for i, curve in enumerate(curves):
         x, mean, half = 100 * curve.share, 100 * curve.mean(), 100 * curve.half_interval()
@@ -60,14 +62,15 @@ def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: s
 
 def plot_matrix(paths: Sequence[Path], names: Sequence[str], shares: NDArray[np.float64], title: str) -> None:
     """Write a pairwise matrix (n, n) of shares, the row's strategy against the column's, as `plot_curves` does."""
-    size = 1.5 + 0.65 * len(names)
+    names = [textwrap.fill(name, 24) for name in names]
+    size = 1.5 + 0.5 * len(names)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, vmin=0, vmax=1, cmap="PuOr")
     for (row, column), share in np.ndenumerate(shares):
         if not np.isnan(share):
             color = "white" if abs(share - 0.5) > 0.3 else "black"
-            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=color, fontsize=8)
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("share of comparisons that the row wins against the column")

@@ -23,9 +23,14 @@ from dami_text.experiments.comparison import (
     significantly_better,
 )
 from dami_text.experiments.plots import plot_curves, plot_matrix
-from dami_text.experiments.results import Comparison, spans
+from dami_text.experiments.results import Comparison, Split, spans
 
 FIGURES = "figures"
+VALIDATION = (
+    "Training stopped early by the validation split: a score on it is the best of its epochs, and so higher than on "
+    "texts that chose nothing."
+)
+SECONDS = "Means, as the clock showed them: runs that shared a machine waited for each other."
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,23 @@ Block = Heading | Paragraph | Table | Image
 
 
 def write_report(
-    comparisons: Sequence[Comparison], folder: Path, measure: str, baseline: str, failed: Sequence[str] = ()
+    comparisons: Sequence[Comparison],
+    folder: Path,
+    split: Split,
+    metric: str,
+    baseline: str,
+    failed: Sequence[str] = (),
 ) -> None:
     """Write report.md, report.html and the figures into `folder`.
 
-    `measure` says what was measured, `baseline` is the strategy that others are compared with, `failed` names the runs
-    that failed.
+    `split` and `metric` say what was measured, `baseline` is the strategy that others are compared with, `failed` names
+    the runs that failed.
     """
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
+    measure = f"{split} {metric}"
     blocks: list[Block] = [Heading(1, "Active learning: what each strategy saves"), Paragraph(_method(measure))]
+    if split == "validation":
+        blocks.append(Paragraph(VALIDATION))
     if failed:
         blocks += [Paragraph("Runs that failed:"), Table(["run and error"], [[line] for line in failed])]
     for comparison in comparisons:
@@ -84,7 +97,8 @@ def _method(measure: str) -> str:
     return (
         f"The measure is {measure}, in per cent. A value is a mean over seeds, with its 95% interval: by Student's t "
         f"below {BOOTSTRAP_FROM} seeds, by bootstrap from {BOOTSTRAP_FROM} on (curves: always Student's t). Runs of "
-        "one seed start from the same labelled texts and the same first model, and are compared in pairs."
+        "one seed are compared in pairs: they start from the same labelled texts and the same first model, where their "
+        "first scores are the same."
     )
 
 
@@ -105,7 +119,7 @@ def _blocks(comparison: Comparison, figures: Path, measure: str, baseline: str) 
         blocks += [Heading(3, "Area under the learning curve"), *_areas(curves, baseline)]
         blocks += _savings(curves, baseline, stem)
         blocks += [Heading(3, "Each strategy against each other"), *_matrices(curves, stem, label)]
-    return [*blocks, Heading(3, "Seconds a round"), _seconds(curves)]
+    return [*blocks, Heading(3, "Seconds a round"), Paragraph(SECONDS), _seconds(curves)]
 
 
 def _curves_table(curves: Sequence[LearningCurve]) -> Table:
@@ -151,8 +165,7 @@ def _savings(curves: Sequence[LearningCurve], baseline: str, stem: Path) -> list
     shown = sorted({int(np.abs(n - part * n[-1]).argmin()) for part in (0.25, 0.5, 0.75)} - {0}) or [len(n) - 1]
     found = {(c.strategy, r): equal_labels(c, base, r) for c in others for r in range(1, len(n))}
     rows = [
-        [c.strategy, *(f"{n[r]:,} = {baseline} with {_labels(found[c.strategy, r], n[-1])}" for r in shown)]
-        for c in others
+        [c.strategy, *(f"{n[r]:,} = {baseline} with {_labels(found[c.strategy, r], n)}" for r in shown)] for c in others
     ]
     header = ["strategy", "labels", f"labels that {baseline} needs", "low", "high"]
     data = [[name, n[r], *(_number(v) for v in value)] for (name, r), value in found.items()]
@@ -176,11 +189,13 @@ def _range_method(seeds: int) -> str:
     return f"In brackets {alike}."
 
 
-def _labels(value: Interval, budget: int) -> str:
+def _labels(value: Interval, n: NDArray[np.int64]) -> str:
     def written(number: float) -> str:
-        return f"more than {budget:,}" if math.isinf(number) else f"{round(number):,}"
+        if math.isinf(number):
+            return f"more than {n[-1]:,}" if number > 0 else f"{n[0]:,} or fewer"
+        return f"{round(number):,}"
 
-    if math.isnan(value.low) or math.isinf(value.low):
+    if math.isnan(value.low) or value.low == value.high in (-math.inf, math.inf):
         return written(value.estimate)
     return f"{written(value.estimate)} ({written(value.low)} to {written(value.high)})"
 
@@ -197,7 +212,7 @@ def _matrices(curves: Sequence[LearningCurve], stem: Path, label: str) -> list[B
         [[names[i], names[j], _number(won[i, j]), _number(tests[i, j])] for i, j in pairs],
     )
     text = (
-        "The share of comparisons (seed by round, after the first, which all share) in which the row's strategy scores "
+        "The share of comparisons (seed by round, without a first that both share) in which the row's strategy scores "
         "higher than the column's, ties counted half"
     )
     blocks: list[Block] = [Paragraph(text + "."), image, Table(["", *names], _matrix_rows(names, won))]

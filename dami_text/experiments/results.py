@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from dami_text.cards import PATHS, public_name
 from dami_text.config import RunConfig, StrategyConfig
 from dami_text.defaults import implied_options
 from dami_text.errors import ConfigError, RecordError
 from dami_text.experiments.comparison import LearningCurve
-from dami_text.experiments.grid import ERROR, folder_name
+from dami_text.experiments.grid import ASKED, ERROR, folder_name, read_asked
 from dami_text.options import flag
 from dami_text.records import CONFIG, ROUNDS, Line, to_json
 
@@ -29,7 +30,10 @@ Split = Literal["test", "validation"]
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run's options, without the seed, and its rounds; `name` says where it was found."""
+    """A run's options, without the seed, and its rounds: none if it was asked for and has not begun.
+
+    `name` says where it was found.
+    """
 
     name: str
     seed: int
@@ -40,6 +44,22 @@ class RecordedRun:
     def finished(self) -> bool:
         """Whether the last round is there: it asks for nothing."""
         return bool(self.rounds) and self.rounds[-1]["query"] is None
+
+    @property
+    def identity(self) -> str:
+        """What the run is: equal for the same run wherever its files lie."""
+        return to_json([self.seed, self.portable_options])
+
+    @property
+    def portable_options(self) -> dict[str, Any]:
+        """Its options, with the last parts of local paths: folders are nobody's business."""
+        paths = {name: public_name(self.options[name]) for name in PATHS if self.options[name] is not None}
+        return self.options | paths | {"dataset": folder_name(self.options["dataset"])}
+
+    @property
+    def results(self) -> list[Line]:
+        """Its rounds without what they took."""
+        return [{**line, "seconds": None} for line in self.rounds]
 
 
 @dataclass(frozen=True)
@@ -60,20 +80,24 @@ class Comparison:
 def read_runs(paths: Iterable[Path]) -> list[RecordedRun]:
     """All runs in and below `paths`, of which each is a folder or a `records.jsonl.gz`, in the order of their names.
 
-    A run that is in a folder and in an archive too counts once.
+    Below one path a run's folder counts, and an archive only for runs that have none; what a grid was asked for counts
+    as a run without rounds. A run that is below several paths with the same results counts once.
 
     Raises:
         RecordError: a path holds no run, or what it holds cannot be read.
     """
-    runs: dict[str, RecordedRun] = {}
+    runs: dict[tuple[str, str], RecordedRun] = {}
     for path in paths:
-        found = [*_from_folders(path), *_from_archives(path)]
+        found = {run.name: run for run in _from_folders(path)}
+        for source in (_from_archives, _from_asked):
+            known = {run.identity for run in found.values()}
+            found |= {run.name: run for run in source(path) if run.identity not in known and run.name not in found}
         if not found:
             raise RecordError(f"{path} holds no run; wanted folders with {CONFIG} and {ROUNDS}, or a {ARCHIVE}")
-        for run in found:
-            options = run.options | {"dataset": folder_name(run.options["dataset"])}
-            runs.setdefault(to_json([run.seed, options, run.rounds]), run)
-    return list(runs.values())
+        for run in found.values():
+            runs.setdefault((run.identity, to_json(run.results)), run)
+    begun = {run.identity for run in runs.values() if run.rounds}
+    return [run for run in runs.values() if run.rounds or run.identity not in begun]
 
 
 def failures(paths: Iterable[Path]) -> list[str]:
@@ -83,12 +107,15 @@ def failures(paths: Iterable[Path]) -> list[str]:
 
 
 def write_archive(file: Path, runs: Sequence[RecordedRun]) -> None:
-    """Write the runs' records, the same bytes for the same records; of paths to data sets the last part is kept."""
+    """Write the runs' records, the same bytes for the same records; of local paths the last part is kept.
+
+    Of a run that is not finished it is kept that it was asked for.
+    """
     lines = []
     for run in runs:
         name = "/".join((*_group(run), folder_name(run.options["strategy"]), f"seed-{run.seed}"))
-        options = run.options | {"dataset": folder_name(run.options["dataset"]), "seed": run.seed}
-        lines.append(to_json({"name": name, "options": options, "rounds": run.rounds}) + "\n")
+        options = run.portable_options | {"seed": run.seed}
+        lines.append(to_json({"name": name, "options": options, "rounds": run.rounds if run.finished else []}) + "\n")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 
@@ -236,6 +263,13 @@ def _from_archives(path: Path) -> Iterator[RecordedRun]:
         with _readable(file), gzip.open(file, "rt", encoding="utf-8") as stream:
             for line in map(json.loads, stream):
                 yield _run(f"{line['name']} in {file}", line["options"], line["rounds"])
+
+
+def _from_asked(path: Path) -> Iterator[RecordedRun]:
+    for file in sorted(path.rglob(ASKED)) if path.is_dir() else []:
+        with _readable(file):
+            for run, options in read_asked(file.parent).items():
+                yield _run(str(file.parent / run), options, [])
 
 
 def _run(name: str, options: dict[str, Any], rounds: list[Line]) -> RecordedRun:

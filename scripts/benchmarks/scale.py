@@ -194,15 +194,15 @@ def plot(cells: list[dict[str, Any]], file: Path) -> None:
     """Seconds a stage against the number of texts, both logarithmic, of the runs on one process."""
     from matplotlib.figure import Figure
 
-    from dami_text.experiments.plots import MARKERS, PALETTE
+    from dami_text.experiments.plots import LINES, MARKERS, PALETTE
 
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
     alone = [cell for cell in cells if cell["processes"] == 1]
     for i, stage in enumerate(STAGES):
         seconds = [cell["seconds"][stage] for cell in alone]
-        color, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-        axes.plot([cell["n"] for cell in alone], seconds, marker=marker, color=color, label=stage)
+        color, marker, line = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], LINES[i // len(PALETTE)]
+        axes.plot([cell["n"] for cell in alone], seconds, line, marker=marker, color=color, label=stage)
     axes.set(xscale="log", yscale="log", xlabel="texts in the pool", ylabel="seconds")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
