@@ -137,6 +137,9 @@ def model_card(facts: CardFacts) -> ModelCard:
         "n_first": first,
         "n_rounds": len(facts.rounds),
         "start": "by a model trained before" if config.loop.init_model else start[config.loop.cold_start],
+        "is_table": config.data.task == "tabular",
+        "own_splits": config.data.splits == "keep",
+        "seed": config.loop.seed,
         "needs_dami_text": not config.model.is_encoder,
         "metric": shown(metric_name(facts.curve_metric)),
         "results": [(shown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
@@ -161,14 +164,18 @@ def metadata(facts: CardFacts) -> ModelCardData:
     config = facts.config
     model, dataset, strategy = config.model.model, config.data.dataset, config.strategy.strategy
     on_hub = hub_id(dataset)
+    task = f"{config.data.task}-classification"
+    split: str | None = "held-out"
+    if isinstance(facts.labels, SimulatedLabels):  # a split of one's own is not the data set's
+        split = "test" if config.data.splits == "keep" else None
     results = [
         EvalResult(
-            task_type="text-classification",
-            task_name="Text classification",
+            task_type=task,
+            task_name=task.replace("-", " ").capitalize(),
             dataset_type=on_hub or plain(public_name(dataset)),
             dataset_name=plain(Path(public_name(dataset)).name),
             dataset_config=config.data.dataset_config,
-            dataset_split="test" if isinstance(facts.labels, SimulatedLabels) else "held-out",
+            dataset_split=split,
             dataset_revision=config.data.revision,
             metric_type=METRIC_NAMES.get(name, (plain(public_name(name)),))[0],
             metric_name=plain(metric_name(name)),
@@ -182,9 +189,9 @@ def metadata(facts: CardFacts) -> ModelCardData:
         base_model=hub_id(model) if config.model.is_encoder else None,
         datasets=[on_hub] if on_hub else None,
         eval_results=results or None,
-        library_name="transformers",
+        library_name="dami_text" if config.data.task == "tabular" else "transformers",
         metrics=sorted({result.metric_type for result in results}) or None,
-        pipeline_tag="text-classification",
+        pipeline_tag=task,
         tags=["active-learning", "dami_text", plain(strategy)],
     )
 

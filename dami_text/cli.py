@@ -206,6 +206,8 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     from dami_text.experiments.run import Run
     from dami_text.experiments.tracking import check_trackers, trackers
 
+    if output.export_code and config.data.task == "tabular":
+        raise ConfigError("--export-code is for CNN and BiLSTM, and --task is tabular; leave it out")
     names = check_trackers(output.report_to)
     pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
     if any(pushes.values()):

@@ -61,8 +61,10 @@ def test_the_metadata_goes_through_the_hubs_own_parser_and_back(tmp_path):
         ("roc_auc", "ROC AUC"): 0.8225,
     }
     assert {(r.task_type, r.dataset_type, r.dataset_split) for r in again.data.eval_results} == {
-        ("text-classification", "SetFit/subj", "test")
-    }
+        ("text-classification", "SetFit/subj", None)
+    }, "the split was drawn from all of the data set's, and is none of them"
+    (result, *_) = model_card(summary(dataset="subj", splits="keep")).data.eval_results
+    assert result.dataset_split == "test"
 
 
 def test_the_card_says_what_the_run_was():
@@ -84,6 +86,8 @@ def test_the_card_says_what_the_run_was():
         "@inproceedings{liu2021alden",
     ):
         assert part in text, part
+    assert "on the test split: 60 texts drawn at random, with seed 7,\nfrom all splits" in text
+    assert "on the test split:\n" in model_card(summary(dataset="subj", splits="keep")).text
     encoder = model_card(summary(model="acme/tiny", commit="c0ffee"))
     assert "import dami_text" not in encoder.text
     assert "commit c0ffee" in encoder.text
@@ -175,6 +179,17 @@ def test_local_folders_are_nobodys_business(tmp_path):
     assert "secret" not in str(card)
     assert str(tmp_path) not in str(card)
     assert card.data.datasets is card.data.base_model is None
+    table = model_card(summary(dataset="telescope", data_dir=str(tmp_path / "secret" / "tables")))
+    assert "secret" not in str(table)
+
+
+def test_the_card_of_a_table_says_how_its_rows_are_read():
+    card = model_card(summary(dataset="telescope", data_dir="tables", model="mlp"))
+    assert (card.data.pipeline_tag, card.data.library_name) == ("tabular-classification", "dami_text")
+    assert {result.task_type for result in card.data.eval_results} == {"tabular-classification"}
+    assert "A classifier of a table's rows (mlp)" in card.text
+    assert "pipeline(" not in card.text
+    assert 'joblib.load(f"{folder}/table_encoder.joblib")' in card.text
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,10 @@ def test_presets_know_their_tables(real_data, preset, n_rows, n_features, positi
     assert features.shape == (n_rows - round(0.1 * n_rows) - round(0.2 * n_rows), n_features)
     assert np.isfinite(features).all()
     assert abs(np.mean(source["train"]["label"][:]) - positive_share) < 5e-5
+
+
+def test_a_tables_model_has_no_code_to_export(people, capsys):
+    assert run_al(["--dataset", str(people), "--task=tabular", "--label-column=y", "--export-code"]) == 1
+    assert capsys.readouterr().err == (
+        "error: --export-code is for CNN and BiLSTM, and --task is tabular; leave it out\n"
+    )
