@@ -98,6 +98,10 @@ def test_variants_of_a_strategy_are_told_apart_and_other_differences_noted(tmp_p
         "dami (interpretation-target logit)",
         "random",
     ]
+    write_archive(tmp_path / "archive" / "records.jsonl.gz", read_runs([tmp_path]))
+    assert [curve.strategy for curve in compare(read_runs([tmp_path / "archive"]))[0].curves] == [
+        curve.strategy for curve in found.curves
+    ]
     assert found.notes == [
         "The runs differ in --epochs: 30 for dami, 30 for dami (interpretation-target logit), 25 for random."
     ]

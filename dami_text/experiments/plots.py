@@ -36,7 +36,7 @@ def plot_learning_curve(
 
 def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: str, label: str) -> None:
     """Write mean scores against the labelled share, with 95% intervals as bands, to each path as its suffix says."""
-    names = [textwrap.fill(curve.strategy, 80) for curve in curves]
+    names = [textwrap.fill(curve.strategy, 80, break_on_hyphens=False) for curve in curves]
     lines = [line for name in names for line in name.splitlines()]
     columns = max(1, 88 // (max(map(len, lines)) + 8))
     figure = Figure(figsize=(6.5, 3.75 + 0.25 * -(-len(lines) // columns)), layout="constrained")
@@ -62,7 +62,7 @@ def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: s
 
 def plot_matrix(paths: Sequence[Path], names: Sequence[str], shares: NDArray[np.float64], title: str) -> None:
     """Write a pairwise matrix (n, n) of shares, the row's strategy against the column's, as `plot_curves` does."""
-    names = [textwrap.fill(name, 24) for name in names]
+    names = [textwrap.fill(name, 27, break_on_hyphens=False) for name in names]
     size = 1.5 + 0.5 * len(names)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()

@@ -88,13 +88,13 @@ def read_runs(paths: Iterable[Path]) -> list[RecordedRun]:
     """
     runs: dict[tuple[str, str], RecordedRun] = {}
     for path in paths:
-        found = {run.name: run for run in _from_folders(path)}
+        found = [*_from_folders(path)]
         for source in (_from_archives, _from_asked):
-            known = {run.identity for run in found.values()}
-            found |= {run.name: run for run in source(path) if run.identity not in known and run.name not in found}
+            known = {run.identity for run in found}
+            found += [run for run in source(path) if run.identity not in known]
         if not found:
             raise RecordError(f"{path} holds no run; wanted folders with {CONFIG} and {ROUNDS}, or a {ARCHIVE}")
-        for run in found.values():
+        for run in found:
             runs.setdefault((run.identity, to_json(run.results)), run)
     begun = {run.identity for run in runs.values() if run.rounds}
     return [run for run in runs.values() if run.rounds or run.identity not in begun]
@@ -269,7 +269,8 @@ def _from_asked(path: Path) -> Iterator[RecordedRun]:
     for file in sorted(path.rglob(ASKED)) if path.is_dir() else []:
         with _readable(file):
             for run, options in read_asked(file.parent).items():
-                yield _run(str(file.parent / run), options, [])
+                if not (file.parent / run / ROUNDS).exists():
+                    yield _run(str(file.parent / run), options, [])
 
 
 def _run(name: str, options: dict[str, Any], rounds: list[Line]) -> RecordedRun:
