@@ -81,7 +81,7 @@ def write_report(
     the runs that failed.
     """
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    measure = f"{split} {metric}"
+    measure = f"{split} {metric.replace('_', ' ')}"
     blocks: list[Block] = [Heading(1, "Active learning: what each strategy saves"), Paragraph(_method(measure))]
     if split == "validation":
         blocks.append(Paragraph(VALIDATION))
