@@ -31,8 +31,10 @@ def build_first_query(
 ) -> FirstQuery:
     """The first query that the options name; `labels` (N,) are the pool's true ones, in a simulation.
 
+    An --init-model is loaded by the query alone: a run whose first rows are recorded does without it.
+
     Raises:
-        ConfigError: `balanced` without labels, or an --init-model that cannot be loaded or has other classes.
+        ConfigError: `balanced` without labels; by the query, an --init-model that is none or has other classes.
     """
     if config.init_model is not None:
         return _by_trained_model(Path(config.init_model).expanduser(), strategy, class_names)
@@ -76,15 +78,15 @@ def _by_untrained_model(new_model: Callable[[], PreTrainedModel], seed: int) -> 
 
 def _by_trained_model(folder: Path, strategy: QueryStrategy, class_names: Sequence[str]) -> FirstQuery:
     """What the strategy asks of a trained classifier, which reads the texts with its own tokenizer."""
-    model, tokenizer = load_classifier(folder)
-    found = class_names_of(model.config)
-    if found != list(class_names):
-        raise ConfigError(
-            f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the same "
-            "in the same order"
-        )
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        model, tokenizer = load_classifier(folder)
+        found = class_names_of(model.config)
+        if found != list(class_names):
+            raise ConfigError(
+                f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the "
+                "same in the same order"
+            )
         texts = EncodedTexts(encode(pool.texts.as_dataset(), tokenizer), tokenizer)
         return strategy.query(on_own_device(model), Pool(texts, pool.labeled), n, rng)
 

@@ -2,7 +2,8 @@
 
     config.yaml       the options
     rounds.jsonl      a line a finished round; the line commits the round
-    queries.jsonl     a line a queried row, written and synced before its round's line
+    queries.jsonl     a line a queried row, written and synced before its round's line; those of the start, in round -1,
+                      before the line of round 0
     model/            the last round's model and tokenizer, in the Hugging Face layout
 
 Everything else in the folder is derived from these. Query lines of a round that was not committed and a half-written
@@ -34,6 +35,7 @@ Line = dict[str, Any]
 
 CONFIG, ROUNDS, QUERIES, MODEL, CURVE = "config.yaml", "rounds.jsonl", "queries.jsonl", "model", "learning_curve.png"
 LOCK = ".lock"
+START = -1  # the number of the round, in queries.jsonl, of the rows labelled at the start
 
 # What json leaves as it is though a terminal may act on it: C1 controls, and what turns the direction of text.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -67,7 +69,8 @@ class RunFolder:
             if not overwrite:
                 self._check_own()
                 self.rounds = self._read(ROUNDS)
-                self.queries = [query for query in self._read(QUERIES) if query["round"] < len(self.rounds)]
+                queries = self._read(QUERIES)
+                self.queries = [query for query in queries if max(query["round"], 0) < len(self.rounds)]
             if self.rounds:
                 self._compare_config()
 

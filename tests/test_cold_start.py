@@ -1,5 +1,8 @@
 """The first query: at random, spread over features, by class, or by a model that was trained before."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
@@ -83,12 +86,12 @@ def test_a_trained_model_chooses_with_its_own_tokenizer(kind, tmp_path):
 def test_a_trained_model_of_other_classes(tmp_path):
     save_encoder(tmp_path)
     with pytest.raises(ConfigError, match=r"has the classes \['LABEL_0', 'LABEL_1'\], the data set \['neg', 'pos'\]"):
-        first_query(init_model=str(tmp_path))
+        first_query(init_model=str(tmp_path))(pool_of(make_texts(2)), 1, np.random.default_rng(0))
 
 
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no model \(no config.json\); give a run's folder model/"):
-        first_query(init_model=str(tmp_path))
+        first_query(init_model=str(tmp_path))(pool_of(make_texts(2)), 1, np.random.default_rng(0))
 
 
 def test_one_first_query_only():
@@ -125,5 +128,9 @@ def test_a_run_starts_from_another_runs_model(reviews, tmp_path, own_precision):
     lines = (tmp_path / "second" / "rounds.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "second" / "rounds.jsonl").write_text(lines[0])
     before = (tmp_path / "second" / "queries.jsonl").read_bytes()
+    shutil.rmtree(tmp_path / "first")
     assert cli.run_al(again) == 0
     assert (tmp_path / "second" / "queries.jsonl").read_bytes() == before
+    asked = [json.loads(line) for line in before.splitlines()]
+    assert [line["round"] for line in asked] == [-1] * 10 + [0] * 5
+    assert all(line["cluster_size"] >= 1 for line in asked), "the start's rows have reasons too"

@@ -82,6 +82,15 @@ def test_what_was_committed_is_read_again(folder):
     assert again.has_model()
 
 
+def test_the_rows_of_the_start_count_with_round_0(tmp_path):
+    folder = RunFolder(tmp_path, CONFIG)
+    start, lines = [{**line, "round": -1} for line in query_lines(3)], query_lines(0)
+    folder.commit(round_line(0), start + lines)
+    assert RunFolder(tmp_path, CONFIG).queries == start + lines
+    (tmp_path / "rounds.jsonl").write_text("")
+    assert RunFolder(tmp_path, CONFIG).queries == []
+
+
 def test_queries_are_on_the_disk_before_the_line_that_makes_the_round_count(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run", CONFIG)
     folder.commit(round_line(0), query_lines(0))
