@@ -234,13 +234,15 @@ def test_another_config_is_refused_and_changes_nothing(reviews, copy, capsys):
     assert content(copy) == before
 
 
-def test_other_data_under_the_same_name_is_refused(reviews, tmp_path):
+@pytest.mark.parametrize(("old", "new"), [("good", "fine"), (",neg", ",bad")])
+def test_other_data_under_the_same_name_is_refused(reviews, tmp_path, old, new):
     data = tmp_path / "reviews.csv"
     data.write_bytes(reviews.read_bytes())
     next(Run(config(data), tmp_path / "run").rounds())
     assert Run(config(data), tmp_path / "run").learner.round == 1
-    data.write_text(data.read_text().replace("good", "fine"))
-    with pytest.raises(RecordError, match=r"holds a run on other data: its row .*; give the same data to resume it"):
+    data.write_text(data.read_text().replace(old, new))
+    refused = r"holds a run on other data: its row .*, labelled '(neg|pos)'; give the same data to resume it"
+    with pytest.raises(RecordError, match=refused):
         Run(config(data), tmp_path / "run")
 
 

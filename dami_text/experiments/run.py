@@ -103,12 +103,14 @@ class Run:
         if all(query["round"] != START for query in self.folder.queries):  # also in folders of versions without them
             self._first = self._query_lines(START, self.learner.ask(self.sizes[0]))
         asked: list[list[int]] = [[] for _ in range(START, len(self.folder.rounds))]
+        texts, names = self.data.train.texts, self.data.class_names
         for query in [*self._first, *self.folder.queries]:
-            row = query["row"]
-            if row >= self.n or self.data.train.texts.stable_id(row) != query["id"]:
+            row, recorded = query["row"], (query["id"], query["label"])
+            if row >= self.n or (texts.stable_id(row), names[self._oracle.reveal(row)]) != recorded:
                 raise RecordError(
-                    f"{self.folder.path} holds a run on other data: its row {row} is {query['id']}; give the same data "
-                    "to resume it, another --output-dir, or --overwrite to replace it"
+                    f"{self.folder.path} holds a run on other data: its row {row} is {recorded[0]}, labelled "
+                    f"{recorded[1]!r}; give the same data to resume it, another --output-dir, or --overwrite to "
+                    "replace it"
                 )
             asked[query["round"] - START].append(row)
         wanted = np.diff([0, *self.sizes, self.sizes[-1]]).tolist()[: len(asked)]
