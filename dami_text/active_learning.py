@@ -137,8 +137,7 @@ class ActiveLearner:
             if self._pool_subsample is not None:
                 pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
             query = self._strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
-        query = self._processes.on_main(lambda: query)
-        check_query(query, pool, n)
+        query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 
 

@@ -20,10 +20,8 @@ from dami_text.hub import export_code, labeled_dataset
 from dami_text.models.transformer import Encoder
 from dami_text.processes import Processes, make_accelerator
 from dami_text.records import CURVE, MODEL, START, Line, RunFolder
-from dami_text.strategies import Query
+from dami_text.strategies import PLACE, Query
 from dami_text.training import Training
-
-PLACE = ("round", "rank", "row", "id", "text", "label")  # the other names in a query's line are reasons
 
 
 def is_finished(folder: RunFolder) -> bool:
