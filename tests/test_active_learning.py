@@ -116,6 +116,7 @@ def make_learner(encoded):
             texts,
             lambda: small_model("cnn", len(tokenizer), seed=int(torch.randint(1000, ()))),
             strategy or Lowest(),
+            2,
             training=TrainingConfig(steps=2, epochs=2, epoch_steps=1, train_batch_size=4),
             seed=seed,
             **options,
@@ -156,7 +157,11 @@ def test_tell_adds_rows_and_labels_and_begins_a_round(make_learner):
         ([5, 5], [0, 0], "labelled already, not in the pool, or there twice"),
         ([60], [0], "labelled already, not in the pool, or there twice"),
         ([-1], [0], "labelled already, not in the pool, or there twice"),
-        ([5, 6], [0, -1], "got label -1; labels are numbers from 0"),
+        ([5, 6], [0, -1], "got label -1; labels are integers from 0 to 1, the numbers of the classes"),
+        ([5, 6], [7, 0], "got label 7; labels are integers from 0 to 1, the numbers of the classes"),
+        ([5, 6], [1.0, 0.5], "got labels such as 1.0; labels are integers"),
+        ([5, 6], ["pos", "neg"], "got labels such as 'pos'; labels are integers"),
+        ([5.5, 6], [0, 1], "got rows such as 5.5; rows are integers, places in the pool"),
     ],
 )
 def test_what_cannot_be_told_changes_nothing(make_learner, rows, labels, message):
@@ -380,7 +385,7 @@ def test_what_a_strategy_is_given_holds_no_labels(encoded):
     labels = np.random.default_rng(0).integers(0, 2, 60)
     strategy = Lowest()
     learner = ActiveLearner(
-        texts, lambda: small_model("cnn", len(tokenizer)), strategy, training=TrainingConfig(steps=1)
+        texts, lambda: small_model("cnn", len(tokenizer)), strategy, 2, training=TrainingConfig(steps=1)
     )
     learner.tell(np.arange(40), labels[:40])
     learner.ask(2)

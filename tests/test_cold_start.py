@@ -101,11 +101,11 @@ def test_one_first_query_only():
 
 def test_a_learner_asks_before_anything_is_labelled():
     pool = pool_of(make_texts(30))
-    learner = ActiveLearner(pool.texts, lambda: None, RandomSampling(), seed=5)
+    learner = ActiveLearner(pool.texts, lambda: None, RandomSampling(), 2, seed=5)
     query = learner.ask(6)
     assert learner.model is None
     assert learner.ask(6).rows.tolist() == query.rows.tolist()
-    other = ActiveLearner(pool.texts, lambda: None, RandomSampling(), seed=6)
+    other = ActiveLearner(pool.texts, lambda: None, RandomSampling(), 2, seed=6)
     assert other.ask(6).rows.tolist() != query.rows.tolist()
     assert set(random_rows(Pool(pool.texts, [1, 2]), 28, np.random.default_rng(0)).rows) == {0, *range(3, 30)}
 

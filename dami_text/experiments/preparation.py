@@ -152,6 +152,7 @@ def learner_of(
         texts,
         new_model,
         strategy,
+        len(class_names),
         validation,
         config.training,
         config.loop.seed,
