@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 from conftest import make_texts, small_model
-from encoder_cases import save_encoder, tiny_model
+from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
 from strategy_cases import pool_of
 
 from dami_text import cli
 from dami_text.active_learning import ActiveLearner
-from dami_text.cold_start import balanced_rows, build_first_query, random_rows
-from dami_text.config import LoopConfig, RunConfig
+from dami_text.cold_start import balanced_rows, build_first_query, load_classifier, random_rows
+from dami_text.config import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
 from dami_text.inference import predict_probabilities
@@ -23,7 +23,7 @@ NAMES = ["neg", "pos"]
 
 
 def first_query(model=None, strategy=None, labels=None, **options):
-    return build_first_query(LoopConfig(**options), strategy or RandomSampling(), lambda: model, NAMES, labels)
+    return build_first_query(RunConfig.of(**options), strategy or RandomSampling(), lambda: model, NAMES, labels)
 
 
 def test_at_random_the_rows_are_the_generators():
@@ -81,6 +81,16 @@ def test_a_trained_model_chooses_with_its_own_tokenizer(kind, tmp_path):
         probabilities = predict_probabilities(model, own.texts, np.arange(40))
         gaps = np.abs(probabilities[:, 0] - probabilities[:, 1])
         assert query.rows.tolist() == np.argsort(gaps, kind="stable")[:5].tolist()
+
+
+def test_a_trained_model_whose_tokenizer_knows_no_limit_reads_what_the_model_takes(tmp_path):
+    tiny_model(id2label=dict(enumerate(NAMES)), label2id={"neg": 0, "pos": 1}).save_pretrained(tmp_path)
+    tiny_tokenizer(int(1e30)).save_pretrained(tmp_path)
+    assert load_classifier(tmp_path, 512)[1].model_max_length == 32, "the model's positions"
+    assert load_classifier(tmp_path, 9)[1].model_max_length == 9
+    pool = pool_of(["w1 " * 100, *make_texts(9)])
+    query = first_query(strategy=Uncertainty("margin"), init_model=str(tmp_path))(pool, 10, np.random.default_rng(0))
+    assert sorted(query.rows.tolist()) == list(range(10))
 
 
 def test_a_trained_model_of_other_classes(tmp_path):

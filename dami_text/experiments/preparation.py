@@ -157,5 +157,5 @@ def learner_of(
         config.training,
         config.loop.seed,
         pool_subsample=config.strategy.pool_subsample,
-        first_query=build_first_query(config.loop, strategy, new_model, class_names, labels),
+        first_query=build_first_query(config, strategy, new_model, class_names, labels),
     )
