@@ -39,8 +39,7 @@ def build_first_query(
     """
     loop = config.loop
     if loop.init_model is not None:
-        max_length = config.tokenization.max_length
-        return _by_trained_model(Path(loop.init_model).expanduser(), strategy, class_names, max_length)
+        return _by_trained_model(config, Path(loop.init_model).expanduser(), strategy, class_names)
     if loop.cold_start == "kmeans-features":
         return _by_untrained_model(new_model, loop.seed)
     if loop.cold_start == "balanced":
@@ -79,11 +78,13 @@ def _by_untrained_model(new_model: Callable[[], PreTrainedModel], seed: int) -> 
     return query
 
 
-def _by_trained_model(folder: Path, strategy: QueryStrategy, class_names: Sequence[str], max_length: int) -> FirstQuery:
+def _by_trained_model(
+    config: RunConfig, folder: Path, strategy: QueryStrategy, class_names: Sequence[str]
+) -> FirstQuery:
     """What the strategy asks of a trained classifier, which reads the texts with its own tokenizer."""
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        model, tokenizer = load_classifier(folder, max_length)
+        model, tokenizer = load_classifier(folder, config.tokenization.max_length)
         found = class_names_of(model.config)
         if found != list(class_names):
             raise ConfigError(
@@ -91,7 +92,10 @@ def _by_trained_model(folder: Path, strategy: QueryStrategy, class_names: Sequen
                 "same in the same order"
             )
         texts = EncodedTexts(encode(pool.texts.as_dataset(), tokenizer), tokenizer)
-        return strategy.query(on_own_device(model), Pool(texts, pool.labeled), n, rng)
+        pool = pool.with_texts(texts)
+        if config.strategy.pool_subsample is not None:
+            pool = pool.sample(max(n, config.strategy.pool_subsample), rng)
+        return strategy.query(on_own_device(model), pool, n, rng)
 
     return query
 

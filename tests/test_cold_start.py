@@ -17,7 +17,7 @@ from dami_text.config import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
 from dami_text.inference import predict_probabilities
-from dami_text.strategies import KMeansFeatures, RandomSampling, Uncertainty
+from dami_text.strategies import KMeansFeatures, Query, RandomSampling, Uncertainty
 
 NAMES = ["neg", "pos"]
 
@@ -91,6 +91,24 @@ def test_a_trained_model_whose_tokenizer_knows_no_limit_reads_what_the_model_tak
     pool = pool_of(["w1 " * 100, *make_texts(9)])
     query = first_query(strategy=Uncertainty("margin"), init_model=str(tmp_path))(pool, 10, np.random.default_rng(0))
     assert sorted(query.rows.tolist()) == list(range(10))
+
+
+def test_a_trained_model_chooses_among_the_rows_on_offer_and_a_subsample_of_them(tmp_path):
+    save_encoder(tmp_path, id2label=dict(enumerate(NAMES)), label2id={"neg": 0, "pos": 1})
+    pool = pool_of(make_texts(30)).without(np.arange(10))
+    considered = []
+
+    class Lowest:
+        def query(self, model, pool, n, rng):
+            considered.append(set(pool.unlabeled.tolist()))
+            return Query.of(pool.unlabeled[:n])
+
+    for subsample in (None, 8, 2):
+        query = first_query(strategy=Lowest(), init_model=str(tmp_path), pool_subsample=subsample)
+        query(pool, 4, np.random.default_rng(0))
+    assert considered[0] == set(range(10, 30)), "what is held out is not on offer"
+    assert [len(rows) for rows in considered] == [20, 8, 4], "at least as many as are asked for"
+    assert all(rows < considered[0] for rows in considered[1:])
 
 
 def test_a_trained_model_of_other_classes(tmp_path):

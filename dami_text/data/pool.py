@@ -278,6 +278,10 @@ class Pool:
         """The pool in which `rows` are labelled too."""
         return Pool(self.texts, np.concatenate([self.labeled, rows]))
 
+    def with_texts(self, texts: EncodedTexts) -> "Pool":
+        """The pool of the same texts, encoded by another tokenizer."""
+        return Pool(texts, self.labeled)._choosing_from(self.unlabeled)
+
     def sample(self, n: int, rng: np.random.Generator) -> "Pool":
         """The pool in which only n random rows of the unlabelled ones are there to choose from; all, if n is more."""
         return self._choosing_from(
