@@ -7,9 +7,10 @@ import torch
 from conftest import small_model
 
 from dami_text.active_learning import ActiveLearner, schedule, simulate
-from dami_text.config import TrainingConfig
+from dami_text.config import RunConfig, TrainingConfig
 from dami_text.data.pool import LabeledTexts, Oracle, Pool
-from dami_text.errors import ConfigError, QueryError
+from dami_text.errors import ConfigError, DataError, QueryError
+from dami_text.experiments import preparation
 from dami_text.options import Size
 from dami_text.strategies import Query
 
@@ -321,6 +322,42 @@ def test_with_a_validation_split_training_reports_its_accuracy(make_learner, enc
     learner.tell([0, 2, 9], LABELS[[0, 2, 9]])
     accuracy = learner.train().validation_score
     assert accuracy in [i / 10 for i in range(11)]
+
+
+# make_learner ---------------------------------------------------------------------------------------------------
+
+TEXTS = ["good film", "dull film", "good cast"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "class_names", "error", "message"),
+    [
+        ("good film", ["neg", "pos"], DataError, "texts is one string, 'good film'; it must be a list of strings"),
+        ([], ["neg", "pos"], DataError, "texts is empty; give one text or more"),
+        ([*TEXTS, 1.5], ["neg", "pos"], DataError, "texts holds 1.5; every text must be a string"),
+        (
+            datasets.Dataset.from_dict({"body": TEXTS}),
+            ["neg", "pos"],
+            DataError,
+            "it must have a column text of strings",
+        ),
+        (datasets.Dataset.from_dict({"text": [1]}), ["neg", "pos"], DataError, "it must have a column text of strings"),
+        (TEXTS, ["pos"], ConfigError, r"class_names is \['pos'\]; it must be a list of two names or more"),
+        (TEXTS, ["pos", "pos"], ConfigError, "two names or more, all different"),
+        (TEXTS, "np", ConfigError, "class_names is 'np'; it must be a list"),
+    ],
+)
+def test_a_learner_of_ones_own_texts_wants_texts_and_class_names(texts, class_names, error, message):
+    with pytest.raises(error, match=message):
+        preparation.make_learner(texts, class_names)
+
+
+def test_a_process_has_one_precision(make_learner):
+    precision = make_learner()._accelerator.mixed_precision
+    other = "no" if precision == "bf16" else "bf16"
+    options = RunConfig.of(word_vectors="random", mixed_precision=other)
+    with pytest.raises(ConfigError, match=f"--mixed-precision {other} cannot be had in this process"):
+        preparation.make_learner(TEXTS, ["neg", "pos"], options)
 
 
 # simulate -------------------------------------------------------------------------------------------------------
