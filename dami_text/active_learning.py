@@ -38,6 +38,7 @@ class ActiveLearner:
         texts: EncodedTexts,
         build_model: Callable[[], PreTrainedModel],
         strategy: QueryStrategy,
+        n_classes: int,
         validation: LabeledTexts | None = None,
         training: TrainingConfig | None = None,
         seed: int = 0,
@@ -45,7 +46,7 @@ class ActiveLearner:
         pool_subsample: int | None = None,
         first_query: FirstQuery = random_rows,
     ) -> None:
-        """A learner over `texts` that trains what `build_model` makes anew in each round.
+        """A learner over `texts` of `n_classes` that trains what `build_model` makes anew in each round.
 
         Without `validation`, models train for a fixed number of steps. With `pool_subsample`, the strategy chooses
         among so many unlabelled rows only, drawn anew in each round, or among as many as it is asked for.
@@ -57,6 +58,7 @@ class ActiveLearner:
         self._labels = np.full(len(texts), -1, np.int64)
         self._build_model, self._strategy, self._validation = build_model, strategy, validation
         self._config = training or TrainingConfig()
+        self._n_classes = n_classes
         self._seed, self._pool_subsample, self._first_query = seed, pool_subsample, first_query
         self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
         self._processes = Processes.all()
@@ -67,21 +69,27 @@ class ActiveLearner:
         return self._labels[self.pool.labeled]
 
     def tell(self, rows: Rows | Sequence[int], labels: NDArray[np.int64] | Sequence[int]) -> None:
-        """Add labels (n,) of rows (n,) of the pool and begin the next round.
+        """Add labels (n,), the numbers of the classes from 0, of rows (n,) of the pool and begin the next round.
 
         Raises:
-            ValueError: a row that is labelled already, out of the pool or there twice, or not a label a row; nothing
-                is changed then.
+            ValueError: a row that is labelled already, out of the pool or there twice, a label that is no class's
+                number, or not a label a row; nothing is changed then.
         """
-        rows, labels = np.asarray(rows, np.int64), np.asarray(labels, np.int64)
+        rows, labels = np.asarray(rows), np.asarray(labels)
         if rows.shape != labels.shape or rows.ndim != 1 or len(rows) == 0:
             raise ValueError(
                 f"got rows of shape {rows.shape} and labels of shape {labels.shape}; wanted one label a row"
             )
+        if not np.issubdtype(rows.dtype, np.integer):
+            raise ValueError(f"got rows such as {rows.tolist()[0]!r}; rows are integers, places in the pool")
         if len(np.unique(rows)) != len(rows) or not np.isin(rows, self.pool.unlabeled).all():
             raise ValueError("got labels for rows that are labelled already, not in the pool, or there twice")
-        if labels.min() < 0:
-            raise ValueError(f"got label {labels.min()}; labels are numbers from 0")
+        classes = f"labels are integers from 0 to {self._n_classes - 1}, the numbers of the classes"
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"got labels such as {labels.tolist()[0]!r}; {classes}")
+        strangers = labels[(labels < 0) | (labels >= self._n_classes)]
+        if len(strangers):
+            raise ValueError(f"got label {strangers[0]}; {classes}")
         self.pool = self.pool.with_labeled(rows)
         self._labels[rows] = labels
         self.round += 1
@@ -137,8 +145,7 @@ class ActiveLearner:
             if self._pool_subsample is not None:
                 pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
             query = self._strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
-        query = self._processes.on_main(lambda: query)
-        check_query(query, pool, n)
+        query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 
 

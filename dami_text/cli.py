@@ -74,6 +74,7 @@ def command(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    given: dict[str, Any] = {}
     try:
         given, configs = _configs(arguments, topics, prog, description)
         debug = configs[-1].debug
@@ -88,7 +89,8 @@ def command(
     except KeyboardInterrupt:
         disconnect()
         if _speaks():
-            print("stopped; the same command goes on after the last finished round", file=sys.stderr)
+            again = "the same command without --overwrite" if given.get("overwrite") else "the same command"
+            print(f"stopped; {again} goes on after the last finished round", file=sys.stderr)
         return 130
 
 

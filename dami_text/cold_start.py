@@ -8,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.config import LoopConfig
+from dami_text.config import RunConfig
 from dami_text.data.hub import explained, quiet_hub
 from dami_text.data.pool import EncodedTexts, Pool
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
+from dami_text.models.transformer import longest_text
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import on_own_device
 from dami_text.randomness import torch_stream
@@ -23,7 +24,7 @@ FirstQuery = Callable[[Pool, int, np.random.Generator], Query]
 
 
 def build_first_query(
-    config: LoopConfig,
+    config: RunConfig,
     strategy: QueryStrategy,
     new_model: Callable[[], PreTrainedModel],
     class_names: Sequence[str],
@@ -31,14 +32,17 @@ def build_first_query(
 ) -> FirstQuery:
     """The first query that the options name; `labels` (N,) are the pool's true ones, in a simulation.
 
+    An --init-model is loaded by the query alone: a run whose first rows are recorded does without it.
+
     Raises:
-        ConfigError: `balanced` without labels, or an --init-model that cannot be loaded or has other classes.
+        ConfigError: `balanced` without labels; by the query, an --init-model that is none or has other classes.
     """
-    if config.init_model is not None:
-        return _by_trained_model(Path(config.init_model).expanduser(), strategy, class_names)
-    if config.cold_start == "kmeans-features":
-        return _by_untrained_model(new_model, config.seed)
-    if config.cold_start == "balanced":
+    loop = config.loop
+    if loop.init_model is not None:
+        return _by_trained_model(config, Path(loop.init_model).expanduser(), strategy, class_names)
+    if loop.cold_start == "kmeans-features":
+        return _by_untrained_model(new_model, loop.seed)
+    if loop.cold_start == "balanced":
         if labels is None:
             raise ConfigError(
                 "--cold-start balanced needs the labels of all texts, which a simulation alone has; choose random or "
@@ -74,25 +78,32 @@ def _by_untrained_model(new_model: Callable[[], PreTrainedModel], seed: int) -> 
     return query
 
 
-def _by_trained_model(folder: Path, strategy: QueryStrategy, class_names: Sequence[str]) -> FirstQuery:
+def _by_trained_model(
+    config: RunConfig, folder: Path, strategy: QueryStrategy, class_names: Sequence[str]
+) -> FirstQuery:
     """What the strategy asks of a trained classifier, which reads the texts with its own tokenizer."""
-    model, tokenizer = load_classifier(folder)
-    found = class_names_of(model.config)
-    if found != list(class_names):
-        raise ConfigError(
-            f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the same "
-            "in the same order"
-        )
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        model, tokenizer = load_classifier(folder, config.tokenization.max_length)
+        found = class_names_of(model.config)
+        if found != list(class_names):
+            raise ConfigError(
+                f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the "
+                "same in the same order"
+            )
         texts = EncodedTexts(encode(pool.texts.as_dataset(), tokenizer), tokenizer)
-        return strategy.query(on_own_device(model), Pool(texts, pool.labeled), n, rng)
+        pool = pool.with_texts(texts)
+        if config.strategy.pool_subsample is not None:
+            pool = pool.sample(max(n, config.strategy.pool_subsample), rng)
+        return strategy.query(on_own_device(model), pool, n, rng)
 
     return query
 
 
-def load_classifier(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A trained classifier and its tokenizer, from its folder or that of the run that made it.
+def load_classifier(folder: Path, max_length: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A trained classifier, from its folder or that of the run that made it, and its tokenizer.
+
+    The tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less.
 
     Raises:
         ConfigError: there is none, or it has no fast tokenizer.
@@ -105,4 +116,5 @@ def load_classifier(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerF
         tokenizer = AutoTokenizer.from_pretrained(folder)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"--init-model {folder} has no fast tokenizer; choose another model")
+    tokenizer.model_max_length = longest_text(model, tokenizer, max_length)
     return model.eval(), tokenizer

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
+from dami_text.conflicts import check_together
 from dami_text.defaults import ENCODER_DEFAULTS, PRESETS, WORD_LEVEL_MODELS, implied_options
 from dami_text.errors import ConfigError
-from dami_text.options import Options, Size, flag, option
+from dami_text.options import Options, Size, option
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,9 @@ class StrategyConfig(Options):
     )
     distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
     clustering_memory: int = option(
-        2048, "dami: MiB that a matrix of distances may take; K-medoids stream or sample where it would take more"
+        2048,
+        "dami: MiB that a matrix of distances may take; with --clustering auto, K-medoids stream or sample where it "
+        "would take more",
     )
     clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
@@ -219,7 +222,9 @@ class StrategyConfig(Options):
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
     pool_subsample: int | None = option(
-        None, "consider only this many of the unlabelled texts, drawn at random in each round (default: all)"
+        None,
+        "consider only this many of the unlabelled texts, drawn at random in each round, and at the start with "
+        "--init-model (default: all)",
     )
 
     def _check(self) -> None:
@@ -357,20 +362,9 @@ class RunConfig:
     loop: LoopConfig = LoopConfig()
 
     def __post_init__(self) -> None:
-        dataset, task, model, strategy = self.data.dataset, self.data.task, self.model.model, self.strategy.strategy
-        if dataset in PRESETS and task != "tabular":
-            raise ConfigError(f"--dataset {dataset} is a table, and --task is {task}; use --task tabular")
-        if dataset in PRESETS and self.tabular.data_dir is None:
-            raise ConfigError(f"--dataset {dataset} needs --data-dir; it must be the folder that holds its file")
-        if task == "tabular" and model != "mlp":
-            raise ConfigError(f"--model {model} reads texts, and --task is tabular; use --model mlp")
-        if task == "tabular" and strategy == "egl-word":
-            raise ConfigError("--strategy egl-word compares words, and --task is tabular; use --strategy egl")
-        if task == "text" and model == "mlp":
-            raise ConfigError("--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular")
-        for name in ("data_dir", "drop_columns", "categorical_columns"):
-            if task == "text" and getattr(self.tabular, name) is not None:
-                raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
+        topics = [getattr(self, topic.name) for topic in dataclasses.fields(self)]
+        fields = [(topic, f) for topic in topics for f in dataclasses.fields(topic)]
+        check_together(self.options(), [f.name for topic, f in fields if getattr(topic, f.name) != f.default])
 
     @property
     def sizes(self) -> dict[str, Size]:

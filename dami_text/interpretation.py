@@ -60,7 +60,8 @@ def interpret(
     with interpretation_mode(model), embedding_hook(model) as captured:
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
         gradients: list[torch.Tensor] = []
-        for log_odds in _chosen(_log_odds(logits), target_class):
+        for classes in _classes(logits, target_class):
+            log_odds = _log_odds(logits, classes)
             # dp = p (1 - p) dlog-odds; through the softmax, 1 - p would drown where p is close to 1.
             p, rest = torch.sigmoid(log_odds.detach()), torch.sigmoid(-log_odds.detach())
             scale = p * rest if target == "probability" else torch.ones_like(p)
@@ -68,17 +69,18 @@ def interpret(
     return batch.by_word(torch.cat(gradients, dim=-1))
 
 
-def _log_odds(logits: torch.Tensor) -> torch.Tensor:
-    """The log-odds (B, C) of every class, log p - log(1 - p), from logits (B, C)."""
-    others = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
-    rest = logits.unsqueeze(1).expand(-1, logits.shape[1], -1).masked_fill(others, -torch.inf)  # (B, C, C)
-    return logits - rest.logsumexp(dim=-1)
+def _log_odds(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """The log-odds (B,), log p - log(1 - p), of each text's class of `classes` (B,), from logits (B, C)."""
+    chosen = classes.unsqueeze(1)
+    rest = logits.scatter(1, chosen, -torch.inf)
+    return logits.gather(1, chosen).squeeze(1) - rest.logsumexp(dim=1)
 
 
-def _chosen(log_odds: torch.Tensor, target_class: TargetClass) -> list[torch.Tensor]:
-    """The log-odds (B,) to differentiate, one after another, of those of every class (B, C)."""
-    if target_class == "all":
-        return list(log_odds.unbind(dim=1))
-    if target_class == "auto" and log_odds.shape[1] == 2:
-        return [log_odds[:, 1]]
-    return [log_odds.max(dim=1).values]
+def _classes(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch.Tensor]:
+    """The class (B,) of each text to differentiate, one after another, from logits (B, C)."""
+    n_texts, n_classes = logits.shape
+    if target_class == "predicted" or (target_class == "auto" and n_classes > 2):
+        yield logits.argmax(dim=1)
+        return
+    for c in range(n_classes) if target_class == "all" else [1]:
+        yield torch.full((n_texts,), c, device=logits.device)

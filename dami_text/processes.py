@@ -13,7 +13,7 @@ from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 
-from dami_text.errors import DamiError
+from dami_text.errors import ConfigError, DamiError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=torch.nn.Module)
@@ -21,9 +21,19 @@ S = TypeVar("S", list[Any], NDArray[Any])
 
 
 def make_accelerator(mixed_precision: str = "no") -> Accelerator:
-    """The accelerator of this launch, whose processes wait for each other however long a training takes."""
+    """The accelerator of this launch, whose processes wait for each other however long a training takes.
+
+    Raises:
+        ConfigError: this process has begun with another precision, or cannot have this one.
+    """
     patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
-    return Accelerator(cpu=_cpu_only(), mixed_precision=mixed_precision, kwargs_handlers=[patience])
+    try:
+        return Accelerator(cpu=_cpu_only(), mixed_precision=mixed_precision, kwargs_handlers=[patience])
+    except ValueError as error:
+        raise ConfigError(
+            f"--mixed-precision {mixed_precision} cannot be had in this process, which has one precision to its end: "
+            f"{error}"
+        ) from error
 
 
 def on_own_device(model: M) -> M:

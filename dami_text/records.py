@@ -2,7 +2,8 @@
 
     config.yaml       the options
     rounds.jsonl      a line a finished round; the line commits the round
-    queries.jsonl     a line a queried row, written and synced before its round's line
+    queries.jsonl     a line a queried row, written and synced before its round's line; those of the start, in round -1,
+                      before the line of round 0
     model/            the last round's model and tokenizer, in the Hugging Face layout
 
 Everything else in the folder is derived from these. Query lines of a round that was not committed and a half-written
@@ -35,6 +36,11 @@ Line = dict[str, Any]
 CONFIG, ROUNDS, QUERIES, MODEL, CURVE = "config.yaml", "rounds.jsonl", "queries.jsonl", "model", "learning_curve.png"
 LOCK = ".lock"
 
+# What every line holds.
+ROUND_FIELDS = {"round", "n_labeled", "labeled_fraction", "metrics", "seconds", "query"}
+QUERY_FIELDS = {"round", "row", "id", "label"}
+START = -1  # the number of the round, in queries.jsonl, of the rows labelled at the start
+
 # What json leaves as it is though a terminal may act on it: C1 controls, and what turns the direction of text.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -66,8 +72,14 @@ class RunFolder:
             self._seen = self._bytes()
             if not overwrite:
                 self._check_own()
-                self.rounds = self._read(ROUNDS)
-                self.queries = [query for query in self._read(QUERIES) if query["round"] < len(self.rounds)]
+                self.rounds = self._read(ROUNDS, ROUND_FIELDS)
+                queries = self._read(QUERIES, QUERY_FIELDS)
+                self.queries = [query for query in queries if max(query["round"], 0) < len(self.rounds)]
+                if dropped := len(queries) - len(self.queries):
+                    logger.warning(
+                        "%d lines of %s are of a round that was not finished and are dropped",
+                        *(dropped, self.path / QUERIES),
+                    )
             if self.rounds:
                 self._compare_config()
 
@@ -173,8 +185,8 @@ class RunFolder:
         file = self.path / ROUNDS
         return file.read_bytes() if file.exists() else b""
 
-    def _read(self, name: str) -> list[Line]:
-        """The file's lines; a last one that was not written to its end is dropped with a warning."""
+    def _read(self, name: str, fields: set[str]) -> list[Line]:
+        """The file's lines, all with `fields`; a last one not written to its end is dropped with a warning."""
         file = self.path / name
         if not file.exists():
             return []
@@ -182,9 +194,13 @@ class RunFolder:
         if rest:
             logger.warning("the last line of %s was not written to its end and is dropped", file)
         try:
-            return [json.loads(line) for line in complete]
+            lines = [json.loads(line) for line in complete]
         except ValueError as error:
             raise _damaged(file, error) from error
+        for number, line in enumerate(lines, 1):
+            if not (isinstance(line, dict) and fields <= line.keys() and isinstance(line["round"], int)):
+                raise _damaged(file, f"line {number} lacks what it must hold")
+        return lines
 
     def _compare_config(self) -> None:
         """Raise RecordError, naming the differences, if the folder's config is another one.
@@ -193,7 +209,7 @@ class RunFolder:
         """
         try:
             recorded = RunConfig().options() | dict(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
-        except (TypeError, ValueError, yaml.YAMLError) as error:
+        except (FileNotFoundError, TypeError, ValueError, yaml.YAMLError) as error:
             raise _damaged(self.path / CONFIG, error) from error
         wanted = self.config.options()
         differences = [
@@ -226,7 +242,7 @@ def _write(file: Path, lines: Sequence[Line], mode: str = "w") -> None:
         os.fsync(stream.fileno())
 
 
-def _damaged(file: Path, error: Exception) -> RecordError:
+def _damaged(file: Path, error: Exception | str) -> RecordError:
     """The error for a file that holds something else than was written."""
     return RecordError(
         f"{file} is damaged ({error}); restore it, or start again with --overwrite or another --output-dir"

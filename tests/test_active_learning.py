@@ -7,9 +7,10 @@ import torch
 from conftest import small_model
 
 from dami_text.active_learning import ActiveLearner, schedule, simulate
-from dami_text.config import TrainingConfig
+from dami_text.config import RunConfig, TrainingConfig
 from dami_text.data.pool import LabeledTexts, Oracle, Pool
-from dami_text.errors import ConfigError, QueryError
+from dami_text.errors import ConfigError, DataError, QueryError
+from dami_text.experiments import preparation
 from dami_text.options import Size
 from dami_text.strategies import Query
 
@@ -116,6 +117,7 @@ def make_learner(encoded):
             texts,
             lambda: small_model("cnn", len(tokenizer), seed=int(torch.randint(1000, ()))),
             strategy or Lowest(),
+            2,
             training=TrainingConfig(steps=2, epochs=2, epoch_steps=1, train_batch_size=4),
             seed=seed,
             **options,
@@ -156,7 +158,11 @@ def test_tell_adds_rows_and_labels_and_begins_a_round(make_learner):
         ([5, 5], [0, 0], "labelled already, not in the pool, or there twice"),
         ([60], [0], "labelled already, not in the pool, or there twice"),
         ([-1], [0], "labelled already, not in the pool, or there twice"),
-        ([5, 6], [0, -1], "got label -1; labels are numbers from 0"),
+        ([5, 6], [0, -1], "got label -1; labels are integers from 0 to 1, the numbers of the classes"),
+        ([5, 6], [7, 0], "got label 7; labels are integers from 0 to 1, the numbers of the classes"),
+        ([5, 6], [1.0, 0.5], "got labels such as 1.0; labels are integers"),
+        ([5, 6], ["pos", "neg"], "got labels such as 'pos'; labels are integers"),
+        ([5.5, 6], [0, 1], "got rows such as 5.5; rows are integers, places in the pool"),
     ],
 )
 def test_what_cannot_be_told_changes_nothing(make_learner, rows, labels, message):
@@ -318,6 +324,42 @@ def test_with_a_validation_split_training_reports_its_accuracy(make_learner, enc
     assert accuracy in [i / 10 for i in range(11)]
 
 
+# make_learner ---------------------------------------------------------------------------------------------------
+
+TEXTS = ["good film", "dull film", "good cast"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "class_names", "error", "message"),
+    [
+        ("good film", ["neg", "pos"], DataError, "texts is one string, 'good film'; it must be a list of strings"),
+        ([], ["neg", "pos"], DataError, "texts is empty; give one text or more"),
+        ([*TEXTS, 1.5], ["neg", "pos"], DataError, "texts holds 1.5; every text must be a string"),
+        (
+            datasets.Dataset.from_dict({"body": TEXTS}),
+            ["neg", "pos"],
+            DataError,
+            "it must have a column text of strings",
+        ),
+        (datasets.Dataset.from_dict({"text": [1]}), ["neg", "pos"], DataError, "it must have a column text of strings"),
+        (TEXTS, ["pos"], ConfigError, r"class_names is \['pos'\]; it must be a list of two names or more"),
+        (TEXTS, ["pos", "pos"], ConfigError, "two names or more, all different"),
+        (TEXTS, "np", ConfigError, "class_names is 'np'; it must be a list"),
+    ],
+)
+def test_a_learner_of_ones_own_texts_wants_texts_and_class_names(texts, class_names, error, message):
+    with pytest.raises(error, match=message):
+        preparation.make_learner(texts, class_names)
+
+
+def test_a_process_has_one_precision(make_learner):
+    precision = make_learner()._accelerator.mixed_precision
+    other = "no" if precision == "bf16" else "bf16"
+    options = RunConfig.of(word_vectors="random", mixed_precision=other)
+    with pytest.raises(ConfigError, match=f"--mixed-precision {other} cannot be had in this process"):
+        preparation.make_learner(TEXTS, ["neg", "pos"], options)
+
+
 # simulate -------------------------------------------------------------------------------------------------------
 
 
@@ -380,7 +422,7 @@ def test_what_a_strategy_is_given_holds_no_labels(encoded):
     labels = np.random.default_rng(0).integers(0, 2, 60)
     strategy = Lowest()
     learner = ActiveLearner(
-        texts, lambda: small_model("cnn", len(tokenizer)), strategy, training=TrainingConfig(steps=1)
+        texts, lambda: small_model("cnn", len(tokenizer)), strategy, 2, training=TrainingConfig(steps=1)
     )
     learner.tell(np.arange(40), labels[:40])
     learner.ask(2)

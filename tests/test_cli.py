@@ -338,13 +338,14 @@ def test_other_processes_of_a_machine_leave_the_error_to_the_first(capsys, monke
     assert capsys.readouterr().err == ""
 
 
-def test_a_run_that_is_stopped_says_how_to_go_on(capsys, monkeypatch):
+@pytest.mark.parametrize("without", ["", " without --overwrite"])
+def test_a_run_that_is_stopped_says_how_to_go_on(capsys, monkeypatch, without):
     def stop(config, output):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_run", stop)
-    assert run_al([]) == 130
-    assert capsys.readouterr().err == "stopped; the same command goes on after the last finished round\n"
+    assert run_al(without.split()[1:]) == 130
+    assert capsys.readouterr().err == f"stopped; the same command{without} goes on after the last finished round\n"
 
 
 # Output ---------------------------------------------------------------------------------------------------------

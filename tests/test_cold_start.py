@@ -1,26 +1,29 @@
 """The first query: at random, spread over features, by class, or by a model that was trained before."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 from conftest import make_texts, small_model
-from encoder_cases import save_encoder, tiny_model
+from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
 from strategy_cases import pool_of
 
 from dami_text import cli
 from dami_text.active_learning import ActiveLearner
-from dami_text.cold_start import balanced_rows, build_first_query, random_rows
-from dami_text.config import LoopConfig, RunConfig
+from dami_text.cold_start import balanced_rows, build_first_query, load_classifier, random_rows
+from dami_text.config import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
 from dami_text.inference import predict_probabilities
-from dami_text.strategies import KMeansFeatures, RandomSampling, Uncertainty
+from dami_text.strategies import KMeansFeatures, Query, RandomSampling, Uncertainty
 
 NAMES = ["neg", "pos"]
 
 
 def first_query(model=None, strategy=None, labels=None, **options):
-    return build_first_query(LoopConfig(**options), strategy or RandomSampling(), lambda: model, NAMES, labels)
+    return build_first_query(RunConfig.of(**options), strategy or RandomSampling(), lambda: model, NAMES, labels)
 
 
 def test_at_random_the_rows_are_the_generators():
@@ -80,15 +83,43 @@ def test_a_trained_model_chooses_with_its_own_tokenizer(kind, tmp_path):
         assert query.rows.tolist() == np.argsort(gaps, kind="stable")[:5].tolist()
 
 
+def test_a_trained_model_whose_tokenizer_knows_no_limit_reads_what_the_model_takes(tmp_path):
+    tiny_model(id2label=dict(enumerate(NAMES)), label2id={"neg": 0, "pos": 1}).save_pretrained(tmp_path)
+    tiny_tokenizer(int(1e30)).save_pretrained(tmp_path)
+    assert load_classifier(tmp_path, 512)[1].model_max_length == 32, "the model's positions"
+    assert load_classifier(tmp_path, 9)[1].model_max_length == 9
+    pool = pool_of(["w1 " * 100, *make_texts(9)])
+    query = first_query(strategy=Uncertainty("margin"), init_model=str(tmp_path))(pool, 10, np.random.default_rng(0))
+    assert sorted(query.rows.tolist()) == list(range(10))
+
+
+def test_a_trained_model_chooses_among_the_rows_on_offer_and_a_subsample_of_them(tmp_path):
+    save_encoder(tmp_path, id2label=dict(enumerate(NAMES)), label2id={"neg": 0, "pos": 1})
+    pool = pool_of(make_texts(30)).without(np.arange(10))
+    considered = []
+
+    class Lowest:
+        def query(self, model, pool, n, rng):
+            considered.append(set(pool.unlabeled.tolist()))
+            return Query.of(pool.unlabeled[:n])
+
+    for subsample in (None, 8, 2):
+        query = first_query(strategy=Lowest(), init_model=str(tmp_path), pool_subsample=subsample)
+        query(pool, 4, np.random.default_rng(0))
+    assert considered[0] == set(range(10, 30)), "what is held out is not on offer"
+    assert [len(rows) for rows in considered] == [20, 8, 4], "at least as many as are asked for"
+    assert all(rows < considered[0] for rows in considered[1:])
+
+
 def test_a_trained_model_of_other_classes(tmp_path):
     save_encoder(tmp_path)
     with pytest.raises(ConfigError, match=r"has the classes \['LABEL_0', 'LABEL_1'\], the data set \['neg', 'pos'\]"):
-        first_query(init_model=str(tmp_path))
+        first_query(init_model=str(tmp_path))(pool_of(make_texts(2)), 1, np.random.default_rng(0))
 
 
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no model \(no config.json\); give a run's folder model/"):
-        first_query(init_model=str(tmp_path))
+        first_query(init_model=str(tmp_path))(pool_of(make_texts(2)), 1, np.random.default_rng(0))
 
 
 def test_one_first_query_only():
@@ -98,11 +129,11 @@ def test_one_first_query_only():
 
 def test_a_learner_asks_before_anything_is_labelled():
     pool = pool_of(make_texts(30))
-    learner = ActiveLearner(pool.texts, lambda: None, RandomSampling(), seed=5)
+    learner = ActiveLearner(pool.texts, lambda: None, RandomSampling(), 2, seed=5)
     query = learner.ask(6)
     assert learner.model is None
     assert learner.ask(6).rows.tolist() == query.rows.tolist()
-    other = ActiveLearner(pool.texts, lambda: None, RandomSampling(), seed=6)
+    other = ActiveLearner(pool.texts, lambda: None, RandomSampling(), 2, seed=6)
     assert other.ask(6).rows.tolist() != query.rows.tolist()
     assert set(random_rows(Pool(pool.texts, [1, 2]), 28, np.random.default_rng(0)).rows) == {0, *range(3, 30)}
 
@@ -125,5 +156,9 @@ def test_a_run_starts_from_another_runs_model(reviews, tmp_path, own_precision):
     lines = (tmp_path / "second" / "rounds.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "second" / "rounds.jsonl").write_text(lines[0])
     before = (tmp_path / "second" / "queries.jsonl").read_bytes()
+    shutil.rmtree(tmp_path / "first")
     assert cli.run_al(again) == 0
     assert (tmp_path / "second" / "queries.jsonl").read_bytes() == before
+    asked = [json.loads(line) for line in before.splitlines()]
+    assert [line["round"] for line in asked] == [-1] * 10 + [0] * 5
+    assert all(line["cluster_size"] >= 1 for line in asked), "the start's rows have reasons too"

@@ -3,6 +3,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from dami_text.config import LoopConfig, RunConfig
+from dami_text.conflicts import OF_TABLES, OF_TEXTS
 from dami_text.errors import ConfigError
 from dami_text.options import Size
 
@@ -170,12 +171,34 @@ def test_every_option_stands_in_one_topic_and_has_a_help_text():
             {"drop_columns": "a"},
             "--drop-columns is for tables, and --task is text; leave it out or use --task tabular",
         ),
+        (
+            {"hashed_features": 32},
+            "--hashed-features is for tables, and --task is text; leave it out or use --task tabular",
+        ),
+        (
+            {"task": "tabular", "init_model": "runs/first"},
+            "--init-model is for texts, and --task is tabular; leave it out",
+        ),
+        ({"task": "tabular", "max_length": 64}, "--max-length is for texts, and --task is tabular; leave it out"),
+        ({"task": "tabular", "lowercase": False}, "--lowercase is for texts, and --task is tabular; leave it out"),
+        ({"task": "tabular", "text_column": "a"}, "--text-column is for texts, and --task is tabular; leave it out"),
+        (
+            {"dataset": "people.csv", "task": "tabular", "data_dir": "."},
+            "--data-dir is for the tables telescope, default, employee, news, not --dataset people.csv; leave it out",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_error(options, message):
     with pytest.raises(ConfigError) as error:
         RunConfig.of(**options)
     assert str(error.value) == message
+
+
+def test_what_texts_and_tables_alone_use_are_options_and_may_be_given_at_their_defaults():
+    options = RunConfig().options()
+    assert {*OF_TEXTS, *OF_TABLES} <= options.keys()
+    RunConfig.of(task="tabular", **{name: options[name] for name in OF_TEXTS})
+    RunConfig.of(task="text", **{name: options[name] for name in OF_TABLES})
 
 
 def test_a_presets_name_implies_its_options_and_given_ones_win():

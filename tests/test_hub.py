@@ -222,9 +222,9 @@ def test_the_labelled_texts_as_a_data_set(hub, online, tmp_path):
     assert found.features["label"].names == ["neg", "pos"]
     queries = [json.loads(line) for line in (tmp_path / "run" / "queries.jsonl").read_text().splitlines()]
     assert found["round"][:] == [0] * 10 + [1] * 5
-    assert found["text"][10:] == [query["text"] for query in queries]
-    assert [found.features["label"].int2str(label) for label in found["label"][10:]] == [q["label"] for q in queries]
-    assert json.loads(found["reason"][10])["word"] == queries[0]["word"]
+    assert found["text"][:] == [query["text"] for query in queries]
+    assert [found.features["label"].int2str(label) for label in found["label"]] == [q["label"] for q in queries]
+    assert json.loads(found["reason"][10])["word"] == queries[10]["word"]
     assert json.loads(found["reason"][0]) == {}
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 from conftest import small_model
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from dami_text.data.pool import Batch
@@ -129,6 +131,28 @@ def test_two_classes_by_hand(target, target_class, chances, expected):
 )
 def test_three_classes_by_hand(target, target_class, expected):
     assert of_linear(WEIGHT3, [0.5, 0.3, 0.2], target, target_class) == pytest.approx(expected, rel=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the number of elements of the largest tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        self.elements = max(self.elements, *(leaf.numel() for leaf in tree_leaves(made) if torch.is_tensor(leaf)), 0)
+        return made
+
+
+@pytest.mark.parametrize("target_class", ["auto", "predicted", "all"])
+def test_many_classes_take_no_memory_for_each_pair_of_them(target_class):
+    n_classes, n_texts = 100, 8
+    model = Linear(np.random.default_rng(0).normal(size=(n_classes, 2)).tolist(), np.zeros(n_classes))
+    with Largest() as largest:
+        interpret(model, random_batch([1] * n_texts), "logit", target_class)
+    assert largest.elements <= n_texts * n_classes * 2
 
 
 @pytest.mark.parametrize("rare", [1e-3, 1e-6, 1e-9, 1e-12])

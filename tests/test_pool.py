@@ -7,6 +7,8 @@ import pytest
 import torch
 from conftest import encode_texts, make_texts
 from datasets import Dataset, concatenate_datasets
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from dami_text.config import TokenizationConfig
 from dami_text.data.pool import EncodedTexts, Oracle, Pool, batches_by_length
@@ -116,6 +118,17 @@ def test_words_of_a_text_that_was_cut():
     encoded = encode_texts(["One Two Three Four"], max_length=2)
     assert encoded.lengths.tolist() == [2]
     assert [encoded.word(0, i) for i in range(2)] == ["One", "Two"]
+
+
+def test_words_keep_their_numbers_where_a_tokenizer_drops_one():
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate("abc")}, []))  # without unknown pieces
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", model_max_length=20)
+    encoded = EncodedTexts(encode(Dataset.from_dict({"text": ["zz ab zz zz c b zz"]}), fast), fast)
+    numbers = encoded.collate(np.array([0])).word_ids.tolist()
+    assert numbers == [[1, 1, 4, 5]]
+    assert [encoded.word(0, number) for number in (1, 4, 5)] == ["ab", "c", "b"]
+    assert encoded.word_places(0) == [(0, 0), (3, 5), (5, 5), (5, 5), (12, 13), (14, 15)]
 
 
 def test_stable_ids_hash_the_text_and_number_the_duplicates():

@@ -16,11 +16,13 @@ CONFIG = RunConfig.of(seed=1)
 
 
 def round_line(number):
-    return {"round": number, "n_labeled": 10 + 2 * number}
+    results = {"labeled_fraction": 0.1, "metrics": {"accuracy": 0.5}, "seconds": {"train": 0.1}, "query": {}}
+    return {"round": number, "n_labeled": 10 + 2 * number, **results}
 
 
 def query_lines(number):
-    return [{"round": number, "rank": rank, "row": 5 * number + rank, "text": "ça"} for rank in range(2)]
+    text = {"text": "ça", "label": "pos"}
+    return [{"round": number, "rank": r, "row": 5 * number + r, "id": f"{number}{r}-0", **text} for r in range(2)]
 
 
 def save_weights(path):
@@ -68,9 +70,13 @@ def test_a_new_folder_is_made_by_the_first_commit(tmp_path):
     assert not path.parent.exists()
     folder.commit(round_line(0), query_lines(0))
     assert names(path) == ["config.yaml", "queries.jsonl", "rounds.jsonl"]
-    assert (path / "rounds.jsonl").read_text(encoding="utf-8") == '{"round": 0, "n_labeled": 10}\n'
+    assert (path / "rounds.jsonl").read_text(encoding="utf-8") == (
+        '{"round": 0, "n_labeled": 10, "labeled_fraction": 0.1, "metrics": {"accuracy": 0.5}, '
+        '"seconds": {"train": 0.1}, "query": {}}\n'
+    )
     assert (path / "queries.jsonl").read_text(encoding="utf-8") == (
-        '{"round": 0, "rank": 0, "row": 0, "text": "ça"}\n{"round": 0, "rank": 1, "row": 1, "text": "ça"}\n'
+        '{"round": 0, "rank": 0, "row": 0, "id": "00-0", "text": "ça", "label": "pos"}\n'
+        '{"round": 0, "rank": 1, "row": 1, "id": "01-0", "text": "ça", "label": "pos"}\n'
     )
     assert yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")) == CONFIG.options()
 
@@ -80,6 +86,15 @@ def test_what_was_committed_is_read_again(folder):
     assert again.rounds == [round_line(0), round_line(1)]
     assert again.queries == query_lines(0) + query_lines(1)
     assert again.has_model()
+
+
+def test_the_rows_of_the_start_count_with_round_0(tmp_path):
+    folder = RunFolder(tmp_path, CONFIG)
+    start, lines = [{**line, "round": -1} for line in query_lines(3)], query_lines(0)
+    folder.commit(round_line(0), start + lines)
+    assert RunFolder(tmp_path, CONFIG).queries == start + lines
+    (tmp_path / "rounds.jsonl").write_text("")
+    assert RunFolder(tmp_path, CONFIG).queries == []
 
 
 def test_queries_are_on_the_disk_before_the_line_that_makes_the_round_count(tmp_path, monkeypatch):
@@ -123,11 +138,14 @@ def test_a_half_written_last_round_takes_its_queries_with_it(folder):
     assert again.queries == query_lines(0)
 
 
-def test_queries_of_a_round_that_was_not_committed_are_dropped(folder):
+def test_queries_of_a_round_that_was_not_committed_are_dropped_with_a_warning(folder, caplog):
     before = content(folder)
     with (folder / "queries.jsonl").open("a") as stream:
-        stream.write(to_json({"round": 2, "rank": 0, "row": 99}) + "\n")
+        stream.write("".join(to_json(line) + "\n" for line in query_lines(2)))
     again = RunFolder(folder, CONFIG)
+    assert caplog.messages == [
+        f"2 lines of {folder / 'queries.jsonl'} are of a round that was not finished and are dropped"
+    ]
     assert again.queries == query_lines(0) + query_lines(1)
     again.commit(round_line(2), [])
     assert (folder / "queries.jsonl").read_bytes() == before["queries.jsonl"]
@@ -142,6 +160,20 @@ def test_a_damaged_line_is_an_error(folder, lines):
     assert content(folder) == before
 
 
+@pytest.mark.parametrize("name", ["rounds.jsonl", "queries.jsonl"])
+@pytest.mark.parametrize(
+    "line", ["5", "{}", "null", '{"round": 1}', '{"round": "one", "row": 1, "id": "", "label": ""}']
+)
+def test_a_line_that_lacks_fields_is_an_error(folder, name, line):
+    with (folder / name).open("a") as stream:
+        stream.write(line + "\n")
+    before = content(folder)
+    number = 3 if name == "rounds.jsonl" else 5
+    with pytest.raises(RecordError, match=rf"{name} is damaged \(line {number} lacks what it must hold\); restore it"):
+        RunFolder(folder, CONFIG)
+    assert content(folder) == before
+
+
 @pytest.mark.parametrize("text", ["seed: [1", "just text", "", "- 1", "\x00"])
 def test_a_damaged_config_is_an_error(folder, text):
     (folder / "config.yaml").write_text(text)
@@ -151,7 +183,7 @@ def test_a_damaged_config_is_an_error(folder, text):
 
 def test_a_missing_config_is_an_error(folder):
     (folder / "config.yaml").unlink()
-    with pytest.raises(RecordError, match=r"cannot use the output folder .*No such file"):
+    with pytest.raises(RecordError, match=r"config\.yaml is damaged \(.*No such file.*\); restore it, or start again"):
         RunFolder(folder, CONFIG)
 
 

@@ -26,7 +26,7 @@ from dami_text.active_learning import ActiveLearner
 from dami_text.cli import run_al
 from dami_text.config import RunConfig
 from dami_text.errors import RecordError
-from dami_text.experiments import plots
+from dami_text.experiments import plots, preparation
 from dami_text.experiments.run import Run
 from dami_text.records import RunFolder
 
@@ -117,14 +117,18 @@ def test_the_query_lines_say_which_rows_and_why(finished, reviews):
     path, _ = finished
     queries = read_lines(path / "queries.jsonl")
     assert [(query["round"], query["rank"]) for query in queries] == [
+        *((-1, rank) for rank in range(20)),
         *((0, rank) for rank in range(8)),
         *((1, rank) for rank in range(8)),
         *((2, rank) for rank in range(4)),
     ]
-    assert len({query["row"] for query in queries}) == len({query["id"] for query in queries}) == 20
+    assert len({query["row"] for query in queries}) == len({query["id"] for query in queries}) == 40
     assert all(0 <= query["row"] < 210 for query in queries)
     labels = dict(line.rsplit(",", 1) for line in reviews.read_text().splitlines()[1:])
     assert all(labels[query["text"]] == query["label"] for query in queries)
+    start, queries = queries[:20], queries[20:]
+    assert all(query.keys() == {"round", "rank", "row", "id", "text", "label"} for query in start), "drawn at random"
+    assert Counter(query["label"] for query in start) == read_lines(path / "rounds.jsonl")[0]["class_counts"]
     assert all(query["word"] in query["text"].split() for query in queries)
     assert all(query["deviation"] >= 0 for query in queries)
     # Every unlabelled text belongs to one cluster.
@@ -177,7 +181,7 @@ def test_another_seed_and_another_strategy_give_another_run(finished, reviews, t
 def test_all_texts_labelled_at_once_is_a_run_of_one_round(reviews, tmp_path):
     assert run_al(command(reviews, tmp_path, initial_size=1.0, budget=1.0, query_size=0.1, epochs=1)) == 0
     assert [line["n_labeled"] for line in read_lines(tmp_path / "rounds.jsonl")] == [210]
-    assert (tmp_path / "queries.jsonl").read_text() == ""
+    assert [line["round"] for line in read_lines(tmp_path / "queries.jsonl")] == [-1] * 210
 
 
 # Finished runs and damaged ones -----------------------------------------------------------------------------------
@@ -230,35 +234,51 @@ def test_another_config_is_refused_and_changes_nothing(reviews, copy, capsys):
     assert content(copy) == before
 
 
-def test_other_data_under_the_same_name_is_refused(reviews, tmp_path):
+@pytest.mark.parametrize(("old", "new"), [("good", "fine"), (",neg", ",bad")])
+def test_other_data_under_the_same_name_is_refused(reviews, tmp_path, old, new):
     data = tmp_path / "reviews.csv"
     data.write_bytes(reviews.read_bytes())
-    Path(tmp_path / "run").mkdir()
-    run = Run(config(data), tmp_path / "run")
-    rows = run.learner.pool.unlabeled[:8]
-    queries = [{"round": 0, "row": int(row), "id": run.data.train.texts.stable_id(row)} for row in rows]
-    run.folder.commit({"round": 0}, queries)
+    next(Run(config(data), tmp_path / "run").rounds())
     assert Run(config(data), tmp_path / "run").learner.round == 1
-    data.write_text(data.read_text().replace("good", "fine"))
-    with pytest.raises(RecordError, match=r"holds a run on other data: its row .*; give the same data to resume it"):
+    data.write_text(data.read_text().replace(old, new))
+    refused = r"holds a run on other data: its row .*, labelled '(neg|pos)'; give the same data to resume it"
+    with pytest.raises(RecordError, match=refused):
         Run(config(data), tmp_path / "run")
 
 
-@pytest.mark.parametrize("lost", [20, 1])
-def test_records_that_lack_queries_are_refused(reviews, copy, lost):
+@pytest.mark.parametrize(("lost", "left"), [(0, "19, 8, 8, 4, 0"), (20, "20, 7, 8, 4, 0"), (39, "20, 8, 8, 3, 0")])
+def test_records_that_lack_queries_are_refused(reviews, copy, lost, left):
     file = copy / "queries.jsonl"
-    file.write_text("".join(file.read_text().splitlines(keepends=True)[lost:]))
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:lost] + lines[lost + 1 :]))
     with pytest.raises(
-        RecordError, match=r"is damaged: its finished rounds asked for \[.*\] rows, not \[8, 8, 4, 0\];"
+        RecordError, match=rf"its start and finished rounds asked for \[{left}\] rows, not \[20, 8, 8, 4, 0\];"
     ):
         Run(config(reviews), copy)
+
+
+def test_the_rows_of_the_start_are_replayed_not_chosen_again(finished, reviews, copy, monkeypatch):
+    (copy / "rounds.jsonl").write_text((copy / "rounds.jsonl").read_text().splitlines(keepends=True)[0])
+    monkeypatch.setattr(preparation, "build_first_query", lambda *_: None)
+    assert run_al(command(reviews, copy)) == 0
+    assert content(copy) == content(finished[0])
+
+
+def test_a_folder_of_a_version_that_did_not_record_the_start_goes_on(finished, reviews, copy):
+    rounds, queries = (copy / name for name in ("rounds.jsonl", "queries.jsonl"))
+    rounds.write_text("".join(rounds.read_text().splitlines(keepends=True)[:2]))
+    queries.write_text("".join(queries.read_text().splitlines(keepends=True)[20:]))
+    assert run_al(command(reviews, copy)) == 0
+    assert read_lines(queries) == read_lines(finished[0] / "queries.jsonl")[20:]
+    assert content(copy)["rounds.jsonl"] == content(finished[0])["rounds.jsonl"]
+    assert Run(config(reviews), copy).labeled_dataset()[:] == Run(config(reviews), finished[0]).labeled_dataset()[:]
 
 
 def test_a_query_that_is_there_twice_is_refused(reviews, copy):
     file = copy / "queries.jsonl"
     first, _, *others = file.read_text().splitlines(keepends=True)
     file.write_text("".join([first, first, *others]))
-    with pytest.raises(RecordError, match=r"asked for \[7, 8, 4, 0\] rows, not \[8, 8, 4, 0\];"):
+    with pytest.raises(RecordError, match=r"asked for \[19, 8, 8, 4, 0\] rows, not \[20, 8, 8, 4, 0\];"):
         Run(config(reviews), copy)
 
 

@@ -301,6 +301,15 @@ class TestLabels:
             "2 of 4 rows have no label (null, -1 or empty): left out"
         ]
 
+    @pytest.mark.parametrize(("n_classes", "warned"), [(9, True), (8, False)])
+    def test_a_column_of_nearly_as_many_classes_as_rows_may_be_an_id(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, n_classes: int, warned: bool
+    ) -> None:
+        labels = [f"id{i % n_classes}" for i in range(16)]
+        assert len(names(load(write_jsonl(tmp_path / "a.jsonl", ["a"] * 16, labels)))) == n_classes
+        wanted = "column 'label' has 9 classes in 16 rows; if it is an id, name another with --label-column"
+        assert [record.getMessage() for record in caplog.records] == [wanted] * warned
+
     def test_one_warning_for_all_splits_and_no_split_without_labels(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

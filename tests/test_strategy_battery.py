@@ -420,6 +420,43 @@ def test_a_query_that_breaks_the_rules(rows, reasons, message):
         check_query(Query.of(np.array(rows), [{}] * reasons), pool, 3)
 
 
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ({"text": "w1"}, "named a reason 'text', a field of the record; choose another name"),
+        ({"score": np.float32("nan")}, "returned score = nan; wanted a string, a finite number or None"),
+        ({"score": float("inf")}, "returned score = inf; wanted"),
+        ({"scores": [1, 2]}, r"returned scores = \[1, 2\]; wanted"),
+    ],
+)
+def test_reasons_that_cannot_be_recorded(reason, message):
+    pool = pool_of(make_texts(6))
+    with pytest.raises(QueryError, match=message):
+        check_query(Query.of(np.arange(2), [{"score": 1.0}, reason]), pool, 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (np.arange(2), "the strategy returned ndarray; it must be a Query"),
+        (Query(np.array([0.0, 1.0]), [{}, {}], {}), r"rows of shape \(2,\) and type float64; wanted integers \(n,\)"),
+        (Query(np.array([[0, 1]]), [{}], {}), r"rows of shape \(1, 2\) and type int64; wanted integers \(n,\)"),
+        (Query(np.arange(2), [{}, {}], {"loss": float("nan")}), "returned loss = nan; wanted"),
+    ],
+)
+def test_what_is_no_query(query, message):
+    with pytest.raises(QueryError, match=message):
+        check_query(query, pool_of(make_texts(6)), 2)
+
+
+def test_a_checked_query_goes_into_json():
+    reasons = [{"score": np.float32(0.5), "size": np.int64(3)}, {"word": None, "is_long": np.True_}]
+    query = check_query(Query([1, 0], reasons, {"mean": np.float64(2)}), pool_of(make_texts(6)), 2)
+    assert json.dumps(query.reasons) == '[{"score": 0.5, "size": 3}, {"word": null, "is_long": true}]'
+    assert json.dumps(query.details) == '{"mean": 2.0}'
+    assert (query.rows.tolist(), query.rows.dtype) == ([1, 0], np.int64)
+
+
 def test_equal_scores_keep_the_order_of_the_rows():
     pool = pool_of(make_texts(7), [0])
     query = highest(np.array([1.0, 3.0, 3.0, 0.0, 3.0, 2.0]), pool, 4)

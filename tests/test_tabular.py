@@ -55,6 +55,12 @@ def test_columns_are_numbers_where_all_their_values_are_and_rows_are_written_out
     assert table[1]["text"] == "age=, city=Bonn, id, long=8, score=nan"
 
 
+def test_a_number_that_is_too_large_to_be_read_is_missing(tmp_path):
+    file = tmp_path / "large.csv"
+    file.write_text("x,y\n1e400,0\n-1e999,1\n1e300,0\n", encoding="utf-8")
+    assert [row["x"] for row in rows_of(load(file)["train"])] == [None, None, 1e300]
+
+
 def test_named_columns_are_dropped_or_categorical(people):
     table = load(people, drop_columns="score, city", categorical_columns="age")["train"]
     assert rows_of(table)[:2] == [{"age": "31", "id, long": 7.0}, {"age": "", "id, long": 8.0}]
@@ -122,6 +128,13 @@ def test_features_by_hand():
     found = encoder.features(other)
     np.testing.assert_allclose(found[:, 0], (np.array([5.0, 3.0]) - filled.mean()) / filled.std(), atol=1e-6)
     assert found[:, 3:].tolist() == [[0, 0], [0, 1]]  # a value that was not there in training is none of them
+
+
+@pytest.mark.parametrize(("train", "other"), [(1e300, 1.0), (1e308, -1e308), (2.0, -1e300)])
+def test_numbers_that_are_too_large_for_the_features_are_an_error_that_names_the_column(train, other):
+    encoder = TableEncoder.fit(table_of({"a": [0.0, 1.0], "x": [1.0, train], "c": ["u", "v"]}), 8)
+    with pytest.raises(ColumnError, match="column 'x' holds numbers that are too large beside the others; correct"):
+        encoder.features(table_of({"a": [0.0, 1.0], "x": [1.0, other], "c": ["u", "v"]}))
 
 
 def test_columns_of_more_than_50_values_share_hashed_features():

@@ -1,5 +1,6 @@
 """Texts as models and strategies see them: memory-mapped token ids, batches of them, and which rows have labels."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -172,10 +173,14 @@ class EncodedTexts:
         start, end = places[index]
         following = places[index + 1][0] if index + 1 < len(places) else len(text)
         # A character that was composed of several ends, for the tokenizer, after the first of them.
-        return (text[start:end] + text[end:following].rstrip()).strip(" ")
+        rest = re.split(r"\s", text[end:following], maxsplit=1)[0]
+        return (text[start:end] + rest).strip(" ")
 
     def word_places(self, row: int) -> list[tuple[int, int]]:
-        """Where each word of a row's text begins and ends, in characters, by the word's number."""
+        """Where each word of a row's text begins and ends, in characters, by the word's number.
+
+        A word that the tokenizer has no pieces for, and drops, takes no place: where the one before it ends.
+        """
         encoding = self.tokenizer.backend_tokenizer.encode(self.text(row), add_special_tokens=False)
         places: dict[int, tuple[int, int]] = {}
         for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
@@ -183,7 +188,11 @@ class EncodedTexts:
                 continue
             first, last = places.get(word, (start, end))
             places[word] = (min(first, start), max(last, end))
-        return [places[word] for word in sorted(places)]
+        every, end = [], 0
+        for word in range(max(places, default=-1) + 1):
+            start, end = places.get(word, (end, end))
+            every.append((start, end))
+        return every
 
     def collate(self, rows: Rows) -> Batch:
         """The texts of `rows`, padded on the right to the longest of them."""
@@ -277,6 +286,10 @@ class Pool:
     def with_labeled(self, rows: Rows) -> "Pool":
         """The pool in which `rows` are labelled too."""
         return Pool(self.texts, np.concatenate([self.labeled, rows]))
+
+    def with_texts(self, texts: EncodedTexts) -> "Pool":
+        """The pool of the same texts, encoded by another tokenizer."""
+        return Pool(texts, self.labeled)._choosing_from(self.unlabeled)
 
     def sample(self, n: int, rng: np.random.Generator) -> "Pool":
         """The pool in which only n random rows of the unlabelled ones are there to choose from; all, if n is more."""

@@ -167,11 +167,17 @@ def _classes(source: datasets.DatasetDict, column: str) -> tuple[list[Any], list
         names = [label if isinstance(label, str) else str(int(label)) for label in labels]
         names = _names_beside(source, column, labels) or names
     present = [name for label, name in zip(labels, names, strict=True) if label in found]
+    n_rows = sum(map(len, source.values()))
     if len(present) < 2:
         classes = f"only one class, {present[0]!r}," if present else "no label"
         raise DataError(
-            f"{classes} in column {column!r} of {sum(map(len, source.values()))} rows (null, -1 and empty are no "
+            f"{classes} in column {column!r} of {n_rows} rows (null, -1 and empty are no "
             "labels); wanted two classes or more: label rows of each, or name another column with --label-column"
+        )
+    if 2 * len(present) > n_rows > 10:  # a handful of rows may well have a class each
+        logger.warning(
+            "column %r has %d classes in %d rows; if it is an id, name another with --label-column",
+            *(column, len(present), n_rows),
         )
     return labels, names
 

@@ -131,7 +131,8 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as float64 with nulls for missing values; ArrowInvalid where one is no number."""
     cells = pc.utf8_trim_whitespace(_strings(column))
     missing = pc.is_in(pc.utf8_lower(cells), value_set=pa.array(MISSING))
-    return pc.if_else(missing, pa.scalar(None, pa.string()), cells).cast(pa.float64())
+    numbers = pc.if_else(missing, pa.scalar(None, pa.string()), cells).cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))  # 1e400 is inf
 
 
 def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -172,13 +173,28 @@ class TableEncoder:
             ("one_hot", OneHotEncoder(handle_unknown="ignore"), one_hot),
             ("hashed", hash_words, hashed),
         ]
-        transformer = ColumnTransformer([step for step in steps if step[2]], sparse_threshold=0).fit(rows)
+        transformer = ColumnTransformer([step for step in steps if step[2]], sparse_threshold=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # `features` names the column
+            transformer.fit(rows)
         logger.info("%d columns are numeric, %d one-hot, %d hashed", len(numeric), len(one_hot), len(hashed))
         return cls(transformer)
 
     def features(self, dataset: Dataset) -> NDArray[np.float32]:
-        """The features (n, D) of the rows of `dataset`."""
-        return np.ascontiguousarray(self.transformer.transform(_frame(dataset)), np.float32)
+        """The features (n, D) of the rows of `dataset`.
+
+        Raises:
+            ColumnError: standardised numbers of a column are too large for float32.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            features = np.ascontiguousarray(self.transformer.transform(_frame(dataset)), np.float32)
+        finite = np.isfinite(features).all(axis=0)
+        if not finite.all():
+            numeric = self.transformer.transformers_[0][2]  # what comes first; other features are small
+            raise ColumnError(
+                f"column {numeric[finite.argmin()]!r} holds numbers that are too large beside the others; correct "
+                "them, or leave it out with --drop-columns"
+            )
+        return features
 
     def save_pretrained(self, path: Path) -> None:
         """Write the fitted transformer into the folder `path`, for joblib.load."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, Value
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -18,7 +18,7 @@ from dami_text.data.splits import split_source
 from dami_text.data.tabular import EncodedTable, TableEncoder, load_table
 from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.data.word_vectors import Vectors, build_word_vectors
-from dami_text.errors import ConfigError
+from dami_text.errors import ConfigError, DataError
 from dami_text.features import frozen_features
 from dami_text.models import build_mlp, build_model
 from dami_text.models.transformer import Encoder, load_encoder
@@ -115,16 +115,38 @@ def make_learner(
     Texts are strings or the column `text` of a Dataset; a `strategy` takes the place of the named one. Labels told to
     it are places in `class_names`; rows are places in `texts`. There is no validation split: models train for a fixed
     number of steps.
+
+    Raises:
+        DataError: there is no text, or one is no string.
+        ConfigError: class names that are not two or more, or options that cannot work.
     """
     config = config or RunConfig()
     if config.data.task != "text":
         raise ConfigError(f"--task is {config.data.task}; make_learner takes texts, and so --task text")
-    dataset = texts if isinstance(texts, Dataset) else Dataset.from_dict({"text": list(texts)})
+    if isinstance(class_names, str) or len(class_names) < 2 or len(set(class_names)) < len(class_names):
+        raise ConfigError(f"class_names is {class_names!r}; it must be a list of two names or more, all different")
+    dataset = _text_column(texts)
     encoder = _encoder(config, class_names)
     tokenizer = encoder.tokenizer if encoder else build_tokenizer(dataset, config.tokenization)
     encoded = _with_features(EncodedTexts(encode(dataset, tokenizer), tokenizer), encoder)
     start = encoder or build_word_vectors(encoded, config.word_vectors, config.loop.seed)
     return learner_of(config, encoded, None, class_names, start, strategy)
+
+
+def _text_column(texts: Sequence[str] | Dataset) -> Dataset:
+    """The texts as the column `text` of a Dataset; DataError where there is none or one is no string."""
+    if isinstance(texts, str):
+        raise DataError(f"texts is one string, {texts[:40]!r}; it must be a list of strings, one for each text")
+    if not isinstance(texts, Dataset):
+        texts = list(texts)
+        if strangers := [text for text in texts if not isinstance(text, str)]:
+            raise DataError(f"texts holds {strangers[0]!r}; every text must be a string")
+        texts = Dataset.from_dict({"text": texts})
+    elif texts.features.get("text") not in (Value("string"), Value("large_string")):
+        raise DataError(f"texts has the columns {texts.features}; it must have a column text of strings")
+    if not len(texts):
+        raise DataError("texts is empty; give one text or more")
+    return texts
 
 
 def learner_of(
@@ -152,9 +174,10 @@ def learner_of(
         texts,
         new_model,
         strategy,
+        len(class_names),
         validation,
         config.training,
         config.loop.seed,
         pool_subsample=config.strategy.pool_subsample,
-        first_query=build_first_query(config.loop, strategy, new_model, class_names, labels),
+        first_query=build_first_query(config, strategy, new_model, class_names, labels),
     )

@@ -19,10 +19,9 @@ from dami_text.experiments.preparation import PreparedData, learner_of, prepare
 from dami_text.hub import export_code, labeled_dataset
 from dami_text.models.transformer import Encoder
 from dami_text.processes import Processes, make_accelerator
-from dami_text.records import CURVE, MODEL, Line, RunFolder
+from dami_text.records import CURVE, MODEL, START, Line, RunFolder
+from dami_text.strategies import PLACE, Query
 from dami_text.training import Training
-
-PLACE = ("round", "rank", "row", "id", "text", "label")  # the other names in a query's line are reasons
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -93,27 +92,31 @@ class Run:
     def _record(self, round_: Round, line: Line) -> None:
         if round_.query is None and self._saves_model:
             self._save_model([*self.folder.rounds, line])
-        self.folder.commit(line, self._query_lines(round_))
+        first = self._first if round_.number == 0 else []
+        self.folder.commit(line, [*first, *self._query_lines(round_.number, round_.query)])
 
     def _replay(self) -> None:
-        """Tell the learner the initial labels and those of the committed queries."""
-        first = self.learner.ask(self.sizes[0]).rows
-        self.learner.tell(first, self._oracle.reveal(first))
-        asked: list[list[int]] = [[] for _ in self.folder.rounds]
-        for query in self.folder.queries:
-            row = query["row"]
-            if row >= self.n or self.data.train.texts.stable_id(row) != query["id"]:
+        """Tell the learner the labels of the start's rows, which a new run asks for, and of the committed queries."""
+        self._first: list[Line] = []  # recorded with round 0
+        if all(query["round"] != START for query in self.folder.queries):  # also in folders of versions without them
+            self._first = self._query_lines(START, self.learner.ask(self.sizes[0]))
+        asked: list[list[int]] = [[] for _ in range(START, len(self.folder.rounds))]
+        texts, names = self.data.train.texts, self.data.class_names
+        for query in [*self._first, *self.folder.queries]:
+            row, recorded = query["row"], (query["id"], query["label"])
+            if row >= self.n or (texts.stable_id(row), names[self._oracle.reveal(row)]) != recorded:
                 raise RecordError(
-                    f"{self.folder.path} holds a run on other data: its row {row} is {query['id']}; give the same data "
-                    "to resume it, another --output-dir, or --overwrite to replace it"
+                    f"{self.folder.path} holds a run on other data: its row {row} is {recorded[0]}, labelled "
+                    f"{recorded[1]!r}; give the same data to resume it, another --output-dir, or --overwrite to "
+                    "replace it"
                 )
-            asked[query["round"]].append(row)
-        wanted = [*np.diff(self.sizes).tolist(), 0][: len(asked)]
+            asked[query["round"] - START].append(row)
+        wanted = np.diff([0, *self.sizes, self.sizes[-1]]).tolist()[: len(asked)]
         found = [len(set(rows)) for rows in asked]
         if found != wanted:
             raise RecordError(
-                f"{self.folder.path} is damaged: its finished rounds asked for {found} rows, not {wanted}; restore it, "
-                "or start again with --overwrite or another --output-dir"
+                f"{self.folder.path} is damaged: its start and finished rounds asked for {found} rows, not {wanted}; "
+                "restore it, or start again with --overwrite or another --output-dir"
             )
         for rows in filter(None, asked):
             self.learner.tell(rows, self._oracle.reveal(np.array(rows)))
@@ -133,14 +136,14 @@ class Run:
             "query": dict(round_.query.details) if round_.query else None,
         }
 
-    def _query_lines(self, round_: Round) -> list[Line]:
-        if round_.query is None:
+    def _query_lines(self, number: int, query: Query | None) -> list[Line]:
+        if query is None:
             return []
         texts, names = self.data.train.texts, self.data.class_names
-        labels = self._oracle.reveal(round_.query.rows)
+        labels = self._oracle.reveal(query.rows)
         return [
             {
-                "round": round_.number,
+                "round": number,
                 "rank": rank,
                 "row": int(row),
                 "id": texts.stable_id(int(row)),
@@ -148,9 +151,7 @@ class Run:
                 "label": names[label],
                 **reason,
             }
-            for rank, (row, label, reason) in enumerate(
-                zip(round_.query.rows, labels, round_.query.reasons, strict=True)
-            )
+            for rank, (row, label, reason) in enumerate(zip(query.rows, labels, query.reasons, strict=True))
         ]
 
     def _save_model(self, rounds: Sequence[Line]) -> None:
@@ -183,19 +184,17 @@ class Run:
         """What is labelled when the run is finished, in the order in which it was.
 
         Columns: text, label, id (see `EncodedTexts.stable_id`), round (the first whose model had learnt from it), and
-        reason (why the strategy asked for it, in JSON; {} at the start).
+        reason (why it was asked for, in JSON; {} if at random).
         """
-        asked = {line["row"]: line for line in self.folder.queries}
-        first = [row for row in self.learner.pool.labeled.tolist() if row not in asked]
-        rows = [*first, *asked]
-        texts = self.data.train.texts
+        lines = {line["row"]: line for line in [*self._first, *self.folder.queries]}
+        rows, texts = list(lines), self.data.train.texts
         return labeled_dataset(
             [texts.text(row) for row in rows],
             self._oracle.reveal(np.array(rows)).tolist(),
             self.data.class_names,
             id=[texts.stable_id(row) for row in rows],
-            round=[asked[row]["round"] + 1 if row in asked else 0 for row in rows],
-            reason=[_reason(asked.get(row, {})) for row in rows],
+            round=[line["round"] + 1 for line in lines.values()],
+            reason=[_reason(line) for line in lines.values()],
         )
 
     def _plot(self) -> None:

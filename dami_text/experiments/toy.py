@@ -103,6 +103,7 @@ def make_toy(n_labeled: int, seed: int, training: TrainingConfig = SHORT) -> Toy
         _encoded(points),
         partial(build_mlp, ["0", "1"], 2),
         build_strategy(RunConfig.of(task="tabular").strategy),
+        2,
         LabeledTexts(_encoded(validation[0]), np.arange(VALIDATION_SIZE), validation[1]),
         training,
         seed,

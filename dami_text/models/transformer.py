@@ -99,7 +99,7 @@ def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: in
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
     if drawn := sorted(key for key in loading["missing_keys"] if key.startswith(prefix)):
         logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
-    tokenizer.model_max_length = _longest(model, tokenizer, max_length)
+    tokenizer.model_max_length = longest_text(model, tokenizer, max_length)
     return Encoder(model.eval(), tokenizer, commit, config.freeze_encoder)
 
 
@@ -143,7 +143,7 @@ def _tell_of_head(config: PreTrainedConfig, name: str, class_names: Sequence[str
             )
 
 
-def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> int:
+def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> int:
     """The tokens that a text is cut to: as many as asked for, or what the tokenizer or the model takes if less."""
     limits = [max_length, tokenizer.model_max_length]
     for path, module in model.named_modules():

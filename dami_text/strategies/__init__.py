@@ -9,7 +9,7 @@ from dami_text.config import STRATEGIES, StrategyConfig
 from dami_text.errors import ConfigError
 from dami_text.strategies.badge import Badge
 from dami_text.strategies.bald import Bald
-from dami_text.strategies.base import Query, QueryStrategy, check_query, highest
+from dami_text.strategies.base import PLACE, Query, QueryStrategy, check_query, highest
 from dami_text.strategies.coreset import Coreset
 from dami_text.strategies.dami import Dami, Representation
 from dami_text.strategies.dami_kcenter import DamiKCenter
@@ -20,6 +20,7 @@ from dami_text.strategies.random import RandomSampling
 from dami_text.strategies.uncertainty import Uncertainty
 
 __all__ = [
+    "PLACE",
     "Badge",
     "Bald",
     "Coreset",

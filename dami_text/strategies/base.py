@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from dami_text.errors import QueryError
 
 Reason = Mapping[str, Any]
 
+PLACE = ("round", "rank", "row", "id", "text", "label")  # the other names in a queried row's record are its reasons
+
 
 @dataclass(frozen=True)
 class Query:
@@ -21,8 +24,8 @@ class Query:
     Attributes:
         rows: (n,) int64 row numbers of the whole pool, unlabelled and distinct, most wanted first.
         reasons: for each row what made the strategy ask for it, by name (a score, a word, a number of similar texts);
-            values are strings or numbers.
-        details: what there is to know of the query as a whole, for the round's record.
+            none is named as in `PLACE`, and values are strings, finite numbers or None.
+        details: what there is to know of the query as a whole, for the round's record; values are as those of reasons.
     """
 
     rows: Rows
@@ -48,9 +51,19 @@ def highest(scores: NDArray[np.floating], pool: Pool, n: int) -> Query:
     return Query.of(pool.unlabeled[order], [{"score": float(score)} for score in scores[order]])
 
 
-def check_query(query: Query, pool: Pool, n: int) -> None:
-    """Raise QueryError unless the query holds n distinct unlabelled rows of the pool and a reason each."""
-    rows = query.rows
+def check_query(query: Query, pool: Pool, n: int) -> Query:
+    """The query with plain numbers where it has NumPy's, for its record in JSON.
+
+    Raises:
+        QueryError: it does not hold n distinct unlabelled rows of the pool and n reasons as `Query` describes them.
+    """
+    if not isinstance(query, Query):
+        raise QueryError(f"the strategy returned {type(query).__name__}; it must be a Query, such as Query.of(rows)")
+    rows = np.asarray(query.rows)
+    if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+        raise QueryError(
+            f"the strategy returned rows of shape {rows.shape} and type {rows.dtype}; wanted integers (n,)"
+        )
     if len(rows) != n or len(query.reasons) != n:
         raise QueryError(
             f"the strategy returned {len(rows)} rows and {len(query.reasons)} reasons; {n} each were asked for"
@@ -61,3 +74,16 @@ def check_query(query: Query, pool: Pool, n: int) -> None:
     strangers = np.setdiff1d(rows, pool.unlabeled)
     if len(strangers):
         raise QueryError(f"the strategy returned row {strangers[0]}, which is not among the pool's unlabelled rows")
+    reasons = [_plain(reason) for reason in query.reasons]
+    if taken := [name for reason in reasons for name in reason if name in PLACE]:
+        raise QueryError(f"the strategy named a reason {taken[0]!r}, a field of the record; choose another name")
+    return Query(rows.astype(np.int64), reasons, _plain(query.details))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name, NumPy's scalars as Python's; QueryError for what is no string, no finite number and not None."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+    for name, value in plain.items():
+        if not (value is None or isinstance(value, str) or (isinstance(value, int | float) and isfinite(value))):
+            raise QueryError(f"the strategy returned {name} = {value!r}; wanted a string, a finite number or None")
+    return plain
