@@ -60,8 +60,7 @@ def interpret(
     with interpretation_mode(model), embedding_hook(model) as captured:
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
         gradients: list[torch.Tensor] = []
-        for classes in _classes(logits, target_class):
-            log_odds = _log_odds(logits, classes)
+        for log_odds in _log_odds(logits, target_class):
             # dp = p (1 - p) dlog-odds; through the softmax, 1 - p would drown where p is close to 1.
             p, rest = torch.sigmoid(log_odds.detach()), torch.sigmoid(-log_odds.detach())
             scale = p * rest if target == "probability" else torch.ones_like(p)
@@ -69,18 +68,19 @@ def interpret(
     return batch.by_word(torch.cat(gradients, dim=-1))
 
 
-def _log_odds(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """The log-odds (B,), log p - log(1 - p), of each text's class of `classes` (B,), from logits (B, C)."""
-    chosen = classes.unsqueeze(1)
-    rest = logits.scatter(1, chosen, -torch.inf)
-    return logits.gather(1, chosen).squeeze(1) - rest.logsumexp(dim=1)
-
-
-def _classes(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch.Tensor]:
-    """The class (B,) of each text to differentiate, one after another, from logits (B, C)."""
+def _log_odds(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch.Tensor]:
+    """The log-odds (B,) to differentiate, log p - log(1 - p), one after another, from logits (B, C)."""
     n_texts, n_classes = logits.shape
-    if target_class == "predicted" or (target_class == "auto" and n_classes > 2):
-        yield logits.argmax(dim=1)
-        return
-    for c in range(n_classes) if target_class == "all" else [1]:
-        yield torch.full((n_texts,), c, device=logits.device)
+    if target_class == "auto" and n_classes == 2:
+        yield (logits - logits.flip(1))[:, 1]  # what is against a class is the other one
+    elif target_class == "all":
+        for c in range(n_classes):
+            yield _against_the_rest(logits, torch.full((n_texts, 1), c, device=logits.device))
+    else:
+        yield _against_the_rest(logits, logits.argmax(dim=1, keepdim=True))
+
+
+def _against_the_rest(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """The log-odds (B,) of each text's chosen class (B, 1)."""
+    rest = logits.scatter(1, chosen, -torch.inf)
+    return (logits.gather(1, chosen) - rest.logsumexp(dim=1, keepdim=True)).squeeze(1)
