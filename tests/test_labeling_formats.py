@@ -8,15 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dami_text.errors import DataError
-from dami_text.labeling.formats import (
-    FORMATS,
-    Decision,
-    Record,
-    guess_format,
-    label_studio_config,
-    read_decisions,
-    write_records,
-)
+from dami_text.labeling.formats import FORMATS, guess_format, label_studio_config, read_decisions, write_records
+from dami_text.labeling.tables import Decision, Record
 
 CLASSES = ["good", 'b"ad & <worse>']
 HOSTILE = [

@@ -10,10 +10,11 @@ from labeling_cases import CLASSES, label_some, make_session, texts_without_labe
 from dami_text.config import LabelingConfig, RunConfig
 from dami_text.errors import ColumnError, DataError, RecordError
 from dami_text.labeling.exchange import Imported, import_decisions, records_of, selected_records
-from dami_text.labeling.formats import FORMATS, Decision, read_decisions, write_records
+from dami_text.labeling.formats import FORMATS, read_decisions, write_records
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig, interleaved
 from dami_text.labeling.store import QueueItem
+from dami_text.labeling.tables import Decision
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 from dami_text.data.pool import text_hash
 from dami_text.errors import ConfigError, DataError
-from dami_text.labeling.formats import Decision, Record
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
 from dami_text.labeling.session import Session
 from dami_text.labeling.store import QueueItem
+from dami_text.labeling.tables import Decision, Record
 
 
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
