@@ -13,9 +13,10 @@ from transformers import pipeline
 import dami_text
 import dami_text.labeling.server
 from dami_text.errors import ConfigError
-from dami_text.label_cli import main, session_folder, status_text
+from dami_text.label_cli import main, status_text
 from dami_text.labeling.progress import Agreement, Gain, Progress, Proportion
 from dami_text.labeling.session import Session
+from dami_text.page_cli import session_folder
 
 FAST = ("--word-vectors", "random", "--word-vector-dim", "4", "--steps", "10")
 
