@@ -132,7 +132,11 @@ def _import(arguments: list[str]) -> None:
     parser = _simple_parser("import", "Add labels that were made elsewhere, matched by id and text.")
     parser.add_argument("file", type=Path, help="the file to read, in one of the formats of dami-text export")
     parser.add_argument("--format", choices=FORMAT_NAMES, help="the file's format (default: as it looks)")
-    parser.add_argument("--annotator", default="import", help="whose labels they are where the file does not say")
+    parser.add_argument(
+        "--annotator",
+        metavar="NAME",
+        help="whose labels they are where the file does not say (default: who gave a text its label, or import)",
+    )
     options = parser.parse_args(arguments)
     session = Session(options.session)
     try:
@@ -142,6 +146,8 @@ def _import(arguments: list[str]) -> None:
     name = options.format or guess_format(options.file.name, content)
     done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
     print(f"{done.added} labels and skips added, {done.known} were known")
+    if done.changed:
+        print(f"{done.changed} of the added change what the same annotator had decided before")
     if done.unmatched:
         print(f"{done.unmatched} are about texts that the session does not have: left out")
     if done.ambiguous:

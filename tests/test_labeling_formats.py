@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back(name):
     content = write_records(name, RECORDS, CLASSES)
     found = read_decisions(name, content, CLASSES)
     assert [(d.id, d.text, d.label) for d in found] == wanted(name)
-    assert {d.annotator for d in found} <= ({None} if name == "doccano" else {"ann@example.org"})
+    assert {d.annotator for d in found} == {"ann@example.org"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -96,7 +96,7 @@ def test_label_studios_tasks_are_as_it_documents_them():
     tasks = json.loads(write_records("label-studio", [labelled, RECORDS[-2]], CLASSES))
     choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["good"]}}
     assert tasks[0] == {
-        "data": {"text": "a text", "dami_id": "1-0"},
+        "data": {"text": "a text", "dami_id": "1-0", "dami_annotator": "ann"},
         "predictions": [{"model_version": "r3", "score": 0.83, "result": [{"id": "p1", **choice}]}],
         "annotations": [
             {"completed_by": 1, "was_cancelled": False, "lead_time": 4.2, "result": [{"id": "a1", **choice}]}
@@ -114,6 +114,9 @@ def test_label_studios_annotators_are_told_apart():
     content = json.dumps([{"data": {"text": "a"}, "annotations": annotations}]).encode()
     found = [(d.annotator, d.label) for d in read_decisions("label-studio", content, CLASSES)]
     assert found == [("1", "good"), ("2", CLASSES[1]), ("c@example.org", "good")]
+    # The first of them may be the one that went out with the task.
+    content = json.dumps([{"data": {"text": "a", "dami_annotator": "ann"}, "annotations": annotations}]).encode()
+    assert [d.annotator for d in read_decisions("label-studio", content, CLASSES)] == ["ann", "2", "c@example.org"]
 
 
 def test_label_studios_interface_has_every_class():
@@ -151,6 +154,8 @@ def test_doccanos_labels_are_understood_and_two_labels_are_an_error():
         (None, "a", "good"),
         (None, "c", "good"),
     ]
+    content = b'{"id": 7, "text": "a", "label": ["good"], "meta": {"dami_id": "1-0", "dami_annotator": "ann"}}'
+    assert read_decisions("doccano", content, CLASSES) == [Decision("1-0", "a", "good", "ann")]
     with pytest.raises(DataError, match=r"has the labels \['good', 'bad'\]; wanted one label a text"):
         read_decisions("doccano", b'{"text": "a", "label": ["good", "bad"]}', CLASSES)
 
@@ -176,7 +181,8 @@ def test_prodigys_tasks_are_as_it_documents_them():
 def test_doccanos_lines_are_as_it_documents_them():
     """Doccano's tutorial "Import dataset", text classification, JSONL: text, label as a list of names, other keys."""
     lines = [json.loads(line) for line in write_records("doccano", RECORDS, CLASSES).decode().split("\n")[:-1]]
-    assert lines[1] == {"text": HOSTILE[1], "label": [CLASSES[1]], "dami_id": f"{1:016x}-0"}
+    given = {"label": [CLASSES[1]], "dami_id": f"{1:016x}-0", "dami_annotator": "ann@example.org"}
+    assert lines[1] == {"text": HOSTILE[1], **given}
     assert lines[-1] == {"text": "open text", "label": [], "dami_id": "00000000000000bb-1"}
     assert all({type(value) for value in line["label"]} <= {str} for line in lines)
 

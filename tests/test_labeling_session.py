@@ -11,6 +11,7 @@ from dami_text.config import LabelingConfig, RunConfig
 from dami_text.errors import ColumnError, DataError, RecordError
 from dami_text.labeling.exchange import Imported, import_decisions, records_of, selected_records
 from dami_text.labeling.formats import FORMATS, read_decisions, write_records
+from dami_text.labeling.progress import agreements
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig, interleaved
 from dami_text.labeling.store import QueueItem
@@ -175,6 +176,51 @@ def test_every_format_brings_the_same_labels_into_another_session(session, truth
     assert labels_of(other) == {row: truth[row] for row in rows}
     assert other.store.skipped() == ([] if name == "doccano" else [shown.row])
     assert done == Imported(6 if name == "doccano" else 7, 0, 0, 0)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_own_export_that_nobody_touched_is_known(session, truth, name):
+    label_some(session, truth, 4)
+    label_some(session, truth, 2, "bob")
+    shown, _ = session.store.next("bob", 60)
+    session.store.decide(shown, "bob", "skip")
+    before = session.store.last_event()
+    content = write_records(name, records_of(session), session.class_names)
+    done = import_decisions(session, read_decisions(name, content, session.class_names))
+    assert done == Imported(0, 6 if name == "doccano" else 7, 0, 0)
+    assert session.store.last_event() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("doccano", b'"label": ["neg"]', b'"label": ["pos"]'),
+        ("label-studio", b'"choices": ["neg"]', b'"choices": ["pos"]'),
+        ("jsonl", b'"label": "neg"', b'"label": "pos"'),
+    ],
+)
+def test_corrections_that_another_tool_brings_back_count_and_are_no_second_opinion(session, name, old, new):
+    rows = label_some(session, [0] * 300, 3) + label_some(session, [0] * 300, 1, "bob")
+    content = write_records(name, records_of(session), session.class_names)
+    assert content.count(old) == 4
+    done = import_decisions(session, read_decisions(name, content.replace(old, new), session.class_names))
+    assert done == Imported(4, 0, 0, 0, changed=4)
+    assert labels_of(session) == dict.fromkeys(rows, 1)
+    assert agreements(session) == []
+    assert Counter(event["annotator"] for event in session.store.events()) == {"ann": 6, "bob": 2}
+
+
+def test_a_label_of_nobody_is_about_the_one_that_the_text_has(session):
+    session.store.add_labels([(1, 0, "ann"), (2, 0, "ann"), (3, None, "bob"), (4, 0, "ann")])
+    labels = {1: "neg", 2: "pos", 3: "pos", 9: "pos"}
+    decisions = [Decision(session.id(row), None, label) for row, label in labels.items()]
+    assert import_decisions(session, decisions) == Imported(3, 1, 0, 0, changed=2)
+    assert {row: (it["annotator"], it["label"]) for row, it in session.store.decided().items()} == {
+        **{1: ("ann", 0), 2: ("ann", 1), 3: ("bob", 1), 4: ("ann", 0)},
+        9: ("import", 1),
+    }
+    assert import_decisions(session, [Decision(session.id(4), None, "pos")], "cy") == Imported(1, 0, 0, 0)
+    assert len(agreements(session)) == 1, "who is named has an opinion of their own"
 
 
 def test_labels_are_matched_by_id_or_text_never_by_place(session):

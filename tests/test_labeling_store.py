@@ -146,6 +146,14 @@ def test_each_event_has_its_time_seconds_and_round(store):
     assert (second["row"], second["seconds"], second["round"]) == (3, 0.0, 1)
 
 
+def test_what_stands_of_a_row_is_its_label_or_its_first_skip(store):
+    store.add_labels([(5, None, "ann"), (5, 1, "bob"), (5, None, "cy"), (6, None, "cy"), (6, None, "ann")])
+    assert {row: (it["annotator"], it["label"]) for row, it in store.decided().items()} == {
+        5: ("bob", 1),
+        6: ("cy", None),
+    }
+
+
 # Several annotators ---------------------------------------------------------------------------------------------
 
 
@@ -247,8 +255,9 @@ def test_the_label_of_most_annotators_wins(store):
 
 def test_labels_added_again_are_no_news(store):
     labels = [(5, 0, "ann"), (6, None, "ann")]
-    assert [store.add_labels(labels), store.add_labels(labels), store.add_labels([(5, 1, "ann")])] == [2, 0, 1]
-    assert (labels_of(store), store.skipped()) == ({5: 1}, [6])
+    again = [(5, 1, "ann"), (7, 1, "ann")]
+    assert [store.add_labels(labels), store.add_labels(labels), store.add_labels(again)] == [(2, 0), (0, 0), (2, 1)]
+    assert (labels_of(store), store.skipped()) == ({5: 1, 7: 1}, [6])
 
 
 def test_undo_of_a_text_that_somebody_else_has_now_is_refused(store):

@@ -13,23 +13,26 @@ from dami_text.labeling.session import Session
 from dami_text.labeling.store import QueueItem
 from dami_text.labeling.tables import Decision, Record
 
+#: Whose labels those are that nobody is named for.
+NOBODY = "import"
+
 
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     """A record for each text that was labelled or skipped, or for every text, in the order of the file."""
     with session.store.snapshot():
-        labels = {row["row"]: row for row in session.store.labels()}
-        skipped, flags = set(session.store.skipped()), session.store.flags()
+        decided, flags = session.store.decided(), session.store.flags()
         items = session.store.latest_items()
-    rows = sorted(labels.keys() | skipped | flags.keys()) if only_decided else range(len(session))
+    rows = sorted(decided.keys() | flags.keys()) if only_decided else range(len(session))
     records = []
     for row in rows:
-        given = labels.get(row)
+        given = decided.get(row)
+        label = given["label"] if given else None
         records.append(
             Record(
                 session.id(row),
                 session.text(row),
-                session.class_names[given["label"]] if given else None,
-                "labelled" if given else "skipped" if row in skipped else "open",
+                None if label is None else session.class_names[label],
+                "open" if given is None else "skipped" if label is None else "labelled",
                 given["annotator"] if given else None,
                 given["time"] if given else None,
                 given["seconds"] if given else None,
@@ -101,19 +104,22 @@ def write_file(session: Session, file: Path, content: bytes) -> None:
 class Imported:
     """What became of an import: labels and skips that were news, known ones, and those whose text is not in the pool.
 
-    `ambiguous` counts decisions without an id on texts that the pool has several times.
+    `ambiguous` counts decisions without an id on texts that the pool has several times, `changed` those among the added
+    that replace what their annotator had decided before.
     """
 
     added: int
     known: int
     unmatched: int
     ambiguous: int
+    changed: int = 0
 
 
-def import_decisions(session: Session, decisions: Sequence[Decision], annotator: str) -> Imported:
+def import_decisions(session: Session, decisions: Sequence[Decision], annotator: str | None = None) -> Imported:
     """Add decisions made elsewhere, all or none; each is matched by its id and its text, or by its text alone.
 
-    `annotator` is whose they are where the file does not say.
+    `annotator` is whose they are where the file does not say. Where nobody is named at all, a decision is about the one
+    that the text has: it confirms or corrects that, under the name of who made it, and is no second opinion.
 
     Raises:
         DataError: a label is none of the session's classes, or an id and its text do not belong together.
@@ -122,18 +128,20 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
     strangers = sorted({d.label for d in decisions if d.label is not None} - numbers.keys())
     if strangers:
         raise DataError(f"the file holds the labels {strangers[:10]}; the session's classes are {session.class_names}")
+    decided = session.store.decided()
     labels, unmatched, ambiguous = [], 0, 0
     for decision in decisions:
         rows = _rows_of(session, decision)
         if len(rows) == 1:
             label = None if decision.label is None else numbers[decision.label]
-            labels.append((rows[0], label, decision.annotator or annotator))
+            standing = decided[rows[0]]["annotator"] if rows[0] in decided else NOBODY
+            labels.append((rows[0], label, decision.annotator or annotator or standing))
         elif rows:
             ambiguous += 1
         else:
             unmatched += 1
-    added = session.store.add_labels(labels)
-    return Imported(added, len(labels) - added, unmatched, ambiguous)
+    added, changed = session.store.add_labels(labels)
+    return Imported(added, len(labels) - added, unmatched, ambiguous, changed)
 
 
 def _rows_of(session: Session, decision: Decision) -> list[int]:

@@ -56,6 +56,7 @@ def _task(record: Record) -> Json:
             {"model_version": f"r{record.round or 0}", "score": record.score, "result": _choice("p1", record.guess)}
         )
     if record.status != "open":
+        task["data"]["dami_annotator"] = record.annotator  # annotations have the numbers of users there, not names
         task["annotations"].append(
             {
                 "completed_by": {"email": record.annotator} if "@" in (record.annotator or "") else 1,
@@ -75,9 +76,11 @@ def _choice(number: str, label: str) -> list[Json]:
 def _read_label_studio(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     for task in json_array(content):
         data = task["data"]
-        for annotation in task.get("annotations") or []:
+        for i, annotation in enumerate(task.get("annotations") or []):
             who = annotation.get("completed_by")
             annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
+            if i == 0:  # the one that went out with the task, whoever was put down for it there
+                annotator = data.get("dami_annotator") or annotator
             choices = [
                 name
                 for part in annotation.get("result") or []
@@ -131,17 +134,18 @@ def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decisi
 def _write_doccano(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
     return lines_of(
         {"text": record.text, "label": [] if record.label is None else [record.label], "dami_id": record.id}
+        | ({"dami_annotator": record.annotator} if record.annotator else {})
         for record in records
     )
 
 
 def _read_doccano(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     for example in json_lines(content):
-        meta = example.get("meta") or {}
+        named = (example.get("meta") or {}) | example  # it moves what it does not know into meta
         labels = example.get("label", example.get("labels")) or []
         if labels:
             label = _single([labels] if isinstance(labels, str) else labels, example.get("text"))
-            yield Decision(example.get("dami_id") or meta.get("dami_id"), example.get("text"), label)
+            yield Decision(named.get("dami_id"), example.get("text"), label, named.get("dami_annotator"))
 
 
 # Argilla --------------------------------------------------------------------------------------------------------

@@ -173,9 +173,12 @@ class Store(Database):
             self._lease(found["row"], annotator, lease_seconds, now)
             return int(found["row"])
 
-    def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> int:
-        """Add labels made elsewhere, (row, label or None for a skip, annotator); returns how many were news."""
-        now, added = time.time(), 0
+    def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> tuple[int, int]:
+        """Add labels made elsewhere, (row, label or None for a skip, annotator).
+
+        Returns how many were news, and how many of these changed what their annotator had decided before.
+        """
+        now, added, changed = time.time(), 0, 0
         with self.transaction() as connection:
             for row, label, annotator in labels:
                 earlier = connection.execute(
@@ -186,7 +189,8 @@ class Store(Database):
                 action = "skip" if label is None else "label" if earlier is None else "relabel"
                 self._insert(action, row, annotator, now, label)
                 added += 1
-        return added
+                changed += earlier is not None
+        return added, changed
 
     def _version(self, row: int, annotator: str) -> int:
         version = self._one("SELECT MAX(number) FROM event WHERE row = ? AND annotator = ?", row, annotator)
@@ -255,6 +259,10 @@ class Store(Database):
         """What this annotator has decided about a row, if anything."""
         found = self._all("SELECT * FROM decision WHERE row = ? AND annotator = ?", row, annotator)
         return found[0] if found else None
+
+    def decided(self) -> dict[int, sqlite3.Row]:
+        """For each row that was labelled or skipped its label, or its first skip: the columns of decisions."""
+        return {row["row"]: row for row in [*self.decisions(), *self.labels()]}  # a label stands before skips
 
     def is_flagged(self, row: int, annotator: str) -> bool:
         """Whether this annotator has flagged a row."""
