@@ -44,7 +44,7 @@ def label_texts(arguments: list[str]) -> None:
     from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
     from dami_text.labeling.rounds import create_session, no_progress_bars
     from dami_text.labeling.server import serve
-    from dami_text.labeling.session import Session, SessionConfig, is_session, require_texts
+    from dami_text.labeling.session import Session, SessionConfig, is_session, require_source, require_texts
 
     run_topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
     topics: list[Any] = [PageConfig, LabelingConfig, *run_topics.values()]
@@ -65,6 +65,9 @@ def label_texts(arguments: list[str]) -> None:
     folder = Path(given.session) if given.session else session_folder(given.file)
     if is_session(folder):
         session = Session(folder)
+        if Path(given.file).resolve() != folder.resolve():
+            no_progress_bars()
+            require_source(session, given.file)
         stored = session.config.options()
         parser.set_defaults(**stored)
         page, *_ = _configs(parser, arguments, run_topics)

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,32 @@ def test_other_options_for_the_same_session_are_refused(served, capsys):
         "error: texts.dami was made with other options: --labels ['neg', 'pos'] there, ['neg', 'pos', 'other'] now; "
         "--query-size 20 there, 9 now; leave them out to go on, or make another session with --session\n"
     )
+
+
+def test_another_file_does_not_open_a_session_and_neither_does_one_that_has_grown(served, folder, capsys):
+    command = ("--labels", "neg", "pos", *FAST)
+    run("label", "texts.csv", *command)
+    texts = (folder / "texts.csv").read_text().splitlines()[1:]
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (folder / "elsewhere").mkdir()
+    shutil.copy("texts.csv", "elsewhere")
+    capsys.readouterr()
+    remedy = "make another session with --session NAME, or name texts.dami itself to go on with its texts"
+    assert main(["label", "texts.jsonl", *command]) == 1
+    assert capsys.readouterr().err == (
+        f"error: texts.dami was made of {folder / 'texts.csv'}, not of texts.jsonl; {remedy}\n"
+    )
+    with (folder / "texts.csv").open("a") as file:
+        file.write("one more\n")
+    for arguments in (["texts.csv"], ["texts.csv", "--session", "./texts.dami"]):
+        assert main(["label", *arguments]) == 1
+        assert capsys.readouterr().err == f"error: texts.csv has other texts than texts.dami was made of; {remedy}\n"
+    assert len(served) == 1
+    run("label", "texts.dami")
+    run("label", "elsewhere/texts.csv", "--session", "texts.dami")
+    assert [len(session) for session, *_ in served] == [300] * 3
+    run("label", "texts.csv", "--session", "more.dami", *command)
+    assert len(served[-1][0]) == 301
 
 
 def test_guidelines_and_annotators_reach_the_page(served, folder):
