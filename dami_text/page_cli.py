@@ -117,8 +117,10 @@ def _remove(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
 
 def session_folder(file: str) -> Path:
     """The session's folder for a file: beside it, its name ending in .dami; a session's folder is its own."""
+    from dami_text.labeling.session import is_session
+
     path = Path(file)
-    if path.suffix == ".dami":
+    if path.suffix == ".dami" or is_session(path):
         return path
     if path.exists():
         name = path.name.removesuffix(".gz")

@@ -308,6 +308,14 @@ def test_a_session_is_named_by_its_source(file, wanted, tmp_path, monkeypatch):
     assert session_folder(str(tmp_path / "a.csv.gz")) == tmp_path / "a.dami"
 
 
+def test_a_session_under_another_name_goes_on(served, folder):
+    run("label", "texts.csv", "--labels", "neg", "pos", *FAST)
+    (folder / "texts.dami").rename(folder / "keep")
+    run("label", "keep")
+    assert [str(session.folder) for session, *_ in served] == ["texts.dami", "keep"]
+    assert sorted(path.name for path in folder.iterdir()) == ["keep", "texts.csv"]
+
+
 def test_the_status_is_lines_that_are_safe_for_a_terminal():
     done = Progress(
         *(4000, 60, 2, 1, {"neg": 20, "\x1b[31mpos": 40}, {"ann": 60}, 3, 5, 20, []),
