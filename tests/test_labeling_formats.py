@@ -52,6 +52,21 @@ def test_a_file_is_known_by_its_looks(name):
     assert guess_format(f"labels.{EXTENSIONS.get(name, 'jsonl')}", content) == name
 
 
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        ({"id": "1-0", "text": "a", "label": "good", "annotator": "bob"}, "jsonl"),
+        ({"text": "a", "label": "good"}, "jsonl"),
+        ({"text": "a", "label": 1}, "jsonl"),
+        ({"id": 7, "text": "a", "label": ["good"], "Comments": []}, "doccano"),
+        ({"id": 7, "text": "a", "labels": ["good"]}, "doccano"),
+        ({"text": "a", "label": "good", "dami_id": "1-0"}, "doccano"),
+    ],
+)
+def test_lines_are_doccanos_only_where_they_look_like_it(first, name):
+    assert guess_format("labels.jsonl", json.dumps(first).encode()) == name
+
+
 def test_csv_is_what_pythons_own_reader_reads():
     rows = list(csv.DictReader(io.StringIO(write_records("csv", RECORDS, CLASSES).decode(), newline="")))
     assert [row["text"] for row in rows] == [record.text for record in RECORDS]

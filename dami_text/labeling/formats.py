@@ -271,4 +271,5 @@ def guess_format(file_name: str, content: bytes) -> str:
         return "argilla"
     if "answer" in first or "options" in first:
         return "prodigy"
-    return "jsonl" if "status" in first else "doccano"
+    doccanos = "labels" in first or "dami_id" in first or isinstance(first.get("label"), list)
+    return "doccano" if doccanos else "jsonl"
