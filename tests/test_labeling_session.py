@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 from collections import Counter
 
@@ -15,7 +16,7 @@ from dami_text.labeling.progress import agreements
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig, interleaved
 from dami_text.labeling.store import QueueItem
-from dami_text.labeling.tables import Decision
+from dami_text.labeling.tables import Decision, Record
 
 
 @pytest.fixture
@@ -250,6 +251,30 @@ def test_a_text_that_is_there_twice_needs_its_id(tmp_path):
     decisions = [Decision(None, "same", "pos"), Decision(session.id(2), "same", "neg")]
     assert import_decisions(session, decisions, "bob") == Imported(1, 0, 0, 1)
     assert labels_of(session) == {2: 0}
+
+
+def test_an_apostrophe_is_part_of_a_text_but_where_safe_csv_puts_one(tmp_path):
+    texts = ["good film", "=1+1", "'=2+2", "+3", "'+3"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    session = make_session(tmp_path / "a.jsonl", tmp_path / "a.dami")
+
+    def read(name, *texts):
+        record = [Record(None, text, "pos", "labelled") for text in texts]
+        return read_decisions(name, write_records(name, record, session.class_names), session.class_names)
+
+    for name in ("csv", "jsonl", "parquet"):
+        assert import_decisions(session, read(name, "'good film")) == Imported(0, 0, 1, 0)
+    for name in ("jsonl", "parquet"):
+        assert import_decisions(session, read(name, "'=1+1")) == Imported(0, 0, 1, 0)
+    assert import_decisions(session, read("csv", "'=1+1", "'=2+2", "'+3")) == Imported(2, 0, 0, 1)
+    assert labels_of(session) == {1: 1, 2: 1}
+
+    session.store.add_labels((row, row % 2, "ann") for row in range(5))
+    for safe in (True, False):
+        content = write_records("csv", records_of(session), session.class_names, safe_csv=safe)
+        again = make_session(tmp_path / "a.jsonl", tmp_path / f"again-{safe}.dami")
+        import_decisions(again, read_decisions("csv", content, session.class_names))
+        assert labels_of(again) == labels_of(session)
 
 
 def test_labels_of_other_classes_are_refused(session):

@@ -146,10 +146,10 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
 
 def _rows_of(session: Session, decision: Decision) -> list[int]:
     """The rows of the pool that a decision may be about."""
-    texts = [] if decision.text is None else [decision.text, decision.text.removeprefix("'")]  # as --safe-csv wrote it
+    texts = [text for text in (decision.text, decision.unescaped) if text is not None]
     hashes = [int.from_bytes(text_hash(text)) for text in texts]
     if decision.id is None:
-        return next((rows for content in hashes if (rows := session.rows_by_hash.get(content))), [])
+        return [row for content in hashes for row in session.rows_by_hash.get(content, [])]
     row = session.rows_by_id.get(decision.id)
     if row is None:
         return []

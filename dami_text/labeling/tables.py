@@ -16,7 +16,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -50,12 +50,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a file says about a text: a label, or None for a text that was skipped. `id` or `text` may be missing."""
+    """What a file says about a text: a label, or None for a text that was skipped. `id` or `text` may be missing.
+
+    `unescaped` is what the text was if a csv's apostrophe before it is one of --safe-csv; None where it cannot be.
+    """
 
     id: str | None
     text: str | None
     label: str | None
     annotator: str | None = None
+    unescaped: str | None = None
 
 
 def _row(record: Record) -> Json:
@@ -102,8 +106,13 @@ def read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     if "label" not in (reader.fieldnames or ()):
         raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
-    rows = (row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")} for row in reader)
-    return list(filter(None, map(_decision, rows)))
+    decisions = []
+    for row in reader:
+        decision = _decision(row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")})
+        if decision is not None:
+            text = _as_it_was(decision.text)
+            decisions.append(decision if text == decision.text else replace(decision, unescaped=text))
+    return decisions
 
 
 def write_jsonl(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
