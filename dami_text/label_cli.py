@@ -152,6 +152,8 @@ def _import(arguments: list[str]) -> None:
         print(f"{done.unmatched} are about texts that the session does not have: left out")
     if done.ambiguous:
         print(f"{done.ambiguous} have no id and a text that is there several times: left out")
+    if done.contradictory:
+        print(f"{done.contradictory} texts have several labels by the same annotator in the file: left out")
 
 
 def _select(arguments: list[str]) -> None:

@@ -237,6 +237,16 @@ def test_labels_are_matched_by_id_or_text_never_by_place(session):
     assert import_decisions(session, decisions, "bob") == Imported(0, 3, 2, 0)
 
 
+def test_equal_duplicates_count_once_and_contradictory_ones_not_at_all(session):
+    given = [(1, "neg", "ann"), (1, "neg", "ann"), (2, "neg", "ann"), (2, "pos", "ann"), (2, "pos", "bob")]
+    decisions = [Decision(session.id(row), None, label, who) for row, label, who in [*given, (3, None, "bob")]]
+    decisions += [Decision(session.id(3), None, "pos", "bob"), Decision(session.id(4), None, "pos", "ann")]
+    assert import_decisions(session, decisions) == Imported(3, 0, 0, 0, contradictory=2)
+    assert labels_of(session) == {1: 0, 2: 1, 4: 1}
+    assert import_decisions(session, decisions) == Imported(0, 3, 0, 0, contradictory=2)
+    assert len(session.store.events()) == 3
+
+
 def test_an_id_with_another_text_is_refused_and_changes_nothing(session):
     decisions = [Decision(session.id(1), session.text(1), "pos"), Decision(session.id(5), session.text(6), "pos")]
     with pytest.raises(DataError, match="ids and texts were mixed up"):

@@ -105,7 +105,8 @@ class Imported:
     """What became of an import: labels and skips that were news, known ones, and those whose text is not in the pool.
 
     `ambiguous` counts decisions without an id on texts that the pool has several times, `changed` those among the added
-    that replace what their annotator had decided before.
+    that replace what their annotator had decided before, `contradictory` the texts that the file says different things
+    about in one annotator's name.
     """
 
     added: int
@@ -113,6 +114,7 @@ class Imported:
     unmatched: int
     ambiguous: int
     changed: int = 0
+    contradictory: int = 0
 
 
 def import_decisions(session: Session, decisions: Sequence[Decision], annotator: str | None = None) -> Imported:
@@ -129,19 +131,21 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
     if strangers:
         raise DataError(f"the file holds the labels {strangers[:10]}; the session's classes are {session.class_names}")
     decided = session.store.decided()
-    labels, unmatched, ambiguous = [], 0, 0
+    given: dict[tuple[int, str], set[int | None]] = {}
+    unmatched = ambiguous = 0
     for decision in decisions:
         rows = _rows_of(session, decision)
         if len(rows) == 1:
             label = None if decision.label is None else numbers[decision.label]
             standing = decided[rows[0]]["annotator"] if rows[0] in decided else NOBODY
-            labels.append((rows[0], label, decision.annotator or annotator or standing))
+            given.setdefault((rows[0], decision.annotator or annotator or standing), set()).add(label)
         elif rows:
             ambiguous += 1
         else:
             unmatched += 1
+    labels = [(row, label, name) for (row, name), (label, *others) in given.items() if not others]
     added, changed = session.store.add_labels(labels)
-    return Imported(added, len(labels) - added, unmatched, ambiguous, changed)
+    return Imported(added, len(labels) - added, unmatched, ambiguous, changed, len(given) - len(labels))
 
 
 def _rows_of(session: Session, decision: Decision) -> list[int]:
