@@ -9,7 +9,7 @@ import yaml
 from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
 
 from dami_text.config import LabelingConfig, RunConfig
-from dami_text.errors import ColumnError, DataError, RecordError
+from dami_text.errors import ColumnError, ConfigError, DataError, RecordError
 from dami_text.labeling.exchange import Imported, import_decisions, records_of, selected_records
 from dami_text.labeling.formats import FORMATS, read_decisions, write_records
 from dami_text.labeling.progress import agreements
@@ -285,6 +285,21 @@ def test_an_apostrophe_is_part_of_a_text_but_where_safe_csv_puts_one(tmp_path):
         again = make_session(tmp_path / "a.jsonl", tmp_path / f"again-{safe}.dami")
         import_decisions(again, read_decisions("csv", content, session.class_names))
         assert labels_of(again) == labels_of(session)
+
+
+def test_no_import_passes_as_the_labels_that_the_texts_came_with(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\na,neg\nb,\nc,pos\n")
+    session = make_session(tmp_path / "a.csv", tmp_path / "a.dami", initial_size=1)
+    content = write_records("csv", records_of(session), session.class_names)
+    assert content.count(b"file") == 2
+    assert import_decisions(session, read_decisions("csv", content, session.class_names)) == Imported(0, 2, 0, 0)
+    decision = Decision(session.id(1), "b", "pos", "file")
+    assert import_decisions(session, [decision]) == Imported(1, 0, 0, 0)
+    assert session.store.decided()[1]["annotator"] == "import"
+    for name in ("file", "", " ", "\x1b[31m", "a\nb"):
+        with pytest.raises(ConfigError, match="--annotator is .* it must be a name that can be shown, other than file"):
+            import_decisions(session, [decision], name)
+    assert len(session.store.events()) == 3
 
 
 def test_labels_of_other_classes_are_refused(session):

@@ -9,7 +9,7 @@ from typing import Any
 from dami_text.data.pool import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
-from dami_text.labeling.session import Session
+from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store import QueueItem
 from dami_text.labeling.tables import Decision, Record
 
@@ -124,8 +124,14 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
     that the text has: it confirms or corrects that, under the name of who made it, and is no second opinion.
 
     Raises:
+        ConfigError: `annotator` is no name to give labels under.
         DataError: a label is none of the session's classes, or an id and its text do not belong together.
     """
+    if annotator is not None and (not annotator.strip() or not annotator.isprintable() or annotator == FILE_ANNOTATOR):
+        raise ConfigError(
+            f"--annotator is {annotator!r}; it must be a name that can be shown, other than {FILE_ANNOTATOR}, whose "
+            "labels are those that the texts came with"
+        )
     numbers = {name: i for i, name in enumerate(session.class_names)}
     strangers = sorted({d.label for d in decisions if d.label is not None} - numbers.keys())
     if strangers:
@@ -137,8 +143,9 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
         rows = _rows_of(session, decision)
         if len(rows) == 1:
             label = None if decision.label is None else numbers[decision.label]
+            named = decision.annotator if decision.annotator != FILE_ANNOTATOR else None  # no person's, as if not there
             standing = decided[rows[0]]["annotator"] if rows[0] in decided else NOBODY
-            given.setdefault((rows[0], decision.annotator or annotator or standing), set()).add(label)
+            given.setdefault((rows[0], named or annotator or standing), set()).add(label)
         elif rows:
             ambiguous += 1
         else:
