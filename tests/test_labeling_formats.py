@@ -4,6 +4,7 @@ import json
 import uuid
 import xml.etree.ElementTree as ET
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -65,6 +66,28 @@ def test_a_file_is_known_by_its_looks(name):
 )
 def test_lines_are_doccanos_only_where_they_look_like_it(first, name):
     assert guess_format("labels.jsonl", json.dumps(first).encode()) == name
+
+
+def test_classes_that_are_numbers_are_read_from_lines_and_tables():
+    lines = b'{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n{"text": "c", "label": null}\n'
+    table = pa.table({"text": ["a", "b", "c"], "label": pa.array([1, 0, None])})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    for name, content in (("jsonl", lines), ("parquet", sink.getvalue())):
+        assert guess_format(f"in.{name}", content) == name
+        assert read_decisions(name, content, ["0", "1"]) == [Decision(None, "a", "1"), Decision(None, "b", "0")]
+    for line in (b'{"text": "a", "label": true}', b'{"text": "a", "label": 1.5}'):
+        with pytest.raises(DataError, match="for label; wanted text"):
+            read_decisions("jsonl", line, ["0", "1"])
+
+
+def test_a_table_may_have_tabs():
+    content = b'text\tlabel\na, b\tgood\n"tab\there"\tgood\n'
+    assert guess_format("labels.tsv", content) == "csv"
+    assert read_decisions("csv", content, CLASSES) == [
+        Decision(None, "a, b", "good"),
+        Decision(None, "tab\there", "good"),
+    ]
 
 
 def test_csv_is_what_pythons_own_reader_reads():
@@ -255,6 +278,7 @@ def test_what_argilla_writes_itself_is_understood():
         ("jsonl", {"text": ["a"], "label": "good"}),
         ("jsonl", {"text": "a", "label": ["good"]}),
         ("doccano", {"text": "a", "label": [3]}),
+        ("doccano", {"text": "a", "label": 3}),
         ("prodigy", {"text": "a", "options": [], "accept": [{"id": "good"}], "answer": "accept"}),
         ("prodigy", {"text": "a", "label": "good", "answer": "accept", "_annotator_id": {}}),
     ],

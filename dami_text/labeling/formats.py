@@ -144,7 +144,7 @@ def _read_doccano(content: bytes, class_names: Sequence[str]) -> Iterable[Decisi
         named = (example.get("meta") or {}) | example  # it moves what it does not know into meta
         labels = example.get("label", example.get("labels")) or []
         if labels:
-            label = _single([labels] if isinstance(labels, str) else labels, example.get("text"))
+            label = _single(labels if isinstance(labels, list) else [labels], example.get("text"))
             yield Decision(named.get("dami_id"), example.get("text"), label, named.get("dami_annotator"))
 
 
@@ -259,8 +259,8 @@ def guess_format(file_name: str, content: bytes) -> str:
         DataError: it is none of those that are known.
     """
     suffix = file_name.lower().rpartition(".")[2]
-    if suffix in ("csv", "parquet"):
-        return suffix
+    if suffix in ("csv", "tsv", "parquet"):
+        return "csv" if suffix == "tsv" else suffix
     try:
         first = (json_array(content) if content.lstrip()[:1] == b"[" else json_lines(content))[0]
     except (ValueError, IndexError, RecursionError) as error:

@@ -69,10 +69,12 @@ def _row(record: Record) -> Json:
 
 def _decision(row: Json) -> Decision | None:
     """The decision of a table's row; None where the row has none."""
-    label, status = row.get("label") or None, row.get("status")
-    if label is None and status != "skipped":
+    label, status = row.get("label"), row.get("status")
+    if type(label) is int:  # of classes that are named by numbers
+        label = str(label)
+    if not label and status != "skipped":
         return None
-    return Decision(row.get("id") or None, row.get("text"), label, row.get("annotator") or None)
+    return Decision(row.get("id") or None, row.get("text"), label or None, row.get("annotator") or None)
 
 
 def write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
@@ -101,9 +103,10 @@ def _as_it_was(value: str | None) -> str | None:
 
 
 def read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    """What the rows of a table decide; it needs a column `label`."""
+    """What the rows of a table decide, csv or tsv; it needs a column `label`."""
     csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    delimiter = "\t" if b"\t" in content.partition(b"\n")[0] else ","  # names of columns have neither
+    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter)
     if "label" not in (reader.fieldnames or ()):
         raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
     decisions = []
