@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,7 @@ def test_a_snapshot_does_not_see_what_others_write_and_does_not_hold_them_up(sto
 def test_a_full_disk_refuses_labels_and_takes_them_again_when_there_is_room(store, tmp_path):
     with store.transaction() as connection:
         connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):  # noqa: PT012 - as many as fill the last page
+    with pytest.raises(RecordError, match=r"\(database or disk is full\); make room"):  # noqa: PT012 - as many as fit
         for row in range(2000):
             store.extend_queue(0, [QueueItem(100 + row, "start", {"word": "x" * 500})])
     with store.transaction() as connection:
@@ -301,8 +302,31 @@ def test_a_missing_or_foreign_file_is_an_error(tmp_path):
     with pytest.raises(RecordError, match="no labels at"):
         Store(tmp_path / "labels.sqlite")
     (tmp_path / "labels.sqlite").write_text("not a database, but long enough to look at\n" * 50)
-    with pytest.raises(RecordError, match="cannot be used"):
+    with pytest.raises(RecordError, match=r"cannot be used .* \(file is not a database\); restore it"):
         Store(tmp_path / "labels.sqlite")
+    with closing(sqlite3.connect(tmp_path / "foreign.sqlite")) as foreign:
+        foreign.execute("CREATE TABLE meta (x)")
+    with pytest.raises(RecordError, match=r"\(table meta already exists\); restore it"):
+        Store(tmp_path / "foreign.sqlite")
+
+
+def test_a_file_that_another_process_holds_is_an_error_of_its_own(store, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options | {"timeout": 0.01}))
+    other = Store(store.path)
+    with store.transaction(), pytest.raises(RecordError, match=r"\(database is locked\); another process writes to it"):
+        label_next(other, "ann", 1)
+    assert label_next(other, "ann", 1) == 10
+
+
+def test_a_damaged_file_is_an_error_when_it_is_read(store):
+    store.close()
+    size = store.path.stat().st_size
+    with store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with pytest.raises(RecordError, match=r"malformed\); restore it"):
+        Store(store.path).labels()
 
 
 # At the same time -----------------------------------------------------------------------------------------------

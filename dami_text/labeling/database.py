@@ -10,6 +10,22 @@ from typing import Any
 from dami_text.errors import RecordError
 from dami_text.labeling import schema
 
+#: What to do about the errors of SQLite that are not the program's own, by their primary codes.
+REMEDIES = {
+    sqlite3.SQLITE_FULL: "make room on the disk",
+    sqlite3.SQLITE_IOERR: "look after the disk, which may be full",
+    sqlite3.SQLITE_BUSY: "another process writes to it; try again when that is done",
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable",
+    sqlite3.SQLITE_CANTOPEN: "make the file and its folder writable",
+    sqlite3.SQLITE_CORRUPT: "restore it",
+    sqlite3.SQLITE_NOTADB: "restore it",
+}
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary code of an error; 0 for those that Python's module raises by itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
 
 class Database:
     """The file at `path`, in write-ahead mode with synchronous=FULL, brought to the newest schema.
@@ -17,7 +33,8 @@ class Database:
     It may be used by several threads; other processes may have their own on the same file.
 
     Raises:
-        RecordError: the file is missing (unless `create`), of a newer version, or no database of this kind.
+        RecordError: the file is missing (unless `create`), of a newer version, or no database of this kind; later, from
+            any method: it cannot be read or written.
     """
 
     def __init__(self, path: Path, create: bool = False) -> None:
@@ -25,19 +42,27 @@ class Database:
         if not create and not path.is_file():
             raise RecordError(f"no labels at {path}; wanted a session's folder, as `dami-text label FILE` makes it")
         self._lock = threading.RLock()
-        try:
+        with self._told("restore it"):
             self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             with self.transaction() as connection:
                 schema.migrate(connection, path)
-        except sqlite3.DatabaseError as error:
-            raise RecordError(f"{path} cannot be used as the labels of a session ({error}); restore it") from error
 
     def close(self) -> None:
         """Close the file; what the write-ahead log holds goes into it where no other process has it open."""
         self._connection.close()
+
+    @contextmanager
+    def _told(self, otherwise: str | None = None) -> Iterator[None]:
+        """Errors of SQLite that a user can mend as RecordErrors; `otherwise` is the remedy of all others."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if (remedy := REMEDIES.get(_code(error), otherwise)) is None:
+                raise
+            raise RecordError(f"{self.path} cannot be used as the labels of a session ({error}); {remedy}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -46,7 +71,7 @@ class Database:
         The write lock is held from the start. A block inside of another is undone alone where it raises, and is on
         disk at the end of the outer one.
         """
-        with self._lock:
+        with self._lock, self._told():
             if self._connection.in_transaction:
                 begin, end, undo = "SAVEPOINT inner", "RELEASE inner", "ROLLBACK TO inner"
             else:
@@ -63,7 +88,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything that is read inside the block is of one moment; other processes go on writing."""
-        with self._lock:
+        with self._lock, self._told():
             if self._connection.in_transaction:
                 yield
                 return
@@ -74,11 +99,11 @@ class Database:
                 self._connection.execute("COMMIT")
 
     def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, self._told():
             return self._connection.execute(query, values).fetchall()
 
     def _one(self, query: str, *values: Any) -> Any:
         """The first column of the first row, or None."""
-        with self._lock:
+        with self._lock, self._told():
             found = self._connection.execute(query, values).fetchone()
         return found[0] if found else None
