@@ -65,6 +65,7 @@ def label_texts(arguments: list[str]) -> None:
     folder = Path(given.session) if given.session else session_folder(given.file)
     if is_session(folder):
         session = Session(folder)
+        session.store.require_writable()
         if Path(given.file).resolve() != folder.resolve():
             no_progress_bars()
             require_source(session, given.file)

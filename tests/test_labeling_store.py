@@ -1,9 +1,12 @@
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -317,6 +320,57 @@ def test_a_file_that_another_process_holds_is_an_error_of_its_own(store, monkeyp
     with store.transaction(), pytest.raises(RecordError, match=r"\(database is locked\); another process writes to it"):
         label_next(other, "ann", 1)
     assert label_next(other, "ann", 1) == 10
+
+
+@pytest.fixture
+def public_folder():
+    """A folder that whoever this process becomes can get at."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def in_a_child(work):
+    """What `work` returns in a copy of this process that may write nothing that is not everybody's."""
+    receive, send = multiprocessing.Pipe(duplex=False)
+
+    def child():
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        send.send(work())
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    return receive.recv()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_file_that_may_not_be_written_is_read(public_folder, is_open):
+    store = Store(public_folder / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(3)])
+    label_next(store, "ann", 1)
+    if not is_open:
+        store.close()
+    for file in public_folder.iterdir():
+        file.chmod(0o444)
+    public_folder.chmod(0o555)
+
+    def work():
+        with closing(Store(public_folder / "labels.sqlite")) as found:
+            with found.snapshot():
+                labels = labels_of(found)
+            with pytest.raises(RecordError, match="readonly"):
+                label_next(found, "ann", 0)
+            with pytest.raises(RecordError, match=r"readonly database\); make the file and its folder writable"):
+                found.require_writable()
+        return labels, sorted(file.name for file in public_folder.iterdir())
+
+    beside = ["labels.sqlite-shm", "labels.sqlite-wal"] * is_open
+    assert in_a_child(work) == ({0: 1}, ["labels.sqlite", *beside])
+    store.close()
 
 
 def test_a_damaged_file_is_an_error_when_it_is_read(store):

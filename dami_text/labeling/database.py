@@ -30,7 +30,8 @@ def _code(error: sqlite3.Error) -> int:
 class Database:
     """The file at `path`, in write-ahead mode with synchronous=FULL, brought to the newest schema.
 
-    It may be used by several threads; other processes may have their own on the same file.
+    It may be used by several threads; other processes may have their own on the same file. A file that may not be
+    written is read.
 
     Raises:
         RecordError: the file is missing (unless `create`), of a newer version, or no database of this kind; later, from
@@ -43,16 +44,33 @@ class Database:
             raise RecordError(f"no labels at {path}; wanted a session's folder, as `dami-text label FILE` makes it")
         self._lock = threading.RLock()
         with self._told("restore it"):
-            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                self._open("mode=rwc" if create else "mode=rw")
+            except sqlite3.OperationalError as error:
+                if _code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                    raise
+                # Readers share a file beside it, which cannot be made here. Without a log of writes they need none.
+                self._open("mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1")
+
+    def _open(self, how: str) -> None:
+        name = f"{self.path.absolute().as_uri()}?{how}"
+        self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, check_same_thread=False, uri=True)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA synchronous = FULL")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != len(schema.MIGRATIONS):
+            self._connection.execute("PRAGMA journal_mode = WAL")  # which the file keeps
             with self.transaction() as connection:
-                schema.migrate(connection, path)
+                schema.migrate(connection, self.path)
 
     def close(self) -> None:
         """Close the file; what the write-ahead log holds goes into it where no other process has it open."""
         self._connection.close()
+
+    def require_writable(self) -> None:
+        """Raise RecordError if nothing can be written: SQLite itself says so at the first change only."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM meta WHERE FALSE")
 
     @contextmanager
     def _told(self, otherwise: str | None = None) -> Iterator[None]:

@@ -84,7 +84,9 @@ class Session:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             self.config = SessionConfig.of(dict(options))
             self.store = Store(folder / LABELS)
-            self.texts: Dataset = load_from_disk(str(folder / POOL))
+            # What is made of the texts is kept beside them, or where that cannot be, nowhere.
+            read_only = not os.access(folder / POOL, os.W_OK)
+            self.texts: Dataset = load_from_disk(str(folder / POOL), keep_in_memory=read_only)
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise RecordError(f"{folder} holds no session ({error}); `dami-text label FILE` makes one") from error
         self.class_names: list[str] = list(self.config.labeling.labels or [])
