@@ -322,6 +322,31 @@ def test_a_file_that_another_process_holds_is_an_error_of_its_own(store, monkeyp
     assert label_next(other, "ann", 1) == 10
 
 
+def test_only_who_made_the_file_may_read_it(store):
+    assert {file.stat().st_mode & 0o777 for file in store.path.parent.glob("labels.sqlite*")} == {0o600}
+
+
+def test_no_label_goes_into_a_file_that_was_moved_or_deleted(tmp_path):
+    for name in ("moved", "deleted", "replaced"):
+        (tmp_path / name).mkdir()
+        store = Store(tmp_path / name / "labels.sqlite", create=True)
+        store.extend_queue(0, [QueueItem(10, "start", {})])
+        shown, _ = store.next("ann", LEASE)
+        if name == "deleted":
+            shutil.rmtree(tmp_path / name)
+        else:
+            (tmp_path / name).rename(tmp_path / "elsewhere")
+        if name == "replaced":
+            shutil.copytree(tmp_path / "elsewhere", tmp_path / name)
+        with pytest.raises(RecordError, match="was moved or deleted while it was open; open the session where it is"):
+            store.decide(shown, "ann", "label", 1)
+        store.close()
+        if name != "deleted":
+            with closing(Store(tmp_path / "elsewhere" / "labels.sqlite")) as found:
+                assert labels_of(found) == {}
+            shutil.rmtree(tmp_path / "elsewhere")
+
+
 @pytest.fixture
 def public_folder():
     """A folder that whoever this process becomes can get at."""

@@ -1,5 +1,6 @@
 """A SQLite file that several threads and processes write at the same time, each change on disk when it is made."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -42,10 +43,13 @@ class Database:
         self.path = path
         if not create and not path.is_file():
             raise RecordError(f"no labels at {path}; wanted a session's folder, as `dami-text label FILE` makes it")
+        if create:
+            path.touch(mode=0o600)  # it may hold the hashes of passwords
+        self._place, self._opened = path.absolute(), path.stat()
         self._lock = threading.RLock()
         with self._told("restore it"):
             try:
-                self._open("mode=rwc" if create else "mode=rw")
+                self._open("mode=rw")
             except sqlite3.OperationalError as error:
                 if _code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
                     raise
@@ -53,7 +57,7 @@ class Database:
                 self._open("mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1")
 
     def _open(self, how: str) -> None:
-        name = f"{self.path.absolute().as_uri()}?{how}"
+        name = f"{self._place.as_uri()}?{how}"
         self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, check_same_thread=False, uri=True)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -94,6 +98,7 @@ class Database:
                 begin, end, undo = "SAVEPOINT inner", "RELEASE inner", "ROLLBACK TO inner"
             else:
                 begin, end, undo = "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"
+                self._check_place()
             self._connection.execute(begin)
             try:
                 yield self._connection
@@ -102,6 +107,15 @@ class Database:
                 if self._connection.in_transaction:  # some failures, such as a full disk, have ended it already
                     self._connection.execute(undo)
                 raise
+
+    def _check_place(self) -> None:
+        """Raise RecordError if the file is not where it was: what is written to one that was deleted is lost."""
+        try:
+            is_there = os.path.samestat(self._place.stat(), self._opened)
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            raise RecordError(f"{self.path} was moved or deleted while it was open; open the session where it is now")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -156,6 +156,7 @@ def serve(session: Session, annotators: Sequence[str], guidelines: str | None, p
         inbrowser=browser,
         share=False,
         quiet=True,
+        show_error=True,
         prevent_thread_lock=True,
         auth=may_enter if annotators else None,
         max_file_size=1,
