@@ -27,6 +27,7 @@ from dami_text.labeling.progress import (
     projected_gain,
 )
 from dami_text.labeling.rounds import LOCK, LabeledNow, shades, told_learner, train_round
+from dami_text.labeling.rounds import main as rounds_main
 from dami_text.labeling.store import RoundRecord
 from dami_text.labeling.trainer import Trainer, TrainerState
 from dami_text.strategies import Dami
@@ -262,6 +263,19 @@ def test_a_trainer_whose_folder_is_gone_makes_none_and_its_end_is_told(session, 
     assert trainer.state() == TrainerState("failed", "exit status 3")
     trainer.start_if_due()
     assert not session.folder.exists()
+
+
+def test_what_a_killed_training_left_is_cleared_by_the_next(session, truth, monkeypatch):
+    label_some(session, truth, 10)
+    left = session.folder / ".model.123.unfinished"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    monkeypatch.setattr(sys, "argv", ["rounds", str(session.folder)])
+    with FileLock(session.folder / LOCK):
+        assert rounds_main() == 0
+    assert left.exists(), "another training may be writing it"
+    assert rounds_main() == 0
+    assert (left.exists(), len(session.store.rounds())) == (False, 1)
 
 
 def test_one_training_at_a_time_whoever_starts_it(session, truth):

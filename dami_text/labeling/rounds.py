@@ -256,6 +256,8 @@ def main() -> int:
     folder = Path(sys.argv[1])
     try:
         with FileLock(folder / LOCK, timeout=0):
+            for left in folder.glob(f".{MODEL}.*.unfinished"):  # by a training that was killed
+                shutil.rmtree(left, ignore_errors=True)
             train_round(Session(folder))
     except Timeout:
         return 0
