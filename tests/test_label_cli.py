@@ -287,6 +287,21 @@ def test_nothing_is_written_over_the_labels_or_the_texts(served, folder, capsys)
     assert files(folder) == before
 
 
+def test_nothing_is_written_into_a_folder_that_the_texts_came_from(served, folder, capsys):
+    (folder / "corpus").mkdir()
+    (folder / "texts.csv").rename(folder / "corpus" / "train.csv")
+    run("label", "corpus", "--labels", "neg", "pos", *FAST)
+    before = files(folder)
+    capsys.readouterr()
+    for out in ("corpus/train.csv", "corpus/labels.csv"):
+        for command in ("export", "select"):
+            assert main([command, "corpus.dami", out]) == 1
+            err = capsys.readouterr().err
+            assert err == f"error: {out} is in the folder that the texts came from; choose another to write to\n"
+    assert files(folder) == before
+    run("export", "corpus.dami", "labels.csv", "--all")
+
+
 def test_run_is_the_simulation(capsys):
     assert main(["run", "--epochs", "0"]) == 1
     assert capsys.readouterr().err == "error: --epochs is 0; it must be at least 1\n"

@@ -76,16 +76,21 @@ def _told(session: Session, item: QueueItem) -> dict[str, Any]:
 
 
 def write_file(session: Session, file: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, that is neither the session's nor the one that its texts came from.
+    """Write a file, whole or not at all, that is neither the session's nor one that its texts came from.
 
     Raises:
         ConfigError: it is.
         DataError: it cannot be written.
     """
     place, source = file.absolute().resolve(), Path(session.config.run.data.dataset).resolve()
-    if place == source or session.folder.resolve() in place.parents:
-        what = "the file that the texts came from" if place == source else f"in the session {session.folder}"
-        raise ConfigError(f"{file} is {what}; choose another to write to")
+    found = {
+        "the file that the texts came from": place == source,
+        "in the folder that the texts came from": source in place.parents,
+        f"in the session {session.folder}": session.folder.resolve() in place.parents,
+    }
+    for what, is_so in found.items():
+        if is_so:
+            raise ConfigError(f"{file} is {what}; choose another to write to")
     unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
     try:
         if file.exists() and not file.is_file():  # such as /dev/stdout
