@@ -314,6 +314,23 @@ def test_before_the_first_label_texts_are_selected_at_random(session):
     assert rows.isdisjoint(session.held_out.tolist())
 
 
+def test_before_the_first_label_the_cold_starts_texts_are_selected_and_no_skipped_one(tmp_path, truth):
+    session = make_session(tmp_path / "texts.csv", tmp_path / "means.dami", cold_start="kmeans-features")
+    asked = [item.row for item in session.store.queue(0) if item.kind == "asked"]
+    assert len(asked) == 9
+    session.store.add_labels([(asked[0], None, "ann"), (int(session.held_out[0]), 1, "ann")])
+    records = selected_records(session, 12)
+    rows = [session.rows_by_id[record.id] for record in records]
+    assert rows[:8] == asked[1:]
+    assert all(record.reason["strategy"] == "kmeans-features" for record in records[:8])
+    assert len(set(rows)) == 12
+    assert set(rows).isdisjoint([asked[0], *session.held_out.tolist()])
+    rest = set(range(300)) - set(session.held_out.tolist())
+    session.store.add_labels((row, None, "ann") for row in rest)
+    with pytest.raises(DataError, match="there is nothing to select"):
+        selected_records(session, 40)
+
+
 def test_texts_are_selected_with_reasons_and_guesses(session, truth):
     labeled = label_some(session, truth, 12)
     records = selected_records(session, 7)

@@ -45,7 +45,7 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
 
 
 def selected_records(session: Session, n: int) -> list[Record]:
-    """The next n texts to label, most wanted first, with the model's guesses and the reasons; at random before labels.
+    """The next n texts to label, most wanted first, with guesses and reasons; before there is a label, the queue's.
 
     Raises:
         DataError: nothing is left to label.
@@ -56,8 +56,9 @@ def selected_records(session: Session, n: int) -> list[Record]:
         free = len(learner.pool.unlabeled)
         items = explained(session, learner, strategy, learner.ask(min(n, free))) if free else []
     else:
-        items = [item for item in session.store.queue(0) if item.kind == "start"]
-        items = (items + session.random_items(n, "select", "start"))[:n]
+        decided = session.store.decided()
+        queue = session.store.queue(len(session.store.rounds())) + session.random_items(n, "select", "start")
+        items = [item for item in queue if item.kind != "held-out" and item.row not in decided][:n]
     if not items:
         raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
     rounds = len(session.store.rounds())
