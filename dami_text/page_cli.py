@@ -14,6 +14,9 @@ from dami_text.defaults import PRESETS, implied_options
 from dami_text.errors import ConfigError
 from dami_text.options import Options, flag, option
 
+#: Options of a session that may be others on another day.
+CHANGEABLE = ("budget", "lease_minutes")
+
 
 @dataclass(frozen=True)
 class PageConfig(Options):
@@ -72,7 +75,9 @@ def label_texts(arguments: list[str]) -> None:
         stored = session.config.options()
         parser.set_defaults(**stored)
         page, *_ = _configs(parser, arguments, run_topics)
-        _refuse_changes(vars(parser.parse_args(arguments)), stored, folder)
+        values = vars(parser.parse_args(arguments))
+        _refuse_changes({name: value for name, value in values.items() if name not in CHANGEABLE}, stored, folder)
+        session.change(**{name: values[name] for name in CHANGEABLE})
     else:
         page, labeling, config = _configs(parser, arguments, run_topics)
     annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)

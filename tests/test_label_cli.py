@@ -17,6 +17,7 @@ from dami_text.errors import ConfigError
 from dami_text.label_cli import main, status_text
 from dami_text.labeling.progress import Agreement, Gain, Progress, Proportion
 from dami_text.labeling.session import Session
+from dami_text.options import Size
 from dami_text.page_cli import session_folder
 
 FAST = ("--word-vectors", "random", "--word-vector-dim", "4", "--steps", "10")
@@ -78,6 +79,20 @@ def test_other_options_for_the_same_session_are_refused(served, capsys):
         "error: texts.dami was made with other options: --labels ['neg', 'pos'] there, ['neg', 'pos', 'other'] now; "
         "--query-size 20 there, 9 now; leave them out to go on, or make another session with --session\n"
     )
+
+
+def test_budget_and_lease_can_be_changed_later_and_stay_so(served, folder, capsys):
+    run("label", "texts.csv", "--labels", "neg", "pos", "--budget", "5", *FAST)
+    run("label", "texts.csv", "--budget", "0.5", "--lease-minutes", "2.5")
+    run("label", "texts.dami")
+    before = (folder / "texts.dami" / "config.yaml").read_bytes()
+    assert main(["label", "texts.dami", "--budget", "50", "--query-size", "9"]) == 1
+    assert "--query-size 20 there, 9 now; leave" in capsys.readouterr().err
+    assert main(["label", "texts.dami", "--budget", "0"]) == 1
+    assert (folder / "texts.dami" / "config.yaml").read_bytes() == before
+    found = [(session.config.run.loop.budget, session.config.labeling.lease_minutes) for session, *_ in served]
+    assert found == [(Size(5), 10.0), (Size(0.5), 2.5), (Size(0.5), 2.5)]
+    assert not list((folder / "texts.dami").glob(".config*"))
 
 
 def test_another_file_does_not_open_a_session_and_neither_does_one_that_has_grown(served, folder, capsys):

@@ -148,6 +148,36 @@ def test_a_budget_ends_the_labelling(tmp_path, truth):
     assert (screen.token, screen.text) == ("-", [("All 3 labels of the budget are given. Thank you!", None)])
 
 
+def test_leases_count_towards_the_budget(tmp_path, truth):
+    desk = Desk(make_session(tmp_path / "texts.csv", tmp_path / "budget.dami", budget=2))
+    queue = desk.session.store.queue(0)
+    a, b, c = (desk.next(name) for name in ("ann", "bob", "cy"))
+    assert (c.token, c.text) == ("-", [("The last texts of the budget are with others.", None)])
+    assert desk.next("ann").token == a.token
+    b = desk.skip("bob", b.token)
+    assert row_of(b) not in (row_of(a), *labels_of(desk)), "a skipped text is none of the budget"
+    for name, screen in (("ann", a), ("bob", b)):
+        assert desk.label(name, screen.token, 0).token == "-"
+    assert desk.next("cy").text == [("All 2 labels of the budget are given. Thank you!", None)]
+    assert (len(labels_of(desk)), desk.session.store.queue(0)) == (2, queue)
+
+
+def test_texts_that_lack_a_second_label_are_still_there_when_the_budget_is_spent(tmp_path, truth):
+    options = {"budget": 3, "overlap": 2, "overlap_share": 1.0, "validation_share": 0.0}
+    desk = Desk(make_session(tmp_path / "texts.csv", tmp_path / "overlap.dami", **options))
+    a, b = desk.next("ann"), desk.next("bob")
+    for _ in range(2):
+        a = desk.label("ann", a.token, 0)
+    assert a.text == [("The last texts of the budget are with others.", None)]
+    for _ in range(3):
+        b = desk.label("bob", b.token, 1)
+    assert b.text == [("All 3 labels of the budget are given. Thank you!", None)]
+    assert desk.label("ann", desk.next("ann").token, 0).token == "-"
+    given = [(row["annotator"], row["row"]) for row in desk.session.store.decisions()]
+    assert sorted(given) == [(name, row) for name in ("ann", "bob") for row in sorted(labels_of(desk))]
+    assert len(given) == 6
+
+
 def test_the_guess_is_the_models_and_told_when_asked(desk, truth):
     screen = desk.next("ann")
     assert desk.guess(screen.token) == "There is no guess for this text."

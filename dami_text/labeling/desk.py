@@ -144,16 +144,16 @@ class Desk:
         return self._arrived(annotator, found, notice)
 
     def _leased(self, annotator: str) -> tuple[Shown, QueueItem] | None:
-        """What the queue has for an annotator, theirs from now on; nothing where the budget is spent."""
-        return None if self._is_spent() else self.session.store.next(annotator, self._lease_seconds)
-
-    def _is_spent(self) -> bool:
-        return self.budget is not None and len(self.session.store.labels()) >= self.budget
+        """What the queue has for an annotator, theirs from now on; no new text where the budget is spent."""
+        return self.session.store.next(annotator, self._lease_seconds, budget=self.budget)
 
     def _arrived(self, annotator: str, found: tuple[Shown, QueueItem] | None, notice: str) -> Screen:
         """The screen with what the queue had, with what else can be found, or with why there is nothing."""
-        if found is None and self._is_spent():
-            return self._nothing(f"All {self.budget} labels of the budget are given. Thank you!", notice)
+        if found is None and self.budget is not None:
+            if len(self.session.store.labels()) >= self.budget:
+                return self._nothing(f"All {self.budget} labels of the budget are given. Thank you!", notice)
+            if self.session.store.n_taken(annotator) >= self.budget:
+                return self._nothing("The last texts of the budget are with others.", notice)
         found = found or self._further(annotator)
         if found is not None:
             return self._screen(annotator, *found, notice)
@@ -171,11 +171,11 @@ class Desk:
             return None
         with self._refill:
             store = self.session.store
-            found = store.next(annotator, self._lease_seconds)  # somebody else may have come here first
+            found = self._leased(annotator)  # somebody else may have come here first
             items = [] if found else self.session.random_items(self.session.query_size(), "refill")
             if items:
                 store.extend_queue(len(store.rounds()), items)
-                found = store.next(annotator, self._lease_seconds)
+                found = self._leased(annotator)
             return found
 
     def _screen(self, annotator: str, shown: Shown, item: QueueItem, notice: str) -> Screen:

@@ -99,6 +99,16 @@ class Session:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def change(self, **options: Any) -> None:
+        """Give options other values, in the folder too."""
+        config = SessionConfig.of(self.config.options() | options)
+        if config != self.config:
+            try:
+                _write_config(self.folder, config)
+            except OSError as error:
+                raise RecordError(f"cannot write {self.folder / CONFIG}: {error}; make it writable") from error
+            self.config = config
+
     def text(self, row: int) -> str:
         """The text of a row, as it came."""
         return str(self.texts[int(row)]["text"])
@@ -242,8 +252,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     try:
         with whole(folder) as unfinished:
             texts.save_to_disk(str(unfinished / POOL))
-            options = yaml.safe_dump(SessionConfig(run, labeling).options(), sort_keys=False, allow_unicode=True)
-            (unfinished / CONFIG).write_text(options, encoding="utf-8")
+            _write_config(unfinished, SessionConfig(run, labeling))
             with closing(Store(unfinished / LABELS, create=True)) as store:
                 store.set_meta(fingerprint=_fingerprint(content_hashes(texts)[0]))
                 numbers = {name: i for i, name in enumerate(class_names)}
@@ -256,6 +265,13 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     except OSError as error:
         raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error
     return Session(folder)
+
+
+def _write_config(folder: Path, config: SessionConfig) -> None:
+    """Write the options, all of them or none."""
+    unfinished = folder / f".{CONFIG}.{os.getpid()}.unfinished"
+    unfinished.write_text(yaml.safe_dump(config.options(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    unfinished.replace(folder / CONFIG)
 
 
 @contextmanager

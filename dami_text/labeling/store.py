@@ -88,14 +88,19 @@ class Store(Database):
 
     # Decisions --------------------------------------------------------------------------------------------------
 
-    def next(self, annotator: str, lease_seconds: float, now: float | None = None) -> tuple[Shown, QueueItem] | None:
+    def next(
+        self, annotator: str, lease_seconds: float, now: float | None = None, budget: int | None = None
+    ) -> tuple[Shown, QueueItem] | None:
         """The text that this annotator labels next, leased to them from now on; None where there is none now.
 
         The text that they have already comes first, then texts that lack another annotator's label, then the queue.
+        Where `budget` texts are labelled or with others, there are only those that lack another annotator's label.
         """
         now = time.time() if now is None else now
         with self.transaction() as connection:
-            found = connection.execute(_NEXT, {"annotator": annotator, "now": now}).fetchone()
+            only_begun = budget is not None and self.n_taken(annotator, now) >= budget
+            values = {"annotator": annotator, "now": now, "only_begun": only_begun}
+            found = connection.execute(_NEXT, values).fetchone()
             connection.execute(
                 "DELETE FROM lease WHERE annotator = ? AND row IS NOT ?", (annotator, found["row"] if found else None)
             )
@@ -103,6 +108,12 @@ class Store(Database):
                 return None
             self._lease(found["row"], annotator, lease_seconds, now)
             return Shown(found["row"], self._version(found["row"], annotator)), _item(found)
+
+    def n_taken(self, annotator: str, now: float | None = None) -> int:
+        """How many rows have a label, or are with others than this annotator, who may give them one."""
+        now = time.time() if now is None else now
+        query = "SELECT row FROM label UNION SELECT row FROM lease WHERE annotator != ? AND until > ?"
+        return int(self._one(f"SELECT COUNT(*) FROM ({query})", annotator, now))
 
     def shown(self, row: int, annotator: str) -> tuple[Shown, QueueItem]:
         """A text that this annotator has decided on before, to look at it again."""
@@ -355,6 +366,7 @@ _NEXT = """
         OR (q.wanted > 1 AND EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
     )
     AND NOT EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.annotator = :annotator)
+    AND (NOT :only_begun OR EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
     AND (SELECT COUNT(*) FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL) < q.wanted
     AND NOT EXISTS (
         SELECT 1 FROM lease AS l WHERE l.row = q.row AND l.annotator != :annotator AND l.until > :now
