@@ -14,6 +14,9 @@ from dami_text.defaults import PRESETS, implied_options
 from dami_text.errors import ConfigError
 from dami_text.options import Options, flag, option
 
+#: The classes of the topics of a RunConfig, by its fields.
+RUN_TOPICS: dict[str, Any] = {topic.name: type(topic.default) for topic in fields(RunConfig)}
+
 #: Options of a session that may be others on another day.
 CHANGEABLE = ("budget", "lease_minutes")
 
@@ -46,45 +49,36 @@ def label_texts(arguments: list[str]) -> None:
     """Open the session that the arguments name, or make it, and serve its page until ctrl-c."""
     from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
     from dami_text.labeling.rounds import create_session, no_progress_bars
-    from dami_text.labeling.server import serve
+    from dami_text.labeling.server import require_gradio, serve
     from dami_text.labeling.session import Session, SessionConfig, is_session, require_source, require_texts
 
-    run_topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
-    topics: list[Any] = [PageConfig, LabelingConfig, *run_topics.values()]
-    parser = _parser(topics)
-    parser.prog = "dami-text label"
-    parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
-    parser.add_argument("file", help="a csv, tsv, jsonl or parquet file, a folder, a Hub id, demo, or a session")
-    parser.set_defaults(initial_size=20, query_size=20)
-    for action in list(parser._actions):
-        # What the file's name stands for, and what labelling has no use for.
-        if action.dest in ("dataset", "splits", *(f.name for f in fields(TabularConfig))):
-            _remove(parser, action)
+    parser = _label_parser()
     given = parser.parse_args(arguments)
     parser.set_defaults(**implied_options(given_flags(parser, arguments)))
     require_texts(given.task)
     if given.file in PRESETS:
         raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
     folder = Path(given.session) if given.session else session_folder(given.file)
-    if is_session(folder):
-        session = Session(folder)
+    session = Session(folder) if is_session(folder) else None
+    if session is not None:
         session.store.require_writable()
         if Path(given.file).resolve() != folder.resolve():
             no_progress_bars()
             require_source(session, given.file)
-        stored = session.config.options()
-        parser.set_defaults(**stored)
-        page, *_ = _configs(parser, arguments, run_topics)
-        values = vars(parser.parse_args(arguments))
-        _refuse_changes({name: value for name, value in values.items() if name not in CHANGEABLE}, stored, folder)
-        session.change(**{name: values[name] for name in CHANGEABLE})
-    else:
-        page, labeling, config = _configs(parser, arguments, run_topics)
+        parser.set_defaults(**session.config.options())
+    page, labeling, config = _configs(parser, arguments)
     annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)
     passwords = read_passwords(page.passwords, annotators) if page.passwords else {}
-    if not is_session(folder):
+    if session is not None:
+        values = vars(parser.parse_args(arguments))
+        changes = {name: values.pop(name) for name in CHANGEABLE}
+        _refuse_changes(values, session.config.options(), folder)
+        require_gradio()
+        session.change(**changes)
+    else:
         if folder.exists():
             raise ConfigError(f"{folder} is there and holds no session; choose another with --session")
+        require_gradio()
         no_progress_bars()
         session = create_session(folder, SessionConfig(config, labeling))
     names = ", ".join(map(printable, session.class_names))
@@ -95,9 +89,20 @@ def label_texts(arguments: list[str]) -> None:
     serve(session, annotators, guidelines, page.port, page.browser)
 
 
-def _configs(
-    parser: _Parser, arguments: list[str], run_topics: dict[str, Any]
-) -> tuple[PageConfig, LabelingConfig, RunConfig]:
+def _label_parser() -> _Parser:
+    parser = _parser([PageConfig, LabelingConfig, *RUN_TOPICS.values()])
+    parser.prog = "dami-text label"
+    parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
+    parser.add_argument("file", help="a csv, tsv, jsonl or parquet file, a folder, a Hub id, demo, or a session")
+    parser.set_defaults(initial_size=20, query_size=20)
+    for action in list(parser._actions):
+        # What the file's name stands for, and what labelling has no use for.
+        if action.dest in ("dataset", "splits", *(f.name for f in fields(TabularConfig))):
+            _remove(parser, action)
+    return parser
+
+
+def _configs(parser: _Parser, arguments: list[str]) -> tuple[PageConfig, LabelingConfig, RunConfig]:
     """The configs of the page, of the labelling and of the rounds."""
     values = vars(parser.parse_args(arguments))
 
@@ -106,7 +111,7 @@ def _configs(
 
     run = {
         name: made(kind, dataset=values.get("dataset", values["file"])) if kind is DataConfig else made(kind)
-        for name, kind in run_topics.items()
+        for name, kind in RUN_TOPICS.items()
     }
     return made(PageConfig), made(LabelingConfig), RunConfig(**run)
 

@@ -36,6 +36,7 @@ def served(folder, monkeypatch):
     """What the page would be served with; it is not."""
     calls = []
     monkeypatch.setattr(dami_text.labeling.server, "serve", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(dami_text.labeling.server, "require_gradio", lambda: None)
     return calls
 
 
@@ -188,6 +189,13 @@ def test_bad_input_is_one_line(served, folder, capsys, arguments, line):
     assert err.startswith(f"error: {line}")
     assert served == []
     assert sorted(path.name for path in folder.iterdir()) == ["texts.csv", "there"]
+
+
+def test_without_gradio_nothing_is_written(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["label", "texts.csv", "--labels", "neg", "pos"]) == 1
+    assert capsys.readouterr().err == 'error: the page needs gradio: pip install "dami_text[ui]"\n'
+    assert [path.name for path in folder.iterdir()] == ["texts.csv"]
 
 
 def test_debug_shows_the_traceback(served):

@@ -131,13 +131,18 @@ def free_port(first: int) -> int:
     raise DamiError(f"no port from {first} to {first + PORTS - 1} is free; choose another with --port")
 
 
-def serve(session: Session, annotators: Sequence[str], guidelines: str | None, port: int, browser: bool) -> None:
-    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords."""
+def require_gradio() -> None:
+    """Raise ConfigError, which says what to install, where the page's library is not."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401
     except ImportError as error:
         raise ConfigError('the page needs gradio: pip install "dami_text[ui]"') from error
+
+
+def serve(session: Session, annotators: Sequence[str], guidelines: str | None, port: int, browser: bool) -> None:
+    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords."""
+    require_gradio()
     from starlette.middleware import Middleware
 
     from dami_text.labeling.page import build_page, launch_options
