@@ -69,11 +69,30 @@ def test_undo_shows_the_text_again_and_a_second_undo_the_one_before(desk):
 
 
 def test_undo_of_what_no_queue_holds_does_not_say_that_it_is_here(desk):
-    desk.session.store.add_labels([(250, 1, "ann")])
+    shown, _ = desk.session.store.shown(250, "ann")
+    desk.session.store.decide(shown, "ann", "label", 1)
     queue = {item.row for item in desk.session.store.queue(0)}
     assert 250 not in queue
     screen = desk.undo("ann", desk.next("ann").token)
     assert (labels_of(desk), screen.notice, row_of(screen) in queue) == ({}, "Undone.", True)
+
+
+def test_undo_takes_back_what_was_done_on_the_page_last_be_it_a_flag_and_no_import(desk):
+    store = desk.session.store
+    first = desk.next("ann")
+    second = desk.label("ann", first.token, 1)
+    flagged = desk.flag("ann", second.token)
+    store.add_labels([(250, 0, "ann"), (251, None, "ann")])
+    back = desk.undo("ann", flagged.token)
+    assert (row_of(back), back.flagged, back.notice) == (row_of(second), False, "Undone: the flag is gone.")
+    assert (store.flags(), labels_of(desk)) == ({}, {row_of(first): 1, 250: 0})
+    back = desk.undo("ann", back.token)
+    assert (row_of(back), back.notice) == (row_of(first), "Undone. Here it is again.")
+    assert (labels_of(desk), store.skipped()) == ({250: 0}, [251])
+    assert desk.undo("ann", back.token).notice == "Not undone: there is nothing to undo."
+    again = desk.flag("ann", desk.flag("ann", back.token).token)
+    back = desk.undo("ann", again.token)
+    assert (back.flagged, back.notice) == (True, "Undone: flagged.")
 
 
 def test_an_undo_that_was_sent_twice_undoes_once(desk):

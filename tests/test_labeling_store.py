@@ -94,7 +94,7 @@ def test_undo_brings_the_text_back_and_undoing_goes_back_step_by_step(store):
     undone = []
     for _ in range(3):
         last = store.decisions("ann", 1)[0]["number"]
-        row = store.undo("ann", last, LEASE)
+        row = store.undo("ann", last, LEASE)["row"]
         undone.append((row, labels_of(store)))
         if row not in labels_of(store):
             assert store.next("ann", LEASE)[0].row == row
@@ -272,6 +272,18 @@ def test_undo_of_a_text_that_somebody_else_has_now_is_refused(store):
         store.undo("ann", number, LEASE)
 
 
+def test_undo_of_a_text_that_goes_to_several_waits_for_nobody(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(10, "start", {}, wanted=2), QueueItem(11, "start", {})])
+    label_next(store, "ann", 0)
+    theirs, _ = store.next("bob", LEASE)
+    assert store.undo("ann", store.last_act("ann"), LEASE)["row"] == theirs.row == 10
+    assert label_next(store, "ann", 0) == 11
+    store.decide(theirs, "bob", "label", 1)
+    assert label_next(store, "ann", 0) == 10
+    assert [(row["annotator"], row["row"]) for row in store.decisions()] == [("ann", 10), ("bob", 10), ("ann", 11)]
+
+
 # The file -------------------------------------------------------------------------------------------------------
 
 
@@ -288,7 +300,7 @@ def test_a_queue_is_replaced_when_its_round_is_done(store):
 
 def test_a_newer_file_is_refused(store):
     store._connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(RecordError, match="of version 99, and this dami_text knows 1 at most; upgrade"):
+    with pytest.raises(RecordError, match="of version 99, and this dami_text knows 2 at most; upgrade"):
         Store(store.path)
 
 
@@ -297,8 +309,26 @@ def test_an_older_file_is_migrated_and_keeps_its_labels(store, monkeypatch):
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x INTEGER);"))
     newer = Store(store.path)
     assert labels_of(newer) == {10: 1}
-    assert newer._all("PRAGMA user_version")[0][0] == 2
+    assert newer._all("PRAGMA user_version")[0][0] == 3
     assert newer._all("SELECT * FROM extra") == []
+
+
+def test_a_file_of_the_first_version_keeps_its_labels_and_flags(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    with closing(Store(tmp_path / "labels.sqlite", create=True)) as old, old.transaction() as connection:
+        for action, row, label in (("label", 10, 1), ("flag", 10, None), ("flag", 11, None), ("unflag", 11, None)):
+            connection.execute(
+                "INSERT INTO event (action, row, annotator, label, round, time) VALUES (?, ?, 'ann', ?, 0, '')",
+                (action, row, label),
+            )
+    monkeypatch.undo()
+    with closing(Store(tmp_path / "labels.sqlite")) as store:
+        assert (labels_of(store), store.flags()) == ({10: 1}, {10: ["ann"]})
+        for flags in ({10: ["ann"], 11: ["ann"]}, {10: ["ann"]}, {}):
+            store.undo("ann", store.last_act("ann"), LEASE)
+            assert store.flags() == flags
+        assert store.undo("ann", store.last_act("ann"), LEASE)["row"] == 10
+        assert (labels_of(store), store.last_act("ann")) == ({}, 0)
 
 
 def test_a_missing_or_foreign_file_is_an_error(tmp_path):

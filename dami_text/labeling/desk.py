@@ -21,7 +21,7 @@ class Screen:
     """What an annotator sees.
 
     Attributes:
-        token: what is on the screen: row, version of the row, and the annotator's last decision; `-` without a text.
+        token: what is on the screen: row, version of the row, and what the annotator did last; `-` without a text.
         text, why: shaded words, and the reason in words.
         notice: what there is to say about the last key.
         label: the label that the annotator gave the text before, where they look at it again.
@@ -74,16 +74,19 @@ class Desk:
         return self._decide(annotator, token, None)
 
     def undo(self, annotator: str, token: str) -> Screen:
-        """Take back the last decision and show its text."""
-        last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else self._last(annotator)
-        with self.session.store.transaction():
+        """Take back the last decision or flag; the text of a decision is shown again, if nobody else has it."""
+        store = self.session.store
+        last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else store.last_act(annotator)
+        with store.transaction():
             try:
-                row = self.session.store.undo(annotator, last, self._lease_seconds)
+                event = store.undo(annotator, last, self._lease_seconds)
             except Refused as refused:
-                row, notice = None, f"Not undone: {refused}."
+                return self._arrived(annotator, self._leased(annotator), f"Not undone: {refused}.")
             found = self._leased(annotator)
-        if row is not None:
-            notice = "Undone. Here it is again." if found is not None and found[0].row == row else "Undone."
+        if event["action"] in ("flag", "unflag"):
+            notice = "Undone: the flag is gone." if event["action"] == "flag" else "Undone: flagged."
+        else:
+            notice = "Undone. Here it is again." if found is not None and found[0].row == event["row"] else "Undone."
         return self._arrived(annotator, found, notice)
 
     def flag(self, annotator: str, token: str) -> Screen:
@@ -182,7 +185,7 @@ class Desk:
         store = self.session.store
         earlier = store.decision(shown.row, annotator)
         return Screen(
-            f"{shown.row}.{shown.version}.{self._last(annotator)}",
+            f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
             shaded(self.session.text(shown.row), item.reason),
             why(item),
             notice,
@@ -193,10 +196,6 @@ class Desk:
 
     def _nothing(self, message: str, notice: str) -> Screen:
         return Screen(NOTHING, [(message, None)], [], notice)
-
-    def _last(self, annotator: str) -> int:
-        decisions = self.session.store.decisions(annotator, 1)
-        return int(decisions[0]["number"]) if decisions else 0
 
     def _shown(self, token: str) -> Shown | None:
         """What a token says was on the screen; None for no text of the pool."""
