@@ -256,6 +256,10 @@ def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, c
     run(*train)
     assert capsys.readouterr().out == told, "the same labels again: what is there is the answer"
     assert (folder / "model" / "model.safetensors").stat().st_mtime_ns == made
+    store = served[0][0].store
+    store.toggle_flag(store.shown(rows[0], "ann")[0], "ann")
+    run(*train)
+    assert capsys.readouterr().out == told, "a flag is no label"
     label_some(served[0][0], truth, 1)
     assert main(train) == 1
     holds = "error: model is there already and holds"
