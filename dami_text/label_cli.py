@@ -109,6 +109,9 @@ def _export(arguments: list[str]) -> None:
     parser.add_argument("--all", action="store_true", help="write texts without labels too")
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
     options = parser.parse_args(arguments)
+    _check_safe_csv(options)
+    if options.all and options.format == "events":
+        raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
     session = Session(options.session)
     if options.format == "events":
         events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
@@ -122,6 +125,11 @@ def _export(arguments: list[str]) -> None:
     print(f"{len(records)} texts in {printable(str(options.out))}")
     if options.format == "label-studio":
         print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
+
+
+def _check_safe_csv(options: argparse.Namespace) -> None:
+    if options.safe_csv and options.format != "csv":
+        raise ConfigError(f"--safe-csv is about csv, and --format is {options.format}; leave it out")
 
 
 def _import(arguments: list[str]) -> None:
@@ -170,6 +178,7 @@ def _select(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.n < 1:
         raise ConfigError(f"--n is {options.n}; it must be at least 1")
+    _check_safe_csv(options)
     no_progress_bars()
     session = Session(options.session)
     records = selected_records(session, options.n)

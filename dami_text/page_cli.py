@@ -78,6 +78,10 @@ def label_texts(arguments: list[str]) -> None:
     else:
         if folder.exists():
             raise ConfigError(f"{folder} is there and holds no session; choose another with --session")
+        if labeling.overlap > 1 and not annotators:
+            raise ConfigError(
+                f"--overlap is {labeling.overlap}, and only you label; name all with --annotators NAME ..."
+            )
         require_gradio()
         no_progress_bars()
         session = create_session(folder, SessionConfig(config, labeling))

@@ -174,6 +174,22 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
         (["export", "no.dami", "out.csv"], "no.dami holds no session"),
         (["export", "no.dami", "out.csv", "--format", "docx"], "argument --format: invalid choice: 'docx'"),
+        (
+            ["export", "no.dami", "out", "--format", "jsonl", "--safe-csv"],
+            "--safe-csv is about csv, and --format is jsonl; leave it out",
+        ),
+        (
+            ["select", "no.dami", "out", "--format", "prodigy", "--safe-csv"],
+            "--safe-csv is about csv, and --format is prodigy; leave it out",
+        ),
+        (
+            ["export", "no.dami", "out", "--format", "events", "--all"],
+            "--all adds texts without labels, and --format events is of events; leave one of them out",
+        ),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--overlap", "3"],
+            "--overlap is 3, and only you label; name all with --annotators NAME ...",
+        ),
         (["select", "no.dami", "out", "--n", "0"], "--n is 0; it must be at least 1"),
         (["train", "no.dami"], "the following arguments are required: --output-dir"),
         (["train", "no.dami", "--output-dir", "m"], "no.dami holds no session"),
