@@ -348,6 +348,11 @@ def test_passwords_are_kept_as_salted_hashes(tmp_path):
     assert hash_password("x") != hash_password("x")
 
 
+def test_spaces_and_a_byte_order_mark_are_no_part_of_a_password(tmp_path):
+    (tmp_path / "passwords").write_bytes(b"\xef\xbb\xbfann: correct horse \r\n bob :b\r\n")
+    assert read_passwords(str(tmp_path / "passwords"), ["ann", "bob"]) == {"ann": "correct horse", "bob": "b"}
+
+
 def test_only_those_without_a_password_are_asked_for_one(tmp_path):
     store = Store(tmp_path / "labels.sqlite", create=True)
     asked = []
