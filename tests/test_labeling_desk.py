@@ -1,6 +1,7 @@
 import asyncio
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
@@ -333,6 +334,22 @@ def test_the_curve_goes_through_its_points():
     assert curve_svg([(20, 0.5)]) == ""
 
 
+@pytest.mark.parametrize("state", [["x"], 5, None, {"path": "/etc/passwd"}, "<span>", True])
+def test_a_state_that_is_no_screens_is_none(desk, state):
+    page = pytest.importorskip("dami_text.labeling.page", reason="needs gradio", exc_type=ImportError)
+    on = page.Handlers(desk, "me")
+    request = SimpleNamespace(username="ann")
+    screens = [
+        on.label(0)(state, request),
+        on.skip(state, request),
+        on.undo(state, request),
+        on.again(0)(state, request),
+    ]
+    assert all("data-token" in screen[0] for screen in screens)
+    assert on.guess(state) == [("There is no guess for this text.", None)]
+    assert desk.session.store.events() == []
+
+
 # Accounts -------------------------------------------------------------------------------------------------------
 
 
@@ -374,7 +391,7 @@ def test_missing_passwords_are_an_error(tmp_path, content):
 # The guard ------------------------------------------------------------------------------------------------------
 
 
-def answer(path="/", headers=None, kind="http"):
+def answer(path="/", headers=None, kind="http", method="GET"):
     """The status and the headers that the guard, or an app behind it that answers 200, gives a request."""
     messages = []
 
@@ -389,6 +406,7 @@ def answer(path="/", headers=None, kind="http"):
     scope = {
         "type": kind,
         "path": path,
+        "method": method,
         "headers": [(k.encode(), v.encode()) for k, v in pairs.items() if v is not None],
     }
     asyncio.run(Guard(app, 7860)(scope, None, send))
@@ -409,7 +427,19 @@ def test_this_machine_is_served_with_a_policy_against_everything_from_elsewhere(
     "host", ["evil.example", "evil.example:7860", "127.0.0.1", "127.0.0.1:1", "127.0.0.1:7860.evil.example", "", None]
 )
 def test_other_hosts_get_400(host):
-    assert answer(headers={"host": host})[0] == 400
+    status, headers = answer(headers={"host": host})
+    assert (status, headers[b"content-type"]) == (400, b"text/plain")
+
+
+def test_a_tunnel_from_another_port_is_told_the_remedy():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": [(b"host", b"localhost:9000")]}
+    asyncio.run(Guard(None, 7860)(scope, None, send))
+    assert b"open http://127.0.0.1:7860/. Where a tunnel leads here (ssh -L), give it" in sent[1]["body"]
 
 
 @pytest.mark.parametrize(
@@ -423,6 +453,18 @@ def test_other_hosts_get_400(host):
 )
 def test_requests_that_another_page_makes_get_403(headers):
     assert answer("/gradio_api/run/label_1", headers)[0] == 403
+    assert answer("/", headers)[0] == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_link_from_another_page_opens_this_one_and_does_nothing_else(site):
+    visit = {"sec-fetch-site": site, "sec-fetch-mode": "navigate"}
+    assert answer("/", visit)[0] == 200
+    assert answer("/", visit, method="POST")[0] == 403
+    assert answer("/", visit | {"origin": "http://evil.example"})[0] == 403
+    assert answer("/", visit | {"sec-fetch-mode": "no-cors"})[0] == 403
+    assert answer("/gradio_api/run/label_1", visit)[0] == 403
+    assert answer("/logout", visit)[0] == 403
 
 
 @pytest.mark.parametrize(

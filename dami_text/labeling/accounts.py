@@ -35,7 +35,9 @@ def read_passwords(file: str, annotators: Sequence[str]) -> dict[str, str]:
         lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read --passwords {file}: {error}") from error
-    given = {name.strip(): password.strip() for name, colon, password in (line.partition(":") for line in lines) if colon}
+    given = {
+        name.strip(): password.strip() for name, colon, password in (line.partition(":") for line in lines) if colon
+    }
     missing = [name for name in annotators if not given.get(name)]
     if missing:
         raise ConfigError(f"--passwords {file} lacks {', '.join(missing)}; wanted a line NAME:PASSWORD for each")

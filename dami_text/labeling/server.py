@@ -66,6 +66,10 @@ class Guard:
         self.app = app
         self.hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
         self.origins = {f"http://{host}" for host in self.hosts}
+        self.wrong_host = (
+            f"This host is not served here: open http://{HOST}:{port}/. Where a tunnel leads here (ssh -L), give it "
+            f"the same port on both sides: {port}.\n"
+        ).encode()
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         """Pass on what is allowed."""
@@ -82,13 +86,20 @@ class Guard:
         site = headers.get(b"sec-fetch-site", ["none"])[0]
         path = scope["path"]
         if len(hosts) != 1 or hosts[0] not in self.hosts:
-            await _answer(send, 400, b"this host is not served here")
-        elif any(origin not in self.origins for origin in origins) or site not in ("none", "same-origin"):
+            await _answer(send, 400, self.wrong_host)
+        elif any(origin not in self.origins for origin in origins) or not (
+            site in ("none", "same-origin") or (path == "/" and _is_visit(scope["method"], headers))
+        ):
             await _answer(send, 403, b"requests from elsewhere are not served")
         elif path not in OPEN_PATHS and not path.startswith(OPEN_FOLDERS):
             await _answer(send, 404, b"not found")
         else:
             await self.app(scope, receive, _with_policy(send))
+
+
+def _is_visit(method: str, headers: dict[bytes, list[str]]) -> bool:
+    """Whether somebody follows a link: the page shows itself to them, and to no script of where the link is."""
+    return method == "GET" and headers.get(b"sec-fetch-mode") == ["navigate"]
 
 
 def _with_policy(send: Send) -> Send:
