@@ -1,21 +1,16 @@
 """The command dami-text: labelling for real, and the simulations under the same roof."""
 
 import argparse
-import getpass
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
-from dami_text.cards import PATHS
-from dami_text.cli import _Parser, _parser, given_flags, printable, run_al
-from dami_text.config import DataConfig, LabelingConfig, RunConfig, TabularConfig
-from dami_text.defaults import PRESETS, implied_options
+from dami_text.cli import printable, run_al
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
-from dami_text.options import Options, flag, option
+from dami_text.page_cli import label_texts
 from dami_text.processes import disconnect
 from dami_text.report_cli import make_report
 
@@ -40,35 +35,11 @@ dami-text COMMAND --help says more about each.
 """
 
 
-@dataclass(frozen=True)
-class PageConfig(Options):
-    """How the page is served; not part of the session."""
-
-    _argument_group_name: ClassVar[str] = "page"
-
-    session: str | None = option(None, "the session's folder (default: the file's name with .dami in place of its end)")
-    annotators: list[str] | None = option(None, "who may label, each with a password (default: only you, without one)")
-    passwords: str | None = option(
-        None, "a file with a line NAME:PASSWORD for each annotator (default: they are asked for once)"
-    )
-    guidelines: str | None = option(None, "a Markdown file that the page shows on g")
-    port: int = option(7860, "the page's port on 127.0.0.1; where it is taken, the next free one")
-    browser: bool = option(True, "open the page in a browser")
-    debug: bool = option(False, "show the traceback of an error")
-
-    def _check(self) -> None:
-        self.require(1 <= self.port <= 65535, "port", "from 1 to 65535")
-        names = self.annotators
-        fit = names is None or (len(set(names)) == len(names) and all(re.fullmatch(r"[\w.@-]{1,64}", n) for n in names))
-        self.require(fit, "annotators", "different names of letters, digits and . _ @ -")
-        self.require(self.passwords is None or names is not None, "passwords", "given with --annotators")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Callable[[list[str]], int]] = {
-        "label": _guarded(_label),
+        "label": _guarded(label_texts),
         "status": _guarded(_status),
         "export": _guarded(_export),
         "import": _guarded(_import),
@@ -109,119 +80,7 @@ def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]
     return run
 
 
-# label ----------------------------------------------------------------------------------------------------------
-
-
-def _label(arguments: list[str]) -> None:
-    from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
-    from dami_text.labeling.rounds import create_session
-    from dami_text.labeling.server import serve
-    from dami_text.labeling.session import Session, SessionConfig, is_session, require_texts
-
-    run_topics = {topic.name: type(topic.default) for topic in fields(RunConfig)}
-    topics: list[Any] = [PageConfig, LabelingConfig, *run_topics.values()]
-    parser = _parser(topics)
-    parser.prog = "dami-text label"
-    parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
-    parser.add_argument("file", help="a csv, tsv, jsonl or parquet file, a folder, a Hub id, demo, or a session")
-    parser.set_defaults(initial_size=20, query_size=20)
-    for action in list(parser._actions):
-        # What the file's name stands for, and what labelling has no use for.
-        if action.dest in ("dataset", "splits", *(f.name for f in fields(TabularConfig))):
-            _remove(parser, action)
-    given = parser.parse_args(arguments)
-    parser.set_defaults(**implied_options(given_flags(parser, arguments)))
-    require_texts(given.task)
-    if given.file in PRESETS:
-        raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
-    folder = Path(given.session) if given.session else session_folder(given.file)
-    if is_session(folder):
-        session = Session(folder)
-        stored = session.config.options()
-        parser.set_defaults(**stored)
-        page, *_ = _configs(parser, arguments, run_topics)
-        _refuse_changes(vars(parser.parse_args(arguments)), stored, folder)
-    else:
-        page, labeling, config = _configs(parser, arguments, run_topics)
-    annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)
-    passwords = read_passwords(page.passwords, annotators) if page.passwords else {}
-    if not is_session(folder):
-        if folder.exists():
-            raise ConfigError(f"{folder} is there and holds no session; choose another with --session")
-        _quiet()
-        session = create_session(folder, SessionConfig(config, labeling))
-    names = ", ".join(map(printable, session.class_names))
-    print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
-    if not page.passwords:
-        passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
-    set_passwords(session.store, passwords)
-    serve(session, annotators, guidelines, page.port, page.browser)
-
-
-def _configs(
-    parser: _Parser, arguments: list[str], run_topics: dict[str, Any]
-) -> tuple[PageConfig, LabelingConfig, RunConfig]:
-    """The configs of the page, of the labelling and of the rounds."""
-    values = vars(parser.parse_args(arguments))
-
-    def made(kind: Any, **more: Any) -> Any:
-        return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values} | more)
-
-    run = {
-        name: made(kind, dataset=values.get("dataset", values["file"])) if kind is DataConfig else made(kind)
-        for name, kind in run_topics.items()
-    }
-    return made(PageConfig), made(LabelingConfig), RunConfig(**run)
-
-
-def _remove(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
-    """Take an option out of a parser."""
-    parser._remove_action(action)
-    for group in parser._action_groups:
-        if action in group._group_actions:
-            group._group_actions.remove(action)
-    for name in action.option_strings:
-        parser._option_string_actions.pop(name, None)
-
-
-def session_folder(file: str) -> Path:
-    """The session's folder for a file: beside it, its name ending in .dami; a session's folder is its own."""
-    path = Path(file)
-    if path.suffix == ".dami":
-        return path
-    if path.exists():
-        name = path.name.removesuffix(".gz")
-        return path.with_name((Path(name).stem or name) + ".dami")
-    return Path(re.sub(r"[^A-Za-z0-9._-]+", "-", file).strip("-.") + ".dami")
-
-
-def _refuse_changes(given: dict[str, Any], stored: dict[str, Any], folder: Path) -> None:
-    """Raise ConfigError if an option says something else than the session was made with."""
-    differing = [
-        f"{flag(name)} {stored[name]} there, {value} now"
-        for name, value in given.items()
-        if name in stored
-        and str(value) != str(stored[name])
-        and not (name in PATHS and str(Path(str(value)).absolute()) == stored[name])
-    ]
-    if differing:
-        raise ConfigError(
-            f"{folder} was made with other options: {'; '.join(differing)}; leave them out to go on, or make another "
-            "session with --session"
-        )
-
-
-def _read_guidelines(file: str | None) -> str | None:
-    """The guidelines' Markdown."""
-    if file is None:
-        return None
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read --guidelines {file}: {error}") from error
-
-
-# The others -----------------------------------------------------------------------------------------------------
+# Commands of a session ------------------------------------------------------------------------------------------
 
 
 def _simple_parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -233,14 +92,6 @@ def _simple_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("session", type=Path, help="the session's folder, such as reviews.dami")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
-
-
-def _quiet() -> None:
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
 
 
 def _export(arguments: list[str]) -> None:
@@ -258,6 +109,9 @@ def _export(arguments: list[str]) -> None:
     parser.add_argument("--all", action="store_true", help="write texts without labels too")
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
     options = parser.parse_args(arguments)
+    _check_safe_csv(options)
+    if options.all and options.format == "events":
+        raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
     session = Session(options.session)
     if options.format == "events":
         events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
@@ -273,6 +127,11 @@ def _export(arguments: list[str]) -> None:
         print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
 
 
+def _check_safe_csv(options: argparse.Namespace) -> None:
+    if options.safe_csv and options.format != "csv":
+        raise ConfigError(f"--safe-csv is about csv, and --format is {options.format}; leave it out")
+
+
 def _import(arguments: list[str]) -> None:
     from dami_text.labeling.exchange import import_decisions
     from dami_text.labeling.formats import guess_format, read_decisions
@@ -281,7 +140,11 @@ def _import(arguments: list[str]) -> None:
     parser = _simple_parser("import", "Add labels that were made elsewhere, matched by id and text.")
     parser.add_argument("file", type=Path, help="the file to read, in one of the formats of dami-text export")
     parser.add_argument("--format", choices=FORMAT_NAMES, help="the file's format (default: as it looks)")
-    parser.add_argument("--annotator", default="import", help="whose labels they are where the file does not say")
+    parser.add_argument(
+        "--annotator",
+        metavar="NAME",
+        help="whose labels they are where the file does not say (default: who gave a text its label, or import)",
+    )
     options = parser.parse_args(arguments)
     session = Session(options.session)
     try:
@@ -291,15 +154,20 @@ def _import(arguments: list[str]) -> None:
     name = options.format or guess_format(options.file.name, content)
     done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
     print(f"{done.added} labels and skips added, {done.known} were known")
+    if done.changed:
+        print(f"{done.changed} of the added change what the same annotator had decided before")
     if done.unmatched:
         print(f"{done.unmatched} are about texts that the session does not have: left out")
     if done.ambiguous:
         print(f"{done.ambiguous} have no id and a text that is there several times: left out")
+    if done.contradictory:
+        print(f"{done.contradictory} texts have several labels by the same annotator in the file: left out")
 
 
 def _select(arguments: list[str]) -> None:
     from dami_text.labeling.exchange import selected_records, write_file
     from dami_text.labeling.formats import write_records
+    from dami_text.labeling.rounds import no_progress_bars
     from dami_text.labeling.session import Session
 
     parser = _simple_parser("select", "Write the next texts to label, with reasons, for another tool.")
@@ -310,7 +178,8 @@ def _select(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.n < 1:
         raise ConfigError(f"--n is {options.n}; it must be at least 1")
-    _quiet()
+    _check_safe_csv(options)
+    no_progress_bars()
     session = Session(options.session)
     records = selected_records(session, options.n)
     write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
@@ -320,6 +189,7 @@ def _select(arguments: list[str]) -> None:
 def _train(arguments: list[str]) -> None:
     from dami_text.hub import check_push, push_model
     from dami_text.labeling.final import train_final
+    from dami_text.labeling.rounds import no_progress_bars
     from dami_text.labeling.session import Session
 
     parser = _simple_parser("train", "Train the final model on all labels but the held-out ones.")
@@ -334,7 +204,7 @@ def _train(arguments: list[str]) -> None:
     session = Session(options.session)
     if options.push_to_hub:
         check_push(options.push_to_hub, "model", options.private)
-    _quiet()
+    no_progress_bars()
     final = train_final(session, options.output_dir)
     print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
     print(f"accuracy {final.accuracy or 'not measured: no held-out text has a label'}")

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ from transformers import pipeline
 import dami_text
 import dami_text.labeling.server
 from dami_text.errors import ConfigError
-from dami_text.label_cli import main, session_folder, status_text
+from dami_text.label_cli import main, status_text
 from dami_text.labeling.progress import Agreement, Gain, Progress, Proportion
 from dami_text.labeling.session import Session
+from dami_text.options import Size
+from dami_text.page_cli import session_folder
 
 FAST = ("--word-vectors", "random", "--word-vector-dim", "4", "--steps", "10")
 
@@ -33,6 +36,7 @@ def served(folder, monkeypatch):
     """What the page would be served with; it is not."""
     calls = []
     monkeypatch.setattr(dami_text.labeling.server, "serve", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(dami_text.labeling.server, "require_gradio", lambda: None)
     return calls
 
 
@@ -76,6 +80,46 @@ def test_other_options_for_the_same_session_are_refused(served, capsys):
         "error: texts.dami was made with other options: --labels ['neg', 'pos'] there, ['neg', 'pos', 'other'] now; "
         "--query-size 20 there, 9 now; leave them out to go on, or make another session with --session\n"
     )
+
+
+def test_budget_and_lease_can_be_changed_later_and_stay_so(served, folder, capsys):
+    run("label", "texts.csv", "--labels", "neg", "pos", "--budget", "5", *FAST)
+    run("label", "texts.csv", "--budget", "0.5", "--lease-minutes", "2.5")
+    run("label", "texts.dami")
+    before = (folder / "texts.dami" / "config.yaml").read_bytes()
+    assert main(["label", "texts.dami", "--budget", "50", "--query-size", "9"]) == 1
+    assert "--query-size 20 there, 9 now; leave" in capsys.readouterr().err
+    assert main(["label", "texts.dami", "--budget", "0"]) == 1
+    assert (folder / "texts.dami" / "config.yaml").read_bytes() == before
+    found = [(session.config.run.loop.budget, session.config.labeling.lease_minutes) for session, *_ in served]
+    assert found == [(Size(5), 10.0), (Size(0.5), 2.5), (Size(0.5), 2.5)]
+    assert not list((folder / "texts.dami").glob(".config*"))
+
+
+def test_another_file_does_not_open_a_session_and_neither_does_one_that_has_grown(served, folder, capsys):
+    command = ("--labels", "neg", "pos", *FAST)
+    run("label", "texts.csv", *command)
+    texts = (folder / "texts.csv").read_text().splitlines()[1:]
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (folder / "elsewhere").mkdir()
+    shutil.copy("texts.csv", "elsewhere")
+    capsys.readouterr()
+    remedy = "make another session with --session NAME, or name texts.dami itself to go on with its texts"
+    assert main(["label", "texts.jsonl", *command]) == 1
+    assert capsys.readouterr().err == (
+        f"error: texts.dami was made of {folder / 'texts.csv'}, not of texts.jsonl; {remedy}\n"
+    )
+    with (folder / "texts.csv").open("a") as file:
+        file.write("one more\n")
+    for arguments in (["texts.csv"], ["texts.csv", "--session", "./texts.dami"]):
+        assert main(["label", *arguments]) == 1
+        assert capsys.readouterr().err == f"error: texts.csv has other texts than texts.dami was made of; {remedy}\n"
+    assert len(served) == 1
+    run("label", "texts.dami")
+    run("label", "elsewhere/texts.csv", "--session", "texts.dami")
+    assert [len(session) for session, *_ in served] == [300] * 3
+    run("label", "texts.csv", "--session", "more.dami", *command)
+    assert len(served[-1][0]) == 301
 
 
 def test_guidelines_and_annotators_reach_the_page(served, folder):
@@ -130,6 +174,22 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
         (["export", "no.dami", "out.csv"], "no.dami holds no session"),
         (["export", "no.dami", "out.csv", "--format", "docx"], "argument --format: invalid choice: 'docx'"),
+        (
+            ["export", "no.dami", "out", "--format", "jsonl", "--safe-csv"],
+            "--safe-csv is about csv, and --format is jsonl; leave it out",
+        ),
+        (
+            ["select", "no.dami", "out", "--format", "prodigy", "--safe-csv"],
+            "--safe-csv is about csv, and --format is prodigy; leave it out",
+        ),
+        (
+            ["export", "no.dami", "out", "--format", "events", "--all"],
+            "--all adds texts without labels, and --format events is of events; leave one of them out",
+        ),
+        (
+            ["label", "texts.csv", "--labels", "a", "b", "--overlap", "3"],
+            "--overlap is 3, and only you label; name all with --annotators NAME ...",
+        ),
         (["select", "no.dami", "out", "--n", "0"], "--n is 0; it must be at least 1"),
         (["train", "no.dami"], "the following arguments are required: --output-dir"),
         (["train", "no.dami", "--output-dir", "m"], "no.dami holds no session"),
@@ -145,6 +205,13 @@ def test_bad_input_is_one_line(served, folder, capsys, arguments, line):
     assert err.startswith(f"error: {line}")
     assert served == []
     assert sorted(path.name for path in folder.iterdir()) == ["texts.csv", "there"]
+
+
+def test_without_gradio_nothing_is_written(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["label", "texts.csv", "--labels", "neg", "pos"]) == 1
+    assert capsys.readouterr().err == 'error: the page needs gradio: pip install "dami_text[ui]"\n'
+    assert [path.name for path in folder.iterdir()] == ["texts.csv"]
 
 
 def test_debug_shows_the_traceback(served):
@@ -205,6 +272,10 @@ def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, c
     run(*train)
     assert capsys.readouterr().out == told, "the same labels again: what is there is the answer"
     assert (folder / "model" / "model.safetensors").stat().st_mtime_ns == made
+    store = served[0][0].store
+    store.toggle_flag(store.shown(rows[0], "ann")[0], "ann")
+    run(*train)
+    assert capsys.readouterr().out == told, "a flag is no label"
     label_some(served[0][0], truth, 1)
     assert main(train) == 1
     holds = "error: model is there already and holds"
@@ -259,6 +330,21 @@ def test_nothing_is_written_over_the_labels_or_the_texts(served, folder, capsys)
     assert files(folder) == before
 
 
+def test_nothing_is_written_into_a_folder_that_the_texts_came_from(served, folder, capsys):
+    (folder / "corpus").mkdir()
+    (folder / "texts.csv").rename(folder / "corpus" / "train.csv")
+    run("label", "corpus", "--labels", "neg", "pos", *FAST)
+    before = files(folder)
+    capsys.readouterr()
+    for out in ("corpus/train.csv", "corpus/labels.csv"):
+        for command in ("export", "select"):
+            assert main([command, "corpus.dami", out]) == 1
+            err = capsys.readouterr().err
+            assert err == f"error: {out} is in the folder that the texts came from; choose another to write to\n"
+    assert files(folder) == before
+    run("export", "corpus.dami", "labels.csv", "--all")
+
+
 def test_run_is_the_simulation(capsys):
     assert main(["run", "--epochs", "0"]) == 1
     assert capsys.readouterr().err == "error: --epochs is 0; it must be at least 1\n"
@@ -278,6 +364,14 @@ def test_a_session_is_named_by_its_source(file, wanted, tmp_path, monkeypatch):
     assert str(session_folder(file)) == wanted
     (tmp_path / "a.csv.gz").write_text("")
     assert session_folder(str(tmp_path / "a.csv.gz")) == tmp_path / "a.dami"
+
+
+def test_a_session_under_another_name_goes_on(served, folder):
+    run("label", "texts.csv", "--labels", "neg", "pos", *FAST)
+    (folder / "texts.dami").rename(folder / "keep")
+    run("label", "keep")
+    assert [str(session.folder) for session, *_ in served] == ["texts.dami", "keep"]
+    assert sorted(path.name for path in folder.iterdir()) == ["keep", "texts.csv"]
 
 
 def test_the_status_is_lines_that_are_safe_for_a_terminal():

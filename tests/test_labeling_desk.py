@@ -1,6 +1,7 @@
 import asyncio
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
@@ -69,11 +70,30 @@ def test_undo_shows_the_text_again_and_a_second_undo_the_one_before(desk):
 
 
 def test_undo_of_what_no_queue_holds_does_not_say_that_it_is_here(desk):
-    desk.session.store.add_labels([(250, 1, "ann")])
+    shown, _ = desk.session.store.shown(250, "ann")
+    desk.session.store.decide(shown, "ann", "label", 1)
     queue = {item.row for item in desk.session.store.queue(0)}
     assert 250 not in queue
     screen = desk.undo("ann", desk.next("ann").token)
     assert (labels_of(desk), screen.notice, row_of(screen) in queue) == ({}, "Undone.", True)
+
+
+def test_undo_takes_back_what_was_done_on_the_page_last_be_it_a_flag_and_no_import(desk):
+    store = desk.session.store
+    first = desk.next("ann")
+    second = desk.label("ann", first.token, 1)
+    flagged = desk.flag("ann", second.token)
+    store.add_labels([(250, 0, "ann"), (251, None, "ann")])
+    back = desk.undo("ann", flagged.token)
+    assert (row_of(back), back.flagged, back.notice) == (row_of(second), False, "Undone: the flag is gone.")
+    assert (store.flags(), labels_of(desk)) == ({}, {row_of(first): 1, 250: 0})
+    back = desk.undo("ann", back.token)
+    assert (row_of(back), back.notice) == (row_of(first), "Undone. Here it is again.")
+    assert (labels_of(desk), store.skipped()) == ({250: 0}, [251])
+    assert desk.undo("ann", back.token).notice == "Not undone: there is nothing to undo."
+    again = desk.flag("ann", desk.flag("ann", back.token).token)
+    back = desk.undo("ann", again.token)
+    assert (back.flagged, back.notice) == (True, "Undone: flagged.")
 
 
 def test_an_undo_that_was_sent_twice_undoes_once(desk):
@@ -146,6 +166,36 @@ def test_a_budget_ends_the_labelling(tmp_path, truth):
     for _ in range(3):
         screen = desk.label("ann", screen.token, 0)
     assert (screen.token, screen.text) == ("-", [("All 3 labels of the budget are given. Thank you!", None)])
+
+
+def test_leases_count_towards_the_budget(tmp_path, truth):
+    desk = Desk(make_session(tmp_path / "texts.csv", tmp_path / "budget.dami", budget=2))
+    queue = desk.session.store.queue(0)
+    a, b, c = (desk.next(name) for name in ("ann", "bob", "cy"))
+    assert (c.token, c.text) == ("-", [("The last texts of the budget are with others.", None)])
+    assert desk.next("ann").token == a.token
+    b = desk.skip("bob", b.token)
+    assert row_of(b) not in (row_of(a), *labels_of(desk)), "a skipped text is none of the budget"
+    for name, screen in (("ann", a), ("bob", b)):
+        assert desk.label(name, screen.token, 0).token == "-"
+    assert desk.next("cy").text == [("All 2 labels of the budget are given. Thank you!", None)]
+    assert (len(labels_of(desk)), desk.session.store.queue(0)) == (2, queue)
+
+
+def test_texts_that_lack_a_second_label_are_still_there_when_the_budget_is_spent(tmp_path, truth):
+    options = {"budget": 3, "overlap": 2, "overlap_share": 1.0, "validation_share": 0.0}
+    desk = Desk(make_session(tmp_path / "texts.csv", tmp_path / "overlap.dami", **options))
+    a, b = desk.next("ann"), desk.next("bob")
+    for _ in range(2):
+        a = desk.label("ann", a.token, 0)
+    assert a.text == [("The last texts of the budget are with others.", None)]
+    for _ in range(3):
+        b = desk.label("bob", b.token, 1)
+    assert b.text == [("All 3 labels of the budget are given. Thank you!", None)]
+    assert desk.label("ann", desk.next("ann").token, 0).token == "-"
+    given = [(row["annotator"], row["row"]) for row in desk.session.store.decisions()]
+    assert sorted(given) == [(name, row) for name in ("ann", "bob") for row in sorted(labels_of(desk))]
+    assert len(given) == 6
 
 
 def test_the_guess_is_the_models_and_told_when_asked(desk, truth):
@@ -284,6 +334,22 @@ def test_the_curve_goes_through_its_points():
     assert curve_svg([(20, 0.5)]) == ""
 
 
+@pytest.mark.parametrize("state", [["x"], 5, None, {"path": "/etc/passwd"}, "<span>", True])
+def test_a_state_that_is_no_screens_is_none(desk, state):
+    page = pytest.importorskip("dami_text.labeling.page", reason="needs gradio", exc_type=ImportError)
+    on = page.Handlers(desk, "me")
+    request = SimpleNamespace(username="ann")
+    screens = [
+        on.label(0)(state, request),
+        on.skip(state, request),
+        on.undo(state, request),
+        on.again(0)(state, request),
+    ]
+    assert all("data-token" in screen[0] for screen in screens)
+    assert on.guess(state) == [("There is no guess for this text.", None)]
+    assert desk.session.store.events() == []
+
+
 # Accounts -------------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +363,11 @@ def test_passwords_are_kept_as_salted_hashes(tmp_path):
     assert [password_fits(store, *pair) for pair in wrong] == [False] * 5
     assert b"correct horse" not in (tmp_path / "labels.sqlite").read_bytes()
     assert hash_password("x") != hash_password("x")
+
+
+def test_spaces_and_a_byte_order_mark_are_no_part_of_a_password(tmp_path):
+    (tmp_path / "passwords").write_bytes(b"\xef\xbb\xbfann: correct horse \r\n bob :b\r\n")
+    assert read_passwords(str(tmp_path / "passwords"), ["ann", "bob"]) == {"ann": "correct horse", "bob": "b"}
 
 
 def test_only_those_without_a_password_are_asked_for_one(tmp_path):
@@ -320,7 +391,7 @@ def test_missing_passwords_are_an_error(tmp_path, content):
 # The guard ------------------------------------------------------------------------------------------------------
 
 
-def answer(path="/", headers=None, kind="http"):
+def answer(path="/", headers=None, kind="http", method="GET"):
     """The status and the headers that the guard, or an app behind it that answers 200, gives a request."""
     messages = []
 
@@ -335,6 +406,7 @@ def answer(path="/", headers=None, kind="http"):
     scope = {
         "type": kind,
         "path": path,
+        "method": method,
         "headers": [(k.encode(), v.encode()) for k, v in pairs.items() if v is not None],
     }
     asyncio.run(Guard(app, 7860)(scope, None, send))
@@ -355,7 +427,19 @@ def test_this_machine_is_served_with_a_policy_against_everything_from_elsewhere(
     "host", ["evil.example", "evil.example:7860", "127.0.0.1", "127.0.0.1:1", "127.0.0.1:7860.evil.example", "", None]
 )
 def test_other_hosts_get_400(host):
-    assert answer(headers={"host": host})[0] == 400
+    status, headers = answer(headers={"host": host})
+    assert (status, headers[b"content-type"]) == (400, b"text/plain")
+
+
+def test_a_tunnel_from_another_port_is_told_the_remedy():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": [(b"host", b"localhost:9000")]}
+    asyncio.run(Guard(None, 7860)(scope, None, send))
+    assert b"open http://127.0.0.1:7860/. Where a tunnel leads here (ssh -L), give it" in sent[1]["body"]
 
 
 @pytest.mark.parametrize(
@@ -369,6 +453,18 @@ def test_other_hosts_get_400(host):
 )
 def test_requests_that_another_page_makes_get_403(headers):
     assert answer("/gradio_api/run/label_1", headers)[0] == 403
+    assert answer("/", headers)[0] == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_link_from_another_page_opens_this_one_and_does_nothing_else(site):
+    visit = {"sec-fetch-site": site, "sec-fetch-mode": "navigate"}
+    assert answer("/", visit)[0] == 200
+    assert answer("/", visit, method="POST")[0] == 403
+    assert answer("/", visit | {"origin": "http://evil.example"})[0] == 403
+    assert answer("/", visit | {"sec-fetch-mode": "no-cors"})[0] == 403
+    assert answer("/gradio_api/run/label_1", visit)[0] == 403
+    assert answer("/logout", visit)[0] == 403
 
 
 @pytest.mark.parametrize(

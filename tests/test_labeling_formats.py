@@ -4,19 +4,13 @@ import json
 import uuid
 import xml.etree.ElementTree as ET
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dami_text.errors import DataError
-from dami_text.labeling.formats import (
-    FORMATS,
-    Decision,
-    Record,
-    guess_format,
-    label_studio_config,
-    read_decisions,
-    write_records,
-)
+from dami_text.labeling.formats import FORMATS, guess_format, label_studio_config, read_decisions, write_records
+from dami_text.labeling.tables import Decision, Record
 
 CLASSES = ["good", 'b"ad & <worse>']
 HOSTILE = [
@@ -50,13 +44,50 @@ def test_what_is_written_is_read_back(name):
     content = write_records(name, RECORDS, CLASSES)
     found = read_decisions(name, content, CLASSES)
     assert [(d.id, d.text, d.label) for d in found] == wanted(name)
-    assert {d.annotator for d in found} <= ({None} if name == "doccano" else {"ann@example.org"})
+    assert {d.annotator for d in found} == {"ann@example.org"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_is_known_by_its_looks(name):
     content = write_records(name, RECORDS, CLASSES)
     assert guess_format(f"labels.{EXTENSIONS.get(name, 'jsonl')}", content) == name
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        ({"id": "1-0", "text": "a", "label": "good", "annotator": "bob"}, "jsonl"),
+        ({"text": "a", "label": "good"}, "jsonl"),
+        ({"text": "a", "label": 1}, "jsonl"),
+        ({"id": 7, "text": "a", "label": ["good"], "Comments": []}, "doccano"),
+        ({"id": 7, "text": "a", "labels": ["good"]}, "doccano"),
+        ({"text": "a", "label": "good", "dami_id": "1-0"}, "doccano"),
+    ],
+)
+def test_lines_are_doccanos_only_where_they_look_like_it(first, name):
+    assert guess_format("labels.jsonl", json.dumps(first).encode()) == name
+
+
+def test_classes_that_are_numbers_are_read_from_lines_and_tables():
+    lines = b'{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n{"text": "c", "label": null}\n'
+    table = pa.table({"text": ["a", "b", "c"], "label": pa.array([1, 0, None])})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    for name, content in (("jsonl", lines), ("parquet", sink.getvalue())):
+        assert guess_format(f"in.{name}", content) == name
+        assert read_decisions(name, content, ["0", "1"]) == [Decision(None, "a", "1"), Decision(None, "b", "0")]
+    for line in (b'{"text": "a", "label": true}', b'{"text": "a", "label": 1.5}'):
+        with pytest.raises(DataError, match="for label; wanted text"):
+            read_decisions("jsonl", line, ["0", "1"])
+
+
+def test_a_table_may_have_tabs():
+    content = b'text\tlabel\na, b\tgood\n"tab\there"\tgood\n'
+    assert guess_format("labels.tsv", content) == "csv"
+    assert read_decisions("csv", content, CLASSES) == [
+        Decision(None, "a, b", "good"),
+        Decision(None, "tab\there", "good"),
+    ]
 
 
 def test_csv_is_what_pythons_own_reader_reads():
@@ -103,7 +134,7 @@ def test_label_studios_tasks_are_as_it_documents_them():
     tasks = json.loads(write_records("label-studio", [labelled, RECORDS[-2]], CLASSES))
     choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["good"]}}
     assert tasks[0] == {
-        "data": {"text": "a text", "dami_id": "1-0"},
+        "data": {"text": "a text", "dami_id": "1-0", "dami_annotator": "ann"},
         "predictions": [{"model_version": "r3", "score": 0.83, "result": [{"id": "p1", **choice}]}],
         "annotations": [
             {"completed_by": 1, "was_cancelled": False, "lead_time": 4.2, "result": [{"id": "a1", **choice}]}
@@ -121,6 +152,9 @@ def test_label_studios_annotators_are_told_apart():
     content = json.dumps([{"data": {"text": "a"}, "annotations": annotations}]).encode()
     found = [(d.annotator, d.label) for d in read_decisions("label-studio", content, CLASSES)]
     assert found == [("1", "good"), ("2", CLASSES[1]), ("c@example.org", "good")]
+    # The first of them may be the one that went out with the task.
+    content = json.dumps([{"data": {"text": "a", "dami_annotator": "ann"}, "annotations": annotations}]).encode()
+    assert [d.annotator for d in read_decisions("label-studio", content, CLASSES)] == ["ann", "2", "c@example.org"]
 
 
 def test_label_studios_interface_has_every_class():
@@ -158,6 +192,8 @@ def test_doccanos_labels_are_understood_and_two_labels_are_an_error():
         (None, "a", "good"),
         (None, "c", "good"),
     ]
+    content = b'{"id": 7, "text": "a", "label": ["good"], "meta": {"dami_id": "1-0", "dami_annotator": "ann"}}'
+    assert read_decisions("doccano", content, CLASSES) == [Decision("1-0", "a", "good", "ann")]
     with pytest.raises(DataError, match=r"has the labels \['good', 'bad'\]; wanted one label a text"):
         read_decisions("doccano", b'{"text": "a", "label": ["good", "bad"]}', CLASSES)
 
@@ -183,7 +219,8 @@ def test_prodigys_tasks_are_as_it_documents_them():
 def test_doccanos_lines_are_as_it_documents_them():
     """Doccano's tutorial "Import dataset", text classification, JSONL: text, label as a list of names, other keys."""
     lines = [json.loads(line) for line in write_records("doccano", RECORDS, CLASSES).decode().split("\n")[:-1]]
-    assert lines[1] == {"text": HOSTILE[1], "label": [CLASSES[1]], "dami_id": f"{1:016x}-0"}
+    given = {"label": [CLASSES[1]], "dami_id": f"{1:016x}-0", "dami_annotator": "ann@example.org"}
+    assert lines[1] == {"text": HOSTILE[1], **given}
     assert lines[-1] == {"text": "open text", "label": [], "dami_id": "00000000000000bb-1"}
     assert all({type(value) for value in line["label"]} <= {str} for line in lines)
 
@@ -241,6 +278,7 @@ def test_what_argilla_writes_itself_is_understood():
         ("jsonl", {"text": ["a"], "label": "good"}),
         ("jsonl", {"text": "a", "label": ["good"]}),
         ("doccano", {"text": "a", "label": [3]}),
+        ("doccano", {"text": "a", "label": 3}),
         ("prodigy", {"text": "a", "options": [], "accept": [{"id": "good"}], "answer": "accept"}),
         ("prodigy", {"text": "a", "label": "good", "answer": "accept", "_annotator_id": {}}),
     ],

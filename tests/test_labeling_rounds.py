@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -25,6 +27,7 @@ from dami_text.labeling.progress import (
     projected_gain,
 )
 from dami_text.labeling.rounds import LOCK, LabeledNow, shades, told_learner, train_round
+from dami_text.labeling.rounds import main as rounds_main
 from dami_text.labeling.store import RoundRecord
 from dami_text.labeling.trainer import Trainer, TrainerState
 from dami_text.strategies import Dami
@@ -249,6 +252,30 @@ def test_a_training_that_cannot_start_is_told_and_labelling_goes_on(session, tru
     assert trainer.state().kind == "failed"
     assert "trainer.log" in trainer.state().message
     assert len(label_some(session, truth, 1)) == 1
+
+
+def test_a_trainer_whose_folder_is_gone_makes_none_and_its_end_is_told(session, truth):
+    label_some(session, truth, 10)
+    trainer = Trainer(session)
+    trainer._process = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(3)"])
+    trainer._process.wait(30)
+    session.folder.rename(session.folder.with_name("elsewhere.dami"))
+    assert trainer.state() == TrainerState("failed", "exit status 3")
+    trainer.start_if_due()
+    assert not session.folder.exists()
+
+
+def test_what_a_killed_training_left_is_cleared_by_the_next(session, truth, monkeypatch):
+    label_some(session, truth, 10)
+    left = session.folder / ".model.123.unfinished"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    monkeypatch.setattr(sys, "argv", ["rounds", str(session.folder)])
+    with FileLock(session.folder / LOCK):
+        assert rounds_main() == 0
+    assert left.exists(), "another training may be writing it"
+    assert rounds_main() == 0
+    assert (left.exists(), len(session.store.rounds())) == (False, 1)
 
 
 def test_one_training_at_a_time_whoever_starts_it(session, truth):

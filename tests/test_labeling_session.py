@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 from collections import Counter
 
@@ -8,12 +9,14 @@ import yaml
 from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
 
 from dami_text.config import LabelingConfig, RunConfig
-from dami_text.errors import ColumnError, DataError, RecordError
+from dami_text.errors import ColumnError, ConfigError, DataError, RecordError
 from dami_text.labeling.exchange import Imported, import_decisions, records_of, selected_records
-from dami_text.labeling.formats import FORMATS, Decision, read_decisions, write_records
+from dami_text.labeling.formats import FORMATS, read_decisions, write_records
+from dami_text.labeling.progress import agreements
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig, interleaved
 from dami_text.labeling.store import QueueItem
+from dami_text.labeling.tables import Decision, Record
 
 
 @pytest.fixture
@@ -176,6 +179,51 @@ def test_every_format_brings_the_same_labels_into_another_session(session, truth
     assert done == Imported(6 if name == "doccano" else 7, 0, 0, 0)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_own_export_that_nobody_touched_is_known(session, truth, name):
+    label_some(session, truth, 4)
+    label_some(session, truth, 2, "bob")
+    shown, _ = session.store.next("bob", 60)
+    session.store.decide(shown, "bob", "skip")
+    before = session.store.last_event()
+    content = write_records(name, records_of(session), session.class_names)
+    done = import_decisions(session, read_decisions(name, content, session.class_names))
+    assert done == Imported(0, 6 if name == "doccano" else 7, 0, 0)
+    assert session.store.last_event() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("doccano", b'"label": ["neg"]', b'"label": ["pos"]'),
+        ("label-studio", b'"choices": ["neg"]', b'"choices": ["pos"]'),
+        ("jsonl", b'"label": "neg"', b'"label": "pos"'),
+    ],
+)
+def test_corrections_that_another_tool_brings_back_count_and_are_no_second_opinion(session, name, old, new):
+    rows = label_some(session, [0] * 300, 3) + label_some(session, [0] * 300, 1, "bob")
+    content = write_records(name, records_of(session), session.class_names)
+    assert content.count(old) == 4
+    done = import_decisions(session, read_decisions(name, content.replace(old, new), session.class_names))
+    assert done == Imported(4, 0, 0, 0, changed=4)
+    assert labels_of(session) == dict.fromkeys(rows, 1)
+    assert agreements(session) == []
+    assert Counter(event["annotator"] for event in session.store.events()) == {"ann": 6, "bob": 2}
+
+
+def test_a_label_of_nobody_is_about_the_one_that_the_text_has(session):
+    session.store.add_labels([(1, 0, "ann"), (2, 0, "ann"), (3, None, "bob"), (4, 0, "ann")])
+    labels = {1: "neg", 2: "pos", 3: "pos", 9: "pos"}
+    decisions = [Decision(session.id(row), None, label) for row, label in labels.items()]
+    assert import_decisions(session, decisions) == Imported(3, 1, 0, 0, changed=2)
+    assert {row: (it["annotator"], it["label"]) for row, it in session.store.decided().items()} == {
+        **{1: ("ann", 0), 2: ("ann", 1), 3: ("bob", 1), 4: ("ann", 0)},
+        9: ("import", 1),
+    }
+    assert import_decisions(session, [Decision(session.id(4), None, "pos")], "cy") == Imported(1, 0, 0, 0)
+    assert len(agreements(session)) == 1, "who is named has an opinion of their own"
+
+
 def test_labels_are_matched_by_id_or_text_never_by_place(session):
     decisions = [
         Decision(session.id(5), session.text(5), "pos"),
@@ -187,6 +235,16 @@ def test_labels_are_matched_by_id_or_text_never_by_place(session):
     assert import_decisions(session, decisions, "bob") == Imported(3, 0, 2, 0)
     assert labels_of(session) == {3: 0, 5: 1, 9: 1}
     assert import_decisions(session, decisions, "bob") == Imported(0, 3, 2, 0)
+
+
+def test_equal_duplicates_count_once_and_contradictory_ones_not_at_all(session):
+    given = [(1, "neg", "ann"), (1, "neg", "ann"), (2, "neg", "ann"), (2, "pos", "ann"), (2, "pos", "bob")]
+    decisions = [Decision(session.id(row), None, label, who) for row, label, who in [*given, (3, None, "bob")]]
+    decisions += [Decision(session.id(3), None, "pos", "bob"), Decision(session.id(4), None, "pos", "ann")]
+    assert import_decisions(session, decisions) == Imported(3, 0, 0, 0, contradictory=2)
+    assert labels_of(session) == {1: 0, 2: 1, 4: 1}
+    assert import_decisions(session, decisions) == Imported(0, 3, 0, 0, contradictory=2)
+    assert len(session.store.events()) == 3
 
 
 def test_an_id_with_another_text_is_refused_and_changes_nothing(session):
@@ -205,6 +263,45 @@ def test_a_text_that_is_there_twice_needs_its_id(tmp_path):
     assert labels_of(session) == {2: 0}
 
 
+def test_an_apostrophe_is_part_of_a_text_but_where_safe_csv_puts_one(tmp_path):
+    texts = ["good film", "=1+1", "'=2+2", "+3", "'+3"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    session = make_session(tmp_path / "a.jsonl", tmp_path / "a.dami")
+
+    def read(name, *texts):
+        record = [Record(None, text, "pos", "labelled") for text in texts]
+        return read_decisions(name, write_records(name, record, session.class_names), session.class_names)
+
+    for name in ("csv", "jsonl", "parquet"):
+        assert import_decisions(session, read(name, "'good film")) == Imported(0, 0, 1, 0)
+    for name in ("jsonl", "parquet"):
+        assert import_decisions(session, read(name, "'=1+1")) == Imported(0, 0, 1, 0)
+    assert import_decisions(session, read("csv", "'=1+1", "'=2+2", "'+3")) == Imported(2, 0, 0, 1)
+    assert labels_of(session) == {1: 1, 2: 1}
+
+    session.store.add_labels((row, row % 2, "ann") for row in range(5))
+    for safe in (True, False):
+        content = write_records("csv", records_of(session), session.class_names, safe_csv=safe)
+        again = make_session(tmp_path / "a.jsonl", tmp_path / f"again-{safe}.dami")
+        import_decisions(again, read_decisions("csv", content, session.class_names))
+        assert labels_of(again) == labels_of(session)
+
+
+def test_no_import_passes_as_the_labels_that_the_texts_came_with(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\na,neg\nb,\nc,pos\n")
+    session = make_session(tmp_path / "a.csv", tmp_path / "a.dami", initial_size=1)
+    content = write_records("csv", records_of(session), session.class_names)
+    assert content.count(b"file") == 2
+    assert import_decisions(session, read_decisions("csv", content, session.class_names)) == Imported(0, 2, 0, 0)
+    decision = Decision(session.id(1), "b", "pos", "file")
+    assert import_decisions(session, [decision]) == Imported(1, 0, 0, 0)
+    assert session.store.decided()[1]["annotator"] == "import"
+    for name in ("file", "", " ", "\x1b[31m", "a\nb"):
+        with pytest.raises(ConfigError, match="it must be a name that can be shown, other than file"):
+            import_decisions(session, [decision], name)
+    assert len(session.store.events()) == 3
+
+
 def test_labels_of_other_classes_are_refused(session):
     with pytest.raises(DataError, match=r"holds the labels \['great'\]; the session's classes are"):
         import_decisions(session, [Decision(session.id(1), None, "great")], "bob")
@@ -215,6 +312,23 @@ def test_before_the_first_label_texts_are_selected_at_random(session):
     assert len({record.id for record in records}) == 40
     rows = {session.rows_by_id[record.id] for record in records}
     assert rows.isdisjoint(session.held_out.tolist())
+
+
+def test_before_the_first_label_the_cold_starts_texts_are_selected_and_no_skipped_one(tmp_path, truth):
+    session = make_session(tmp_path / "texts.csv", tmp_path / "means.dami", cold_start="kmeans-features")
+    asked = [item.row for item in session.store.queue(0) if item.kind == "asked"]
+    assert len(asked) == 9
+    session.store.add_labels([(asked[0], None, "ann"), (int(session.held_out[0]), 1, "ann")])
+    records = selected_records(session, 12)
+    rows = [session.rows_by_id[record.id] for record in records]
+    assert rows[:8] == asked[1:]
+    assert all(record.reason["strategy"] == "kmeans-features" for record in records[:8])
+    assert len(set(rows)) == 12
+    assert set(rows).isdisjoint([asked[0], *session.held_out.tolist()])
+    rest = set(range(300)) - set(session.held_out.tolist())
+    session.store.add_labels((row, None, "ann") for row in rest)
+    with pytest.raises(DataError, match="there is nothing to select"):
+        selected_records(session, 40)
 
 
 def test_texts_are_selected_with_reasons_and_guesses(session, truth):

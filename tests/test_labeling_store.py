@@ -1,12 +1,16 @@
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,7 +94,7 @@ def test_undo_brings_the_text_back_and_undoing_goes_back_step_by_step(store):
     undone = []
     for _ in range(3):
         last = store.decisions("ann", 1)[0]["number"]
-        row = store.undo("ann", last, LEASE)
+        row = store.undo("ann", last, LEASE)["row"]
         undone.append((row, labels_of(store)))
         if row not in labels_of(store):
             assert store.next("ann", LEASE)[0].row == row
@@ -144,6 +148,14 @@ def test_each_event_has_its_time_seconds_and_round(store):
     first, second = store.events()
     assert (first["time"], first["seconds"], first["round"]) == ("1970-01-01T00:16:44.500+00:00", 4.5, 0)
     assert (second["row"], second["seconds"], second["round"]) == (3, 0.0, 1)
+
+
+def test_what_stands_of_a_row_is_its_label_or_its_first_skip(store):
+    store.add_labels([(5, None, "ann"), (5, 1, "bob"), (5, None, "cy"), (6, None, "cy"), (6, None, "ann")])
+    assert {row: (it["annotator"], it["label"]) for row, it in store.decided().items()} == {
+        5: ("bob", 1),
+        6: ("cy", None),
+    }
 
 
 # Several annotators ---------------------------------------------------------------------------------------------
@@ -205,7 +217,7 @@ def test_a_snapshot_does_not_see_what_others_write_and_does_not_hold_them_up(sto
 def test_a_full_disk_refuses_labels_and_takes_them_again_when_there_is_room(store, tmp_path):
     with store.transaction() as connection:
         connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):  # noqa: PT012 - as many as fill the last page
+    with pytest.raises(RecordError, match=r"\(database or disk is full\); make room"):  # noqa: PT012 - as many as fit
         for row in range(2000):
             store.extend_queue(0, [QueueItem(100 + row, "start", {"word": "x" * 500})])
     with store.transaction() as connection:
@@ -247,8 +259,9 @@ def test_the_label_of_most_annotators_wins(store):
 
 def test_labels_added_again_are_no_news(store):
     labels = [(5, 0, "ann"), (6, None, "ann")]
-    assert [store.add_labels(labels), store.add_labels(labels), store.add_labels([(5, 1, "ann")])] == [2, 0, 1]
-    assert (labels_of(store), store.skipped()) == ({5: 1}, [6])
+    again = [(5, 1, "ann"), (7, 1, "ann")]
+    assert [store.add_labels(labels), store.add_labels(labels), store.add_labels(again)] == [(2, 0), (0, 0), (2, 1)]
+    assert (labels_of(store), store.skipped()) == ({5: 1, 7: 1}, [6])
 
 
 def test_undo_of_a_text_that_somebody_else_has_now_is_refused(store):
@@ -257,6 +270,18 @@ def test_undo_of_a_text_that_somebody_else_has_now_is_refused(store):
     assert store.next("bob", LEASE)[0].row == 10  # what one cannot label another may
     with pytest.raises(Refused, match="is with bob"):
         store.undo("ann", number, LEASE)
+
+
+def test_undo_of_a_text_that_goes_to_several_waits_for_nobody(tmp_path):
+    store = Store(tmp_path / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(10, "start", {}, wanted=2), QueueItem(11, "start", {})])
+    label_next(store, "ann", 0)
+    theirs, _ = store.next("bob", LEASE)
+    assert store.undo("ann", store.last_act("ann"), LEASE)["row"] == theirs.row == 10
+    assert label_next(store, "ann", 0) == 11
+    store.decide(theirs, "bob", "label", 1)
+    assert label_next(store, "ann", 0) == 10
+    assert [(row["annotator"], row["row"]) for row in store.decisions()] == [("ann", 10), ("bob", 10), ("ann", 11)]
 
 
 # The file -------------------------------------------------------------------------------------------------------
@@ -275,7 +300,7 @@ def test_a_queue_is_replaced_when_its_round_is_done(store):
 
 def test_a_newer_file_is_refused(store):
     store._connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(RecordError, match="of version 99, and this dami_text knows 1 at most; upgrade"):
+    with pytest.raises(RecordError, match="of version 99, and this dami_text knows 2 at most; upgrade"):
         Store(store.path)
 
 
@@ -284,16 +309,133 @@ def test_an_older_file_is_migrated_and_keeps_its_labels(store, monkeypatch):
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x INTEGER);"))
     newer = Store(store.path)
     assert labels_of(newer) == {10: 1}
-    assert newer._all("PRAGMA user_version")[0][0] == 2
+    assert newer._all("PRAGMA user_version")[0][0] == 3
     assert newer._all("SELECT * FROM extra") == []
+
+
+def test_a_file_of_the_first_version_keeps_its_labels_and_flags(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    with closing(Store(tmp_path / "labels.sqlite", create=True)) as old, old.transaction() as connection:
+        for action, row, label in (("label", 10, 1), ("flag", 10, None), ("flag", 11, None), ("unflag", 11, None)):
+            connection.execute(
+                "INSERT INTO event (action, row, annotator, label, round, time) VALUES (?, ?, 'ann', ?, 0, '')",
+                (action, row, label),
+            )
+    monkeypatch.undo()
+    with closing(Store(tmp_path / "labels.sqlite")) as store:
+        assert (labels_of(store), store.flags()) == ({10: 1}, {10: ["ann"]})
+        for flags in ({10: ["ann"], 11: ["ann"]}, {10: ["ann"]}, {}):
+            store.undo("ann", store.last_act("ann"), LEASE)
+            assert store.flags() == flags
+        assert store.undo("ann", store.last_act("ann"), LEASE)["row"] == 10
+        assert (labels_of(store), store.last_act("ann")) == ({}, 0)
 
 
 def test_a_missing_or_foreign_file_is_an_error(tmp_path):
     with pytest.raises(RecordError, match="no labels at"):
         Store(tmp_path / "labels.sqlite")
     (tmp_path / "labels.sqlite").write_text("not a database, but long enough to look at\n" * 50)
-    with pytest.raises(RecordError, match="cannot be used"):
+    with pytest.raises(RecordError, match=r"cannot be used .* \(file is not a database\); restore it"):
         Store(tmp_path / "labels.sqlite")
+    with closing(sqlite3.connect(tmp_path / "foreign.sqlite")) as foreign:
+        foreign.execute("CREATE TABLE meta (x)")
+    with pytest.raises(RecordError, match=r"\(table meta already exists\); restore it"):
+        Store(tmp_path / "foreign.sqlite")
+
+
+def test_a_file_that_another_process_holds_is_an_error_of_its_own(store, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options | {"timeout": 0.01}))
+    other = Store(store.path)
+    with store.transaction(), pytest.raises(RecordError, match=r"\(database is locked\); another process writes to it"):
+        label_next(other, "ann", 1)
+    assert label_next(other, "ann", 1) == 10
+
+
+def test_only_who_made_the_file_may_read_it(store):
+    assert {file.stat().st_mode & 0o777 for file in store.path.parent.glob("labels.sqlite*")} == {0o600}
+
+
+def test_no_label_goes_into_a_file_that_was_moved_or_deleted(tmp_path):
+    for name in ("moved", "deleted", "replaced"):
+        (tmp_path / name).mkdir()
+        store = Store(tmp_path / name / "labels.sqlite", create=True)
+        store.extend_queue(0, [QueueItem(10, "start", {})])
+        shown, _ = store.next("ann", LEASE)
+        if name == "deleted":
+            shutil.rmtree(tmp_path / name)
+        else:
+            (tmp_path / name).rename(tmp_path / "elsewhere")
+        if name == "replaced":
+            shutil.copytree(tmp_path / "elsewhere", tmp_path / name)
+        with pytest.raises(RecordError, match="was moved or deleted while it was open; open the session where it is"):
+            store.decide(shown, "ann", "label", 1)
+        store.close()
+        if name != "deleted":
+            with closing(Store(tmp_path / "elsewhere" / "labels.sqlite")) as found:
+                assert labels_of(found) == {}
+            shutil.rmtree(tmp_path / "elsewhere")
+
+
+@pytest.fixture
+def public_folder():
+    """A folder that whoever this process becomes can get at."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def in_a_child(work):
+    """What `work` returns in a copy of this process that may write nothing that is not everybody's."""
+    receive, send = multiprocessing.Pipe(duplex=False)
+
+    def child():
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        send.send(work())
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    return receive.recv()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_file_that_may_not_be_written_is_read(public_folder, is_open):
+    store = Store(public_folder / "labels.sqlite", create=True)
+    store.extend_queue(0, [QueueItem(row, "start", {}) for row in range(3)])
+    label_next(store, "ann", 1)
+    if not is_open:
+        store.close()
+    for file in public_folder.iterdir():
+        file.chmod(0o444)
+    public_folder.chmod(0o555)
+
+    def work():
+        with closing(Store(public_folder / "labels.sqlite")) as found:
+            with found.snapshot():
+                labels = labels_of(found)
+            with pytest.raises(RecordError, match="readonly"):
+                label_next(found, "ann", 0)
+            with pytest.raises(RecordError, match=r"readonly database\); make the file and its folder writable"):
+                found.require_writable()
+        return labels, sorted(file.name for file in public_folder.iterdir())
+
+    beside = ["labels.sqlite-shm", "labels.sqlite-wal"] * is_open
+    assert in_a_child(work) == ({0: 1}, ["labels.sqlite", *beside])
+    store.close()
+
+
+def test_a_damaged_file_is_an_error_when_it_is_read(store):
+    store.close()
+    size = store.path.stat().st_size
+    with store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with pytest.raises(RecordError, match=r"malformed\); restore it"):
+        Store(store.path).labels()
 
 
 # At the same time -----------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from dami_text.labeling.formats import Record, label_studio_config, read_decisions, write_records
+from dami_text.labeling.formats import label_studio_config, read_decisions, write_records
+from dami_text.labeling.tables import Record
 
 CLASSES = ["good", 'b"ad & <worse>', "naïve 好"]
 TEXTS = ["plain", 'two\nlines "quoted", =1+1', "<b>好 \U0001f600</b>", "\u202e\x1b[31m", " spaces "]

@@ -26,16 +26,18 @@ def password_fits(store: Store, annotator: str, password: str) -> bool:
 
 
 def read_passwords(file: str, annotators: Sequence[str]) -> dict[str, str]:
-    """The annotators' passwords from a file of lines NAME:PASSWORD.
+    """The annotators' passwords from a file of lines NAME:PASSWORD; spaces around either are none of it.
 
     Raises:
         ConfigError: the file cannot be read or lacks an annotator, or a password is empty.
     """
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read --passwords {file}: {error}") from error
-    given = {name.strip(): password for name, colon, password in (line.partition(":") for line in lines) if colon}
+    given = {
+        name.strip(): password.strip() for name, colon, password in (line.partition(":") for line in lines) if colon
+    }
     missing = [name for name in annotators if not given.get(name)]
     if missing:
         raise ConfigError(f"--passwords {file} lacks {', '.join(missing)}; wanted a line NAME:PASSWORD for each")

@@ -21,7 +21,7 @@ class Screen:
     """What an annotator sees.
 
     Attributes:
-        token: what is on the screen: row, version of the row, and the annotator's last decision; `-` without a text.
+        token: what is on the screen: row, version of the row, and what the annotator did last; `-` without a text.
         text, why: shaded words, and the reason in words.
         notice: what there is to say about the last key.
         label: the label that the annotator gave the text before, where they look at it again.
@@ -74,16 +74,19 @@ class Desk:
         return self._decide(annotator, token, None)
 
     def undo(self, annotator: str, token: str) -> Screen:
-        """Take back the last decision and show its text."""
-        last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else self._last(annotator)
-        with self.session.store.transaction():
+        """Take back the last decision or flag; the text of a decision is shown again, if nobody else has it."""
+        store = self.session.store
+        last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else store.last_act(annotator)
+        with store.transaction():
             try:
-                row = self.session.store.undo(annotator, last, self._lease_seconds)
+                event = store.undo(annotator, last, self._lease_seconds)
             except Refused as refused:
-                row, notice = None, f"Not undone: {refused}."
+                return self._arrived(annotator, self._leased(annotator), f"Not undone: {refused}.")
             found = self._leased(annotator)
-        if row is not None:
-            notice = "Undone. Here it is again." if found is not None and found[0].row == row else "Undone."
+        if event["action"] in ("flag", "unflag"):
+            notice = "Undone: the flag is gone." if event["action"] == "flag" else "Undone: flagged."
+        else:
+            notice = "Undone. Here it is again." if found is not None and found[0].row == event["row"] else "Undone."
         return self._arrived(annotator, found, notice)
 
     def flag(self, annotator: str, token: str) -> Screen:
@@ -144,16 +147,16 @@ class Desk:
         return self._arrived(annotator, found, notice)
 
     def _leased(self, annotator: str) -> tuple[Shown, QueueItem] | None:
-        """What the queue has for an annotator, theirs from now on; nothing where the budget is spent."""
-        return None if self._is_spent() else self.session.store.next(annotator, self._lease_seconds)
-
-    def _is_spent(self) -> bool:
-        return self.budget is not None and len(self.session.store.labels()) >= self.budget
+        """What the queue has for an annotator, theirs from now on; no new text where the budget is spent."""
+        return self.session.store.next(annotator, self._lease_seconds, budget=self.budget)
 
     def _arrived(self, annotator: str, found: tuple[Shown, QueueItem] | None, notice: str) -> Screen:
         """The screen with what the queue had, with what else can be found, or with why there is nothing."""
-        if found is None and self._is_spent():
-            return self._nothing(f"All {self.budget} labels of the budget are given. Thank you!", notice)
+        if found is None and self.budget is not None:
+            if len(self.session.store.labels()) >= self.budget:
+                return self._nothing(f"All {self.budget} labels of the budget are given. Thank you!", notice)
+            if self.session.store.n_taken(annotator) >= self.budget:
+                return self._nothing("The last texts of the budget are with others.", notice)
         found = found or self._further(annotator)
         if found is not None:
             return self._screen(annotator, *found, notice)
@@ -171,18 +174,18 @@ class Desk:
             return None
         with self._refill:
             store = self.session.store
-            found = store.next(annotator, self._lease_seconds)  # somebody else may have come here first
+            found = self._leased(annotator)  # somebody else may have come here first
             items = [] if found else self.session.random_items(self.session.query_size(), "refill")
             if items:
                 store.extend_queue(len(store.rounds()), items)
-                found = store.next(annotator, self._lease_seconds)
+                found = self._leased(annotator)
             return found
 
     def _screen(self, annotator: str, shown: Shown, item: QueueItem, notice: str) -> Screen:
         store = self.session.store
         earlier = store.decision(shown.row, annotator)
         return Screen(
-            f"{shown.row}.{shown.version}.{self._last(annotator)}",
+            f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
             shaded(self.session.text(shown.row), item.reason),
             why(item),
             notice,
@@ -193,10 +196,6 @@ class Desk:
 
     def _nothing(self, message: str, notice: str) -> Screen:
         return Screen(NOTHING, [(message, None)], [], notice)
-
-    def _last(self, annotator: str) -> int:
-        decisions = self.session.store.decisions(annotator, 1)
-        return int(decisions[0]["number"]) if decisions else 0
 
     def _shown(self, token: str) -> Shown | None:
         """What a token says was on the screen; None for no text of the pool."""

@@ -21,7 +21,7 @@ class FinalModel:
     """What a model was made of.
 
     Attributes:
-        made_of: a hash of the texts, the options and the events.
+        made_of: a hash of the texts, the options and the labels.
         n_texts, n_labeled, n_trained_on: texts, those with a label, and those among them that trained it.
         accuracy: on the held-out texts that have a label; None where none has.
     """
@@ -56,7 +56,7 @@ def train_final(session: Session, folder: Path) -> FinalModel:
     with session.store.snapshot():
         now, done, agreed = LabeledNow.of(session), progress_of(session), agreements(session)
         sizes = [record.n_labeled for record in session.store.rounds()]
-    made_of = text_hash(repr((session.fingerprint, session.config, now.through, now.round, now.all))).hex()
+    made_of = text_hash(repr((session.fingerprint, session.config, now.all))).hex()
     found = FinalModel.read(folder)
     if found is not None and found.made_of == made_of:
         return found

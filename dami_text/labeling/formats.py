@@ -1,135 +1,33 @@
 """Labels and tasks in the formats of other tools, as pure functions between records and text.
 
-One record a text:
-
-    id         stable, of the text and its place among its duplicates
-    text
-    label      the class's name, None where there is none
-    status     labelled, skipped or open
-    annotator, time, seconds, round
-    flagged    whether somebody has flagged it
-    guess, score    the model's, None where there is none
-    reason     why the text was asked for, by name
-
-Reading gives back what identifies a text and what was decided: id, text, label, annotator. A negative answer to a
-proposed label (Prodigy's reject) decides between two classes and is no decision among more.
+Records, and what goes out as it is, are in `tables`. Reading gives back what identifies a text and what was decided:
+id, text, label, annotator. A negative answer to a proposed label (Prodigy's reject) decides between two classes and is
+no decision among more.
 """
 
 import csv
-import io
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dami_text.errors import DataError
-from dami_text.records import to_json
-
-Json = dict[str, Any]
-
-COLUMNS = ("id", "text", "label", "status", "annotator", "time", "seconds", "round", "flagged", "guess", "score")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A text and what there is to know of it; see the module."""
-
-    id: str
-    text: str
-    label: str | None = None
-    status: str = "open"
-    annotator: str | None = None
-    time: str | None = None
-    seconds: float | None = None
-    round: int | None = None
-    flagged: bool = False
-    guess: str | None = None
-    score: float | None = None
-    reason: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What a file says about a text: a label, or None for a text that was skipped. `id` or `text` may be missing."""
-
-    id: str | None
-    text: str | None
-    label: str | None
-    annotator: str | None = None
-
-
-# Tables ---------------------------------------------------------------------------------------------------------
-
-
-def _row(record: Record) -> Json:
-    row = {name: getattr(record, name) for name in COLUMNS}
-    return row | {"reason": to_json(record.reason) if record.reason else None}
-
-
-def _decision(row: Json) -> Decision | None:
-    """The decision of a table's row; None where the row has none."""
-    label, status = row.get("label") or None, row.get("status")
-    if label is None and status != "skipped":
-        return None
-    return Decision(row.get("id") or None, row.get("text"), label, row.get("annotator") or None)
-
-
-def _write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, [*COLUMNS, "reason"], lineterminator="\r\n")
-    writer.writeheader()
-    for record in records:
-        row = {name: "" if value is None else value for name, value in _row(record).items()}
-        writer.writerow({name: _no_formula(value) for name, value in row.items()} if safe else row)
-    return stream.getvalue().encode("utf-8")
-
-
-#: What a spreadsheet begins to calculate at.
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-
-
-def _no_formula(value: Any) -> Any:
-    """A cell that a spreadsheet shows and does not calculate: an apostrophe first."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-
-def _as_it_was(value: str | None) -> str | None:
-    """What was in a cell before `_no_formula`."""
-    return value[1:] if value and value[0] == "'" and value[1:].startswith(FORMULA) else value
-
-
-def _read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    if "label" not in (reader.fieldnames or ()):
-        raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
-    rows = (row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")} for row in reader)
-    return list(filter(None, map(_decision, rows)))
-
-
-def _write_jsonl(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    return _lines(_row(record) | {"reason": record.reason or None} for record in records)
-
-
-def _read_jsonl(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    return list(filter(None, map(_decision, _json_lines(content))))
-
-
-def _write_parquet(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    kinds = {"seconds": pa.float64(), "round": pa.int64(), "flagged": pa.bool_(), "score": pa.float64()}
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in (*COLUMNS, "reason")])
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([_row(record) for record in records], schema), sink)
-    return sink.getvalue()
-
-
-def _read_parquet(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    return list(filter(None, map(_decision, pq.read_table(io.BytesIO(content)).to_pylist())))
-
+from dami_text.labeling.tables import (
+    Decision,
+    Json,
+    Record,
+    array_of,
+    json_array,
+    json_lines,
+    lines_of,
+    read_csv,
+    read_jsonl,
+    read_parquet,
+    write_csv,
+    write_jsonl,
+    write_parquet,
+)
 
 # Label Studio ---------------------------------------------------------------------------------------------------
 
@@ -146,7 +44,7 @@ def label_studio_config(class_names: Sequence[str]) -> str:
 
 
 def _write_label_studio(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    return _array(map(_task, records))
+    return array_of(map(_task, records))
 
 
 def _task(record: Record) -> Json:
@@ -158,6 +56,7 @@ def _task(record: Record) -> Json:
             {"model_version": f"r{record.round or 0}", "score": record.score, "result": _choice("p1", record.guess)}
         )
     if record.status != "open":
+        task["data"]["dami_annotator"] = record.annotator  # annotations have the numbers of users there, not names
         task["annotations"].append(
             {
                 "completed_by": {"email": record.annotator} if "@" in (record.annotator or "") else 1,
@@ -175,11 +74,13 @@ def _choice(number: str, label: str) -> list[Json]:
 
 
 def _read_label_studio(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    for task in _json_array(content):
+    for task in json_array(content):
         data = task["data"]
-        for annotation in task.get("annotations") or []:
+        for i, annotation in enumerate(task.get("annotations") or []):
             who = annotation.get("completed_by")
             annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
+            if i == 0:  # the one that went out with the task, whoever was put down for it there
+                annotator = data.get("dami_annotator") or annotator
             choices = [
                 name
                 for part in annotation.get("result") or []
@@ -206,11 +107,11 @@ def _write_prodigy(records: Sequence[Record], class_names: Sequence[str]) -> byt
         shown |= {"answer": "ignore" if record.label is None else "accept", "_view_id": "choice"}
         return shown | ({"_annotator_id": record.annotator} if record.annotator else {})
 
-    return _lines(map(example, records))
+    return lines_of(map(example, records))
 
 
 def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    for example in _json_lines(content):
+    for example in json_lines(content):
         answer = example.get("answer")
         named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
         label: str | None
@@ -231,26 +132,27 @@ def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decisi
 
 
 def _write_doccano(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    return _lines(
+    return lines_of(
         {"text": record.text, "label": [] if record.label is None else [record.label], "dami_id": record.id}
+        | ({"dami_annotator": record.annotator} if record.annotator else {})
         for record in records
     )
 
 
 def _read_doccano(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    for example in _json_lines(content):
-        meta = example.get("meta") or {}
+    for example in json_lines(content):
+        named = (example.get("meta") or {}) | example  # it moves what it does not know into meta
         labels = example.get("label", example.get("labels")) or []
         if labels:
-            label = _single([labels] if isinstance(labels, str) else labels, example.get("text"))
-            yield Decision(example.get("dami_id") or meta.get("dami_id"), example.get("text"), label)
+            label = _single(labels if isinstance(labels, list) else [labels], example.get("text"))
+            yield Decision(named.get("dami_id"), example.get("text"), label, named.get("dami_annotator"))
 
 
 # Argilla --------------------------------------------------------------------------------------------------------
 
 
 def _write_argilla(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    return _array(map(_argilla_record, records))
+    return array_of(map(_argilla_record, records))
 
 
 def _argilla_record(record: Record) -> Json:
@@ -275,7 +177,7 @@ def _argilla_record(record: Record) -> Json:
 
 
 def _read_argilla(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    for record in _json_array(content):
+    for record in json_array(content):
         nested = "fields" in record  # as `to_json` writes it; as `to_list(flatten=True)` otherwise
         for answer, user, state in _answers(record) if nested else _flat_answers(record):
             text = record["fields"].get("text") if nested else record.get("text")
@@ -307,41 +209,14 @@ def _single(labels: Sequence[str], text: str | None) -> str:
     return labels[0]
 
 
-def _lines(values: Iterable[Json]) -> bytes:
-    return "".join(to_json(value) + "\n" for value in values).encode("utf-8")
-
-
-def _array(values: Iterable[Json]) -> bytes:
-    lines = ",\n".join(to_json(value) for value in values)
-    return f"[\n{lines}\n]\n".encode()
-
-
-def _json_lines(content: bytes) -> list[Json]:
-    lines = content.decode("utf-8-sig").split("\n")
-    return [_object(json.loads(line)) for line in lines if line.strip()]
-
-
-def _json_array(content: bytes) -> list[Json]:
-    values = json.loads(content.decode("utf-8-sig"))
-    if not isinstance(values, list):
-        raise DataError(f"the file holds {type(values).__name__}; wanted a list of records")
-    return [_object(value) for value in values]
-
-
-def _object(value: Any) -> Json:
-    if not isinstance(value, dict):
-        raise DataError(f"the file holds {type(value).__name__} for a record; wanted an object")
-    return value
-
-
 Write = Callable[[Sequence[Record], Sequence[str]], bytes]
 Read = Callable[[bytes, Sequence[str]], Iterable[Decision]]
 
 #: For each format how it is written and read.
 FORMATS: dict[str, tuple[Write, Read]] = {
-    "csv": (_write_csv, _read_csv),
-    "jsonl": (_write_jsonl, _read_jsonl),
-    "parquet": (_write_parquet, _read_parquet),
+    "csv": (write_csv, read_csv),
+    "jsonl": (write_jsonl, read_jsonl),
+    "parquet": (write_parquet, read_parquet),
     "label-studio": (_write_label_studio, _read_label_studio),
     "prodigy": (_write_prodigy, _read_prodigy),
     "doccano": (_write_doccano, _read_doccano),
@@ -352,7 +227,7 @@ FORMATS: dict[str, tuple[Write, Read]] = {
 def write_records(name: str, records: Sequence[Record], class_names: Sequence[str], safe_csv: bool = False) -> bytes:
     """The records in the format of that name; `safe_csv` keeps spreadsheets from calculating cells of a csv."""
     if name == "csv":
-        return _write_csv(records, class_names, safe_csv)
+        return write_csv(records, class_names, safe_csv)
     return FORMATS[name][0](records, class_names)
 
 
@@ -384,10 +259,10 @@ def guess_format(file_name: str, content: bytes) -> str:
         DataError: it is none of those that are known.
     """
     suffix = file_name.lower().rpartition(".")[2]
-    if suffix in ("csv", "parquet"):
-        return suffix
+    if suffix in ("csv", "tsv", "parquet"):
+        return "csv" if suffix == "tsv" else suffix
     try:
-        first = (_json_array(content) if content.lstrip()[:1] == b"[" else _json_lines(content))[0]
+        first = (json_array(content) if content.lstrip()[:1] == b"[" else json_lines(content))[0]
     except (ValueError, IndexError, RecursionError) as error:
         raise DataError(f"{file_name} is of no known format; name it with --format") from error
     if "data" in first:
@@ -396,4 +271,5 @@ def guess_format(file_name: str, content: bytes) -> str:
         return "argilla"
     if "answer" in first or "options" in first:
         return "prodigy"
-    return "jsonl" if "status" in first else "doccano"
+    doccanos = "labels" in first or "dami_id" in first or isinstance(first.get("label"), list)
+    return "doccano" if doccanos else "jsonl"

@@ -81,8 +81,8 @@ class Handlers:
     def again(self, place: int) -> Callable[..., list[Any]]:
         """The handler of a button of the history."""
 
-        def handler(listed: str, request: gr.Request) -> list[Any]:
-            numbers = [int(number) for number in re.findall(r"\d+", listed or "")]
+        def handler(listed: Any, request: gr.Request) -> list[Any]:
+            numbers = [int(number) for number in re.findall(r"\d{1,18}", listed if isinstance(listed, str) else "")]
             return _screen(self._desk.again(self.annotator(request), [*numbers, *[0] * LAST][place]))
 
         return handler
@@ -250,7 +250,7 @@ def _state_html(screen: Screen) -> str:
     return f"<span {attributes}></span>"
 
 
-def _token(state: str) -> str:
-    """The token in what `_state_html` made."""
-    match = re.search(r'data-token="([^"]*)"', state or "")
+def _token(state: Any) -> str:
+    """The token in what `_state_html` made; a request may hold anything."""
+    match = re.search(r'data-token="([^"]*)"', state) if isinstance(state, str) else None
     return match[1] if match else NOTHING

@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
+import transformers
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
@@ -242,16 +244,20 @@ def save_model(model: PreTrainedModel, learner: ActiveLearner, folder: Path) -> 
     learner.pool.texts.tokenizer.save_pretrained(folder)
 
 
-def main() -> int:
-    """Train one round of the session named on the command line, unless another process does already."""
-    import datasets
-    import transformers
-
+def no_progress_bars() -> None:
+    """Keep the libraries from drawing progress bars: a page or a line of figures is what is wanted."""
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
+
+
+def main() -> int:
+    """Train one round of the session named on the command line, unless another process does already."""
+    no_progress_bars()
     folder = Path(sys.argv[1])
     try:
         with FileLock(folder / LOCK, timeout=0):
+            for left in folder.glob(f".{MODEL}.*.unfinished"):  # by a training that was killed
+                shutil.rmtree(left, ignore_errors=True)
             train_round(Session(folder))
     except Timeout:
         return 0

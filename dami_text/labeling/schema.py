@@ -70,6 +70,20 @@ MIGRATIONS = (
             AND later.number > e.number AND later.action IN ('flag', 'unflag')
         );
     """,
+    """
+    ALTER TABLE event ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;  -- whether a file brought it, not the page
+    DROP VIEW flag;
+    -- A flag, too, counts unless it was undone; so does its removal.
+    CREATE VIEW flag AS
+        SELECT row, annotator FROM event AS e WHERE action = 'flag'
+        AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
+        AND NOT EXISTS (
+            SELECT 1 FROM event AS later
+            WHERE later.row = e.row AND later.annotator = e.annotator AND later.number > e.number
+            AND later.action IN ('flag', 'unflag')
+            AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = later.number)
+        );
+    """,
 )
 
 

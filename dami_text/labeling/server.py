@@ -66,6 +66,10 @@ class Guard:
         self.app = app
         self.hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
         self.origins = {f"http://{host}" for host in self.hosts}
+        self.wrong_host = (
+            f"This host is not served here: open http://{HOST}:{port}/. Where a tunnel leads here (ssh -L), give it "
+            f"the same port on both sides: {port}.\n"
+        ).encode()
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         """Pass on what is allowed."""
@@ -82,13 +86,20 @@ class Guard:
         site = headers.get(b"sec-fetch-site", ["none"])[0]
         path = scope["path"]
         if len(hosts) != 1 or hosts[0] not in self.hosts:
-            await _answer(send, 400, b"this host is not served here")
-        elif any(origin not in self.origins for origin in origins) or site not in ("none", "same-origin"):
+            await _answer(send, 400, self.wrong_host)
+        elif any(origin not in self.origins for origin in origins) or not (
+            site in ("none", "same-origin") or (path == "/" and _is_visit(scope["method"], headers))
+        ):
             await _answer(send, 403, b"requests from elsewhere are not served")
         elif path not in OPEN_PATHS and not path.startswith(OPEN_FOLDERS):
             await _answer(send, 404, b"not found")
         else:
             await self.app(scope, receive, _with_policy(send))
+
+
+def _is_visit(method: str, headers: dict[bytes, list[str]]) -> bool:
+    """Whether somebody follows a link: the page shows itself to them, and to no script of where the link is."""
+    return method == "GET" and headers.get(b"sec-fetch-mode") == ["navigate"]
 
 
 def _with_policy(send: Send) -> Send:
@@ -131,13 +142,18 @@ def free_port(first: int) -> int:
     raise DamiError(f"no port from {first} to {first + PORTS - 1} is free; choose another with --port")
 
 
-def serve(session: Session, annotators: Sequence[str], guidelines: str | None, port: int, browser: bool) -> None:
-    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords."""
+def require_gradio() -> None:
+    """Raise ConfigError, which says what to install, where the page's library is not."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401
     except ImportError as error:
         raise ConfigError('the page needs gradio: pip install "dami_text[ui]"') from error
+
+
+def serve(session: Session, annotators: Sequence[str], guidelines: str | None, port: int, browser: bool) -> None:
+    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords."""
+    require_gradio()
     from starlette.middleware import Middleware
 
     from dami_text.labeling.page import build_page, launch_options
@@ -156,6 +172,7 @@ def serve(session: Session, annotators: Sequence[str], guidelines: str | None, p
         inbrowser=browser,
         share=False,
         quiet=True,
+        show_error=True,
         prevent_thread_lock=True,
         auth=may_enter if annotators else None,
         max_file_size=1,

@@ -84,7 +84,9 @@ class Session:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             self.config = SessionConfig.of(dict(options))
             self.store = Store(folder / LABELS)
-            self.texts: Dataset = load_from_disk(str(folder / POOL))
+            # What is made of the texts is kept beside them, or where that cannot be, nowhere.
+            read_only = not os.access(folder / POOL, os.W_OK)
+            self.texts: Dataset = load_from_disk(str(folder / POOL), keep_in_memory=read_only)
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise RecordError(f"{folder} holds no session ({error}); `dami-text label FILE` makes one") from error
         self.class_names: list[str] = list(self.config.labeling.labels or [])
@@ -96,6 +98,16 @@ class Session:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def change(self, **options: Any) -> None:
+        """Give options other values, in the folder too."""
+        config = SessionConfig.of(self.config.options() | options)
+        if config != self.config:
+            try:
+                _write_config(self.folder, config)
+            except OSError as error:
+                raise RecordError(f"cannot write {self.folder / CONFIG}: {error}; make it writable") from error
+            self.config = config
 
     def text(self, row: int) -> str:
         """The text of a row, as it came."""
@@ -110,7 +122,7 @@ class Session:
     @property
     def fingerprint(self) -> str:
         """A hash of all texts in their order."""
-        return text_hash(self._content[0].tobytes().hex()).hex()
+        return _fingerprint(self._content[0])
 
     def id(self, row: int) -> str:
         """The id of a row, which depends on the text and its place among its duplicates alone."""
@@ -197,6 +209,11 @@ class Session:
         return self.items(rng.choice(free, min(n, len(free)), replace=False).tolist(), kind)
 
 
+def _fingerprint(hashes: NDArray[np.uint64]) -> str:
+    """A hash of texts in their order, from the hash of each."""
+    return text_hash(hashes.tobytes().hex()).hex()
+
+
 def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list[QueueItem]:
     """All items in their order, with the others spread evenly among them."""
     places = [(i + 0.5) / max(1, len(items)) for i in range(len(items))]
@@ -235,10 +252,9 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     try:
         with whole(folder) as unfinished:
             texts.save_to_disk(str(unfinished / POOL))
-            options = yaml.safe_dump(SessionConfig(run, labeling).options(), sort_keys=False, allow_unicode=True)
-            (unfinished / CONFIG).write_text(options, encoding="utf-8")
+            _write_config(unfinished, SessionConfig(run, labeling))
             with closing(Store(unfinished / LABELS, create=True)) as store:
-                store.set_meta(fingerprint=text_hash(content_hashes(texts)[0].tobytes().hex()).hex())
+                store.set_meta(fingerprint=_fingerprint(content_hashes(texts)[0]))
                 numbers = {name: i for i, name in enumerate(class_names)}
                 store.add_labels(
                     (row, numbers[name], FILE_ANNOTATOR) for row, name in enumerate(given) if name is not None
@@ -249,6 +265,13 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     except OSError as error:
         raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error
     return Session(folder)
+
+
+def _write_config(folder: Path, config: SessionConfig) -> None:
+    """Write the options, all of them or none."""
+    unfinished = folder / f".{CONFIG}.{os.getpid()}.unfinished"
+    unfinished.write_text(yaml.safe_dump(config.options(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    unfinished.replace(folder / CONFIG)
 
 
 @contextmanager
@@ -265,6 +288,21 @@ def whole(folder: Path) -> Iterator[Path]:
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def require_source(session: Session, source: str) -> None:
+    """Raise ConfigError if `source` is another than the session was made of, or has other texts by now."""
+    data = session.config.run.data
+    local = Path(source).exists()
+    if (Path(source).name != Path(data.dataset).name) if local else (source != data.dataset):
+        found = f"{session.folder} was made of {data.dataset}, not of {source}"
+    elif local and _fingerprint(content_hashes(load_texts(replace(data, dataset=source))[0])[0]) != session.fingerprint:
+        found = f"{source} has other texts than {session.folder} was made of"
+    else:
+        return
+    raise ConfigError(
+        f"{found}; make another session with --session NAME, or name {session.folder} itself to go on with its texts"
+    )
 
 
 def require_texts(task: str) -> None:

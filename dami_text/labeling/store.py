@@ -88,14 +88,19 @@ class Store(Database):
 
     # Decisions --------------------------------------------------------------------------------------------------
 
-    def next(self, annotator: str, lease_seconds: float, now: float | None = None) -> tuple[Shown, QueueItem] | None:
+    def next(
+        self, annotator: str, lease_seconds: float, now: float | None = None, budget: int | None = None
+    ) -> tuple[Shown, QueueItem] | None:
         """The text that this annotator labels next, leased to them from now on; None where there is none now.
 
         The text that they have already comes first, then texts that lack another annotator's label, then the queue.
+        Where `budget` texts are labelled or with others, there are only those that lack another annotator's label.
         """
         now = time.time() if now is None else now
         with self.transaction() as connection:
-            found = connection.execute(_NEXT, {"annotator": annotator, "now": now}).fetchone()
+            only_begun = budget is not None and self.n_taken(annotator, now) >= budget
+            values = {"annotator": annotator, "now": now, "only_begun": only_begun}
+            found = connection.execute(_NEXT, values).fetchone()
             connection.execute(
                 "DELETE FROM lease WHERE annotator = ? AND row IS NOT ?", (annotator, found["row"] if found else None)
             )
@@ -103,6 +108,12 @@ class Store(Database):
                 return None
             self._lease(found["row"], annotator, lease_seconds, now)
             return Shown(found["row"], self._version(found["row"], annotator)), _item(found)
+
+    def n_taken(self, annotator: str, now: float | None = None) -> int:
+        """How many rows have a label, or are with others than this annotator, who may give them one."""
+        now = time.time() if now is None else now
+        query = "SELECT row FROM label UNION SELECT row FROM lease WHERE annotator != ? AND until > ?"
+        return int(self._one(f"SELECT COUNT(*) FROM ({query})", annotator, now))
 
     def shown(self, row: int, annotator: str) -> tuple[Shown, QueueItem]:
         """A text that this annotator has decided on before, to look at it again."""
@@ -150,32 +161,42 @@ class Store(Database):
             ).fetchone()
             return Shown(shown.row, self._insert("unflag" if flagged else "flag", shown.row, annotator, now))
 
-    def undo(self, annotator: str, last: int, lease_seconds: float, now: float | None = None) -> int:
-        """Take back the annotator's last decision, the event `last`; returns its row, which is then theirs to label.
+    def last_act(self, annotator: str) -> int:
+        """What this annotator did last on the page, a decision or a flag, and has not undone; 0 for nothing."""
+        return self._one(_LAST_ACT, annotator) or 0
+
+    def undo(self, annotator: str, last: int, lease_seconds: float, now: float | None = None) -> sqlite3.Row:
+        """Take back what the annotator did last, the event `last`, which is returned.
+
+        The row of a decision is then theirs to label; one that goes to several, when nobody else has it any more.
 
         Raises:
-            Refused: `last` is not their last decision, or the text has been given to somebody else since.
+            Refused: `last` is not what they did last, or the text has been given to somebody else since.
         """
         now = time.time() if now is None else now
         with self.transaction() as connection:
-            found = connection.execute(
-                "SELECT number, row FROM decision WHERE annotator = ? ORDER BY number DESC LIMIT 1", (annotator,)
-            ).fetchone()
-            if found is None:
+            number = self.last_act(annotator)
+            if not number:
                 raise Refused("there is nothing to undo")
-            if found["number"] != last:
+            if number != last:
                 raise Refused("what you did last is not what the page showed; look again")
-            holder = self._holder(found["row"], annotator, now)
-            if holder is not None:
-                raise Refused(f"the text is with {holder} now")
-            self._insert("undo", found["row"], annotator, now, undoes=last)
-            connection.execute("DELETE FROM lease WHERE annotator = ?", (annotator,))
-            self._lease(found["row"], annotator, lease_seconds, now)
-            return int(found["row"])
+            event: sqlite3.Row = connection.execute("SELECT * FROM event WHERE number = ?", (number,)).fetchone()
+            if event["action"] not in ("flag", "unflag"):
+                holder = self._holder(event["row"], annotator, now)
+                if holder is not None and self._wanted(event["row"]) == 1:
+                    raise Refused(f"the text is with {holder} now")
+                if holder is None:
+                    connection.execute("DELETE FROM lease WHERE annotator = ?", (annotator,))
+                    self._lease(event["row"], annotator, lease_seconds, now)
+            self._insert("undo", event["row"], annotator, now, undoes=last)
+            return event
 
-    def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> int:
-        """Add labels made elsewhere, (row, label or None for a skip, annotator); returns how many were news."""
-        now, added = time.time(), 0
+    def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> tuple[int, int]:
+        """Add labels made elsewhere, (row, label or None for a skip, annotator).
+
+        Returns how many were news, and how many of these changed what their annotator had decided before.
+        """
+        now, added, changed = time.time(), 0, 0
         with self.transaction() as connection:
             for row, label, annotator in labels:
                 earlier = connection.execute(
@@ -184,9 +205,10 @@ class Store(Database):
                 if earlier is not None and earlier["label"] == label:
                     continue
                 action = "skip" if label is None else "label" if earlier is None else "relabel"
-                self._insert(action, row, annotator, now, label)
+                self._insert(action, row, annotator, now, label, imported=True)
                 added += 1
-        return added
+                changed += earlier is not None
+        return added, changed
 
     def _version(self, row: int, annotator: str) -> int:
         version = self._one("SELECT MAX(number) FROM event WHERE row = ? AND annotator = ?", row, annotator)
@@ -201,10 +223,13 @@ class Store(Database):
         holder = self._holder(row, annotator, now)
         if holder is not None:
             raise Refused(f"the text was given to {holder} after a while without an answer; here is another")
-        wanted = self._one("SELECT wanted FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row)
         labels = self._one("SELECT COUNT(*) FROM decision WHERE row = ? AND label IS NOT NULL", row)
-        if labels >= (wanted or 1):
+        if labels >= self._wanted(row):
             raise Refused("somebody else has labelled this text in the meantime; here is another")
+
+    def _wanted(self, row: int) -> int:
+        """How many annotators the row goes to."""
+        return self._one("SELECT wanted FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row) or 1
 
     def _holder(self, row: int, annotator: str, now: float) -> str | None:
         """Who else has the row now, if anybody."""
@@ -229,12 +254,13 @@ class Store(Database):
         label: int | None = None,
         undoes: int | None = None,
         seconds: float | None = None,
+        imported: bool = False,
     ) -> int:
         stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         cursor = self._connection.execute(
-            "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds) "
-            "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?)",
-            (action, row, annotator, label, undoes, stamp, seconds),
+            "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds, imported) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?, ?)",
+            (action, row, annotator, label, undoes, stamp, seconds, imported),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -255,6 +281,10 @@ class Store(Database):
         """What this annotator has decided about a row, if anything."""
         found = self._all("SELECT * FROM decision WHERE row = ? AND annotator = ?", row, annotator)
         return found[0] if found else None
+
+    def decided(self) -> dict[int, sqlite3.Row]:
+        """For each row that was labelled or skipped its label, or its first skip: the columns of decisions."""
+        return {row["row"]: row for row in [*self.decisions(), *self.labels()]}  # a label stands before skips
 
     def is_flagged(self, row: int, annotator: str) -> bool:
         """Whether this annotator has flagged a row."""
@@ -347,11 +377,18 @@ _NEXT = """
         OR (q.wanted > 1 AND EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
     )
     AND NOT EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.annotator = :annotator)
+    AND (NOT :only_begun OR EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
     AND (SELECT COUNT(*) FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL) < q.wanted
     AND NOT EXISTS (
         SELECT 1 FROM lease AS l WHERE l.row = q.row AND l.annotator != :annotator AND l.until > :now
     )
     ORDER BY mine.row IS NULL, q.round, q.rank LIMIT 1
+"""
+
+_LAST_ACT = """
+    SELECT number FROM event AS e WHERE annotator = ? AND action != 'undo' AND NOT imported
+    AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
+    ORDER BY number DESC LIMIT 1
 """
 
 

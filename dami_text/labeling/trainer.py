@@ -73,6 +73,8 @@ class Trainer:
 
     def _is_locked(self) -> bool:
         """Whether a process trains that another page, or this one before it was killed, has started."""
+        if not self._session.folder.is_dir():  # the lock would make it
+            return False
         try:
             with FileLock(self._session.folder / LOCK, timeout=0):
                 return False
@@ -84,6 +86,9 @@ class Trainer:
         if self._process is None or self._process.poll() is None:
             return
         code, self._process = self._process.returncode, None
-        said = (self._session.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
+        try:
+            said = (self._session.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            said = ""
         why = f"it was ended by signal {-code}" if code < 0 else (said.splitlines() or [f"exit status {code}"])[-1]
         self._failed = (len(self._session.store.labels()), why) if code else None

@@ -1,0 +1,169 @@
+"""The command dami-text label: a session is made of a file of texts, or goes on, and the page is served."""
+
+import argparse
+import getpass
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dami_text.cards import PATHS
+from dami_text.cli import _Parser, _parser, given_flags, printable
+from dami_text.config import DataConfig, LabelingConfig, RunConfig, TabularConfig
+from dami_text.defaults import PRESETS, implied_options
+from dami_text.errors import ConfigError
+from dami_text.options import Options, flag, option
+
+#: The classes of the topics of a RunConfig, by its fields.
+RUN_TOPICS: dict[str, Any] = {topic.name: type(topic.default) for topic in fields(RunConfig)}
+
+#: Options of a session that may be others on another day.
+CHANGEABLE = ("budget", "lease_minutes")
+
+
+@dataclass(frozen=True)
+class PageConfig(Options):
+    """How the page is served; not part of the session."""
+
+    _argument_group_name: ClassVar[str] = "page"
+
+    session: str | None = option(None, "the session's folder (default: the file's name with .dami in place of its end)")
+    annotators: list[str] | None = option(None, "who may label, each with a password (default: only you, without one)")
+    passwords: str | None = option(
+        None, "a file with a line NAME:PASSWORD for each annotator (default: they are asked for once)"
+    )
+    guidelines: str | None = option(None, "a Markdown file that the page shows on g")
+    port: int = option(7860, "the page's port on 127.0.0.1; where it is taken, the next free one")
+    browser: bool = option(True, "open the page in a browser")
+    debug: bool = option(False, "show the traceback of an error")
+
+    def _check(self) -> None:
+        self.require(1 <= self.port <= 65535, "port", "from 1 to 65535")
+        names = self.annotators
+        fit = names is None or (len(set(names)) == len(names) and all(re.fullmatch(r"[\w.@-]{1,64}", n) for n in names))
+        self.require(fit, "annotators", "different names of letters, digits and . _ @ -")
+        self.require(self.passwords is None or names is not None, "passwords", "given with --annotators")
+
+
+def label_texts(arguments: list[str]) -> None:
+    """Open the session that the arguments name, or make it, and serve its page until ctrl-c."""
+    from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
+    from dami_text.labeling.rounds import create_session, no_progress_bars
+    from dami_text.labeling.server import require_gradio, serve
+    from dami_text.labeling.session import Session, SessionConfig, is_session, require_source, require_texts
+
+    parser = _label_parser()
+    given = parser.parse_args(arguments)
+    parser.set_defaults(**implied_options(given_flags(parser, arguments)))
+    require_texts(given.task)
+    if given.file in PRESETS:
+        raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
+    folder = Path(given.session) if given.session else session_folder(given.file)
+    session = Session(folder) if is_session(folder) else None
+    if session is not None:
+        session.store.require_writable()
+        if Path(given.file).resolve() != folder.resolve():
+            no_progress_bars()
+            require_source(session, given.file)
+        parser.set_defaults(**session.config.options())
+    page, labeling, config = _configs(parser, arguments)
+    annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)
+    passwords = read_passwords(page.passwords, annotators) if page.passwords else {}
+    if session is not None:
+        values = vars(parser.parse_args(arguments))
+        changes = {name: values.pop(name) for name in CHANGEABLE}
+        _refuse_changes(values, session.config.options(), folder)
+        require_gradio()
+        session.change(**changes)
+    else:
+        if folder.exists():
+            raise ConfigError(f"{folder} is there and holds no session; choose another with --session")
+        if labeling.overlap > 1 and not annotators:
+            raise ConfigError(
+                f"--overlap is {labeling.overlap}, and only you label; name all with --annotators NAME ..."
+            )
+        require_gradio()
+        no_progress_bars()
+        session = create_session(folder, SessionConfig(config, labeling))
+    names = ", ".join(map(printable, session.class_names))
+    print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
+    if not page.passwords:
+        passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
+    set_passwords(session.store, passwords)
+    serve(session, annotators, guidelines, page.port, page.browser)
+
+
+def _label_parser() -> _Parser:
+    parser = _parser([PageConfig, LabelingConfig, *RUN_TOPICS.values()])
+    parser.prog = "dami-text label"
+    parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
+    parser.add_argument("file", help="a csv, tsv, jsonl or parquet file, a folder, a Hub id, demo, or a session")
+    parser.set_defaults(initial_size=20, query_size=20)
+    for action in list(parser._actions):
+        # What the file's name stands for, and what labelling has no use for.
+        if action.dest in ("dataset", "splits", *(f.name for f in fields(TabularConfig))):
+            _remove(parser, action)
+    return parser
+
+
+def _configs(parser: _Parser, arguments: list[str]) -> tuple[PageConfig, LabelingConfig, RunConfig]:
+    """The configs of the page, of the labelling and of the rounds."""
+    values = vars(parser.parse_args(arguments))
+
+    def made(kind: Any, **more: Any) -> Any:
+        return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values} | more)
+
+    run = {
+        name: made(kind, dataset=values.get("dataset", values["file"])) if kind is DataConfig else made(kind)
+        for name, kind in RUN_TOPICS.items()
+    }
+    return made(PageConfig), made(LabelingConfig), RunConfig(**run)
+
+
+def _remove(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
+    """Take an option out of a parser."""
+    parser._remove_action(action)
+    for group in parser._action_groups:
+        if action in group._group_actions:
+            group._group_actions.remove(action)
+    for name in action.option_strings:
+        parser._option_string_actions.pop(name, None)
+
+
+def session_folder(file: str) -> Path:
+    """The session's folder for a file: beside it, its name ending in .dami; a session's folder is its own."""
+    from dami_text.labeling.session import is_session
+
+    path = Path(file)
+    if path.suffix == ".dami" or is_session(path):
+        return path
+    if path.exists():
+        name = path.name.removesuffix(".gz")
+        return path.with_name((Path(name).stem or name) + ".dami")
+    return Path(re.sub(r"[^A-Za-z0-9._-]+", "-", file).strip("-.") + ".dami")
+
+
+def _refuse_changes(given: dict[str, Any], stored: dict[str, Any], folder: Path) -> None:
+    """Raise ConfigError if an option says something else than the session was made with."""
+    differing = [
+        f"{flag(name)} {stored[name]} there, {value} now"
+        for name, value in given.items()
+        if name in stored
+        and str(value) != str(stored[name])
+        and not (name in PATHS and str(Path(str(value)).absolute()) == stored[name])
+    ]
+    if differing:
+        raise ConfigError(
+            f"{folder} was made with other options: {'; '.join(differing)}; leave them out to go on, or make another "
+            "session with --session"
+        )
+
+
+def _read_guidelines(file: str | None) -> str | None:
+    """The guidelines' Markdown."""
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read --guidelines {file}: {error}") from error
