@@ -189,9 +189,7 @@ def serve(session: Session, annotators: Sequence[str], guidelines: str | None, p
         while True:
             time.sleep(3600)
     finally:
-        # Every label is on disk. A page that is still open, and listens, would keep the server's threads from ending.
-        page.server.force_exit = True
-        page.close(verbose=False)
+        page.close(verbose=False)  # every label is on disk
 
 
 def _my_name() -> str:
