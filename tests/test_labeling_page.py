@@ -65,14 +65,9 @@ class Server:
         paths = [str(Path(dami_text.__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
         environment = os.environ | {"PYTHONPATH": ":".join(paths)}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                # Where the tests run in the background, a shell has them ignore ctrl-c, and all that they start.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            )
+            # A shell has what runs in the background ignore ctrl-c, and so all that it starts.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + PATIENCE / 1000
         while (found := re.search(r"page +(http://\S+/)", self.log.read_text())) is None:
             assert self.process.poll() is None, self.log.read_text()
