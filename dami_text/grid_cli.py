@@ -71,8 +71,10 @@ def _run(given: dict[str, Any], *configs: Any) -> int:
         print(f"{len(problems)} are not; the same command tries them again:", file=sys.stderr)
         for outcome in problems:
             print(f"{outcome.status}: {_described(outcome)}", file=sys.stderr)
-    elif _left(every, save_models=False, overwrite=False) == ([], []):  # the other shards' too
-        forget_first_rounds(root)
+    else:
+        own = {cell.number for cell in cells}
+        if _left([cell for cell in every if cell.number not in own], False, False) == ([], []):  # of other shards
+            forget_first_rounds(root)
     return 1 if problems else 0
 
 

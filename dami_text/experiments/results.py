@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +46,7 @@ class RecordedRun:
         """Whether the last round is there: it asks for nothing."""
         return bool(self.rounds) and self.rounds[-1]["query"] is None
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What the run is: equal for the same run wherever its files lie."""
         return to_json([self.seed, self.portable_options])
