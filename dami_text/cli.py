@@ -200,11 +200,10 @@ def _read_options(file: Path, parser: _Parser) -> dict[str, Any]:
 
 def _run(config: RunConfig, output: OutputConfig) -> None:
     """Run with a progress bar and end with a table of the rounds and where everything is."""
-    import datasets
-    import transformers
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from dami_text.data.hub import no_progress_bars
     from dami_text.experiments.run import Run
     from dami_text.experiments.tracking import check_trackers, trackers
 
@@ -221,8 +220,7 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
     path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
+    no_progress_bars()
 
     run = Run(config, path, output.overwrite)
     main = run.accelerator.is_main_process

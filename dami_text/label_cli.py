@@ -165,9 +165,9 @@ def _import(arguments: list[str]) -> None:
 
 
 def _select(arguments: list[str]) -> None:
+    from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.exchange import selected_records, write_file
     from dami_text.labeling.formats import write_records
-    from dami_text.labeling.rounds import no_progress_bars
     from dami_text.labeling.session import Session
 
     parser = _simple_parser("select", "Write the next texts to label, with reasons, for another tool.")
@@ -187,9 +187,9 @@ def _select(arguments: list[str]) -> None:
 
 
 def _train(arguments: list[str]) -> None:
+    from dami_text.data.hub import no_progress_bars
     from dami_text.hub import check_push, push_model
     from dami_text.labeling.final import train_final
-    from dami_text.labeling.rounds import no_progress_bars
     from dami_text.labeling.session import Session
 
     parser = _simple_parser("train", "Train the final model on all labels but the held-out ones.")

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dami_text.cards import PATHS
-from dami_text.cli import _Parser, _parser, given_flags, printable
+from dami_text.cli import TOPICS, _Parser, _parser, given_flags, printable
 from dami_text.config import DataConfig, LabelingConfig, RunConfig, TabularConfig
 from dami_text.defaults import PRESETS, implied_options
 from dami_text.errors import ConfigError
 from dami_text.options import Options, flag, option
-
-#: The classes of the topics of a RunConfig, by its fields.
-RUN_TOPICS: dict[str, Any] = {topic.name: type(topic.default) for topic in fields(RunConfig)}
 
 #: Options of a session that may be others on another day.
 CHANGEABLE = ("budget", "lease_minutes")
@@ -47,8 +44,9 @@ class PageConfig(Options):
 
 def label_texts(arguments: list[str]) -> None:
     """Open the session that the arguments name, or make it, and serve its page until ctrl-c."""
+    from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
-    from dami_text.labeling.rounds import create_session, no_progress_bars
+    from dami_text.labeling.rounds import create_session
     from dami_text.labeling.server import require_gradio, serve
     from dami_text.labeling.session import Session, SessionConfig, is_session, require_source, require_texts
 
@@ -94,7 +92,7 @@ def label_texts(arguments: list[str]) -> None:
 
 
 def _label_parser() -> _Parser:
-    parser = _parser([PageConfig, LabelingConfig, *RUN_TOPICS.values()])
+    parser = _parser([PageConfig, LabelingConfig, *TOPICS.values()])
     parser.prog = "dami-text label"
     parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
     parser.add_argument("file", help="a csv, tsv, jsonl or parquet file, a folder, a Hub id, demo, or a session")
@@ -115,7 +113,7 @@ def _configs(parser: _Parser, arguments: list[str]) -> tuple[PageConfig, Labelin
 
     run = {
         name: made(kind, dataset=values.get("dataset", values["file"])) if kind is DataConfig else made(kind)
-        for name, kind in RUN_TOPICS.items()
+        for name, kind in TOPICS.items()
     }
     return made(PageConfig), made(LabelingConfig), RunConfig(**run)
 

@@ -50,6 +50,16 @@ def to_json(value: Any) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file whole or, with an OSError, not at all."""
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 class RunFolder:
     """A run's folder, opened for `config`: `rounds` and `queries` hold what is committed.
 

@@ -88,6 +88,12 @@ def one_line(error: BaseException) -> str:
     return textwrap.shorten(message, 300) or type(error).__name__
 
 
+def no_progress_bars() -> None:
+    """Keep datasets and transformers from drawing progress bars, to the end of this process."""
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """Keep the libraries from logging failures that are raised as well, missing cards, and heads that are to be new."""

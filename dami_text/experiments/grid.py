@@ -29,10 +29,11 @@ from tqdm import tqdm
 
 from dami_text.active_learning import ActiveLearner
 from dami_text.config import GridConfig, RunConfig, StrategyConfig
+from dami_text.data.hub import no_progress_bars
 from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
 from dami_text.experiments.preparation import PreparedData, prepare
 from dami_text.experiments.run import Run, is_finished
-from dami_text.records import ROUNDS, RunFolder, to_json
+from dami_text.records import ROUNDS, RunFolder, to_json, write_whole
 from dami_text.training import Training
 
 #: In a cell's folder: why its last run failed.
@@ -127,11 +128,9 @@ def record_asked(cells: Sequence[Cell], root: Path) -> None:
         with FileLock(root / f".{ASKED}.lock"):
             now = {cell.path.relative_to(root).as_posix(): cell.config.options() for cell in cells}
             lines = [to_json({"run": run, "options": value}) + "\n" for run, value in (read_asked(root) | now).items()]
-            unfinished = file.with_suffix(".unfinished")
-            unfinished.write_text("".join(lines), encoding="utf-8")
-            unfinished.replace(file)
-    except OSError as error:
-        raise RecordError(f"cannot use the folder {root}: {error}; choose another with --output-dir") from error
+            write_whole(file, "".join(lines).encode())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"cannot use {file}: {error}; restore it, or choose another --output-dir") from error
 
 
 def read_asked(root: Path) -> dict[str, dict[str, Any]]:
@@ -276,16 +275,12 @@ def _record_error(cell: Cell, text: str) -> None:
 
 def _set_up_worker(cell: Cell, job: Job) -> None:
     """Its thread, its GPU and its folder; no output but results; and it ends with the grid's process."""
-    import datasets
-    import transformers
-
     torch.set_num_threads(1)
     if torch.cuda.device_count() > 1:  # read once, by the worker's first run
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", f"cuda:{cell.number % torch.cuda.device_count()}")
     os.chdir(job.working_directory)  # where relative paths and a strategy of one's own are found
     logging.getLogger("dami_text").setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
+    no_progress_bars()
     tqdm.set_lock(threading.RLock())  # its own would outlive a worker that is killed
     if os.getppid() == job.process:
         _end_with(job.process)

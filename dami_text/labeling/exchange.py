@@ -1,6 +1,5 @@
 """Labels out of a session and into it: what `formats` writes and reads, matched to the pool's texts."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from dami_text.labeling.rounds import LabeledNow, explained, told_learner
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store import QueueItem
 from dami_text.labeling.tables import Decision, Record
+from dami_text.records import write_whole
 
 #: Whose labels those are that nobody is named for.
 NOBODY = "import"
@@ -50,18 +50,17 @@ def selected_records(session: Session, n: int) -> list[Record]:
     Raises:
         DataError: nothing is left to label.
     """
-    now = LabeledNow.of(session)
+    now, rounds = LabeledNow.of(session), len(session.store.rounds())
     if len(now.rows):
         learner, strategy = told_learner(session, now)
         free = len(learner.pool.unlabeled)
         items = explained(session, learner, strategy, learner.ask(min(n, free))) if free else []
     else:
         decided = session.store.decided()
-        queue = session.store.queue(len(session.store.rounds())) + session.random_items(n, "select", "start")
+        queue = session.store.queue(rounds) + session.random_items(n, "select", "start")
         items = [item for item in queue if item.kind != "held-out" and item.row not in decided][:n]
     if not items:
         raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
-    rounds = len(session.store.rounds())
     return [Record(session.id(i.row), session.text(i.row), round=rounds, **_told(session, i)) for i in items]
 
 
@@ -92,16 +91,11 @@ def write_file(session: Session, file: Path, content: bytes) -> None:
     for what, is_so in found.items():
         if is_so:
             raise ConfigError(f"{file} is {what}; choose another to write to")
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
     try:
         if file.exists() and not file.is_file():  # such as /dev/stdout
             file.write_bytes(content)
-            return
-        try:
-            unfinished.write_bytes(content)
-            unfinished.replace(place)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        else:
+            write_whole(place, content)
     except OSError as error:
         raise DataError(f"cannot write {file}: {error}") from error
 

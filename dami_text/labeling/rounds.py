@@ -14,23 +14,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
-import transformers
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.active_learning import ActiveLearner
 from dami_text.aggregation import InformativeWords
+from dami_text.data.hub import no_progress_bars
 from dami_text.data.pool import EncodedTexts, Pool, Rows
 from dami_text.errors import DamiError, TrainingError
 from dami_text.experiments.preparation import make_learner
 from dami_text.inference import device_of, predict_probabilities
 from dami_text.interpretation import interpret
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, new_session, whole
-from dami_text.labeling.store import QueueItem, RoundRecord
+from dami_text.labeling.store import Kind, QueueItem, RoundRecord
 from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
 
 LOCK = ".trainer.lock"
@@ -214,7 +213,7 @@ def train_round(session: Session) -> RoundRecord:
 
 
 def explained(
-    session: Session, learner: ActiveLearner, strategy: QueryStrategy, query: Query, kind: str = "asked"
+    session: Session, learner: ActiveLearner, strategy: QueryStrategy, query: Query, kind: Kind = "asked"
 ) -> list[QueueItem]:
     """The query as queue items, each with its reason, how its words deviate, and the model's guess."""
     model, texts = learner.trained_model(), learner.pool.texts
@@ -242,12 +241,6 @@ def save_model(model: PreTrainedModel, learner: ActiveLearner, folder: Path) -> 
     """Write the model and its tokenizer in the Hugging Face layout."""
     model.save_pretrained(folder)
     learner.pool.texts.tokenizer.save_pretrained(folder)
-
-
-def no_progress_bars() -> None:
-    """Keep the libraries from drawing progress bars: a page or a line of figures is what is wanted."""
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
 
 
 def main() -> int:

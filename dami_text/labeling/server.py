@@ -146,7 +146,7 @@ def require_gradio() -> None:
     """Raise ConfigError, which says what to install, where the page's library is not."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
-        import gradio  # noqa: F401
+        import gradio  # noqa: F401 - whether it is there
     except ImportError as error:
         raise ConfigError('the page needs gradio: pip install "dami_text[ui]"') from error
 

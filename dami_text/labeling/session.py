@@ -26,9 +26,10 @@ from dami_text.config import LabelingConfig, RunConfig
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import load_texts
 from dami_text.errors import ConfigError, DataError, RecordError
-from dami_text.labeling.store import QueueItem, Store
+from dami_text.labeling.store import Kind, QueueItem, Store
 from dami_text.options import Size, flag
 from dami_text.randomness import numpy_stream
+from dami_text.records import write_whole
 
 POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"
 
@@ -184,15 +185,17 @@ class Session:
         missing = min(round(share * (len(done) + n)) - labeled, n - 1)
         return [int(row) for row in self.held_out if int(row) not in done][: max(0, missing)]
 
-    def items(self, rows: Sequence[int], kind: str, reasons: Sequence[dict[str, Any]] | None = None) -> list[QueueItem]:
+    def items(
+        self, rows: Sequence[int], kind: Kind, reasons: Sequence[dict[str, Any]] | None = None
+    ) -> list[QueueItem]:
         """Queue items of these rows."""
         reasons = reasons or [{}] * len(rows)
         return [
-            QueueItem(int(row), kind, dict(reason), int(self.wanted[row]))  # type: ignore[arg-type]
+            QueueItem(int(row), kind, dict(reason), int(self.wanted[row]))
             for row, reason in zip(rows, reasons, strict=True)
         ]
 
-    def random_items(self, n: int, purpose: str, kind: str = "reserve") -> list[QueueItem]:
+    def random_items(self, n: int, purpose: str, kind: Kind = "reserve") -> list[QueueItem]:
         """At most n rows, drawn at random, that are not labelled, skipped or in the queue.
 
         Held-out rows come where there are no others.
@@ -269,9 +272,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
 
 def _write_config(folder: Path, config: SessionConfig) -> None:
     """Write the options, all of them or none."""
-    unfinished = folder / f".{CONFIG}.{os.getpid()}.unfinished"
-    unfinished.write_text(yaml.safe_dump(config.options(), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    unfinished.replace(folder / CONFIG)
+    write_whole(folder / CONFIG, yaml.safe_dump(config.options(), sort_keys=False, allow_unicode=True).encode())
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from dami_text.errors import RecordError
 from dami_text.labeling.database import Database
 
 Action = Literal["label", "skip"]
+Kind = Literal["start", "asked", "held-out", "reserve"]
 
 
 class Refused(Exception):  # noqa: N818 - an answer that a page shows, not a failure
@@ -30,7 +31,7 @@ class QueueItem:
     """A text to label: its row, why (a reason as JSON holds it), and how many annotators are wanted."""
 
     row: int
-    kind: Literal["start", "asked", "held-out", "reserve"]
+    kind: Kind
     reason: dict[str, Any]
     wanted: int = 1
 

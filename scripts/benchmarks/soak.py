@@ -78,7 +78,7 @@ def annotate(session: Session, url: str, truth: list[int], n: int) -> list[float
         wanted = min(n, known + (session.query_size() if rounds else session.initial_size()))
         state = call(url, "next")[0]
         for _ in range(wanted - done):
-            row = int(re.search(r'data-token="(\d+)', state)[1])  # type: ignore[index]
+            row = int(re.search(r'data-token="(\d+)', state)[1])  # type: ignore[index]  # every screen has a token
             start = time.perf_counter()
             state = call(url, f"label_{truth[row] + 1}", state)[0]
             seconds.append(time.perf_counter() - start)
