@@ -9,10 +9,11 @@ from labeling_cases import CLASSES, label_some, make_session, texts_without_labe
 from dami_text.errors import ConfigError
 from dami_text.labeling.accounts import ask_for_passwords, hash_password, password_fits, read_passwords, set_passwords
 from dami_text.labeling.desk import Desk
+from dami_text.labeling.history import Find
 from dami_text.labeling.progress import Gain, Progress, Proportion
 from dami_text.labeling.rounds import train_round
 from dami_text.labeling.server import OPEN_PATHS, Guard, free_port
-from dami_text.labeling.store import QueueItem, Store
+from dami_text.labeling.store import QueueItem, RoundRecord, Store
 from dami_text.labeling.trainer import TrainerState
 from dami_text.labeling.view import WORD, curve_svg, one_line, panel_html, shaded, visible, why
 
@@ -109,13 +110,76 @@ def test_a_decision_can_be_looked_at_again_and_changed(desk):
     first = desk.next("ann")
     second = desk.label("ann", first.token, 0)
     panel = desk.panel("ann")
-    (number, line) = panel.decisions[0]
+    (number, line) = panel.history.decisions[0]
     assert line.startswith("neg · ")
     again = desk.again("ann", number)
     assert (row_of(again), again.label, again.again) == (row_of(first), 0, True)
     after = desk.label("ann", again.token, 1)
     assert (row_of(after), labels_of(desk)) == (row_of(second), {row_of(first): 1})
     assert desk.again("bob", number).notice == "That decision was changed meanwhile."
+
+
+def test_the_whole_history_is_there_a_page_at_a_time(desk):
+    screen, given = desk.next("ann"), []
+    for _ in range(23):
+        given.insert(0, desk.session.text(row_of(screen)))
+        screen = desk.label("ann", screen.token, 0)
+    pages = [desk.panel("ann", Find(page=page)).history for page in range(3)]
+    assert [page.place for page in pages] == ["1 to 10 of 23", "11 to 20 of 23", "21 to 23 of 23"]
+    assert [line for page in pages for _, line in page.decisions] == [f"neg · {one_line(text)}" for text in given]
+    oldest, _ = pages[2].decisions[-1]
+    assert desk.session.text(row_of(desk.again("ann", oldest))) == given[-1]
+    assert desk.panel("ann", Find(page=99)).history == pages[2]
+    assert desk.panel("bob").history.place == "No decision to show."
+
+
+def test_the_history_is_searched_and_filtered(desk):
+    screens = [desk.next("ann")]
+    desk.note("ann", screens[0].token, "unclear IRONY")
+    for label in (0, 1):
+        screens.append(desk.label("ann", screens[-1].token, label))
+    desk.flag("ann", screens[-1].token)
+    desk.skip("ann", desk.next("ann").token)
+    rows = [row_of(screen) for screen in screens]
+
+    def found(**find):
+        decisions = desk.panel("ann", Find(**find)).history.decisions
+        return [row_of(desk.again("ann", number)) for number, _ in decisions]
+
+    assert found() == rows[::-1]
+    assert (found(kind="0"), found(kind="1")) == ([rows[0]], [rows[1]])
+    assert (found(kind="skipped"), found(kind="flagged"), found(kind="noted")) == ([rows[2]], [rows[2]], [rows[0]])
+    texts = [desk.session.text(row) for row in rows]
+    for words in {word for text in texts for word in text.split()}:
+        assert found(words=words.upper()) == [r for r, t in zip(rows, texts, strict=True) if words in t][::-1]
+    assert (found(words="irony"), found(words="irony", kind="1"), found(words="no such words")) == ([rows[0]], [], [])
+
+
+def test_notes_are_each_annotators_own_and_the_latest_counts(desk):
+    screen = desk.next("ann")
+    row = row_of(screen)
+    assert desk.note("ann", screen.token, " first ") == "Note saved."
+    assert desk.note("ann", screen.token, "first") == ""
+    assert desk.note("ann", screen.token, "second") == "Note saved."
+    desk.session.store.set_note(row, "bob", "x" * 5000)
+    assert desk.session.store.notes() == {row: {"ann": "second", "bob": "x" * 2000}}
+    assert desk.next("ann").note == "second"
+    assert desk.note("ann", screen.token, "  ") == "Note removed."
+    assert (desk.next("ann").note, list(desk.session.store.notes()[row])) == ("", ["bob"])
+    assert desk.note("ann", "-", "of no text") == ""
+
+
+def test_a_guess_is_accepted_only_where_there_is_one(desk):
+    first = desk.next("ann")
+    refused = desk.accept("ann", first.token)
+    assert (refused.token, labels_of(desk)) == (first.token, {})
+    assert refused.notice.startswith("There is no guess")
+    row = row_of(first)
+    desk.session.store.finish_round(
+        RoundRecord(0, 0, 0, "now", {}, b""), [QueueItem(row, "asked", {"guess": 1, "probability": 0.9})]
+    )
+    desk.accept("ann", desk.next("ann").token)
+    assert labels_of(desk) == {row: 1}
 
 
 def test_a_flag_stays_with_the_text_while_it_is_labelled(desk):

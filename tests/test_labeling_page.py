@@ -1,5 +1,6 @@
 """The page in Chromium: what a person at the keys sees and what is on disk after it."""
 
+import getpass
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ from labeling_cases import make_session, texts_without_labels
 import dami_text
 from dami_text.label_cli import main
 from dami_text.labeling.session import Session
+from dami_text.labeling.store import QueueItem, RoundRecord
 from dami_text.labeling.view import visible
 
 CHROMIUM = os.environ.get("DAMI_TEXT_CHROMIUM") or next(
@@ -323,6 +325,45 @@ def test_some_texts_go_to_two_annotators_and_status_tells_how_they_agree(tmp_pat
     assert f"annotators ann {counts[0]}, bob {counts[1]}" in told
 
 
+def test_a_note_is_kept_found_in_the_history_and_no_key_of_it_labels(session, chromium):
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        row = row_of(page)
+        page.keyboard.press("n")
+        page.keyboard.type("1 is it irony?")
+        page.keyboard.press("Escape")
+        wait_until(lambda: session.store.notes().get(row) is not None)
+        (note,) = session.store.notes()[row].values()
+        assert (note, labels_of(session)) == ("1 is it irony?", {})
+        for key in "1212":
+            press(page, key)
+        page.keyboard.press("h")
+        page.fill("#history-words input, #history-words textarea", "IRONY")
+        found = page.locator("#history button:has-text('irony')")
+        found.wait_for()
+        page.wait_for_function("document.querySelector('#history-turn').innerText.includes('1 to 1 of 1')")
+        found.click()
+        wait_until(lambda: row_of(page) == row)
+        assert page.input_value("#note input, #note textarea") == "1 is it irony?"
+
+
+def test_key_a_accepts_a_guess_only_while_guesses_are_shown(session, chromium):
+    row = session.store.next(getpass.getuser(), 60)[0].row
+    session.store.finish_round(
+        RoundRecord(0, 0, 0, "now", {}, b""), [QueueItem(row, "asked", {"guess": 1, "probability": 0.87})]
+    )
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        assert row_of(page) == row
+        page.keyboard.press("a")
+        page.wait_for_timeout(500)
+        assert labels_of(session) == {}
+        page.click("#accept-toggle")
+        page.wait_for_function("document.querySelector('#guess').innerText.includes('87%')")
+        page.keyboard.press("a")
+        wait_until(lambda: labels_of(session) == {row: 1})
+
+
 def test_a_killed_server_loses_nothing_and_goes_on_where_it_was(session, chromium):
     with served(session.folder) as server:
         page = open_page(chromium, server.url)
@@ -370,10 +411,12 @@ def test_hostile_texts_are_shown_as_the_text_that_they_are(tmp_path, chromium):
             seen[row] = text_of(page)
             assert page.locator("#text script, #text img, #text a, #text b, #text svg").count() == 0
             press(page, "1")
-        page.wait_for_function("document.querySelectorAll('#history button').length >= 8")
+        page.wait_for_function("document.querySelectorAll('#decisions button').length >= 8")
         page.keyboard.press("h")
         page.wait_for_timeout(500)
-        assert page.locator("#history script, #history img, #history b, #history a, #history svg").count() == 0
+        assert (
+            page.locator("#decisions script, #decisions img, #decisions b, #decisions a, #decisions svg").count() == 0
+        )
         assert page.evaluate("window.hit") is None
     assert seen == {row: visible(session.text(row)) for row in range(len(HOSTILE))}
     assert not [url for url in requests if "evil" in url]

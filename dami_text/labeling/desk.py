@@ -4,13 +4,12 @@ import re
 import threading
 from dataclasses import dataclass, replace
 
+from dami_text.labeling.history import Find, HistoryPage, history
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.session import Session
 from dami_text.labeling.store import QueueItem, Refused, Shown
 from dami_text.labeling.trainer import Trainer
-from dami_text.labeling.view import Tokens, one_line, panel_html, shaded, visible, why
-
-LAST = 10  # decisions that can be looked at again
+from dami_text.labeling.view import Tokens, panel_html, shaded, visible, why
 
 NOTHING = "-"  # the token of a screen without a text
 _TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
@@ -27,6 +26,7 @@ class Screen:
         label: the label that the annotator gave the text before, where they look at it again.
         flagged: whether they have flagged it.
         again: whether they look at a text again that they have decided on.
+        note: what they have written about it.
     """
 
     token: str
@@ -36,14 +36,15 @@ class Screen:
     label: int | None = None
     flagged: bool = False
     again: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What stands beside the text: numbers as HTML, and the last decisions with their events, the latest first."""
+    """What stands beside the text: numbers as HTML, and a page of the annotator's own decisions."""
 
     html: str
-    decisions: list[tuple[int, str]]
+    history: HistoryPage
 
 
 class Desk:
@@ -104,7 +105,7 @@ class Desk:
 
     def again(self, annotator: str, number: int) -> Screen:
         """Show a text that the annotator has decided on: the event `number`."""
-        for decision in self.session.store.decisions(annotator, LAST):
+        for decision in self.session.store.decisions(annotator):
             if decision["number"] == number:
                 shown, item = self.session.store.shown(decision["row"], annotator)
                 return self._screen(annotator, shown, item, "Choose again, or press Esc to go back.")
@@ -119,19 +120,29 @@ class Desk:
         name = visible(self.session.class_names[reason["guess"]])
         return f"The model's guess: {name}, {reason['probability']:.0%}"
 
-    def panel(self, annotator: str) -> Panel:
-        """The side panel now; a training that is due is started on the way."""
+    def accept(self, annotator: str, token: str) -> Screen:
+        """Label the text on the screen with the model's guess, where there is one."""
+        shown = self._shown(token)
+        if shown is None:
+            return self.next(annotator, "There was no text on the screen.")
+        _, item = self.session.store.shown(shown.row, annotator)
+        if "guess" not in item.reason:
+            return self._screen(annotator, shown, item, "There is no guess for this text: choose a label.")
+        return self._decide(annotator, token, item.reason["guess"])
+
+    def note(self, annotator: str, token: str, text: str) -> str:
+        """Write the annotator's note on the text on the screen; what became of it, in words."""
+        shown = self._shown(token)
+        if shown is None:
+            return ""
+        changed = self.session.store.set_note(shown.row, annotator, text)
+        return ("Note saved." if text.strip() else "Note removed.") if changed else ""
+
+    def panel(self, annotator: str, find: Find | None = None) -> Panel:
+        """The side panel now, with the page of the history that `find` asks for; starts a training that is due."""
         self.trainer.start_if_due()
-        names = self.session.class_names
-        decisions = [
-            (
-                decision["number"],
-                f"{'skipped' if decision['label'] is None else visible(names[decision['label']])} · "
-                f"{one_line(self.session.text(decision['row']))}",
-            )
-            for decision in self.session.store.decisions(annotator, LAST)
-        ]
-        return Panel(panel_html(progress_of(self.session), self.trainer.state(), self.budget), decisions)
+        html = panel_html(progress_of(self.session), self.trainer.state(), self.budget)
+        return Panel(html, history(self.session, annotator, find or Find()))
 
     def _decide(self, annotator: str, token: str, label: int | None) -> Screen:
         shown = self._shown(token)
@@ -192,6 +203,7 @@ class Desk:
             earlier["label"] if earlier else None,
             store.is_flagged(shown.row, annotator),
             earlier is not None,
+            store.note(shown.row, annotator),
         )
 
     def _nothing(self, message: str, notice: str) -> Screen:

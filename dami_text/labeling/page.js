@@ -3,10 +3,10 @@
   const PATIENCE = 8000; // milliseconds to wait for the server before saying so
   const BUTTON_OF = {
     " ": "skip", Backspace: "undo", f: "flag", m: "guess-button", g: "guidelines-button", h: "history-button",
-    "?": "help-button",
+    "?": "help-button", a: "accept",
   };
   const PANELS = { "guidelines-button": "guidelines", "history-button": "history", "help-button": "help" };
-  const NEEDS_TEXT = /^(label-\d+|skip|flag)$/;
+  const NEEDS_TEXT = /^(label-\d+|skip|flag|accept)$/;
   let busy = true; // until the first text is there
   let refused = 0;
   let seen = null;
@@ -15,6 +15,15 @@
   const byId = (id) => document.getElementById(id);
   const state = () => document.querySelector("#state [data-token]");
   const say = (text) => { const notice = byId("notice"); if (notice) notice.textContent = text; };
+
+  // Whether guesses are shown with each text and key a accepts them: this browser's choice, off at first.
+  const accepting = () => document.body.classList.contains("accepting");
+  function accept(on) {
+    document.body.classList.toggle("accepting", on);
+    byId("accept-toggle")?.setAttribute("aria-pressed", String(on));
+    try { localStorage.setItem("dami-accept", on ? "1" : ""); } catch { /* a browser that keeps nothing */ }
+    if (on) byId("guess-button")?.click();
+  }
 
   function refuse(why) {
     refused += 1;
@@ -49,6 +58,8 @@
       document.body.classList.toggle("again", now.dataset.again === "true");
       document.body.classList.toggle("no-text", now.dataset.token === "-");
       document.querySelector("#text")?.scrollTo(0, 0);
+      if (byId("noted")) byId("noted").textContent = "";
+      if (accepting() && now.dataset.token !== "-") byId("guess-button")?.click();
       if (now.dataset.token !== "-") document.querySelector("#label-filter input")?.focus();
       busy = false;
     });
@@ -76,6 +87,12 @@
     }
     if (focused.closest("input, textarea, select, [contenteditable=true]")) return;
     if (event.key === " " && focused.closest("a, button:focus-visible, [role=tab]")) return; // it presses what has the focus
+    if (event.key.toLowerCase() === "n") {
+      event.preventDefault();
+      byId("note")?.querySelector("input, textarea")?.focus();
+      return;
+    }
+    if (event.key.toLowerCase() === "a" && !accepting()) return;
     const digit = /^[1-9]$/.test(event.key);
     const button = byId(digit ? `label-${event.key}` : BUTTON_OF[event.key.length === 1 ? event.key.toLowerCase() : event.key]);
     if (!button) return;
@@ -88,6 +105,7 @@
     const button = event.target instanceof Element ? event.target.closest("button") : null;
     if (!button) return;
     if (PANELS[button.id]) { toggle(button.id); return; }
+    if (button.id === "accept-toggle") { accept(!accepting()); return; }
     if (!button.classList.contains("act")) return;
     const empty = NEEDS_TEXT.test(button.id) && state()?.dataset.token === "-";
     const why = busy ? "the next text was not on the screen yet" : event.isTrusted && event.detail > 1 ?
@@ -111,6 +129,7 @@
     text?.setAttribute("aria-live", "polite");
     text?.setAttribute("tabindex", "0");
     byId("why")?.setAttribute("aria-label", "Why this text was asked");
+    byId("note")?.querySelector("input, textarea")?.setAttribute("aria-label", "Your note on this text");
     document.querySelectorAll("button.label").forEach((button) => {
       button.setAttribute("aria-keyshortcuts", button.id.slice("label-".length));
     });

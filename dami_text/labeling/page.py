@@ -3,19 +3,22 @@
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
-from dami_text.labeling.desk import LAST, NOTHING, Desk, Panel, Screen
+from dami_text.labeling.desk import NOTHING, Desk, Panel, Screen
+from dami_text.labeling.history import FILTERS, PAGE, Find
+from dami_text.labeling.notes import LONGEST
 from dami_text.labeling.view import LEVELS, WORD, visible
 
 MOST_BUTTONS = 9
-SCREEN_PARTS = 4  # components that a screen fills
+SCREEN_PARTS = 5  # components that a screen fills
 
-TOOLS = {"skip": "Skip", "undo": "Undo", "flag": "Flag"}
+TOOLS = {"skip": "Skip", "undo": "Undo", "flag": "Flag", "accept": "Accept guess"}
 
 HELP = """
 <h2>Keys</h2>
@@ -24,9 +27,11 @@ HELP = """
 <tr><td><kbd>space</kbd></td><td>skip it</td></tr>
 <tr><td><kbd>⌫</kbd></td><td>undo what you did last</td></tr>
 <tr><td><kbd>f</kbd></td><td>flag it, to find it again in the export</td></tr>
+<tr><td><kbd>n</kbd></td><td>write a note on it; esc leaves the note and saves it</td></tr>
 <tr><td><kbd>m</kbd></td><td>see the model's guess; decide first, it is persuasive</td></tr>
+<tr><td><kbd>a</kbd></td><td>accept the guess, while a button under the text shows every guess</td></tr>
 <tr><td><kbd>g</kbd></td><td>guidelines</td></tr>
-<tr><td><kbd>h</kbd></td><td>your last decisions, to change them</td></tr>
+<tr><td><kbd>h</kbd></td><td>your decisions, to find and change them</td></tr>
 <tr><td><kbd>esc</kbd></td><td>close what is open, go back to the queue</td></tr>
 </table>
 <p>A label is on disk before the next text shows. Close the page at any time; it goes on where you were.</p>
@@ -78,24 +83,41 @@ class Handlers:
         """The model's guess."""
         return [(self._desk.guess(_token(before)), None)]
 
+    def accept(self, before: str, request: gr.Request) -> list[Any]:
+        """Label the text with the model's guess."""
+        return _screen(self._desk.accept(self.annotator(request), _token(before)))
+
+    def note(self, before: str, text: str, request: gr.Request) -> str:
+        """Write a note; returns what became of it."""
+        return self._desk.note(self.annotator(request), _token(before), text if isinstance(text, str) else "")
+
     def again(self, place: int) -> Callable[..., list[Any]]:
         """The handler of a button of the history."""
 
         def handler(listed: Any, request: gr.Request) -> list[Any]:
             numbers = [int(number) for number in re.findall(r"\d{1,18}", listed if isinstance(listed, str) else "")]
-            return _screen(self._desk.again(self.annotator(request), [*numbers, *[0] * LAST][place]))
+            return _screen(self._desk.again(self.annotator(request), [*numbers, *[0] * PAGE][place]))
 
         return handler
 
-    def panel(self, request: gr.Request) -> list[Any]:
-        """The side panel and the history."""
-        return _panel(self._desk.panel(self.annotator(request)))
+    def panel(self, words: str, kind: str, page: float, request: gr.Request) -> list[Any]:
+        """The side panel and the page of the history that was asked for."""
+        return _panel(self._desk.panel(self.annotator(request), _find(words, kind, page)))
 
-    def tick(self, before: str, request: gr.Request) -> list[Any]:
+    def turn(self, pages: int) -> Callable[..., list[Any]]:
+        """The handler that turns pages of the history, forwards to earlier decisions; 0 goes to the first."""
+
+        def handler(words: str, kind: str, page: float, request: gr.Request) -> list[Any]:
+            find = _find(words, kind, page)
+            return self.panel(words, kind, find.page + pages if pages else 0, request)
+
+        return handler
+
+    def tick(self, before: str, words: str, kind: str, page: float, request: gr.Request) -> list[Any]:
         """The panel every few seconds, and a text as soon as there is one again."""
         waiting = _token(before) == NOTHING
         screen = _screen(self._desk.next(self.annotator(request))) if waiting else [gr.skip()] * SCREEN_PARTS
-        return [*screen, *self.panel(request)]
+        return [*screen, *self.panel(words, kind, page, request)]
 
 
 def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
@@ -113,20 +135,23 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
         state = gr.HTML(_state_html(Screen(NOTHING, [], [])), elem_id="state", elem_classes="hidden")
         with gr.Row(elem_id="body"):
             with gr.Column(elem_id="main"):
-                numbers, history = _drawers(guidelines)
+                drawer = _drawers(guidelines, names)
                 gr.HTML('<p id="notice" role="status" aria-live="polite"></p>')
                 text, why, guess = _text()
                 buttons, choice = _labels(names)
                 with gr.Row(elem_id="tools"):
                     tools = {name: _button(name, word, "act") for name, word in TOOLS.items()}
                     ask = _button("guess-button", "Model's guess")
+                    _button("accept-toggle", "Show every guess")
                     back = _button("back", "Back to the queue", "act")
+                note, noted = _note()
             with gr.Column(elem_id="side"):
                 side = gr.HTML("")
-        screen, panel = [state, text, why, guess], [side, numbers, *history]
+        screen, find = [state, text, why, guess, note], [drawer.words, drawer.kind, drawer.page]
+        panel = [side, drawer.page, drawer.place, drawer.numbers, *drawer.decisions]
 
         def then_panel(event: Any, **options: Any) -> None:
-            event.then(on.panel, None, panel, **options, **quick)
+            event.then(on.panel, find, panel, **options, **quick)
 
         then_panel(page.load(on.next, None, screen, api_name="next", **quick), api_name="progress")
         for i, button in enumerate(buttons):
@@ -136,9 +161,14 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
             then_panel(button.click(getattr(on, name), state, screen, api_name=name, **quick))
         ask.click(on.guess, state, guess, api_name="guess", **quick)
         back.click(on.next, None, screen, **quick)
-        for i, button in enumerate(history):
-            button.click(on.again(i), numbers, screen, **quick)
-        gr.Timer(2).tick(on.tick, state, [*screen, *panel], **quick | {"trigger_mode": "once"})
+        note.blur(on.note, [state, note], noted, api_name="note", **quick)
+        note.submit(on.note, [state, note], noted, **quick)
+        for i, button in enumerate(drawer.decisions):
+            button.click(on.again(i), drawer.numbers, screen, **quick)
+        for turned, pages in ((drawer.words.input, 0), (drawer.kind.input, 0), (drawer.older.click, 1)):
+            turned(on.turn(pages), find, panel, **quick)
+        drawer.newer.click(on.turn(-1), find, panel, **quick)
+        gr.Timer(2).tick(on.tick, [state, *find], [*screen, *panel], **quick | {"trigger_mode": "once"})
     return page
 
 
@@ -157,17 +187,48 @@ def _top(title: str, n_texts: int, has_guidelines: bool) -> None:
             _button("help-button", "Help")
 
 
-def _drawers(guidelines: str | None) -> tuple[gr.HTML, list[gr.Button]]:
-    """What keys open above the text; returns the decisions' numbers and buttons."""
+@dataclass(frozen=True)
+class _History:
+    """The components of the history: what is looked for, and the page of decisions that was found."""
+
+    words: gr.Textbox
+    kind: gr.Dropdown
+    page: gr.Number
+    place: gr.HTML
+    numbers: gr.HTML
+    decisions: list[gr.Button]
+    newer: gr.Button
+    older: gr.Button
+
+
+def _drawers(guidelines: str | None, names: Sequence[str]) -> _History:
+    """What keys open above the text; returns the history's components."""
     if guidelines is not None:
         with gr.Column(elem_id="guidelines", elem_classes="drawer"):
             gr.Markdown(guidelines)
     with gr.Column(elem_id="help", elem_classes="drawer"):
         gr.HTML(HELP)
     with gr.Column(elem_id="history", elem_classes="drawer"):
-        gr.HTML("<h2>Your last decisions: choose one to change it</h2>")
-        numbers = gr.HTML("", elem_classes="hidden")
-        return numbers, [gr.Button("", visible=False, elem_classes="act", size="sm") for _ in range(LAST)]
+        gr.HTML("<h2>Your decisions, the latest first: choose one to change it</h2>")
+        with gr.Row(elem_id="history-find"):
+            words = gr.Textbox(label="Search texts and notes", elem_id="history-words")
+            kinds = [(word, kind) for kind, word in FILTERS.items()] + [(name, str(i)) for i, name in enumerate(names)]
+            kind = gr.Dropdown(kinds, value="all", label="Show", elem_id="history-kind")
+        with gr.Column(elem_id="decisions"):
+            decisions = [gr.Button("", visible=False, elem_classes="act", size="sm") for _ in range(PAGE)]
+        with gr.Row(elem_id="history-turn"):
+            newer, place, older = gr.Button("Newer", size="sm"), gr.HTML(""), gr.Button("Older", size="sm")
+        page = gr.Number(0, elem_id="history-page")
+        return _History(words, kind, page, place, gr.HTML("", elem_classes="hidden"), decisions, newer, older)
+
+
+def _note() -> tuple[gr.Textbox, gr.HTML]:
+    """The annotator's note on the text, and what became of it."""
+    with gr.Row(elem_id="note-row"):
+        name = "Your note on this text"
+        options: dict[str, Any] = {"lines": 1, "max_lines": 1, "max_length": LONGEST, "container": False}
+        note = gr.Textbox(label=name, show_label=False, placeholder=f"{name} (n)", elem_id="note", **options)
+        return note, gr.HTML("", elem_id="noted")
 
 
 def _text() -> list[gr.HighlightedText]:
@@ -225,15 +286,22 @@ def _shade(level: int) -> str:
 
 def _screen(screen: Screen) -> list[Any]:
     """A screen as the values of its components; the guess is hidden again."""
-    return [_state_html(screen), screen.text, screen.why, []]
+    return [_state_html(screen), screen.text, screen.why, [], screen.note]
 
 
 def _panel(panel: Panel) -> list[Any]:
     """A panel as the values of its components."""
-    listed = ",".join(str(number) for number, _ in panel.decisions)
-    shown = [gr.Button(line, visible=True) for _, line in panel.decisions]
-    hidden = [gr.Button(visible=False)] * (LAST - len(shown))
-    return [panel.html, f'<span data-numbers="{listed}"></span>', *shown, *hidden]
+    found = panel.history
+    listed = ",".join(str(number) for number, _ in found.decisions)
+    shown = [gr.Button(line, visible=True) for _, line in found.decisions]
+    hidden = [gr.Button(visible=False)] * (PAGE - len(shown))
+    return [panel.html, found.page, found.place, f'<span data-numbers="{listed}"></span>', *shown, *hidden]
+
+
+def _find(words: Any, kind: Any, page: Any) -> Find:
+    """What a request looks for in the history; it may hold anything."""
+    number = int(page) if isinstance(page, int | float) and 0 <= page < 1e9 else 0
+    return Find(words[:LONGEST] if isinstance(words, str) else "", kind if isinstance(kind, str) else "all", number)
 
 
 def _state_html(screen: Screen) -> str:

@@ -84,6 +84,21 @@ MIGRATIONS = (
             AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = later.number)
         );
     """,
+    """
+    CREATE TABLE note (                -- each change of a note; the latest counts
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        row INTEGER NOT NULL,
+        annotator TEXT NOT NULL,
+        text TEXT NOT NULL,
+        time TEXT NOT NULL
+    );
+    CREATE INDEX note_row ON note (row, annotator, number);
+    CREATE VIEW current_note AS
+        SELECT row, annotator, text, time FROM note AS n WHERE text != '' AND NOT EXISTS (
+            SELECT 1 FROM note AS later
+            WHERE later.row = n.row AND later.annotator = n.annotator AND later.number > n.number
+        );
+    """,
 )
 
 

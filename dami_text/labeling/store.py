@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from dami_text.errors import RecordError
-from dami_text.labeling.database import Database
+from dami_text.labeling.notes import Notes
 
 Action = Literal["label", "skip"]
 Kind = Literal["start", "asked", "held-out", "reserve"]
@@ -56,8 +56,8 @@ class RoundRecord:
     predictions: bytes
 
 
-class Store(Database):
-    """The events, leases, queue and rounds of a session, in the file at `path`.
+class Store(Notes):
+    """The events, notes, leases, queue and rounds of a session, in the file at `path`.
 
     Raises:
         RecordError: as `Database`.

@@ -85,7 +85,7 @@ def annotate(session: Session, url: str, truth: list[int], n: int) -> list[float
         if known >= n:
             return seconds
         while len(session.store.rounds()) == len(rounds):
-            call(url, "progress")  # which starts a training that is due
+            call(url, "progress", "", "all", 0)  # which starts a training that is due
             time.sleep(0.5)
 
 
