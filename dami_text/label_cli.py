@@ -122,7 +122,7 @@ def _export(arguments: list[str]) -> None:
         return
     records = records_of(session, only_decided=not options.all)
     write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
-    print(f"{len(records)} texts in {printable(str(options.out))}")
+    print(f"{len({record.id for record in records})} texts in {printable(str(options.out))}")
     if options.format == "label-studio":
         print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
 
@@ -139,7 +139,8 @@ def _import(arguments: list[str]) -> None:
 
     parser = _simple_parser("import", "Add labels that were made elsewhere, matched by id and text.")
     parser.add_argument("file", type=Path, help="the file to read, in one of the formats of dami-text export")
-    parser.add_argument("--format", choices=FORMAT_NAMES, help="the file's format (default: as it looks)")
+    formats = (*FORMAT_NAMES, "events")
+    parser.add_argument("--format", choices=formats, help="the file's format (default: as it looks)")
     parser.add_argument(
         "--annotator",
         metavar="NAME",
@@ -154,14 +155,24 @@ def _import(arguments: list[str]) -> None:
     name = options.format or guess_format(options.file.name, content)
     done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
     print(f"{done.added} labels and skips added, {done.known} were known")
+    if done.marks:
+        print(f"{done.marks} flags and notes added")
     if done.changed:
         print(f"{done.changed} of the added change what the same annotator had decided before")
     if done.unmatched:
         print(f"{done.unmatched} are about texts that the session does not have: left out")
     if done.ambiguous:
-        print(f"{done.ambiguous} have no id and a text that is there several times: left out")
+        print(f"{done.ambiguous} have no id and fit two texts, with and without an apostrophe: left out")
     if done.contradictory:
         print(f"{done.contradictory} texts have several labels by the same annotator in the file: left out")
+    if done.unusable:
+        examples = "; ".join(dict.fromkeys(done.unusable[:3]))
+        print(f"{len(done.unusable)} cannot be taken: left out (such as: {printable(examples)})")
+    if not (done.added or done.known or done.marks):
+        raise DamiError(
+            f"nothing was taken from {options.file}; its texts or ids must be those of the session, and its labels "
+            f"{session.class_names}"
+        )
 
 
 def _select(arguments: list[str]) -> None:

@@ -42,7 +42,7 @@ def wanted(name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_written_is_read_back(name):
     content = write_records(name, RECORDS, CLASSES)
-    found = read_decisions(name, content, CLASSES)
+    found = [decision for decision in read_decisions(name, content, CLASSES) if decision.decided]
     assert [(d.id, d.text, d.label) for d in found] == wanted(name)
     assert {d.annotator for d in found} == {"ann@example.org"}
 
@@ -76,9 +76,9 @@ def test_classes_that_are_numbers_are_read_from_lines_and_tables():
     for name, content in (("jsonl", lines), ("parquet", sink.getvalue())):
         assert guess_format(f"in.{name}", content) == name
         assert read_decisions(name, content, ["0", "1"]) == [Decision(None, "a", "1"), Decision(None, "b", "0")]
-    for line in (b'{"text": "a", "label": true}', b'{"text": "a", "label": 1.5}'):
-        with pytest.raises(DataError, match="for label; wanted text"):
-            read_decisions("jsonl", line, ["0", "1"])
+    for value, label in ((b"true", "True"), (b"1.5", "1.5"), (b"1.0", "1")):
+        line = b'{"id": 7, "text": "a", "label": %b}' % value
+        assert read_decisions("jsonl", line, ["0", "1"]) == [Decision("7", "a", label)]
 
 
 def test_a_table_may_have_tabs():
@@ -186,7 +186,7 @@ def test_prodigys_answers_are_understood():
     assert [d.text for d in read_decisions("prodigy", content, [*CLASSES, "other"])] == ["a", "c", "d", "f"]
 
 
-def test_doccanos_labels_are_understood_and_two_labels_are_an_error():
+def test_doccanos_labels_are_understood_and_two_labels_are_a_problem_of_their_text_alone():
     content = b'{"text": "a", "label": ["good"]}\n{"text": "b", "label": []}\n{"id": 7, "text": "c", "label": "good"}\n'
     assert [(d.id, d.text, d.label) for d in read_decisions("doccano", content, CLASSES)] == [
         (None, "a", "good"),
@@ -194,8 +194,11 @@ def test_doccanos_labels_are_understood_and_two_labels_are_an_error():
     ]
     content = b'{"id": 7, "text": "a", "label": ["good"], "meta": {"dami_id": "1-0", "dami_annotator": "ann"}}'
     assert read_decisions("doccano", content, CLASSES) == [Decision("1-0", "a", "good", "ann")]
-    with pytest.raises(DataError, match=r"has the labels \['good', 'bad'\]; wanted one label a text"):
-        read_decisions("doccano", b'{"text": "a", "label": ["good", "bad"]}', CLASSES)
+    content = b'[{"text": "a", "label": ["good", "bad"]}, {"text": "b", "label": ["good"]}]'
+    assert [(d.text, d.problem) for d in read_decisions("doccano", content, CLASSES)] == [
+        ("a", "['good', 'bad'] are several labels"),
+        ("b", None),
+    ]
 
 
 def test_prodigys_tasks_are_as_it_documents_them():
@@ -212,7 +215,7 @@ def test_prodigys_tasks_are_as_it_documents_them():
     skipped = {"text": "skipped text", "options": options, "meta": {"dami_id": "00000000000000aa-0"}}
     assert lines[-2] == {**skipped, "accept": [], "answer": "ignore", **who}
     meta = {"dami_id": "00000000000000bb-1", "word": "text"}
-    assert lines[-1] == {"text": "open text", "options": options, "meta": meta}
+    assert lines[-1] == {"text": "open text", "options": options, "meta": meta, "flagged": True}
     assert [line["text"] for line in lines] == [record.text for record in RECORDS]
 
 
@@ -274,11 +277,10 @@ def test_what_argilla_writes_itself_is_understood():
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("jsonl", {"id": 7, "text": "a", "label": "good"}),
+        ("jsonl", {"id": [7], "text": "a", "label": "good"}),
         ("jsonl", {"text": ["a"], "label": "good"}),
         ("jsonl", {"text": "a", "label": ["good"]}),
-        ("doccano", {"text": "a", "label": [3]}),
-        ("doccano", {"text": "a", "label": 3}),
+        ("doccano", {"text": "a", "label": [[3]]}),
         ("prodigy", {"text": "a", "options": [], "accept": [{"id": "good"}], "answer": "accept"}),
         ("prodigy", {"text": "a", "label": "good", "answer": "accept", "_annotator_id": {}}),
     ],

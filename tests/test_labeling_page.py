@@ -414,9 +414,7 @@ def test_hostile_texts_are_shown_as_the_text_that_they_are(tmp_path, chromium):
         page.wait_for_function("document.querySelectorAll('#decisions button').length >= 8")
         page.keyboard.press("h")
         page.wait_for_timeout(500)
-        assert (
-            page.locator("#decisions :is(script, img, b, a, svg)").count() == 0
-        )
+        assert page.locator("#decisions :is(script, img, b, a, svg)").count() == 0
         assert page.evaluate("window.hit") is None
     assert seen == {row: visible(session.text(row)) for row in range(len(HOSTILE))}
     assert not [url for url in requests if "evil" in url]

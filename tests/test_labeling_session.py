@@ -10,6 +10,7 @@ from labeling_cases import CLASSES, label_some, make_session, texts_without_labe
 
 from dami_text.config import LabelingConfig, RunConfig
 from dami_text.errors import ColumnError, ConfigError, DataError, RecordError
+from dami_text.label_cli import main
 from dami_text.labeling.exchange import Imported, import_decisions, records_of, selected_records
 from dami_text.labeling.formats import FORMATS, read_decisions, write_records
 from dami_text.labeling.progress import agreements
@@ -179,6 +180,30 @@ def test_every_format_brings_the_same_labels_into_another_session(session, truth
     assert done == Imported(6 if name == "doccano" else 7, 0, 0, 0)
 
 
+@pytest.mark.parametrize("name", [*FORMATS, "events"])
+def test_second_opinions_skips_flags_and_notes_survive_export_and_import(session, truth, tmp_path, capsys, name):
+    if name == "doccano":
+        pytest.skip("doccano has one label a text, no skip and no flag")
+    store = session.store
+    store.add_labels([(1, 0, "ann"), (1, 1, "bob"), (1, 1, "cy"), (2, 1, "bob"), (3, None, "ann"), (4, 0, "ann")])
+    store.add_flags([(1, "bob"), (4, "ann"), (7, "cy")])
+    if name != "events":
+        store.set_note(1, "ann", "why?")
+        store.set_note(8, "bob", "=1+1, see page 2")
+    out = tmp_path / ("out.json" if name in ("label-studio", "argilla") else f"out.{name}")
+    assert main(["export", str(session.folder), str(out), "--format", name]) == 0
+    other = make_session(tmp_path / "texts.csv", tmp_path / "other.dami")
+    for _ in range(2):  # the second time, everything is known
+        assert main(["import", str(other.folder), str(out), "--format", name]) == 0
+
+    def told(of):
+        decisions = {(d["row"], d["annotator"]): d["label"] for d in of.store.decisions()}
+        return decisions, labels_of(of), of.store.flags(), of.store.notes(), of.store.skipped()
+
+    assert told(other) == told(session)
+    assert len(other.store.events()) == len(session.store.events())
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_own_export_that_nobody_touched_is_known(session, truth, name):
     label_some(session, truth, 4)
@@ -254,13 +279,13 @@ def test_an_id_with_another_text_is_refused_and_changes_nothing(session):
     assert labels_of(session) == {}
 
 
-def test_a_text_that_is_there_twice_needs_its_id(tmp_path):
+def test_a_label_without_an_id_is_of_all_copies_of_a_text_but_those_that_have_one(tmp_path):
     file = tmp_path / "a.csv"
     file.write_text("text\nsame\nother\nsame\n")
     session = make_session(file, tmp_path / "a.dami")
     decisions = [Decision(None, "same", "pos"), Decision(session.id(2), "same", "neg")]
-    assert import_decisions(session, decisions, "bob") == Imported(1, 0, 0, 1)
-    assert labels_of(session) == {2: 0}
+    assert import_decisions(session, decisions, "bob") == Imported(2, 0, 0, 0)
+    assert labels_of(session) == {0: 1, 2: 0}
 
 
 def test_an_apostrophe_is_part_of_a_text_but_where_safe_csv_puts_one(tmp_path):

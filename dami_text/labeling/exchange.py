@@ -1,5 +1,6 @@
 """Labels out of a session and into it: what `formats` writes and reads, matched to the pool's texts."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,30 +19,38 @@ NOBODY = "import"
 
 
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
-    """A record for each text that was labelled or skipped, or for every text, in the order of the file."""
+    """The records of each text that anybody decided on, flagged or wrote about, or of every text, in the file's order.
+
+    A text has a record for each annotator, whose label counts as the text's first, and one where there is none.
+    """
+    given: dict[int, dict[str | None, Any]] = {}
     with session.store.snapshot():
-        decided, flags = session.store.decided(), session.store.flags()
-        items = session.store.latest_items()
-    rows = sorted(decided.keys() | flags.keys()) if only_decided else range(len(session))
+        standing, decisions = session.store.decided(), session.store.decisions()
+        flags, notes, items = session.store.flags(), session.store.notes(), session.store.latest_items()
+    for decision in reversed(decisions):
+        given.setdefault(decision["row"], {})[decision["annotator"]] = decision
+    touched = given.keys() | flags.keys() | notes.keys()
     records = []
-    for row in rows:
-        given = decided.get(row)
-        label = given["label"] if given else None
-        records.append(
-            Record(
-                session.id(row),
-                session.text(row),
-                None if label is None else session.class_names[label],
-                "open" if given is None else "skipped" if label is None else "labelled",
-                given["annotator"] if given else None,
-                given["time"] if given else None,
-                given["seconds"] if given else None,
-                given["round"] if given else None,
-                row in flags,
-                **(_told(session, items[row]) if row in items else {}),
-            )
-        )
+    for row in sorted(touched) if only_decided else range(len(session)):
+        first = [standing[row]["annotator"]] if row in standing else []
+        names = [*first, *given.get(row, ()), *flags.get(row, ()), *notes.get(row, ())]
+        told = _told(session, items[row]) if row in items else {}
+        for annotator in dict.fromkeys(names) or [None]:
+            decided = given.get(row, {}).get(annotator)
+            marks = {"flagged": annotator in flags.get(row, ()), "note": notes.get(row, {}).get(annotator or "")}
+            records.append(_record(session, row, annotator, decided, **marks, **told))
     return records
+
+
+def _record(session: Session, row: int, annotator: str | None, decision: Any, **more: Any) -> Record:
+    """The record of what an annotator has decided about a row, which may be nothing."""
+    number, text = session.id(row), session.text(row)
+    if decision is None:
+        return Record(number, text, annotator=annotator, **more)
+    label = decision["label"]
+    name, status = (None, "skipped") if label is None else (session.class_names[label], "labelled")
+    when = {field: decision[field] for field in ("time", "seconds", "round")}
+    return Record(number, text, name, status, annotator, **when, **more)
 
 
 def selected_records(session: Session, n: int) -> list[Record]:
@@ -102,11 +111,16 @@ def write_file(session: Session, file: Path, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of an import: labels and skips that were news, known ones, and those whose text is not in the pool.
+    """What became of an import.
 
-    `ambiguous` counts decisions without an id on texts that the pool has several times, `changed` those among the added
-    that replace what their annotator had decided before, `contradictory` the texts that the file says different things
-    about in one annotator's name.
+    Attributes:
+        added, known: labels and skips that were news, and those that the session had.
+        unmatched: decisions whose text is not in the pool.
+        ambiguous: decisions without an id that two different texts of the pool fit.
+        changed: how many of the added replace what their annotator had decided before.
+        contradictory: texts that the file says different things about in one annotator's name.
+        marks: flags and notes that were news.
+        unusable: what is wrong with each decision that cannot be taken, which is left out.
     """
 
     added: int
@@ -115,57 +129,133 @@ class Imported:
     ambiguous: int
     changed: int = 0
     contradictory: int = 0
+    marks: int = 0
+    unusable: tuple[str, ...] = ()
 
 
 def import_decisions(session: Session, decisions: Sequence[Decision], annotator: str | None = None) -> Imported:
-    """Add decisions made elsewhere, all or none; each is matched by its id and its text, or by its text alone.
+    """Add decisions made elsewhere; each is matched by its id and its text, or by its text alone.
 
-    `annotator` is whose they are where the file does not say. Where nobody is named at all, a decision is about the one
-    that the text has: it confirms or corrects that, under the name of who made it, and is no second opinion.
+    A text that the pool has several times takes a decision without an id for all of its copies, but for those that the
+    file names by their ids. What cannot be taken is left out and counted. `annotator` is whose the decisions are where
+    the file does not say. Where nobody is named at all, a decision is about the one that the text has: it confirms or
+    corrects that, under the name of who made it, and is no second opinion.
 
     Raises:
         ConfigError: `annotator` is no name to give labels under.
-        DataError: a label is none of the session's classes, or an id and its text do not belong together.
+        DataError: no label is one of the session's classes, or half of the ids or more are of other texts.
     """
     if annotator is not None and (not annotator.strip() or not annotator.isprintable() or annotator == FILE_ANNOTATOR):
         raise ConfigError(
             f"--annotator is {annotator!r}; it must be a name that can be shown, other than {FILE_ANNOTATOR}, whose "
             "labels are those that the texts came with"
         )
-    numbers = {name: i for i, name in enumerate(session.class_names)}
-    strangers = sorted({d.label for d in decisions if d.label is not None} - numbers.keys())
-    if strangers:
-        raise DataError(f"the file holds the labels {strangers[:10]}; the session's classes are {session.class_names}")
-    decided = session.store.decided()
-    given: dict[tuple[int, str], set[int | None]] = {}
-    unmatched = ambiguous = 0
+    found = _Matched(session, annotator)
+    found.refuse_strangers(decisions)
     for decision in decisions:
-        rows = _rows_of(session, decision)
-        if len(rows) == 1:
-            label = None if decision.label is None else numbers[decision.label]
-            named = decision.annotator if decision.annotator != FILE_ANNOTATOR else None  # no person's, as if not there
-            standing = decided[rows[0]]["annotator"] if rows[0] in decided else NOBODY
-            given.setdefault((rows[0], named or annotator or standing), set()).add(label)
-        elif rows:
-            ambiguous += 1
-        else:
-            unmatched += 1
+        found.match(decision)
+    found.refuse_mixed_ids()
+    given = found.given_to_copies()
     labels = [(row, label, name) for (row, name), (label, *others) in given.items() if not others]
-    added, changed = session.store.add_labels(labels)
-    return Imported(added, len(labels) - added, unmatched, ambiguous, changed, len(given) - len(labels))
+    with session.store.transaction():
+        added, changed = session.store.add_labels(labels)
+        marks = session.store.add_flags(found.flags)
+        marks += sum(session.store.set_note(row, name, note) for (row, name), note in found.notes.items())
+    return Imported(
+        *(added, len(labels) - added, found.unmatched, found.ambiguous, changed, len(given) - len(labels)),
+        *(marks, tuple(found.unusable)),
+    )
 
 
-def _rows_of(session: Session, decision: Decision) -> list[int]:
-    """The rows of the pool that a decision may be about."""
-    texts = [text for text in (decision.text, decision.unescaped) if text is not None]
-    hashes = [int.from_bytes(text_hash(text)) for text in texts]
-    if decision.id is None:
-        return [row for content in hashes for row in session.rows_by_hash.get(content, [])]
-    row = session.rows_by_id.get(decision.id)
-    if row is None:
-        return []
-    if texts and not any(row in session.rows_by_hash.get(content, ()) for content in hashes):
-        raise DataError(
-            f"the id {decision.id} is of another text than {texts[0][:60]!r} in the file; ids and texts were mixed up"
-        )
-    return [row]
+class _Matched:
+    """The decisions of a file, matched to rows of the pool one by one."""
+
+    def __init__(self, session: Session, annotator: str | None) -> None:
+        self.session, self.annotator = session, annotator
+        self.numbers = {name: i for i, name in enumerate(session.class_names)}
+        self.decided = session.store.decided()
+        self.by_id: dict[tuple[int, str], set[int | None]] = {}
+        self.by_text: dict[tuple[int, str], set[int | None]] = {}
+        self.flags: list[tuple[int, str]] = []
+        self.notes: dict[tuple[int, str], str] = {}
+        self.unusable: list[str] = []
+        self.unmatched = self.ambiguous = self.n_ids = self.n_mixed = 0
+
+    def refuse_strangers(self, decisions: Sequence[Decision]) -> None:
+        """Raise DataError if the decisions have labels, and none of them is a class."""
+        labels = {decision.label for decision in decisions if decision.label is not None and not decision.problem}
+        if labels and all(self._class(label) is None for label in labels):
+            raise DataError(
+                f"the file holds the labels {sorted(labels)[:10]}; the session's classes are {self.session.class_names}"
+            )
+
+    def match(self, decision: Decision) -> None:
+        """Note what a decision says, or that it cannot be taken."""
+        rows, by_id = self._rows(decision)
+        if rows is None:
+            return
+        label = None if decision.label is None else self._class(decision.label)
+        problem = decision.problem
+        if decision.label is not None and label is None and problem is None:
+            problem = f"the label {decision.label[:60]!r} is no class of the session"
+        if problem is not None:
+            self.unusable.append(problem)
+            return
+        named = decision.annotator if decision.annotator != FILE_ANNOTATOR else None  # no person's, as if not there
+        for row in rows:
+            key = (row, named or self.annotator or (self.decided[row]["annotator"] if row in self.decided else NOBODY))
+            if decision.decided:
+                (self.by_id if by_id else self.by_text).setdefault(key, set()).add(label)
+            if decision.flagged:
+                self.flags.append(key)
+            if decision.note:
+                self.notes[key] = decision.note
+
+    def given_to_copies(self) -> dict[tuple[int, str], set[int | None]]:
+        """The labels of each row and annotator; an id goes before what is said of all copies of a text."""
+        return self.by_text | self.by_id
+
+    def refuse_mixed_ids(self) -> None:
+        """Raise DataError if half of the ids or more are of other texts than beside them: the file was shifted."""
+        if self.n_mixed and 2 * self.n_mixed >= self.n_ids:
+            raise DataError(
+                f"{self.n_mixed} of {self.n_ids} ids are of other texts than beside them in the file, such as "
+                f"{self.unusable[-1]}: ids and texts were mixed up; restore the columns"
+            )
+
+    def _class(self, label: str) -> int | None:
+        """The class that a label names, as it is written or as a whole number written otherwise, such as 1.0."""
+        if label in self.numbers:
+            return self.numbers[label]
+        try:
+            number = float(label)
+        except ValueError:
+            return None
+        return self.numbers.get(str(int(number))) if number.is_integer() else None
+
+    def _rows(self, decision: Decision) -> tuple[list[int] | None, bool]:
+        """The rows that a decision is about, and whether its id says so; None where there are none to take it."""
+        session = self.session
+        row = None if decision.id is None else session.rows_by_id.get(decision.id)
+        if row is not None:
+            self.n_ids += 1
+            texts = {plain(text) for text in (decision.text, decision.unescaped) if text}
+            if not texts or plain(session.text(row)) in texts:
+                return [row], True
+            self.n_mixed += 1
+            self.unusable.append(f"the id {decision.id}, which is not of the text {str(decision.text)[:60]!r}")
+            return None, True
+        readings = [text for text in (decision.text, decision.unescaped) if text is not None]
+        found = [rows for text in readings if (rows := session.rows_by_hash.get(int.from_bytes(text_hash(text))))]
+        if len(found) == 1:
+            return found[0], False
+        if found:
+            self.ambiguous += 1
+        else:
+            self.unmatched += 1
+        return None, False
+
+
+def plain(text: str) -> str:
+    """A text as other tools may give it back: composed (Unicode's NFC), white space as single blanks."""
+    return " ".join(unicodedata.normalize("NFC", text).split())

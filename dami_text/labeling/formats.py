@@ -7,6 +7,8 @@ no decision among more.
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -18,8 +20,10 @@ from dami_text.labeling.tables import (
     Json,
     Record,
     array_of,
+    as_text,
     json_array,
     json_lines,
+    json_records,
     lines_of,
     read_csv,
     read_jsonl,
@@ -44,10 +48,11 @@ def label_studio_config(class_names: Sequence[str]) -> str:
 
 
 def _write_label_studio(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    return array_of(map(_task, records))
+    return array_of(map(_task, _by_text(records)))
 
 
-def _task(record: Record) -> Json:
+def _task(records: Sequence[Record]) -> Json:
+    record = records[0]
     task: Json = {"data": {"text": record.text, "dami_id": record.id}, "annotations": [], "predictions": []}
     if record.reason:
         task["meta"] = {"reason": record.reason}
@@ -55,8 +60,14 @@ def _task(record: Record) -> Json:
         task["predictions"].append(
             {"model_version": f"r{record.round or 0}", "score": record.score, "result": _choice("p1", record.guess)}
         )
-    if record.status != "open":
-        task["data"]["dami_annotator"] = record.annotator  # annotations have the numbers of users there, not names
+    decided = [record for record in records if record.status != "open"]
+    if decided:
+        # Annotations have the numbers of users there, not names.
+        task["data"]["dami_annotator"] = decided[0].annotator
+        if len(decided) > 1:
+            task["data"]["dami_annotators"] = [record.annotator for record in decided]
+    task["data"] |= _marks(records)
+    for record in decided:
         task["annotations"].append(
             {
                 "completed_by": {"email": record.annotator} if "@" in (record.annotator or "") else 1,
@@ -76,20 +87,28 @@ def _choice(number: str, label: str) -> list[Json]:
 def _read_label_studio(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     for task in json_array(content):
         data = task["data"]
+        number, text = as_text(data.get("dami_id")), data.get("text")
+        sent = data.get("dami_annotators") or [data.get("dami_annotator")]
         for i, annotation in enumerate(task.get("annotations") or []):
             who = annotation.get("completed_by")
             annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
-            if i == 0:  # the one that went out with the task, whoever was put down for it there
-                annotator = data.get("dami_annotator") or annotator
-            choices = [
-                name
-                for part in annotation.get("result") or []
-                if part.get("type") == "choices"
-                for name in part["value"]["choices"]
-            ]
-            if annotation.get("was_cancelled") or choices:
-                label = None if annotation.get("was_cancelled") else _single(choices, data.get("text"))
-                yield Decision(data.get("dami_id"), data.get("text"), label, annotator)
+            if i < len(sent):  # one of those that went out with the task, whoever was put down for it there
+                annotator = sent[i] or annotator
+            if annotation.get("was_cancelled"):
+                yield Decision(number, text, None, annotator)
+            elif choices := _choices(annotation.get("result") or [], class_names):
+                yield _labeled(number, text, choices, annotator)
+        yield from _marked(number, text, data)
+
+
+def _choices(parts: Sequence[Json], class_names: Sequence[str]) -> list[str]:
+    """The choices of the control `label`, or else of the first one that offers classes, or else of the first."""
+    controls: dict[str, list[str]] = {}
+    for part in parts:
+        if part.get("type") == "choices":
+            controls.setdefault(str(part.get("from_name")), []).extend(part["value"]["choices"])
+    fitting = (choices for choices in controls.values() if set(choices) <= set(class_names))
+    return controls.get("label") or next(fitting, None) or next(iter(controls.values()), [])
 
 
 # Prodigy --------------------------------------------------------------------------------------------------------
@@ -101,31 +120,34 @@ def _write_prodigy(records: Sequence[Record], class_names: Sequence[str]) -> byt
     def example(record: Record) -> Json:
         meta = {name: value for name, value in record.reason.items() if isinstance(value, str | int | float)}
         shown: Json = {"text": record.text, "meta": {**meta, "dami_id": record.id}, "options": options}
+        if record.flagged:
+            shown |= {"flagged": True}
+        if record.note:
+            shown |= {"dami_note": record.note}
+        if record.annotator:
+            shown |= {"_annotator_id": record.annotator}
         if record.status == "open":
             return shown
         shown |= {"accept": [] if record.label is None else [record.label]}
-        shown |= {"answer": "ignore" if record.label is None else "accept", "_view_id": "choice"}
-        return shown | ({"_annotator_id": record.annotator} if record.annotator else {})
+        return shown | {"answer": "ignore" if record.label is None else "accept", "_view_id": "choice"}
 
     return lines_of(map(example, records))
 
 
 def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     for example in json_lines(content):
-        answer = example.get("answer")
+        answer, text = example.get("answer"), example.get("text")
+        number = as_text((example.get("meta") or {}).get("dami_id"))
+        annotator = example.get("_annotator_id", example.get("_session_id"))
         named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
-        label: str | None
-        if answer == "ignore":
-            label = None
-        elif answer == "accept" and named and named[0] is not None:
-            label = _single(named, example.get("text"))
+        decision = Decision(number, text, None, annotator, decided=answer == "ignore")
+        if answer == "accept" and named and named[0] is not None:
+            decision = _labeled(number, text, named, annotator)
         elif answer == "reject" and example.get("label") in class_names and len(class_names) == 2:
-            label = next(name for name in class_names if name != example["label"])
-        else:
-            continue
-        yield Decision(
-            (example.get("meta") or {}).get("dami_id"), example.get("text"), label, example.get("_annotator_id")
-        )
+            decision = _labeled(number, text, [name for name in class_names if name != example["label"]], annotator)
+        flagged, note = example.get("flagged") is True, example.get("dami_note")
+        if decision.decided or flagged or note:
+            yield replace(decision, flagged=flagged, note=note)
 
 
 # doccano --------------------------------------------------------------------------------------------------------
@@ -140,23 +162,28 @@ def _write_doccano(records: Sequence[Record], class_names: Sequence[str]) -> byt
 
 
 def _read_doccano(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    for example in json_lines(content):
+    for example in json_records(content):
         named = (example.get("meta") or {}) | example  # it moves what it does not know into meta
         labels = example.get("label", example.get("labels")) or []
+        number, annotator = as_text(named.get("dami_id")), named.get("dami_annotator")
         if labels:
-            label = _single(labels if isinstance(labels, list) else [labels], example.get("text"))
-            yield Decision(named.get("dami_id"), example.get("text"), label, named.get("dami_annotator"))
+            yield _labeled(number, example.get("text"), labels if isinstance(labels, list) else [labels], annotator)
 
 
 # Argilla --------------------------------------------------------------------------------------------------------
 
 
 def _write_argilla(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
-    return array_of(map(_argilla_record, records))
+    return array_of(map(_argilla_record, _by_text(records)))
 
 
-def _argilla_record(record: Record) -> Json:
-    """A record as `dataset.records.from_json` takes it; what it does not know, `annotators`, it passes over."""
+def _argilla_record(records: Sequence[Record]) -> Json:
+    """The records of a text as one that `dataset.records.from_json` takes.
+
+    What it does not know, such as `annotators`, it passes over.
+    """
+    record = records[0]
+    decided = [record for record in records if record.status != "open"]
     shown: Json = {
         "id": record.id,
         "fields": {"text": record.text},
@@ -164,16 +191,17 @@ def _argilla_record(record: Record) -> Json:
         "suggestions": {},
         "responses": {},
         "vectors": {},
-        "status": "pending" if record.status == "open" else "completed",
+        "status": "completed" if decided else "pending",
     }
     if record.guess is not None:
         shown["suggestions"]["label"] = {"value": record.guess, "score": record.score, "agent": f"r{record.round or 0}"}
-    if record.status != "open":
+    for record in decided:
         user = str(uuid5(NAMESPACE_URL, record.annotator or ""))  # users have ids there, not names
         status = "discarded" if record.label is None else "submitted"
-        shown["responses"]["label"] = [{"value": record.label, "user_id": user, "status": status}]
-        shown["annotators"] = {user: record.annotator}
-    return shown
+        response = {"value": record.label, "user_id": user, "status": status}
+        shown["responses"].setdefault("label", []).append(response)
+        shown.setdefault("annotators", {})[user] = record.annotator
+    return shown | _marks(records)
 
 
 def _read_argilla(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
@@ -183,7 +211,12 @@ def _read_argilla(content: bytes, class_names: Sequence[str]) -> Iterable[Decisi
             text = record["fields"].get("text") if nested else record.get("text")
             if state in ("submitted", "discarded"):
                 annotator = (record.get("annotators") or {}).get(user, user)
-                yield Decision(record.get("id"), text, answer if state == "submitted" else None, annotator)
+                number = as_text(record.get("id"))
+                if state == "discarded":
+                    yield Decision(number, text, None, annotator)
+                else:
+                    yield _labeled(number, text, answer if isinstance(answer, list) else [answer], annotator)
+        yield from _marked(as_text(record.get("id")), (record.get("fields") or record).get("text"), record)
 
 
 def _answers(record: Json) -> Iterable[tuple[Any, Any, Any]]:
@@ -200,13 +233,60 @@ def _flat_answers(record: Json) -> Iterable[tuple[Any, Any, Any]]:
     return zip(answers, users, states, strict=True)
 
 
+# What the formats share ------------------------------------------------------------------------------------------
+
+
+def _labeled(number: str | None, text: str | None, labels: Sequence[Any], annotator: str | None) -> Decision:
+    """The decision for the one label; with a problem where there are several, which no text can have here."""
+    names = [as_text(label) or "" for label in labels]
+    problem = None if len(names) == 1 else f"{names} are several labels"
+    return Decision(number, text, names[0], annotator, problem=problem)
+
+
+def _by_text(records: Sequence[Record]) -> list[list[Record]]:
+    """The records in groups of the same text, which stand one after the other."""
+    return [list(group) for _, group in groupby(records, key=lambda record: (record.id, record.text))]
+
+
+def _marks(records: Sequence[Record]) -> Json:
+    """Who has flagged a text, and the notes on it by annotator; empty where there are none."""
+    flagged = [record.annotator for record in records if record.flagged and record.annotator]
+    notes = {record.annotator: record.note for record in records if record.note and record.annotator}
+    return ({"dami_flagged": flagged} if flagged else {}) | ({"dami_notes": notes} if notes else {})
+
+
+def _marked(number: str | None, text: str | None, found: Json) -> Iterable[Decision]:
+    """The flags and notes that `_marks` wrote, as decisions that decide nothing."""
+    flagged, notes = found.get("dami_flagged") or [], found.get("dami_notes") or {}
+    for annotator in dict.fromkeys([*flagged, *notes]):
+        yield Decision(
+            number, text, None, annotator, decided=False, flagged=annotator in flagged, note=notes.get(annotator)
+        )
+
+
+# Events ---------------------------------------------------------------------------------------------------------
+
+
+def read_events(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    """What stands at the end of the events that `dami-text export --format events` wrote: decisions and flags."""
+    events = json_lines(content)
+    undone = {event["undoes"] for event in events if event["action"] == "undo"}
+    decided: dict[tuple[str, str], Decision] = {}
+    flagged: dict[tuple[str, str], bool] = {}
+    for event in events:
+        key, action = (event["id"], event["annotator"]), event["action"]
+        if event["number"] in undone or action == "undo":
+            continue
+        if action in ("flag", "unflag"):
+            flagged[key] = action == "flag"
+        else:
+            decided[key] = Decision(event["id"], None, event["label"], event["annotator"])
+    for key in dict.fromkeys([*decided, *(key for key, is_set in flagged.items() if is_set)]):
+        decision = decided.get(key) or Decision(key[0], None, None, key[1], decided=False)
+        yield replace(decision, flagged=flagged.get(key, False))
+
+
 # All of them ----------------------------------------------------------------------------------------------------
-
-
-def _single(labels: Sequence[str], text: str | None) -> str:
-    if len(labels) != 1:
-        raise DataError(f"the text {str(text)[:60]!r} has the labels {list(labels)}; wanted one label a text")
-    return labels[0]
 
 
 Write = Callable[[Sequence[Record], Sequence[str]], bytes]
@@ -238,12 +318,13 @@ def read_decisions(name: str, content: bytes, class_names: Sequence[str]) -> lis
         DataError: it is not in this format.
     """
     try:
-        decisions = list(FORMATS[name][1](content, class_names))
+        read = read_events if name == "events" else FORMATS[name][1]
+        decisions = list(read(content, class_names))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, pa.ArrowException) as error:
         raise DataError(f"the file is not in the format {name} ({type(error).__name__}: {error})") from error
     for decision in decisions:
         for part, value in vars(decision).items():
-            if not isinstance(value, str | None):
+            if not isinstance(value, str | bool | None):
                 raise DataError(f"the file is not in the format {name}: it has {value!r:.60} for {part}; wanted text")
         if decision.annotator is not None and not decision.annotator.isprintable():
             raise DataError(
@@ -262,14 +343,18 @@ def guess_format(file_name: str, content: bytes) -> str:
     if suffix in ("csv", "tsv", "parquet"):
         return "csv" if suffix == "tsv" else suffix
     try:
-        first = (json_array(content) if content.lstrip()[:1] == b"[" else json_lines(content))[0]
+        first = json_records(content)[0]
     except (ValueError, IndexError, RecursionError) as error:
         raise DataError(f"{file_name} is of no known format; name it with --format") from error
+    if "action" in first and "number" in first:
+        return "events"
     if "data" in first:
         return "label-studio"
     if "fields" in first or any(key.startswith("label.") for key in first):
         return "argilla"
     if "answer" in first or "options" in first:
         return "prodigy"
-    doccanos = "labels" in first or "dami_id" in first or isinstance(first.get("label"), list)
+    # Label Studio's short form, an array, has the id as well.
+    lines = content.lstrip()[:1] != b"["
+    doccanos = "labels" in first or ("dami_id" in first and lines) or isinstance(first.get("label"), list)
     return "doccano" if doccanos else "jsonl"

@@ -211,6 +211,16 @@ class Store(Notes):
                 changed += earlier is not None
         return added, changed
 
+    def add_flags(self, flags: Iterable[tuple[int, str]]) -> int:
+        """Add flags made elsewhere, (row, annotator); returns how many were news."""
+        added = 0
+        with self.transaction():
+            for row, annotator in flags:
+                if not self.is_flagged(row, annotator):
+                    self._insert("flag", row, annotator, time.time(), imported=True)
+                    added += 1
+        return added
+
     def _version(self, row: int, annotator: str) -> int:
         version = self._one("SELECT MAX(number) FROM event WHERE row = ? AND annotator = ?", row, annotator)
         return version or 0

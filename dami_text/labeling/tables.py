@@ -1,13 +1,14 @@
 """Records that go out, decisions that come in, and the tables that hold them as they are: csv, jsonl and parquet.
 
-One record a text:
+One record a decision: a text that several annotators decided on has as many, one after the other, and its label first.
 
     id         stable, of the text and its place among its duplicates
     text
     label      the class's name, None where there is none
     status     labelled, skipped or open
     annotator, time, seconds, round
-    flagged    whether somebody has flagged it
+    flagged    whether this annotator has flagged it
+    note       what this annotator has written about it
     guess, score    the model's, None where there is none
     reason     why the text was asked for, by name
 """
@@ -27,12 +28,17 @@ from dami_text.records import to_json
 
 Json = dict[str, Any]
 
-COLUMNS = ("id", "text", "label", "status", "annotator", "time", "seconds", "round", "flagged", "guess", "score")
+COLUMNS = (
+    *("id", "text", "label", "status", "annotator", "time", "seconds", "round", "flagged", "guess", "score", "note"),
+)
+
+#: What may separate the columns of a table in text.
+DELIMITERS = "\t,;|"
 
 
 @dataclass(frozen=True)
 class Record:
-    """A text and what there is to know of it; see the module."""
+    """A text and what one annotator, if anybody, has decided about it; see the module."""
 
     id: str
     text: str
@@ -46,13 +52,18 @@ class Record:
     guess: str | None = None
     score: float | None = None
     reason: Json = field(default_factory=dict)
+    note: str | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
     """What a file says about a text: a label, or None for a text that was skipped. `id` or `text` may be missing.
 
-    `unescaped` is what the text was if a csv's apostrophe before it is one of --safe-csv; None where it cannot be.
+    Attributes:
+        unescaped: the text if a csv's apostrophe before it is one of --safe-csv; None where it cannot be.
+        decided: False where the text has a flag or a note, but neither a label nor a skip.
+        flagged, note: the annotator's flag and note.
+        problem: why the label cannot be taken; None where it can.
     """
 
     id: str | None
@@ -60,6 +71,10 @@ class Decision:
     label: str | None
     annotator: str | None = None
     unescaped: str | None = None
+    decided: bool = True
+    flagged: bool = False
+    note: str | None = None
+    problem: str | None = None
 
 
 def _row(record: Record) -> Json:
@@ -69,12 +84,37 @@ def _row(record: Record) -> Json:
 
 def _decision(row: Json) -> Decision | None:
     """The decision of a table's row; None where the row has none."""
-    label, status = row.get("label"), row.get("status")
-    if type(label) is int:  # of classes that are named by numbers
-        label = str(label)
-    if not label and status != "skipped":
+    row = {normalized(name): value for name, value in row.items() if isinstance(name, str)}
+    label, annotator = as_text(row.get("label")), as_text(row.get("annotator"))
+    decided = bool(label) or row.get("status") == "skipped"
+    flagged, note = str(row.get("flagged")).lower() in ("true", "1"), as_text(row.get("note"))
+    if not (decided or flagged or note):
         return None
-    return Decision(row.get("id") or None, row.get("text"), label or None, row.get("annotator") or None)
+    number = as_text(row.get("dami_id")) or as_text(row.get("id"))
+    # Label Studio's cell of several choices.
+    several = isinstance(label, str) and label.lstrip().startswith('{"choices"')
+    problem = f"{label} are several labels" if several else None
+    return Decision(number, row.get("text"), label, annotator, None, decided, flagged, note, problem)
+
+
+def normalized(name: str) -> str:
+    """A column's name without blanks around it, in lower case."""
+    return name.strip().lower()
+
+
+def as_text(value: Any) -> Any:
+    """A cell as text: numbers in writing, 1.0 as 1; None for an empty one or NaN; lists and objects as they are."""
+    if isinstance(value, float):
+        value = None if value != value else int(value) if value.is_integer() else value  # noqa: PLR0124 - NaN
+    return str(value) if isinstance(value, bool | int | float) else value or None
+
+
+def _require_columns(names: Sequence[str]) -> None:
+    """Raise DataError unless a table's columns have a label and tell which text it is of."""
+    found = {normalized(name) for name in names}
+    if "label" not in found or not found & {"text", "id", "dami_id"}:
+        wanted = "label, and text or id"
+        raise DataError(f"the columns are {list(names)}; wanted {wanted}: rename the columns of labels and texts")
 
 
 def write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
@@ -103,19 +143,31 @@ def _as_it_was(value: str | None) -> str | None:
 
 
 def read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    """What the rows of a table decide, csv or tsv; it needs a column `label`."""
+    """What the rows of a table decide, csv or tsv; it needs a column `label`, and `text` or `id`."""
     csv.field_size_limit(2**31 - 1)
-    delimiter = "\t" if b"\t" in content.partition(b"\n")[0] else ","  # names of columns have neither
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter)
-    if "label" not in (reader.fieldnames or ()):
-        raise DataError(f"no column 'label' in {reader.fieldnames}; wanted the columns id, text and label")
+    text = content.decode("utf-8-sig")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    names = [normalized(name) for name in reader.fieldnames or ()]
+    _require_columns(names)
+    reader.fieldnames = names
     decisions = []
     for row in reader:
         decision = _decision(row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")})
         if decision is not None:
-            text = _as_it_was(decision.text)
-            decisions.append(decision if text == decision.text else replace(decision, unescaped=text))
+            before = _as_it_was(decision.text)
+            decisions.append(decision if before == decision.text else replace(decision, unescaped=before))
     return decisions
+
+
+def _delimiter(text: str) -> str:
+    """What separates the columns in the header of a table: what gives it a column `label`, or else most columns."""
+    header = text.partition("\n")[0].rstrip("\r")
+
+    def fitness(delimiter: str) -> tuple[bool, int]:
+        names = [normalized(name) for name in next(csv.reader([header], delimiter=delimiter), [])]
+        return "label" in names, len(names)
+
+    return max(DELIMITERS, key=fitness)
 
 
 def write_jsonl(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
@@ -124,8 +176,11 @@ def write_jsonl(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
 
 
 def read_jsonl(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    """What each line decides."""
-    return list(filter(None, map(_decision, json_lines(content))))
+    """What each line, or each object of an array, decides."""
+    records = json_records(content)
+    if records:
+        _require_columns(list(records[0]))
+    return list(filter(None, map(_decision, records)))
 
 
 def write_parquet(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
@@ -139,7 +194,9 @@ def write_parquet(records: Sequence[Record], class_names: Sequence[str]) -> byte
 
 def read_parquet(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     """What the rows of a table decide."""
-    return list(filter(None, map(_decision, pq.read_table(io.BytesIO(content)).to_pylist())))
+    table = pq.read_table(io.BytesIO(content))
+    _require_columns(table.column_names)
+    return list(filter(None, map(_decision, table.to_pylist())))
 
 
 # JSON -----------------------------------------------------------------------------------------------------------
@@ -160,6 +217,11 @@ def json_lines(content: bytes) -> list[Json]:
     """The objects in lines of JSON."""
     lines = content.decode("utf-8-sig").split("\n")
     return [_object(json.loads(line)) for line in lines if line.strip()]
+
+
+def json_records(content: bytes) -> list[Json]:
+    """The objects in lines of JSON, or in a JSON array."""
+    return json_array(content) if content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[" else json_lines(content)
 
 
 def json_array(content: bytes) -> list[Json]:

@@ -1,0 +1,141 @@
+"""Files as other tools give them back: what is taken, what is left out, and what is said about it."""
+
+import csv
+import io
+import json
+
+import pytest
+from labeling_cases import make_session
+
+from dami_text.errors import DataError
+from dami_text.label_cli import main
+from dami_text.labeling.session import Session
+
+TEXTS = ["a good film ", "caf\u00e9 at night\r\nsecond line", "bad; very bad", "NA", "twice", "twice"]
+LABELS = ["pos", "neg", "neg", "pos", "neg", "neg"]
+
+
+@pytest.fixture
+def session(tmp_path):
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    return make_session(tmp_path / "pool.jsonl", tmp_path / "pool.dami", ["neg", "pos"])
+
+
+def table(rows, delimiter=","):
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def imported(session, tmp_path, name, content, *options):
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    status = main(["import", str(session.folder), str(tmp_path / name), *options])
+    with_labels = Session(session.folder)
+    return status, {row["row"]: with_labels.class_names[row["label"]] for row in with_labels.store.labels()}
+
+
+ALL = dict(enumerate(LABELS))
+
+
+def test_an_id_of_another_tool_does_not_hide_a_text_that_matches(session, tmp_path):
+    rows = [{"id": i, "text": text, "label": label} for i, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True))]
+    assert imported(session, tmp_path, "own.jsonl", "".join(json.dumps(row) + "\n" for row in rows)) == (0, ALL)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_tables_are_read_whatever_separates_their_columns_and_dami_id_goes_before_id(session, tmp_path, delimiter):
+    rows = [
+        {" ID ": 900 + i, "Text": text, "dami_id": session.id(i), "Label": label, "Comments": ""}
+        for i, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True))
+    ]
+    assert imported(session, tmp_path, "back.csv", table(rows, delimiter)) == (0, ALL)
+
+
+def test_the_short_json_of_label_studio_and_the_json_of_doccano_are_read(session, tmp_path):
+    texts = list(enumerate(zip(TEXTS, LABELS, strict=True)))
+    short = [{"id": 7 + i, "text": t, "dami_id": session.id(i), "label": n, "annotator": 1} for i, (t, n) in texts]
+    assert imported(session, tmp_path, "short.json", json.dumps(short)) == (0, ALL)
+    assert {row["annotator"] for row in session.store.decisions()} == {"1"}
+    doccano = [{"id": 7 + i, "text": t, "dami_id": session.id(i), "label": [n], "Comments": []} for i, (t, n) in texts]
+    assert imported(session, tmp_path, "doccano.json", json.dumps(doccano), "--annotator", "1")[0] == 0
+    assert len(session.store.events()) == len(TEXTS), "the same labels are known"
+
+
+def test_with_its_id_a_text_may_come_back_trimmed_decomposed_or_with_other_line_ends(session, tmp_path):
+    back = ["a good film", "cafe\u0301 at night\nsecond line", "bad; very  bad", ""]
+    rows = [{"id": session.id(i), "text": text, "label": LABELS[i]} for i, text in enumerate(back)]
+    assert imported(session, tmp_path, "back.csv", table(rows)) == (0, {i: LABELS[i] for i in range(4)})
+
+
+def test_a_bad_row_is_left_out_and_counted_and_the_others_are_taken(session, tmp_path, capsys):
+    rows = [{"id": session.id(i), "text": TEXTS[i], "label": LABELS[i]} for i in range(5)]
+    rows[1]["text"] = "another text"
+    rows[2]["label"] = "great"
+    rows[3]["label"] = '{"choices": ["neg", "pos"]}'
+    assert imported(session, tmp_path, "back.csv", table(rows)) == (0, {0: "pos", 4: "neg"})
+    told = capsys.readouterr().out
+    assert "2 labels and skips added" in told
+    assert "3 cannot be taken: left out" in told
+    assert "'another text'" in told
+    assert "'great' is no class" in told
+
+
+def test_ids_that_were_shifted_are_refused_and_nothing_is_taken(session, tmp_path, capsys):
+    rows = [{"id": session.id(i), "text": TEXTS[i - 1], "label": "pos"} for i in range(1, 4)]
+    assert imported(session, tmp_path, "back.csv", table(rows)) == (1, {})
+    assert "3 of 3 ids are of other texts" in capsys.readouterr().err
+
+
+def test_numbers_are_the_classes_that_they_name(tmp_path):
+    (tmp_path / "pool.csv").write_text("text\na\nb\nc\n")
+    session = make_session(tmp_path / "pool.csv", tmp_path / "pool.dami", ["0", "1"])
+    content = "text,label\na,1.0\nb,0\nc,0.5\n"
+    assert imported(session, tmp_path, "pandas.csv", content) == (0, {0: "1", 1: "0"})
+
+
+def test_of_several_controls_of_label_studio_the_one_with_the_classes_counts(session, tmp_path):
+    def part(name, *choices):
+        return {"type": "choices", "from_name": name, "value": {"choices": list(choices)}}
+
+    results = [[part("mood", "angry"), part("sentiment", "pos")], [part("mood", "calm")], [part("label", "neg", "pos")]]
+    tasks = [
+        {"data": {"text": TEXTS[i]}, "annotations": [{"completed_by": 3, "result": result}]}
+        for i, result in enumerate(results)
+    ]
+    assert imported(session, tmp_path, "tasks.json", json.dumps(tasks)) == (0, {0: "pos"})
+
+
+def test_prodigys_session_names_the_annotator(session, tmp_path):
+    line = {"text": TEXTS[0], "label": "pos", "answer": "accept"}
+    lines = [json.dumps(line | {"_session_id": f"reviews-{name}"}) + "\n" for name in ("ann", "bob")]
+    assert imported(session, tmp_path, "answers.jsonl", "".join(lines)) == (0, {0: "pos"})
+    assert [row["annotator"] for row in session.store.decisions()] == ["reviews-bob", "reviews-ann"]
+
+
+def test_a_table_that_names_no_text_says_which_columns_it_has(session, tmp_path, capsys):
+    assert imported(session, tmp_path, "back.csv", "review,label\na,pos\n") == (1, {})
+    assert "the columns are ['review', 'label']; wanted label, and text or id" in capsys.readouterr().err
+
+
+def test_a_file_of_which_nothing_is_taken_is_an_error(session, tmp_path, capsys):
+    assert imported(session, tmp_path, "back.csv", "text,label\nunknown,pos\n") == (1, {})
+    told = capsys.readouterr()
+    assert "1 are about texts that the session does not have" in told.out
+    assert "nothing was taken from" in told.err
+
+
+def test_events_of_which_one_was_undone_bring_what_stands(session, tmp_path):
+    store = session.store
+    for label in (0, 1):
+        shown, _ = store.next("ann", 60)
+        store.decide(shown, "ann", "label", label)
+    store.undo("ann", store.last_act("ann"), 60)
+    out = tmp_path / "events.jsonl"
+    assert main(["export", str(session.folder), str(out), "--format", "events"]) == 0
+    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"])
+    assert main(["import", str(other.folder), str(out)]) == 0
+    assert [row["label"] for row in other.store.labels()] == [0]
+    with pytest.raises(DataError):
+        main(["import", str(other.folder), str(tmp_path / "pool.jsonl"), "--format", "events", "--debug"])
