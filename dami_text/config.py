@@ -4,6 +4,7 @@ The metadata of the fields is the only help text: the command line (`cli.py`), t
 options all come from here.
 """
 
+import codecs
 import dataclasses
 import math
 import re
@@ -30,6 +31,13 @@ class DataConfig(Options):
     task: Literal["text", "tabular"] = option("text", "classify texts, or the rows of a table by all their columns")
     text_column: str = option("text", "the column that holds the texts")
     label_column: str = option("label", "the column that holds the labels")
+    columns: list[str] | None = option(None, "the columns' names, where a csv or tsv file has no line of them")
+    delimiter: str | None = option(
+        None, "what separates the columns of a csv or tsv file (default: what its header shows)"
+    )
+    quote: str | None = option(None, 'what quotes the cells of a csv or tsv file, or none (default: ")')
+    encoding: str | None = option(None, "the encoding of a csv, tsv or txt file, such as latin-1 (default: UTF-8)")
+    label_names: list[str] | None = option(None, "names for classes that are numbers, such as 0=bad 1=good")
     dataset_config: str | None = option(None, "the configuration of a Hub data set that has several")
     revision: str | None = option(None, "the branch, tag or commit of a Hub data set")
     dataset_split: str | None = option(None, "use only this split of the data set")
@@ -39,6 +47,20 @@ class DataConfig(Options):
 
     def _check(self) -> None:
         self.require(bool(self.dataset.strip()), "dataset", "a name, a path or a Hub id")
+        names = self.columns
+        self.require(names is None or len(set(names)) == len(names) > 0, "columns", "different names, one or more")
+        tab = self.delimiter == "\\t"  # as a shell leaves it
+        self.require(self.delimiter is None or len(self.delimiter) == 1 or tab, "delimiter", "one character")
+        self.require(self.quote is None or len(self.quote) == 1 or self.quote == "none", "quote", "a character or none")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                self.require(False, "encoding", "one that Python knows, such as latin-1, cp1252 or utf-16")
+        pairs = [name.partition("=") for name in self.label_names or []]
+        fit = all(old.strip() and new.strip() for old, _, new in pairs)
+        fit = fit and all(len({pair[i] for pair in pairs}) == len(pairs) for i in (0, 2))
+        self.require(fit, "label_names", "NUMBER=NAME for each class, all different, such as 0=bad 1=good")
 
 
 @dataclass(frozen=True)
@@ -326,6 +348,7 @@ class LabelingConfig(Options):
     _argument_group_name: ClassVar[str] = "labelling"
 
     labels: list[str] | None = option(None, "the classes, in the order of their keys; at least two")
+    ignore_labels: bool = option(False, "leave out the labels that the file has, which are about something else")
     validation_share: float = option(
         0.1, "share of the labelled texts, drawn at random from all, that is kept out of training to measure accuracy"
     )

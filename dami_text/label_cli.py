@@ -233,13 +233,20 @@ def _status(arguments: list[str]) -> None:
     print(status_text(progress_of(session), agreements(session)))
 
 
+def towards_next(done: Any) -> str:
+    """How far the labels since the last training are from the next one."""
+    if done.n_since_round < done.query_size:
+        return f"{done.n_since_round} of {done.query_size} labels towards the next"
+    return f"the next is due ({done.n_since_round} new labels; it takes {done.query_size})"
+
+
 def status_text(done: Any, agreement: Sequence[Any]) -> str:
     """The progress (labeling.progress.Progress) and the agreements in lines."""
     lines = [
         f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
         f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
-        f"rounds     {done.rounds}; {done.n_since_round} of {done.query_size} labels towards the next",
+        f"rounds     {done.rounds}; {towards_next(done)}",
         f"accuracy   {done.accuracy or 'not measured yet'}",
     ]
     if done.gain is not None:

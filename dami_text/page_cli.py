@@ -51,9 +51,17 @@ def label_texts(arguments: list[str]) -> None:
     from dami_text.labeling.session import Session, SessionConfig, is_session, require_source, require_texts
 
     parser = _label_parser()
-    given = parser.parse_args(arguments)
+    try:
+        given = parser.parse_args(arguments)
+    except ConfigError as error:
+        if (file := _file_among_labels(arguments)) is None:
+            raise
+        raise ConfigError(
+            f"{file} was taken for one of --labels; write it first: dami-text label {file} ..."
+        ) from error
     parser.set_defaults(**implied_options(given_flags(parser, arguments)))
     require_texts(given.task)
+    _check_labels(given.labels)
     if given.file in PRESETS:
         raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
     folder = Path(given.session) if given.session else session_folder(given.file)
@@ -89,6 +97,26 @@ def label_texts(arguments: list[str]) -> None:
         passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
     set_passwords(session.store, passwords)
     serve(session, annotators, guidelines, page.port, page.browser)
+
+
+def _check_labels(names: list[str] | None) -> None:
+    """Raise ConfigError for classes that were written with commas, or that are alike but for blanks."""
+    if names is None:
+        return
+    if len(names) == 1 and "," in names[0]:
+        wanted = " ".join(part.strip() for part in names[0].split(","))
+        raise ConfigError(f"--labels is {names[0]!r}; it must be names with blanks between them: --labels {wanted}")
+    if len({name.strip() for name in names}) < len(set(names)):
+        raise ConfigError(f"--labels is {names}; it must be names that differ by more than blanks around them")
+
+
+def _file_among_labels(arguments: list[str]) -> str | None:
+    """The file's name where it was written after the classes, which take all that follows them."""
+    if "--labels" not in arguments:
+        return None
+    rest = arguments[arguments.index("--labels") + 1 :]
+    names = [name for i, name in enumerate(rest) if not any(r.startswith("--") for r in rest[: i + 1])]
+    return names[-1] if len(names) > 1 and Path(names[-1]).exists() else None
 
 
 def _label_parser() -> _Parser:

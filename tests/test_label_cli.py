@@ -190,6 +190,12 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
             ["label", "texts.csv", "--labels", "a", "b", "--overlap", "3"],
             "--overlap is 3, and only you label; name all with --annotators NAME ...",
         ),
+        (
+            ["label", "texts.csv", "--labels", "a,b"],
+            "--labels is 'a,b'; it must be names with blanks between them: --la",
+        ),
+        (["label", "--labels", "a", "b", "texts.csv"], "texts.csv was taken for one of --labels; write it first"),
+        (["label", "texts.csv", "--labels", "a", "a "], "--labels is ['a', 'a ']; it must be names that differ"),
         (["select", "no.dami", "out", "--n", "0"], "--n is 0; it must be at least 1"),
         (["train", "no.dami"], "the following arguments are required: --output-dir"),
         (["train", "no.dami", "--output-dir", "m"], "no.dami holds no session"),

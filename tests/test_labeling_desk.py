@@ -224,6 +224,24 @@ def test_when_the_queue_is_empty_the_page_says_why_or_draws_more(desk, monkeypat
     assert desk.label("ann", screen.token, 0).notice == "There was no text on the screen."
 
 
+def test_skipped_texts_are_offered_once_more_at_the_end_and_never_called_labelled(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("text\n" + "".join(f"text {i}\n" for i in range(5)))
+    desk = Desk(make_session(tmp_path / "a.csv", tmp_path / "a.dami", initial_size=5, query_size=5))
+    monkeypatch.setattr(desk.trainer, "start_if_due", lambda exhausted=False: None)
+    screen, order = desk.next("ann"), []
+    for _ in range(5):
+        order.append(row_of(screen))
+        screen = desk.skip("ann", screen.token)
+    assert screen.notice == "You skipped this text: label it now, or skip it."
+    assert row_of(screen) == order[0]
+    screen = desk.label("ann", screen.token, 1)
+    for row in order[1:]:
+        assert row_of(screen) == row
+        screen = desk.skip("ann", screen.token)
+    assert screen.text[0][0] == "4 texts were skipped, and all others are labelled. Thank you!"
+    assert labels_of(desk) == {order[0]: 1}
+
+
 def test_a_budget_ends_the_labelling(tmp_path, truth):
     desk = Desk(make_session(tmp_path / "texts.csv", tmp_path / "budget.dami", budget=3))
     screen = desk.next("ann")

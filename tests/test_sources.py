@@ -195,7 +195,11 @@ class TestBrokenFiles:
             ("a.jsonl", '{"text":"a","label":1}\n{"text":"b",', "cannot be read as a data set: JSON parse error"),
             ("a.parquet", "no parquet", "cannot be read as a data set: "),
             ("a.csv.gz", b"", "is empty"),
-            ("a.xlsx", "x", "is of no known format; wanted one of .csv, .tsv, .jsonl, .json, .parquet"),
+            (
+                "a.doc",
+                "x",
+                "is of no known format; wanted one of .csv, .tsv, .jsonl, .ndjson, .json, .parquet, .txt, .xlsx",
+            ),
         ],
     )
     def test_one_error_that_names_the_file(self, tmp_path: Path, name: str, content: str | bytes, found: str) -> None:
@@ -247,7 +251,7 @@ class TestLabels:
             ([10, 9, 2], ["2", "9", "10"]),
             ([5.0, 1.0, 12.0], ["1", "5", "12"]),
             ([-2, 3, 0], ["-2", "0", "3"]),
-            ([True, False, True], ["0", "1"]),
+            ([True, False, True], ["False", "True"]),
             (["a\n\x1b[0m", "b" * 10_000, "a"], ["a", "a\n\x1b[0m", "b" * 10_000]),
             ([" x", "x", "x "], [" x", "x", "x "]),
             (["9" * 5000, "1", "2"], ["1", "2", "9" * 5000]),
@@ -257,7 +261,7 @@ class TestLabels:
         source = load(write_jsonl(tmp_path / "a.jsonl", ["a", "b", "c"], labels))
         assert names(source) == expected
         assert [label for _, label in rows(source)] == [
-            label if isinstance(label, str) else str(int(label)) for label in labels
+            str(label) if isinstance(label, str | bool) else str(int(label)) for label in labels
         ]
 
     def test_numbers_in_csv_are_numbers(self, tmp_path: Path) -> None:

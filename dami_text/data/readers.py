@@ -1,10 +1,13 @@
 """A file, a folder or a data set on the Hub, read with all its splits and columns as they are stored."""
 
+import codecs
 import glob
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import datasets
 import huggingface_hub
@@ -21,7 +24,9 @@ from huggingface_hub.errors import (
 )
 
 from dami_text.config import DataConfig
+from dami_text.data.delimited import layout_of, not_encoded, opened
 from dami_text.data.demo import demo_dataset
+from dami_text.data.folders import read_folder, read_sheet
 from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub
 from dami_text.data.strict_csv import StrictCsv
 from dami_text.errors import DataError
@@ -31,12 +36,14 @@ logger = logging.getLogger(__name__)
 
 ALIASES = {"subj": "SetFit/subj", "mr": "cornell-movie-review-data/rotten_tomatoes"}
 
-READERS: dict[str, tuple[str, dict[str, str]]] = {
+READERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
+    ".tsv": ("csv", {}),
     ".jsonl": ("json", {}),
+    ".ndjson": ("json", {}),
     ".json": ("json", {}),
     ".parquet": ("parquet", {}),
+    ".txt": ("text", {}),
 }
 
 LOCAL = "give a local copy with --dataset PATH"
@@ -80,15 +87,10 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
             raise DataError(f"{name!r} is a local path and has no revisions; leave out --revision")
         with quiet_hub():
             if path.is_file():
-                builder = _file_builder(path, config)
-            elif path.is_dir():
-                builder = _builder(str(path.absolute()), config)
-            else:
-                builder = _hub_builder(name, config)
-            if isinstance(builder, Csv):
-                builder = StrictCsv.instead_of(builder)
-            builder.download_and_prepare()
-            return builder.as_dataset()
+                return _file(path, config)
+            if path.is_dir():
+                return read_folder(path, config) or _prepared(_builder(str(path.absolute()), config))
+            return _prepared(_hub_builder(name, config))
     except DataError:
         raise
     except Exception as error:  # datasets lets through whatever its readers, parsers and transports raise
@@ -100,16 +102,79 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
         raise DataError(f"{name!r} cannot be read as a data set: {one_line(cause)}") from error
 
 
-def _file_builder(path: Path, config: DataConfig) -> datasets.DatasetBuilder:
+def _file(path: Path, config: DataConfig) -> datasets.DatasetDict:
+    """The rows of a local file, cached by its size and contents."""
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix not in READERS:
-        raise DataError(f"{path} is of no known format; wanted one of {', '.join(READERS)} (or .gz of these)")
-    if config.dataset_config is not None:
-        raise DataError(f"{path} is a file and has no configurations; leave out --dataset-config")
+    _require_file(path, suffix, config)
+    if suffix == ".xlsx":
+        return read_sheet(path, config)
+    reader, options = READERS[suffix]
+    if suffix == ".txt" and config.columns and len(config.columns) > 1:
+        return _split_lines(path, config)
+    if reader == "csv":
+        layout = layout_of(path, config)
+        options = {"sep": layout.sep, "quotechar": layout.quotechar, "encoding": layout.encoding}
+        options["column_names"] = list(layout.column_names) or None
+    elif suffix == ".txt":
+        options = {"encoding": config.encoding or "utf-8-sig"}
+    name = f"default-{_digest(path)}"
+    return _prepared(
+        datasets.load_dataset_builder(reader, name, data_files=glob.escape(str(path.absolute())), **options)
+    )
+
+
+def _require_file(path: Path, suffix: str, config: DataConfig) -> None:
+    """Raise DataError for a file that cannot be read as texts, with what to do about it."""
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty; wanted a file of texts and labels")
-    reader, options = READERS[suffix]
-    return datasets.load_dataset_builder(reader, data_files=glob.escape(str(path.absolute())), **options)
+    with path.open("rb") as stream:
+        start = stream.read(40)
+    if start.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path} is a pointer of Git LFS, not the file itself; fetch it with git lfs pull")
+    if suffix == ".zip" or (start.startswith(b"PK\x03\x04") and suffix != ".xlsx"):
+        raise DataError(f"{path} is a zip archive; unpack it and name the file in it")
+    if suffix not in (*READERS, ".xlsx"):
+        known = ", ".join((*READERS, ".xlsx"))
+        raise DataError(f"{path} is of no known format; wanted one of {known} (all but .xlsx also .gz)")
+    if config.dataset_config is not None:
+        raise DataError(f"{path} is a file and has no configurations; leave out --dataset-config")
+    for name in ("delimiter", "quote", "columns"):
+        if getattr(config, name) is not None and suffix not in (".csv", ".tsv", ".txt", ".xlsx"):
+            raise DataError(f"{path} is no table in text; leave out {flag(name)}")
+
+
+def _split_lines(path: Path, config: DataConfig) -> datasets.DatasetDict:
+    """The lines of a text file, each split at the first separators into as many cells as there are columns."""
+    columns = list(config.columns or [])
+    with opened(path) as stream:
+        try:
+            lines = codecs.getreader(config.encoding or "utf-8-sig")(stream).read().splitlines()
+        except UnicodeError as error:
+            raise not_encoded(path, config.encoding, error) from error
+    cells = [line.split(config.delimiter or "\t", len(columns) - 1) for line in lines if line]
+    for number, row in enumerate(cells, 1):
+        if len(row) != len(columns):
+            raise DataError(
+                f"{path}: text {number} has {len(row)} cells, not the {len(columns)} of --columns; name what separates "
+                "them with --delimiter"
+            )
+    return datasets.DatasetDict(
+        train=datasets.Dataset.from_list([dict(zip(columns, row, strict=True)) for row in cells])
+    )
+
+
+def _digest(path: Path) -> str:
+    """The size of a file and a hash of its contents."""
+    with path.open("rb") as stream:
+        return f"{path.stat().st_size}-{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+
+
+def _prepared(builder: datasets.DatasetBuilder) -> datasets.DatasetDict:
+    """What a builder makes, from its cache where it was made before."""
+    if isinstance(builder, Csv):
+        builder = StrictCsv.instead_of(builder)
+    builder.download_and_prepare()
+    return builder.as_dataset()
 
 
 def _builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:

@@ -5,8 +5,7 @@ and labels stay in memory-mapped Arrow files all the way; only a column's distin
 """
 
 import logging
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import datasets
@@ -14,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dami_text.config import DataConfig
+from dami_text.data.classes import are_numbers, class_name, in_class_order, renaming, require_renamed, warn_of_names
+from dami_text.data.delimited import column_key
 from dami_text.data.readers import read_splits, utf8_expected
 from dami_text.data.strict_csv import is_class_label
 from dami_text.errors import ColumnError, DataError
 
 logger = logging.getLogger(__name__)
-
-NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
 def load_source(config: DataConfig) -> datasets.DatasetDict:
@@ -31,10 +30,10 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
     exists wins over a Hub id of the same name.
 
     Labels: a ClassLabel keeps its names. Strings become classes in sorted order, or in the order of the numbers
-    where all of them are numbers. Whole numbers and booleans become classes named by the number, or by the column
-    `<label>_text` where it has one name for each. Rows labelled null, -1 or "" are unlabelled: left out, with one
-    warning that counts them. Null texts become "", with another. Cells of CSV files are read as they are written:
-    None, NA and 007 are texts.
+    where all of them are numbers. Whole numbers become classes named by the number, or by the column `<label>_text`
+    where it has one name for each, or by `config.label_names`; so 1.0 is the class 1. Booleans are named False and
+    True. Rows labelled null, NaN, -1 or "" are unlabelled: left out, with one warning that counts them. Null texts
+    become "", with another. Cells of CSV files are read as they are written: None, NA and 007 are texts.
 
     Returns:
         Every split of the source, or only `config.dataset_split`, all with the columns text: Value("string") and
@@ -53,7 +52,9 @@ def _labeled_texts(source: datasets.DatasetDict, config: DataConfig) -> datasets
     columns = next(iter(source.values())).features
     label_column = label_column_of(columns, config)
     text_column = _text_column(columns, config)
-    labeled = labeled_rows(source, label_column, {"text": datasets.Value("string")}, _texts, text_column=text_column)
+    labeled = labeled_rows(
+        source, label_column, {"text": datasets.Value("string")}, _texts, config, text_column=text_column
+    )
     null_texts = sum(rows.data.column(text_column).null_count for rows in source.values())
     if null_texts:
         logger.warning("%d of %d texts are null: taken as empty", null_texts, sum(map(len, source.values())))
@@ -71,6 +72,7 @@ def labeled_rows(
     label_column: str,
     features: dict[str, Any],
     columns: Callable[..., dict[str, Any]],
+    config: DataConfig,
     **options: Any,
 ) -> datasets.DatasetDict:
     """The labelled rows of `source`, with the columns that `columns(table, **options)` makes and the class ids.
@@ -78,7 +80,7 @@ def labeled_rows(
     Unlabelled rows are left out, with a warning that counts them, and so are the splits that this leaves empty.
     `features` says what the new columns hold.
     """
-    labels, names = _classes(source, label_column)
+    labels, names = _classes(source, label_column, config)
     labeled = datasets.DatasetDict()
     for split, rows in source.items():
         new_rows = rows.with_format("arrow").map(
@@ -111,10 +113,18 @@ def _with_class_ids(
 
 
 def label_column_of(columns: datasets.Features, config: DataConfig) -> str:
-    """`config.label_column`, or ColumnError where there is no such column."""
-    if config.label_column not in columns:
+    """The column that `config.label_column` names, or ColumnError where there is none."""
+    found = find_column(columns, config.label_column)
+    if found is None:
         raise ColumnError(f"no column {config.label_column!r} in {list(columns)}; name it with --label-column")
-    return config.label_column
+    return found
+
+
+def find_column(columns: Iterable[str], name: str) -> str | None:
+    """The column of that name, or the only one whose name differs by case and blanks alone; None without one."""
+    columns = list(columns)
+    alike = [column for column in columns if column_key(column) == column_key(name)]
+    return name if name in columns else alike[0] if len(alike) == 1 else None
 
 
 def _text_column(columns: datasets.Features, config: DataConfig) -> str:
@@ -124,11 +134,12 @@ def _text_column(columns: datasets.Features, config: DataConfig) -> str:
         raise ColumnError(
             f"column {name!r} cannot be text and label both; name them with --text-column, --label-column"
         )
-    if name in columns:
-        if not _is_string(columns[name]):
-            raise ColumnError(f"column {name!r} holds {columns[name]}, not strings; name another with --text-column")
-        return name
-    beside = {config.label_column, f"{config.label_column}_text"}
+    if (found := find_column(columns, name)) is not None:
+        if not _is_string(columns[found]):
+            raise ColumnError(f"column {found!r} holds {columns[found]}, not strings; name another with --text-column")
+        return found
+    label_column = find_column(columns, config.label_column)
+    beside = {label_column, f"{label_column}_text"}
     strings = [column for column in columns if _is_string(columns[column]) and column not in beside]
     if name == DataConfig.text_column and len(strings) == 1:
         logger.info("the texts are in column %r, the only one of strings", strings[0])
@@ -144,28 +155,39 @@ def _is_number(feature: Any) -> bool:
     return isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint", "float", "bool", "null"))
 
 
-def _classes(source: datasets.DatasetDict, column: str) -> tuple[list[Any], list[str]]:
+def _classes(source: datasets.DatasetDict, column: str, config: DataConfig) -> tuple[list[Any], list[str]]:
     """The labels in `column` that stand for classes, in the order of the class ids, and the names of these classes."""
     feature = next(iter(source.values())).features[column]
     if not (is_class_label(feature) or _is_string(feature) or _is_number(feature)):
         raise ColumnError(f"column {column!r} holds {feature}, not classes; name another with --label-column")
-    found = {label for rows in source.values() for label in rows.unique(column)} - {None, -1, "", "-1"}
-    found = {label for label in found if label == label}  # noqa: PLR0124 - NaN is no label
+    values = {label for rows in source.values() for label in rows.unique(column)}
+    new_names = renaming(config.label_names)
+    keep = new_names.keys() | ({"-1"} if _is_named(source, column) else set())
+    by_value = {value: name for value in values if (name := class_name(value, keep)) is not None}
+    found = set(by_value)
     if is_class_label(feature):
+        found = values - {None, -1}
         labels, names = list(range(feature.num_classes)), feature.names
-        if strangers := found.difference(labels):
-            raise DataError(f"column {column!r} holds the class ids {sorted(strangers)}, but has {len(names)} classes")
-    elif (numbers := _as_numbers(found)) is None:
-        labels = names = sorted(found)
+        if unknown := found.difference(labels):
+            raise DataError(f"column {column!r} holds the class ids {sorted(unknown)}, but has {len(names)} classes")
     else:
-        if fractions := [label for label, number in numbers.items() if not number.is_integer()]:
+        ordered = in_class_order(by_value.values())
+        numeric = are_numbers(ordered)
+        if numeric and (fractions := [name for name in ordered if not float(name).is_integer()]):
             raise ColumnError(
                 f"column {column!r} holds numbers such as {fractions[0]}, and a regression target is no class; "
                 "name another with --label-column"
             )
-        labels = sorted((label for label in found if numbers[label] != -1), key=lambda label: (numbers[label], label))
-        names = [label if isinstance(label, str) else str(int(label)) for label in labels]
-        names = _names_beside(source, column, labels) or names
+        places = {name: place for place, name in enumerate(ordered)}
+        labels = sorted(found, key=lambda value: places[by_value[value]])
+        require_renamed(ordered, new_names)
+        beside = (
+            _names_beside(source, column, labels)
+            if not new_names and (numeric or {*map(type, found)} == {bool})
+            else None
+        )
+        names = beside or [new_names.get(by_value[label], by_value[label]) for label in labels]
+        warn_of_names(names, column)
     present = [name for label, name in zip(labels, names, strict=True) if label in found]
     n_rows = sum(map(len, source.values()))
     if len(present) < 2:
@@ -182,17 +204,15 @@ def _classes(source: datasets.DatasetDict, column: str) -> tuple[list[Any], list
     return labels, names
 
 
-def _as_numbers(labels: set[Any]) -> dict[Any, float] | None:
-    """Each label as a number, or None where a label is a string that is no number."""
-    if any(isinstance(label, str) and not NUMBER.fullmatch(label) for label in labels):
-        return None
-    return {label: float(label) for label in labels}
+def _is_named(source: datasets.DatasetDict, column: str) -> bool:
+    """Whether a column beside the labels has their names (SetFit's layout)."""
+    return _is_string(next(iter(source.values())).features.get(f"{column}_text"))
 
 
 def _names_beside(source: datasets.DatasetDict, column: str, labels: list[Any]) -> list[str] | None:
     """The names that a column `<column>_text` gives to `labels` (SetFit's layout), if it gives each one of its own."""
     beside = f"{column}_text"
-    if not _is_string(next(iter(source.values())).features.get(beside)):
+    if not _is_named(source, column):
         return None
     pairs: set[tuple[Any, str]] = set()
     wanted = set(labels)
@@ -208,11 +228,11 @@ def _names_beside(source: datasets.DatasetDict, column: str, labels: list[Any]) 
     return [names[label] for label in labels]
 
 
-def load_texts(config: DataConfig) -> tuple[datasets.Dataset, list[str | None]]:
+def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[datasets.Dataset, list[str | None]]:
     """The texts of every split that `config.dataset` names, and the label that each has already, by name, or None.
 
-    Labels are read from `config.label_column`, which the source need not have; null, -1 and "" are none. Demo's labels
-    are left out: it is there to try the labelling.
+    Labels are read from `config.label_column`, which the source need not have; null, NaN, "" and -1 are none, but -1 is
+    one where it is among `classes`. Demo's labels are left out: it is there to try the labelling.
 
     Returns:
         A Dataset of the one column text: Value("string"), and a list as long.
@@ -221,7 +241,7 @@ def load_texts(config: DataConfig) -> tuple[datasets.Dataset, list[str | None]]:
         DataError, ColumnError: as `load_source`, but for labels, which nobody needs here.
     """
     rows = datasets.concatenate_datasets(list(read_splits(config).values()))
-    column = config.label_column if config.label_column in rows.features and config.dataset != "demo" else None
+    column = find_column(rows.features, config.label_column) if config.dataset != "demo" else None
     if column is None and config.label_column not in (DataConfig.label_column, *rows.features):
         raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
     text_column = _text_column(rows.features, config)
@@ -235,20 +255,35 @@ def load_texts(config: DataConfig) -> tuple[datasets.Dataset, list[str | None]]:
             remove_columns=rows.column_names,
             features=features,
         )
-    return texts.with_format(None), [None] * len(rows) if column is None else _label_names(rows, column)
+    labels: list[str | None] = [None] * len(rows)
+    if column is not None:
+        labels = _label_names(rows, column, config, classes)
+    return texts.with_format(None), labels
 
 
 def _text_table(table: pa.Table, text_column: str) -> pa.Table:
     return pa.table(_texts(table, text_column))
 
 
-def _label_names(rows: datasets.Dataset, column: str) -> list[str | None]:
+def _label_names(rows: datasets.Dataset, column: str, config: DataConfig, classes: Sequence[str]) -> list[str | None]:
     """The name of each row's label, None where it has none."""
     feature, beside = rows.features[column], f"{column}_text"
     if not (is_class_label(feature) or _is_string(feature) or _is_number(feature)):
         raise ColumnError(f"column {column!r} holds {feature}, not classes; name another with --label-column")
-    labels = rows.with_format(None)[column]
-    names = rows[beside] if _is_string(rows.features.get(beside)) else labels
+    labels = rows.with_format(None)[column][:]
     if is_class_label(feature):
-        names = [None if label in (None, -1) else feature.int2str(label) for label in labels]
-    return [None if label in (None, -1, "", "-1") else str(name) for label, name in zip(labels, names, strict=True)]
+        return [None if label in (None, -1) else str(feature.int2str(label)) for label in labels]
+    new_names = renaming(config.label_names)
+    is_named = _is_string(rows.features.get(beside)) and not new_names
+    keep = {*new_names, *classes, *(["-1"] if is_named else [])}
+    names = [class_name(label, keep) for label in labels]
+    found = {name for name in names if name is not None}
+    if minus := 0 if "-1" in keep else sum(class_name(label, {"-1"}) == "-1" for label in labels):
+        told = "%d of %d rows are labelled -1, which is no label; if it is one, name it among --labels"
+        logger.warning(told, minus, len(names))
+    require_renamed(found, new_names)
+    if is_named and (are_numbers(found) or found <= {"False", "True"}):
+        return [None if name is None else str(given) for name, given in zip(names, rows[beside][:], strict=True)]
+    named = [None if name is None else new_names.get(name, name) for name in names]
+    warn_of_names(in_class_order(name for name in named if name is not None), column)
+    return named

@@ -92,7 +92,7 @@ def load_table(data: DataConfig, tabular: TabularConfig) -> DatasetDict:
         numeric = [name for name in names if name not in categorical and _all_numbers(source, name)]
         types = {name: Value("float64" if name in numeric else "string") for name in names}
         columns = {"text": Value("string"), "row": types}
-        return labeled_rows(source, label_column, columns, _rows, names=names, numeric=numeric)
+        return labeled_rows(source, label_column, columns, _rows, data, names=names, numeric=numeric)
 
 
 def _names(listed: str | None) -> list[str]:

@@ -173,10 +173,20 @@ class Desk:
             return self._screen(annotator, *found, notice)
         if self.trainer.state().kind == "training":
             return self._nothing("The model is training on your labels. The next texts come in a moment.", notice)
+        return self._at_the_end(annotator, notice)
+
+    def _at_the_end(self, annotator: str, notice: str) -> Screen:
+        """The screen at the end of the queue: what this annotator skipped, once again, or why there is nothing."""
         store = self.session.store
-        if len(store.labels()) + len(store.skipped()) >= len(self.session):
-            return self._nothing("All texts are labelled. Thank you!", notice)
-        return self._nothing("There is no text for you now: the rest is held out, or others have it.", notice)
+        skipped = len(store.skipped())
+        if len(store.labels()) + skipped < len(self.session):
+            return self._nothing("There is no text for you now: the rest is held out, or others have it.", notice)
+        if (again := store.skipped_by(annotator)) is not None:
+            return self._screen(annotator, *again, f"{notice} You skipped this text: label it now, or skip it.".strip())
+        if skipped:
+            texts = "1 text was" if skipped == 1 else f"{skipped:,} texts were"
+            return self._nothing(f"{texts} skipped, and all others are labelled. Thank you!", notice)
+        return self._nothing("All texts are labelled. Thank you!", notice)
 
     def _further(self, annotator: str) -> tuple[Shown, QueueItem] | None:
         """Where the queue is empty, train on what is new, or draw further texts where nothing is."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from dami_text.cards import PATHS
 from dami_text.config import LabelingConfig, RunConfig
+from dami_text.data.classes import in_class_order
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import load_texts
 from dami_text.errors import ConfigError, DataError, RecordError
@@ -239,17 +240,20 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     """
     require_texts(config.run.data.task)
     run = _from_anywhere(config.run)
-    texts, given = load_texts(run.data)
+    texts, given = load_texts(run.data, config.labeling.labels or ())
+    if config.labeling.ignore_labels:
+        given = [None] * len(texts)
     if len(texts) < 2:
         raise DataError(f"{config.run.data.dataset!r} has {len(texts)} texts; wanted two or more")
-    class_names = config.labeling.labels or sorted({name for name in given if name is not None})
+    class_names = config.labeling.labels or in_class_order(name for name in given if name is not None)
     if len(class_names) < 2:
         raise DataError(f"the classes are not known; name two or more with {flag('labels')} NAME NAME ...")
     strangers = sorted({name for name in given if name is not None} - set(class_names))
     if strangers:
         raise DataError(
             f"column {config.run.data.label_column!r} holds the labels {strangers[:10]}, but {flag('labels')} names "
-            f"{class_names}; name all of them, or another column with --label-column"
+            f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
+            "--ignore-labels"
         )
     labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
     try:

@@ -311,6 +311,17 @@ class Store(Notes):
             )
         ]
 
+    def skipped_by(self, annotator: str) -> tuple[Shown, QueueItem] | None:
+        """The text that this annotator skipped first, and only once, and that nobody has labelled; None without one."""
+        row = self._one(
+            "SELECT row FROM event WHERE annotator = ? AND action = 'skip' "
+            "AND row NOT IN (SELECT row FROM decision WHERE label IS NOT NULL) "
+            "AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = event.number) "
+            "GROUP BY row HAVING COUNT(*) = 1 ORDER BY MIN(number) LIMIT 1",
+            annotator,
+        )
+        return None if row is None else self.shown(row, annotator)
+
     def flags(self, annotator: str | None = None) -> dict[int, list[str]]:
         """Who has flagged each flagged row."""
         flags: dict[int, list[str]] = {}
