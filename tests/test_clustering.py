@@ -11,7 +11,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dami_text.clustering import KMedoids
 from dami_text.clustering import plan as planning
-from dami_text.clustering.distances import Matrix, Tiles, assign, pairwise, prepare
+from dami_text.clustering.alternate import best_members
+from dami_text.clustering.distances import Matrix, Tiles, assign, first_least, pairwise, prepare
 from dami_text.clustering.fasterpam import assigned, swap_block
 from dami_text.clustering.initialization import k_means_plus_plus, park_jun
 from dami_text.clustering.progress import progress
@@ -360,3 +361,17 @@ def test_complex_numbers_are_refused():
 @parametrize_with_checks([KMedoids(3, random_state=0, method=method) for method in METHODS])
 def test_follows_scikit_learns_conventions(estimator, check):
     check(estimator)
+
+
+def test_of_two_equally_good_medoids_the_first_is_taken_whatever_rounding_says():
+    rng = np.random.default_rng(0)
+    firsts = rng.normal(size=(2000, 30)) * 20
+    pairs = np.stack([firsts, firsts + rng.normal(size=(2000, 30))], axis=1).reshape(4000, 30).astype(np.float32)
+    vectors = prepare(torch.from_numpy(pairs), "euclidean")
+    rows = torch.arange(4000)
+    found = best_members(vectors, rows[1::2], rows // 2)
+    assert found.tolist() == list(range(0, 4000, 2))
+    sums = torch.tensor([2.0, 1.0 + 2e-7, 1.0, 1.0 - 2e-7, 1.5], dtype=torch.float64)
+    assert int(first_least(sums)) == 1
+    assert int(first_least(torch.tensor([1.0 + 1e-5, 1.0], dtype=torch.float64))) == 1
+    assert int(first_least(torch.zeros(3, dtype=torch.float64))) == 0

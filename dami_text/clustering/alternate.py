@@ -7,7 +7,7 @@ Source: Park & Jun, "A simple and fast algorithm for K-medoids clustering", Expe
 import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import Tiles, Vectors, argmin, assign, totals
+from dami_text.clustering.distances import Tiles, Vectors, assign, first_least, totals
 from dami_text.clustering.progress import progress
 
 
@@ -19,7 +19,7 @@ def alternate(vectors: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor,
     labels, distances = assign(vectors, medoids)
     loss = float(distances.double().sum())
     for iteration in range(1, max_iter + 1):
-        updated = _best_members(vectors, medoids, labels)
+        updated = best_members(vectors, medoids, labels)
         labels, distances = assign(vectors, updated)
         updated_loss = float(distances.double().sum())
         if updated_loss >= loss:
@@ -28,12 +28,12 @@ def alternate(vectors: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor,
     return medoids, max_iter
 
 
-def _best_members(vectors: Vectors, medoids: Tensor, labels: Tensor) -> Tensor:
-    """For each cluster the member with the smallest sum of distances to the members, the first of equal ones."""
+def best_members(vectors: Vectors, medoids: Tensor, labels: Tensor) -> Tensor:
+    """For each cluster the member with the smallest sum of distances to the members, the first within rounding."""
     best = medoids.clone()
     sizes = torch.bincount(labels, minlength=len(medoids)).tolist()
     clusters = labels.argsort(stable=True).split(sizes)
     for slot, members in enumerate(progress(clusters, "K-medoids, medoids of the clusters")):
         cluster = vectors[members]
-        best[slot] = members[argmin(totals(Tiles(cluster, cluster))[None])[0]]
+        best[slot] = members[first_least(totals(Tiles(cluster, cluster)))]
     return best
