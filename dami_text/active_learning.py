@@ -6,6 +6,7 @@ A round depends on nothing but the data, the options, the seed, its number, and 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -115,6 +116,11 @@ class ActiveLearner:
         self.model = model
         return replace(training, seconds=time.perf_counter() - start)
 
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write this round's model with its tokenizer, which is all that transformers' `pipeline` needs to load it."""
+        self.trained_model().save_pretrained(folder)
+        self.pool.texts.tokenizer.save_pretrained(folder)
+
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take weights, by name, that were trained elsewhere on what is labelled, as this round's model."""
         with torch_stream(self._seed, self.round, "training"):
@@ -130,14 +136,18 @@ class ActiveLearner:
         return self.model
 
     def ask(self, n: int) -> Query:
-        """The n rows to label next, with reasons; trains this round's model if that has not happened.
+        """The n rows to label next, with reasons; all that are left if n is more.
 
-        While nothing is labelled, there is nothing to train on: the cold start chooses.
+        This round's model is trained now if that has not happened. While nothing is labelled, the cold start chooses.
+
+        Raises:
+            ValueError: n is less than 1, or no row is left.
         """
-        if not 1 <= n <= len(self.pool.unlabeled):
-            raise ValueError(
-                f"asked for {n} rows; it must be from 1 to {len(self.pool.unlabeled)}, the unlabelled ones"
-            )
+        if n < 1:
+            raise ValueError(f"asked for {n} rows; it must be at least 1")
+        n = min(n, len(self.pool.unlabeled))
+        if n == 0:
+            raise ValueError(f"nothing is left to ask for: all {len(self.pool)} texts are labelled or left out")
         pool = self.pool
         if self.round < 0:
             query = self._first_query(pool, n, numpy_stream(self._seed, 0, "initial rows"))

@@ -11,6 +11,7 @@ from dami_text.config import RunConfig, TrainingConfig
 from dami_text.data.pool import LabeledTexts, Oracle, Pool
 from dami_text.errors import ConfigError, DataError, QueryError
 from dami_text.experiments import preparation
+from dami_text.inference import predict_probabilities
 from dami_text.options import Size
 from dami_text.strategies import Query
 
@@ -228,14 +229,41 @@ def _first_draw(seed, number):
     return numpy_stream(seed, number, "query").integers(2**32)
 
 
-@pytest.mark.parametrize("n", [0, -1, 59])
-def test_ask_wants_a_number_of_unlabelled_rows(make_learner, n):
+@pytest.mark.parametrize("n", [0, -1])
+def test_ask_wants_a_number_of_rows(make_learner, n):
     strategy = Lowest()
     learner = make_learner(strategy)
     learner.tell([0, 2], [0, 1])
-    with pytest.raises(ValueError, match=f"asked for {n} rows; it must be from 1 to 58, the unlabelled ones"):
+    with pytest.raises(ValueError, match=f"asked for {n} rows; it must be at least 1"):
         learner.ask(n)
     assert (learner.model, strategy.calls) == (None, [])
+
+
+def test_a_query_that_is_larger_than_the_rest_is_the_rest_and_after_it_nothing_is_left(make_learner):
+    learner = make_learner(Lowest())
+    learner.tell([0, 2], [0, 1])
+    rest = learner.ask(59).rows
+    assert rest.tolist() == [1, *range(3, 60)]
+    learner.tell(rest, [0] * 58)
+    with pytest.raises(ValueError, match="nothing is left to ask for: all 60 texts are labelled"):
+        learner.ask(1)
+
+
+def test_what_a_learner_writes_is_all_that_a_pipeline_needs(tmp_path):
+    from transformers import pipeline
+
+    from dami_text import make_learner
+
+    texts = ["a good film", "a bad film", "good and warm", "bad and cold", "good", "bad"]
+    learner = make_learner(texts, ["neg", "pos"], RunConfig.of(word_vectors="random", word_vector_dim=4, steps=5))
+    learner.tell([0, 1], [1, 0])
+    learner.save_pretrained(tmp_path / "model")
+    classify = pipeline("text-classification", model=str(tmp_path / "model"))
+    found = predict_probabilities(learner.trained_model(), learner.pool.texts, np.arange(6))
+    for text, p in zip(texts, found, strict=True):
+        (answer,) = classify(text)
+        assert answer["label"] == ["neg", "pos"][p.argmax()]
+        assert answer["score"] == pytest.approx(p.max(), abs=1e-5)
 
 
 @pytest.mark.parametrize("verb", ["train", "trained_model"])

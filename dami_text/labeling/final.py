@@ -9,7 +9,7 @@ from dami_text.cards import CardFacts, PeoplesLabels, model_card
 from dami_text.data.pool import text_hash
 from dami_text.errors import RecordError
 from dami_text.labeling.progress import Agreement, Progress, Proportion, accuracy_of, agreements, progress_of
-from dami_text.labeling.rounds import LabeledNow, save_model, told_learner
+from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import FILE_ANNOTATOR, Session, whole
 from dami_text.records import to_json
 
@@ -68,7 +68,7 @@ def train_final(session: Session, folder: Path) -> FinalModel:
             learner, _ = told_learner(session, now)
             learner.train()
             model = learner.trained_model()
-            save_model(model, learner, unfinished)
+            learner.save_pretrained(unfinished)
             accuracy = accuracy_of(model, learner.pool.texts, now.held_out)
             final = FinalModel(made_of, len(session), len(now.all), len(now.rows), accuracy)
             card = model_card(card_facts(session, done, sizes, agreed, final))

@@ -186,7 +186,7 @@ def train_round(session: Session) -> RoundRecord:
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
     with whole(session.folder / MODEL) as unfinished:
-        save_model(model, learner, unfinished)
+        learner.save_pretrained(unfinished)
         shutil.rmtree(session.folder / MODEL, ignore_errors=True)
     record = RoundRecord(
         number,
@@ -235,12 +235,6 @@ def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[Queue
         replace(item, reason={**item.reason, "guess": int(p.argmax()), "probability": round(float(p.max()), 4)})
         for item, p in zip(items, probabilities, strict=True)
     ]
-
-
-def save_model(model: PreTrainedModel, learner: ActiveLearner, folder: Path) -> None:
-    """Write the model and its tokenizer in the Hugging Face layout."""
-    model.save_pretrained(folder)
-    learner.pool.texts.tokenizer.save_pretrained(folder)
 
 
 def main() -> int:
