@@ -25,7 +25,7 @@ class DataConfig(Options):
 
     dataset: str = option(
         "demo",
-        "demo, subj, mr, a Hub id, a local folder, or a csv, tsv, jsonl or parquet file (also gzipped); a table of the "
+        "demo, subj, mr, a Hub id, a local folder, or a csv, tsv, jsonl, txt, xlsx or parquet file; a table of the "
         "paper by its name, see --data-dir",
     )
     task: Literal["text", "tabular"] = option("text", "classify texts, or the rows of a table by all their columns")
