@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 def load_source(config: DataConfig) -> datasets.DatasetDict:
     """The data set that `config.dataset` names, as labelled texts.
 
-    It names, in this order: `demo`; an alias, `subj` or `mr`; a local file (of the kinds in
-    `readers.READERS`, or .xlsx); a local folder in the Hub's layout or of text files (see `folders.read_folder`); a data
-    set on the Hub. So a local path that exists wins over a Hub id of the same name.
+    It names, in this order: `demo`; an alias, `subj` or `mr`; a local file of the kinds in
+    `readers.READERS`, or .xlsx; a local folder in the Hub's layout, or of text files (see `folders.read_folder`); a
+    data set on the Hub. So a local path that exists wins over a Hub id of the same name.
 
     Labels: a ClassLabel keeps its names. Strings become classes in sorted order, or in the order of the numbers
     where all of them are numbers. Whole numbers become classes named by the number, or by the column `<label>_text`
