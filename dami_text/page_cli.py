@@ -123,7 +123,9 @@ def _label_parser() -> _Parser:
     parser = _parser([PageConfig, LabelingConfig, *TOPICS.values()])
     parser.prog = "dami-text label"
     parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
-    parser.add_argument("file", help="a csv, tsv, jsonl, txt, xlsx or parquet file, a folder, a Hub id, demo, a session")
+    parser.add_argument(
+        "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
+    )
     parser.set_defaults(initial_size=20, query_size=20)
     for action in list(parser._actions):
         # What the file's name stands for, and what labelling has no use for.
