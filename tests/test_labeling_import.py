@@ -111,7 +111,99 @@ def test_prodigys_session_names_the_annotator(session, tmp_path):
     line = {"text": TEXTS[0], "label": "pos", "answer": "accept"}
     lines = [json.dumps(line | {"_session_id": f"reviews-{name}"}) + "\n" for name in ("ann", "bob")]
     assert imported(session, tmp_path, "answers.jsonl", "".join(lines)) == (0, {0: "pos"})
-    assert [row["annotator"] for row in session.store.decisions()] == ["reviews-bob", "reviews-ann"]
+    assert [row["annotator"] for row in session.store.decisions()] == ["bob", "ann"]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "names"),
+    [
+        (["ds-ann", "ds-bob"], ["ann", "bob"]),
+        (["news-2024-ann"], ["ann"]),
+        (["my-set-anna-lena", "my-set-anna-eva", "my-set-bob"], ["anna-lena", "anna-eva", "bob"]),
+        (["ds-ann", "ds-anne"], ["ann", "anne"]),
+        (["ann", "bob"], ["ann", "bob"]),
+        (["one-ann", "two-bob"], ["ann", "bob"]),
+        (["ds-2024-05-01_10-30-00"], ["import"]),  # a session without a name
+        (["2024-05-01_10-30-00", "ds-ann"], ["import", "ann"]),
+    ],
+)
+@pytest.mark.parametrize("has_id_of_annotator", [False, True])
+def test_the_name_of_prodigys_data_set_is_no_part_of_the_annotators(
+    session, tmp_path, sessions, names, has_id_of_annotator
+):
+    line = {"text": TEXTS[0], "label": "pos", "answer": "accept"}
+    more = [{"_annotator_id": name} if has_id_of_annotator else {} for name in sessions]
+    lines = [line | {"_session_id": name} | who for name, who in zip(sessions, more, strict=True)]
+    assert imported(session, tmp_path, "answers.jsonl", "".join(json.dumps(line) + "\n" for line in lines))[0] == 0
+    assert [row["annotator"] for row in reversed(session.store.decisions())] == names
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_corrections_in_label_studios_tables_are_of_who_sent_the_labels(session, tmp_path, short):
+    """Its tables have the fields of a task and a number for who annotated it, a row an annotation."""
+    session.store.add_labels([(0, 0, "ann"), (0, 1, "bob"), (1, 0, "ann")])
+    both = ["ann", "bob"]
+    one = {"text": TEXTS[0], "dami_id": session.id(0), "dami_annotator": "ann", "id": 5}
+    two = {"text": TEXTS[1], "dami_id": session.id(1), "dami_annotator": "ann", "dami_annotators": "", "id": 6}
+    one["dami_annotators"] = both if short else json.dumps(both)
+    rows = [
+        one | {"label": "pos", "annotator": 1, "annotation_id": 11},
+        one | {"label": "neg", "annotator": 1, "annotation_id": 12},
+        two | {"label": "pos", "annotator": 1, "annotation_id": 13},
+        two | {"label": "neg", "annotator": 2, "annotation_id": 14},
+    ]
+    content = json.dumps(rows) if short else table(rows)
+    assert imported(session, tmp_path, "back.json" if short else "back.csv", content)[0] == 0
+    given = {(row["row"], row["annotator"]): row["label"] for row in session.store.decisions()}
+    assert given == {(0, "ann"): 1, (0, "bob"): 0, (1, "ann"): 1, (1, "2"): 0}
+
+
+def test_doccanos_table_keeps_the_annotators_that_were_sent(session, tmp_path):
+    rows = [
+        {"id": 900 + i, "text": TEXTS[0], "dami_id": session.id(0), "dami_annotator": name, "label": label}
+        for i, (name, label) in enumerate([("ann", "pos"), ("bob", "neg")])
+    ]
+    assert imported(session, tmp_path, "back.csv", table(rows))[0] == 0
+    assert {row["annotator"]: row["label"] for row in session.store.decisions()} == {"ann": 1, "bob": 0}
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        (["0", "1"], ["0.0", "1", "True", "false", " 1 "]),
+        (["False", "True"], ["FALSE", "true", "1", "0.0", "1.0"]),
+        (["0.0", "1.0"], ["0", "1", "True", "False", "1.0"]),
+        (["-1", "1"], ["-1.0", "1.0", "1", "-1", "+1"]),
+    ],
+)
+def test_numbers_and_truth_values_are_the_classes_of_the_same_value(tmp_path, classes, labels):
+    (tmp_path / "pool.csv").write_text("text\na\nb\nc\nd\ne\n")
+    session = make_session(tmp_path / "pool.csv", tmp_path / "pool.dami", classes)
+    content = "text,label\n" + "".join(f"{text},{label}\n" for text, label in zip("abcde", labels, strict=True))
+    low, high = classes
+    wanted = {0: low, 1: high, 2: high, 3: low, 4: high}
+    assert imported(session, tmp_path, "back.csv", content) == (0, wanted)
+
+
+def test_a_value_that_two_classes_have_is_neither(tmp_path):
+    (tmp_path / "pool.csv").write_text("text\na\nb\nc\n")
+    session = make_session(tmp_path / "pool.csv", tmp_path / "pool.dami", ["1", "1.0", "True"])
+    content = "text,label\na,1.0\nb,1.00\nc,True\n"
+    assert imported(session, tmp_path, "back.csv", content) == (0, {0: "1.0", 2: "True"})
+
+
+def test_a_record_of_other_types_or_several_choices_is_left_out_and_the_others_are_taken(session, tmp_path, capsys):
+    rows = [
+        {"text": TEXTS[0]},  # not labelled yet, without a field for it
+        {"text": TEXTS[1], "label": {"choices": ["neg", "pos"]}},
+        {"text": ["a"], "label": "neg"},
+        {"text": TEXTS[2], "label": "neg", "annotator": "\x1b[31m"},
+        {"text": TEXTS[3], "label": "pos"},
+    ]
+    assert imported(session, tmp_path, "back.json", json.dumps(rows)) == (0, {3: "pos"})
+    told = capsys.readouterr().out
+    assert "3 cannot be taken: left out" in told
+    assert "\x1b" not in told
 
 
 def test_a_table_that_names_no_text_says_which_columns_it_has(session, tmp_path, capsys):
@@ -124,6 +216,25 @@ def test_a_file_of_which_nothing_is_taken_is_an_error(session, tmp_path, capsys)
     told = capsys.readouterr()
     assert "1 are about texts that the session does not have" in told.out
     assert "nothing was taken from" in told.err
+
+
+def test_events_keep_which_of_two_opinions_came_first(session, tmp_path):
+    """Of two labels with as many votes the first counts; ann's is the later one after she has changed her mind."""
+    session.store.add_labels([(0, 0, "ann"), (0, 1, "bob"), (0, None, "ann"), (0, 0, "ann")])
+    assert [row["label"] for row in session.store.labels()] == [1]
+    out = tmp_path / "events.jsonl"
+    assert main(["export", str(session.folder), str(out), "--format", "events"]) == 0
+    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"])
+    assert main(["import", str(other.folder), str(out)]) == 0
+    assert [row["label"] for row in other.store.labels()] == [1]
+
+
+def test_flags_come_back_from_a_table_whose_truth_values_became_numbers(session, tmp_path):
+    content = "id,text,label,annotator,flagged\n" + "".join(
+        f"{session.id(row)},,pos,ann,{flag}\n" for row, flag in enumerate(["1.0", "True", "0.0", "False", ""])
+    )
+    assert imported(session, tmp_path, "back.csv", content)[0] == 0
+    assert session.store.flags() == {0: ["ann"], 1: ["ann"]}
 
 
 def test_events_of_which_one_was_undone_bring_what_stands(session, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dami_text.data.classes import NUMBER
 from dami_text.data.pool import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
@@ -173,6 +174,8 @@ class _Matched:
     def __init__(self, session: Session, annotator: str | None) -> None:
         self.session, self.annotator = session, annotator
         self.numbers = {name: i for i, name in enumerate(session.class_names)}
+        values = [_value(name) for name in session.class_names]
+        self.values = {value: i for i, value in enumerate(values) if value is not None and values.count(value) == 1}
         self.decided = session.store.decided()
         self.by_id: dict[tuple[int, str], set[int | None]] = {}
         self.by_text: dict[tuple[int, str], set[int | None]] = {}
@@ -191,15 +194,15 @@ class _Matched:
 
     def match(self, decision: Decision) -> None:
         """Note what a decision says, or that it cannot be taken."""
+        if decision.problem is not None:
+            self.unusable.append(decision.problem)
+            return
         rows, by_id = self._rows(decision)
         if rows is None:
             return
         label = None if decision.label is None else self._class(decision.label)
-        problem = decision.problem
-        if decision.label is not None and label is None and problem is None:
-            problem = f"the label {decision.label[:60]!r} is no class of the session"
-        if problem is not None:
-            self.unusable.append(problem)
+        if decision.label is not None and label is None:
+            self.unusable.append(f"the label {decision.label[:60]!r} is no class of the session")
             return
         named = decision.annotator if decision.annotator != FILE_ANNOTATOR else None  # no person's, as if not there
         for row in rows:
@@ -224,14 +227,12 @@ class _Matched:
             )
 
     def _class(self, label: str) -> int | None:
-        """The class that a label names, as it is written or as a whole number written otherwise, such as 1.0."""
-        if label in self.numbers:
-            return self.numbers[label]
-        try:
-            number = float(label)
-        except ValueError:
-            return None
-        return self.numbers.get(str(int(number))) if number.is_integer() else None
+        """The class that a label names: as it is written, or by its value, such as 1.0 for 1 and TRUE for True."""
+        for name in (label, label.strip()):
+            if name in self.numbers:
+                return self.numbers[name]
+        value = _value(label)
+        return None if value is None else self.values.get(value)
 
     def _rows(self, decision: Decision) -> tuple[list[int] | None, bool]:
         """The rows that a decision is about, and whether its id says so; None where there are none to take it."""
@@ -254,6 +255,14 @@ class _Matched:
         else:
             self.unmatched += 1
         return None, False
+
+
+def _value(label: str) -> float | None:
+    """The number that a label writes out, 1 for true and 0 for false in any case; None for other words."""
+    name = label.strip().lower()
+    if name in ("true", "false"):
+        return float(name == "true")
+    return float(name) if NUMBER.fullmatch(name) else None
 
 
 def plain(text: str) -> str:

@@ -6,9 +6,10 @@ no decision among more.
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -60,7 +61,8 @@ def _task(records: Sequence[Record]) -> Json:
         task["predictions"].append(
             {"model_version": f"r{record.round or 0}", "score": record.score, "result": _choice("p1", record.guess)}
         )
-    decided = [record for record in records if record.status != "open"]
+    # Skips last: Label Studio's tables leave them out, and their rows are told apart by their order.
+    decided = sorted((record for record in records if record.status != "open"), key=lambda record: not record.label)
     if decided:
         # Annotations have the numbers of users there, not names.
         task["data"]["dami_annotator"] = decided[0].annotator
@@ -134,11 +136,32 @@ def _write_prodigy(records: Sequence[Record], class_names: Sequence[str]) -> byt
     return lines_of(map(example, records))
 
 
+#: The id of a session whose address named nobody: the time of its start, after the data set's name or without.
+_NAMELESS = re.compile(r"(.*-)?\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
+
+
+def _session_names(examples: Sequence[Json]) -> dict[str, str | None]:
+    """Who is behind each session: its id without the data set's name and the hyphen after it; None for nobody.
+
+    The data set's name is what all ids begin with, or else what stands before the last hyphen.
+    """
+    found = {example["_session_id"] for example in examples if isinstance(example.get("_session_id"), str)}
+    named = [session for session in found if not _NAMELESS.fullmatch(session)]
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*named, strict=False)) if len(named) > 1 else ()
+    start = "".join(letters[0] for letters in same).rfind("-") + 1
+    names = {session: session[start:] if start else session.rpartition("-")[2] for session in named}
+    return dict.fromkeys(found) | {session: name or session for session, name in names.items()}
+
+
 def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
-    for example in json_lines(content):
+    examples = json_lines(content)
+    names = _session_names(examples)
+    for example in examples:
         answer, text = example.get("answer"), example.get("text")
         number = as_text((example.get("meta") or {}).get("dami_id"))
-        annotator = example.get("_annotator_id", example.get("_session_id"))
+        session, annotator = example.get("_session_id"), example.get("_annotator_id")
+        if isinstance(session, str) and annotator in (None, session):
+            annotator = names[session]
         named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
         decision = Decision(number, text, None, annotator, decided=answer == "ignore")
         if answer == "accept" and named and named[0] is not None:
@@ -280,6 +303,7 @@ def read_events(content: bytes, class_names: Sequence[str]) -> Iterable[Decision
         if action in ("flag", "unflag"):
             flagged[key] = action == "flag"
         else:
+            decided.pop(key, None)  # of labels with as many votes the first counts, and this one is new
             decided[key] = Decision(event["id"], None, event["label"], event["annotator"])
     for key in dict.fromkeys([*decided, *(key for key, is_set in flagged.items() if is_set)]):
         decision = decided.get(key) or Decision(key[0], None, None, key[1], decided=False)
@@ -312,25 +336,31 @@ def write_records(name: str, records: Sequence[Record], class_names: Sequence[st
 
 
 def read_decisions(name: str, content: bytes, class_names: Sequence[str]) -> list[Decision]:
-    """What a file in the format of that name decides.
+    """What a file in the format of that name decides; a record with a part of the wrong kind has that as its problem.
 
     Raises:
-        DataError: it is not in this format.
+        DataError: it is not in this format, or all that it decides has such parts.
     """
     try:
         read = read_events if name == "events" else FORMATS[name][1]
         decisions = list(read(content, class_names))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, pa.ArrowException) as error:
         raise DataError(f"the file is not in the format {name} ({type(error).__name__}: {error})") from error
-    for decision in decisions:
-        for part, value in vars(decision).items():
-            if not isinstance(value, str | bool | None):
-                raise DataError(f"the file is not in the format {name}: it has {value!r:.60} for {part}; wanted text")
-        if decision.annotator is not None and not decision.annotator.isprintable():
-            raise DataError(
-                f"the annotator {decision.annotator!r:.60} has characters that cannot be shown; rename them"
-            )
-    return decisions
+    faults = list(map(_fault, decisions))
+    if decisions and all(faults):
+        raise DataError(f"the file is not in the format {name}: {faults[0]}")
+    found = zip(decisions, faults, strict=True)
+    return [Decision(None, None, None, problem=fault) if fault else decision for decision, fault in found]
+
+
+def _fault(decision: Decision) -> str | None:
+    """Which part of a decision is of the wrong kind; None where none is."""
+    for part, value in vars(decision).items():
+        if not isinstance(value, str | bool | None):
+            return f"it has {value!r:.60} for {part}; wanted text"
+    if decision.annotator is not None and not decision.annotator.isprintable():
+        return f"the annotator {decision.annotator!r:.60} has characters that cannot be shown; rename them"
+    return None
 
 
 def guess_format(file_name: str, content: bytes) -> str:
@@ -355,6 +385,6 @@ def guess_format(file_name: str, content: bytes) -> str:
     if "answer" in first or "options" in first:
         return "prodigy"
     # Label Studio's short form, an array, has the id as well.
-    lines = content.lstrip()[:1] != b"["
+    lines = content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"["
     doccanos = "labels" in first or ("dami_id" in first and lines) or isinstance(first.get("label"), list)
     return "doccano" if doccanos else "jsonl"

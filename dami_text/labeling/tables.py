@@ -16,6 +16,7 @@ One record a decision: a text that several annotators decided on has as many, on
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -82,18 +83,45 @@ def _row(record: Record) -> Json:
     return row | {"reason": to_json(record.reason) if record.reason else None}
 
 
-def _decision(row: Json) -> Decision | None:
-    """The decision of a table's row; None where the row has none."""
-    row = {normalized(name): value for name, value in row.items() if isinstance(name, str)}
-    label, annotator = as_text(row.get("label")), as_text(row.get("annotator"))
+def _decisions(rows: Iterable[Json]) -> Iterable[Decision]:
+    """The decisions of a table's rows, but for rows that have none."""
+    seen: Counter[tuple[str, str]] = Counter()  # annotations of each task, in a table of Label Studio's
+    for named in rows:
+        row = {normalized(name): value for name, value in named.items() if isinstance(name, str)}
+        annotator, sent, place = as_text(row.get("annotator")), _annotators_sent(row), 0
+        if "annotation_id" in row:
+            task = (str(row.get("dami_id")), str(row.get("id")))
+            place = seen[task]
+            seen[task] += 1
+        if place < len(sent):  # one of those that went out with the text, whoever was put down for it there
+            annotator = sent[place] or annotator
+        decision = _decision(row, annotator)
+        if decision is not None:
+            yield decision
+
+
+def _annotators_sent(row: Json) -> list[Any]:
+    """Whose decisions went out with a text, where another tool has kept that; otherwise empty."""
+    several = row.get("dami_annotators")
+    if isinstance(several, str) and several.startswith("["):  # a list in a cell
+        several = json.loads(several)
+    if isinstance(several, list) and several:
+        return several
+    one = as_text(row.get("dami_annotator"))
+    return [one] if one else []
+
+
+def _decision(row: Json, annotator: Any) -> Decision | None:
+    """The decision of a table's row, whose names are `normalized`; None where the row has none."""
+    label, note = as_text(row.get("label")), as_text(row.get("note"))
     decided = bool(label) or row.get("status") == "skipped"
-    flagged, note = str(row.get("flagged")).lower() in ("true", "1"), as_text(row.get("note"))
+    flagged = str(as_text(row.get("flagged"))).lower() in ("true", "1", "1.0")
     if not (decided or flagged or note):
         return None
-    number = as_text(row.get("dami_id")) or as_text(row.get("id"))
-    # Label Studio's cell of several choices.
-    several = isinstance(label, str) and label.lstrip().startswith('{"choices"')
-    problem = f"{label} are several labels" if several else None
+    number, problem = as_text(row.get("dami_id")) or as_text(row.get("id")), None
+    # Label Studio's several choices, as an object or in a cell.
+    if "choices" in label if isinstance(label, dict) else str(label).lstrip().startswith('{"choices"'):
+        label, problem = str(label), f"{label} are several labels"
     return Decision(number, row.get("text"), label, annotator, None, decided, flagged, note, problem)
 
 
@@ -150,13 +178,11 @@ def read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     names = [normalized(name) for name in reader.fieldnames or ()]
     _require_columns(names)
     reader.fieldnames = names
-    decisions = []
-    for row in reader:
-        decision = _decision(row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")})
-        if decision is not None:
-            before = _as_it_was(decision.text)
-            decisions.append(decision if before == decision.text else replace(decision, unescaped=before))
-    return decisions
+    for decision in _decisions(
+        row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")} for row in reader
+    ):
+        before = _as_it_was(decision.text)
+        yield decision if before == decision.text else replace(decision, unescaped=before)
 
 
 def _delimiter(text: str) -> str:
@@ -179,8 +205,8 @@ def read_jsonl(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]
     """What each line, or each object of an array, decides."""
     records = json_records(content)
     if records:
-        _require_columns(list(records[0]))
-    return list(filter(None, map(_decision, records)))
+        _require_columns(list(dict.fromkeys(name for record in records for name in record)))
+    return _decisions(records)
 
 
 def write_parquet(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
@@ -196,7 +222,7 @@ def read_parquet(content: bytes, class_names: Sequence[str]) -> Iterable[Decisio
     """What the rows of a table decide."""
     table = pq.read_table(io.BytesIO(content))
     _require_columns(table.column_names)
-    return list(filter(None, map(_decision, table.to_pylist())))
+    return _decisions(table.to_pylist())
 
 
 # JSON -----------------------------------------------------------------------------------------------------------
