@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+from collections import Counter
 
+import numpy as np
 import pytest
 from labeling_cases import make_session
 
 from dami_text.errors import DataError
 from dami_text.label_cli import main
+from dami_text.labeling.formats import FORMATS
 from dami_text.labeling.session import Session
 
 TEXTS = ["a good film ", "caf\u00e9 at night\r\nsecond line", "bad; very bad", "NA", "twice", "twice"]
@@ -250,3 +253,44 @@ def test_events_of_which_one_was_undone_bring_what_stands(session, tmp_path):
     assert [row["label"] for row in other.store.labels()] == [0]
     with pytest.raises(DataError):
         main(["import", str(other.folder), str(tmp_path / "pool.jsonl"), "--format", "events", "--debug"])
+
+
+# There and back ---------------------------------------------------------------------------------------------------
+
+
+def what_many_did(session, rng):
+    """Forty acts at random, as the store takes them, and what must stand at their end: the last of each counts."""
+    decided, flags = {}, set()
+    for _ in range(40):
+        row, name = int(rng.integers(len(TEXTS))), str(rng.choice(["ann", "bob", "cy"]))
+        if rng.random() < 0.2:
+            session.store.add_flags([(row, name)])
+            flags.add((row, name))
+        else:
+            label = [0, 1, None][rng.integers(3)]
+            session.store.add_labels([(row, label, name)])
+            if decided.get((row, name), "nothing") != label:
+                decided.pop((row, name), None)  # a new decision is later than all others
+                decided[row, name] = label
+    labels = {}
+    for row in range(len(TEXTS)):
+        votes = Counter(label for (of, _), label in decided.items() if of == row and label is not None)
+        if votes:
+            labels[row] = votes.most_common(1)[0][0]  # of those with as many, the first
+    return decided, flags, labels
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", [name for name in (*FORMATS, "events") if name != "doccano"])
+def test_whatever_several_people_did_is_the_same_after_export_and_import(session, tmp_path, name, seed):
+    decided, flags, labels = what_many_did(session, np.random.default_rng(seed))
+    out = tmp_path / ("out.json" if name in ("label-studio", "argilla") else f"out.{name}")
+    assert main(["export", str(session.folder), str(out), "--format", name]) == 0
+    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"])
+    for _ in range(2):  # the second time brings nothing
+        assert main(["import", str(other.folder), str(out)]) == 0
+        for of in (session, other):
+            assert {(row["row"], row["annotator"]): row["label"] for row in of.store.decisions()} == decided
+            assert {(row, who) for row, names in of.store.flags().items() for who in names} == flags
+            assert {row["row"]: row["label"] for row in of.store.labels()} == labels
+    assert len(other.store.events()) == len(decided) + len(flags)
