@@ -4,6 +4,7 @@ import csv
 import json
 import os
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -59,10 +60,21 @@ def test_a_file_without_a_header_is_named_as_such_and_loses_no_text(tmp_path, de
 
 def test_one_column_without_a_header(tmp_path):
     (tmp_path / "a.csv").write_text("a film that is good\nbad film\n")
-    with pytest.raises(DataError, match=r"such as --columns text$"):
+    with pytest.raises(DataError, match=r"such as --columns text, or, if it is a header, name the column"):
         load_texts(DataConfig(dataset=str(tmp_path / "a.csv")))
     texts, _ = load_texts(DataConfig(dataset=str(tmp_path / "a.csv"), columns=["text"]))
     assert texts["text"][:] == ["a film that is good", "bad film"]
+
+
+@pytest.mark.parametrize("rows", [[("great film",), ("bad film",)], [("great film", "pos"), ("bad film", "neg")]])
+def test_a_short_first_text_is_no_header_unless_it_is_said_to_be_one(tmp_path, rows):
+    path = write_table(tmp_path / "a.csv", ",", None, rows)
+    with pytest.raises(DataError, match="has no header: its first line is 'great film"):
+        load_texts(DataConfig(dataset=str(path)))
+    texts, _ = load_texts(DataConfig(dataset=str(path), columns=["text", "label"][: len(rows[0])]))
+    assert texts["text"][:] == ["great film", "bad film"]
+    texts, _ = load_texts(DataConfig(dataset=str(path), text_column="great film"))
+    assert texts["text"][:] == ["bad film"]
 
 
 def test_columns_without_a_name_are_left_out(tmp_path):
@@ -85,6 +97,21 @@ def test_in_tsv_quotes_count_only_where_they_close(tmp_path):
     assert [text for text, _ in read(tmp_path / "a.tsv")] == [
         *('"Keep your problems', 'WIN "now" 1', 'quoted "well"', "two\nlines", "with\ttab", '""Odd" start', 'last "'),
     ]
+
+
+@pytest.mark.parametrize("header", [("text", "label"), ("label", "text")])
+def test_a_tsv_of_pandas_with_line_breaks_in_cells_is_read_as_it_was_written(tmp_path, header):
+    rows = [("first line\nsecond line", "pos"), ("a\nb\nc", "neg"), ('said "no"\n"yes"', "pos"), ("plain", "neg")]
+    pd.DataFrame(rows, columns=["text", "label"])[list(header)].to_csv(tmp_path / "a.tsv", sep="\t", index=False)
+    assert read(tmp_path / "a.tsv") == rows
+
+
+def test_only_line_feeds_end_lines(tmp_path):
+    odd = "a\u2028b\x0cc\x85d"
+    (tmp_path / "a.tsv").write_text(f'label\ttext\nx\t"open {odd}\ny\t{odd}\n', encoding="utf-8")
+    assert read(tmp_path / "a.tsv") == [(f'"open {odd}', "x"), (odd, "y")]
+    (tmp_path / "b.txt").write_bytes(f"x {odd}\r\ny {odd}\n".encode())
+    assert read(tmp_path / "b.txt", columns=["label", "text"], delimiter=" ") == [(odd, "x"), (odd, "y")]
 
 
 def test_tables_that_are_quoted_well_stay_as_they_are(tmp_path):
@@ -183,6 +210,29 @@ def test_a_file_that_changed_under_the_same_name_size_and_time_is_read_again(tmp
         os.utime(path, (1_700_000_000, 1_700_000_000))
         found.append(read(path)[0])
     assert found == [("a", "x"), ("a", "z")]
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.jsonl"])
+def test_a_table_in_a_folder_that_changed_under_the_same_name_and_time_is_read_again(tmp_path, name):
+    found = []
+    for label in ("x", "zz"):
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(exist_ok=True)
+        if name.endswith(".csv"):
+            write_table(path, ",", rows=[("a", label), ("b", "y")])
+        else:
+            write_labels(path, [label, "y"])
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        found.append([label for _, label in read(path.parent)])
+    assert found == [["x", "y"], ["zz", "y"]]
+
+
+def test_a_text_file_of_another_encoding_names_the_option(tmp_path):
+    (tmp_path / "a.txt").write_bytes("café\nbad\n".encode("latin-1"))
+    with pytest.raises(DataError, match="--encoding latin-1"):
+        load_texts(DataConfig(dataset=str(tmp_path / "a.txt")))
+    texts, _ = load_texts(DataConfig(dataset=str(tmp_path / "a.txt"), encoding="latin-1"))
+    assert texts["text"][:] == ["café", "bad"]
 
 
 # What a label is --------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 DELIMITERS = (",", "\t", ";", "|")
 NO_QUOTE = "none"  # --quote, where quotes are part of the texts
 
-#: A name of a column has fewer words than this: a first line with more is a text, and the file has no header.
-WORDS_OF_A_TEXT = 4
+#: A first line that names neither texts nor labels, and has a cell of so many words, is taken for a row.
+WORDS_OF_A_TEXT = 2
 
 LONGEST_CELL = 1000  # lines
 
@@ -52,15 +52,16 @@ def layout_of(path: Path, config: DataConfig) -> Layout:
     quote = '"' if config.quote is None else "" if config.quote == NO_QUOTE else config.quote
     usual = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
     header = first_line(path, config.encoding)
-    given = "\t" if config.delimiter == "\\t" else config.delimiter
+    given = separator(config)
     if given is None and columns:
         given = _delimiter_of_rows(path, usual, quote, config)
     sep = given or _delimiter(header, usual, quote, config)
     names = split(header, sep, quote)
     if not columns and looks_like_data(names, config):
+        example = " ".join(example_columns(len(names)))
         raise DataError(
             f"{path} has no header: its first line is {header[:80]!r}; name its columns with --columns, such as "
-            f"--columns {' '.join(example_columns(len(names)))}"
+            f"--columns {example}, or, if it is a header, name the column with --text-column"
         )
     if columns and len(columns) != len(names):
         raise DataError(
@@ -68,6 +69,11 @@ def layout_of(path: Path, config: DataConfig) -> Layout:
             f"{len(columns)}; name all, or what separates them with --delimiter"
         )
     return Layout(sep, quote, config.encoding, columns)
+
+
+def separator(config: DataConfig) -> str | None:
+    """What `--delimiter` names; a shell leaves a tab as a backslash and a t."""
+    return "\t" if config.delimiter == "\\t" else config.delimiter
 
 
 def example_columns(n: int) -> list[str]:
@@ -79,7 +85,8 @@ def looks_like_data(names: Sequence[str], config: DataConfig) -> bool:
     """Whether the first line is a row: it names neither texts nor labels, and a cell of it has the words of a text."""
     wanted = {column_key(name) for name in (config.text_column, config.label_column)}
     known = any(column_key(name) in wanted for name in names)
-    return not known and any(len(name.split()) >= WORDS_OF_A_TEXT for name in names)
+    texts = config.task == "text"  # a table's columns have names of any length
+    return texts and not known and any(len(name.split()) >= WORDS_OF_A_TEXT for name in names)
 
 
 def column_key(name: str) -> str:
@@ -160,7 +167,8 @@ def not_encoded(path: object, encoding: str | None, error: Exception) -> DataErr
 def with_closed_quotes(lines: Iterator[str], sep: str, quote: str = '"') -> Iterator[str]:
     """The lines of a table whose quotes count only where they close: others are quoted anew, as part of their texts.
 
-    A quoted cell may have several lines, but none that is a whole row by itself.
+    A quoted cell may have several lines. One that holds a separator as well may not have a line that is a whole row by
+    itself: a quote that stays open would swallow such rows.
     """
     q, end = re.escape(quote), re.escape(sep)
     cell = re.compile(rf"{q}(?:[^{q}]|{q}{q})*{q}(?={end}|\Z)")
@@ -170,12 +178,17 @@ def with_closed_quotes(lines: Iterator[str], sep: str, quote: str = '"') -> Iter
         body = line.rstrip("\r\n")
         cells, is_open = _cells(body, sep, quote, cell)
         width = width or len(cells)
+        together = _cells("\n".join([*pending, body]), sep, quote, cell)
+        if pending and not together[1] and len(together[0]) == width and not _holds(together[0], sep):
+            yield "\n".join([*pending, body]) + "\n"
+            pending = []
+            continue
         if pending and (len(cells) == width or len(pending) > LONGEST_CELL):  # the quote before never closed
             yield from (_requoted(held, sep, quote, cell) for held in pending)
             pending = []
         elif pending:
             pending.append(body)
-            if not _cells("\n".join(pending), sep, quote, cell)[1]:
+            if not together[1]:
                 yield "\n".join(pending) + "\n"
                 pending = []
             continue
@@ -184,6 +197,11 @@ def with_closed_quotes(lines: Iterator[str], sep: str, quote: str = '"') -> Iter
         else:
             yield f"{body}\n"
     yield from (_requoted(held, sep, quote, cell) for held in pending)
+
+
+def _holds(cells: Sequence[str], sep: str) -> bool:
+    """Whether a cell of several lines holds a separator."""
+    return any("\n" in cell and sep in cell for cell in cells)
 
 
 def _cells(text: str, sep: str, quote: str, quoted: re.Pattern[str]) -> tuple[list[str], bool]:
@@ -209,20 +227,16 @@ def _requoted(line: str, sep: str, quote: str, quoted: re.Pattern[str]) -> str:
     return sep.join(again) + "\n"
 
 
-def rewritten(stream: IO[bytes], encoding: str | None, sep: str, quote: str, columns: int | None = None) -> io.BytesIO:
-    """A table as UTF-8 with closed quotes; with `columns`, each line is split into so many cells at most.
+def rewritten(stream: IO[bytes], encoding: str | None, sep: str, quote: str) -> io.BytesIO:
+    """A table as UTF-8 with closed quotes.
 
     Raises:
         UnicodeError: it is no text of this encoding.
     """
     out = io.StringIO()
-    lines = codecs.getreader(encoding or "utf-8-sig")(stream)
-    if columns is None:
-        out.writelines(with_closed_quotes(iter(lines), sep, quote))
-    else:
-        writer = csv.writer(out, delimiter=sep, quotechar=quote, lineterminator="\n")
-        rows = (line.rstrip("\r\n").split(sep, columns - 1) for line in lines)
-        writer.writerows(row for row in rows if any(row))
+    # A line ends at a line feed alone: a text may hold other characters that end lines, such as U+2028.
+    lines = io.StringIO(stream.read().decode(encoding or "utf-8-sig"), newline="\n")
+    out.writelines(with_closed_quotes(iter(lines), sep, quote))
     return io.BytesIO(out.getvalue().encode())
 
 

@@ -1,6 +1,5 @@
 """A file, a folder or a data set on the Hub, read with all its splits and columns as they are stored."""
 
-import codecs
 import glob
 import hashlib
 import logging
@@ -24,7 +23,7 @@ from huggingface_hub.errors import (
 )
 
 from dami_text.config import DataConfig
-from dami_text.data.delimited import layout_of, not_encoded, opened
+from dami_text.data.delimited import layout_of, not_encoded, opened, separator
 from dami_text.data.demo import demo_dataset
 from dami_text.data.folders import read_folder, read_sheet
 from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub
@@ -89,7 +88,9 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
             if path.is_file():
                 return _file(path, config)
             if path.is_dir():
-                return read_folder(path, config) or _prepared(_builder(str(path.absolute()), config))
+                return read_folder(path, config) or _prepared(
+                    _builder(str(path.absolute()), config, _folder_cache(path))
+                )
             return _prepared(_hub_builder(name, config))
     except DataError:
         raise
@@ -99,6 +100,8 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
             cause = cause.__cause__
         if isinstance(cause, DataError):
             raise DataError(str(cause)) from error
+        if isinstance(cause, UnicodeError) and name.lower().removesuffix(".gz").endswith(".txt"):
+            raise not_encoded(name, config.encoding, cause) from error
         raise DataError(f"{name!r} cannot be read as a data set: {one_line(cause)}") from error
 
 
@@ -148,10 +151,10 @@ def _split_lines(path: Path, config: DataConfig) -> datasets.DatasetDict:
     columns = list(config.columns or [])
     with opened(path) as stream:
         try:
-            lines = codecs.getreader(config.encoding or "utf-8-sig")(stream).read().splitlines()
+            lines = stream.read().decode(config.encoding or "utf-8-sig").replace("\r\n", "\n").split("\n")
         except UnicodeError as error:
             raise not_encoded(path, config.encoding, error) from error
-    cells = [line.split(config.delimiter or "\t", len(columns) - 1) for line in lines if line]
+    cells = [line.split(separator(config) or "\t", len(columns) - 1) for line in lines if line]
     for number, row in enumerate(cells, 1):
         if len(row) != len(columns):
             raise DataError(
@@ -177,10 +180,17 @@ def _prepared(builder: datasets.DatasetBuilder) -> datasets.DatasetDict:
     return builder.as_dataset()
 
 
-def _builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
+def _folder_cache(folder: Path) -> str:
+    """Where the tables of a folder are cached: by their names, sizes and contents, which their times do not tell."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    told = "".join(f"{file.relative_to(folder).as_posix()} {_digest(file)}\n" for file in files)
+    return str(Path(datasets.config.HF_DATASETS_CACHE) / f"dami_text-{hashlib.sha256(told.encode()).hexdigest()[:16]}")
+
+
+def _builder(name: str, config: DataConfig, cache: str | None = None) -> datasets.DatasetBuilder:
     """The builder of a folder or a Hub data set in the configuration that the options name."""
     try:
-        return datasets.load_dataset_builder(name, config.dataset_config, revision=config.revision)
+        return datasets.load_dataset_builder(name, config.dataset_config, revision=config.revision, cache_dir=cache)
     except ValueError as error:
         names = datasets.get_dataset_config_names(name, revision=config.revision)
         if config.dataset_config in names or (config.dataset_config is None and len(names) == 1):

@@ -51,6 +51,7 @@ class StrictCsv(Csv):
             config_name=builder.config.name,
             config_id=builder.config_id,
             hash=Hasher.hash((builder.hash, cls.__name__)),
+            cache_dir=builder._cache_dir_root,
             base_path=builder.base_path,
             repo_id=builder.repo_id,
             data_files=builder.config.data_files,
