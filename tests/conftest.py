@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dami-text-tests-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

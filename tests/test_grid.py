@@ -323,7 +323,9 @@ def test_killed_with_its_workers_on_the_way_the_grid_goes_on(folder):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
-    process.communicate()
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        pipe.close()  # not read to its end: an orphaned worker may hold it open for minutes
     deadline = time.monotonic() + 60
     while (again := grid("--strategies", "margin", "random", "--seeds", "0-1")) and time.monotonic() < deadline:
         time.sleep(0.5)  # the orphaned workers end within a second
