@@ -7,7 +7,6 @@ options all come from here.
 import codecs
 import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -41,8 +40,14 @@ class DataConfig(Options):
     dataset_config: str | None = option(None, "the configuration of a Hub data set that has several")
     revision: str | None = option(None, "the branch, tag or commit of a Hub data set")
     dataset_split: str | None = option(None, "use only this split of the data set")
-    splits: Literal["resplit", "keep"] = option(
-        "resplit", "join all splits and split them 70/10/20 at random, or keep the data set's own"
+    splits: Literal["resplit", "stratified", "keep"] = option(
+        "resplit",
+        "join all splits and split them 70/10/20 at random, or each class so (stratified), or keep the data set's own",
+    )
+    duplicates: Literal["auto", "together", "anywhere"] = option(
+        "auto",
+        "draw copies of a text into one split (together), or as if they were different (anywhere); auto is together "
+        "for a local file or folder, and anywhere for demo, subj, mr and data sets on the Hub",
     )
 
     def _check(self) -> None:
@@ -61,6 +66,8 @@ class DataConfig(Options):
         fit = all(old.strip() and new.strip() for old, _, new in pairs)
         fit = fit and all(len({pair[i] for pair in pairs}) == len(pairs) for i in (0, 2))
         self.require(fit, "label_names", "NUMBER=NAME for each class, all different, such as 0=bad 1=good")
+        wanted = "auto or anywhere, since --splits keep moves no text"
+        self.require(self.duplicates != "together" or self.splits != "keep", "duplicates", wanted)
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,14 @@ class TokenizationConfig(Options):
         512,
         "cut texts to this many words, or pieces of words for an encoder (a warning counts the texts that were cut)",
     )
+    min_document_frequency: int = option(
+        2, "leave words of fewer training texts out of the vocabulary, which is published with the model; 1 keeps all"
+    )
 
     def _check(self) -> None:
         self.require(self.max_vocabulary >= 3, "max_vocabulary", "at least 3 (padding, unknown, one word)")
         self.require(self.max_length >= 1, "max_length", "at least 1")
+        self.require(self.min_document_frequency >= 1, "min_document_frequency", "at least 1")
 
 
 @dataclass(frozen=True)
@@ -290,58 +301,6 @@ class LoopConfig(Options):
 
 
 @dataclass(frozen=True)
-class GridConfig(Options):
-    """The runs of a grid, one for each combination, and how they share the machines."""
-
-    _argument_group_name: ClassVar[str] = "grid"
-
-    datasets: list[str] | None = option(None, "one --dataset or more")
-    models: list[str] | None = option(None, "one --model or more")
-    strategies: list[str] | None = option(None, "one --strategy or more")
-    seeds: list[str] | None = option(None, "seeds and ranges of seeds, such as 0-9 or 0 3 5-7")
-    workers: int = option(1, "runs side by side on this machine, in processes of one thread each")
-    backend: str = option("loky", "loky (processes on this machine), dask, or another backend that joblib knows")
-    scheduler: str | None = option(None, "dask: the address of the scheduler, such as tcp://10.0.0.1:8786")
-    shard: str | None = option(None, "I/N takes every N-th run, from the I-th of N on: for job arrays")
-    save_models: bool = option(True, "save each run's last model")
-
-    def _check(self) -> None:
-        for name in ("datasets", "models", "strategies", "seeds"):
-            values = getattr(self, name)
-            self.require(values is None or len(set(values)) == len(values) > 0, name, "one or more, each once")
-        self.require(self.workers >= 1, "workers", "at least 1")
-        dask = self.backend == "dask"
-        self.require(
-            dask == (self.scheduler is not None), "scheduler", "the address of a scheduler with --backend dask only"
-        )
-        self.seed_list()
-        self.shard_slice()
-
-    def seed_list(self) -> list[int] | None:
-        """The seeds, ranges written out."""
-        if self.seeds is None:
-            return None
-        found: list[int] = []
-        for part in self.seeds:
-            match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
-            wanted = "numbers and ranges from a smaller to a larger one, such as 0-9 or 0 3 5-7, each seed once"
-            self.require(match is not None, "seeds", wanted)
-            assert match is not None
-            found += range(int(match[1]), int(match[2] or match[1]) + 1)
-            self.require(bool(found) and len(set(found)) == len(found), "seeds", wanted)
-        return found
-
-    def shard_slice(self) -> slice:
-        """Which of the runs are this shard's."""
-        if self.shard is None:
-            return slice(None)
-        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", self.shard)
-        self.require(match is not None and 1 <= int(match[1]) <= int(match[2]), "shard", "I/N with I from 1 to N")
-        assert match is not None
-        return slice(int(match[1]) - 1, None, int(match[2]))
-
-
-@dataclass(frozen=True)
 class LabelingConfig(Options):
     """How people label a file of texts: what a session keeps from its first day to its last."""
 
@@ -411,6 +370,14 @@ class RunConfig:
         if options:
             raise ConfigError(f"unknown options {sorted(options)}; the options are listed by --help")
         return cls(**topics)
+
+    def changed(self, **options: Any) -> Self:
+        """The config with other values of some options."""
+        topics = {topic.name: getattr(self, topic.name) for topic in dataclasses.fields(self)}
+        for name, topic in topics.items():
+            own = {f.name for f in dataclasses.fields(topic)} & options.keys()
+            topics[name] = dataclasses.replace(topic, **{option: options[option] for option in own})
+        return dataclasses.replace(self, **topics)
 
     def options(self) -> dict[str, Any]:
         """All options by name, as plain values (what config.yaml holds)."""

@@ -10,7 +10,7 @@ from dami_text.options import flag
 #: What only texts, and only tables, have a use for.
 OF_TEXTS = (
     *("text_column", "lowercase", "max_vocabulary", "max_length", "word_vectors", "word_vector_dim"),
-    *("word_vector_texts", "init_model"),
+    *("word_vector_texts", "init_model", "min_document_frequency", "duplicates"),
 )
 OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dami_text.cli import TOPICS, command, one_line, printable
-from dami_text.config import GridConfig, RunConfig
+from dami_text.config import RunConfig
 from dami_text.errors import ConfigError, DamiError
+from dami_text.experiments.grid_config import GridConfig
 from dami_text.options import Options, option
 
 if TYPE_CHECKING:

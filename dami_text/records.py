@@ -26,6 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dami_text.config import RunConfig
+from dami_text.defaults import former_options
 from dami_text.errors import BusyError, RecordError
 from dami_text.options import flag
 
@@ -62,6 +63,8 @@ def write_whole(file: Path, content: bytes) -> None:
 
 class RunFolder:
     """A run's folder, opened for `config`: `rounds` and `queries` hold what is committed.
+
+    `config` keeps to what the folder's run did where it is older than an option.
 
     Opening changes nothing on disk; what is written first, by `commit` or `save_model`, makes the folder or cleans up
     after a killed process. A folder in which no round is finished counts as new. Write inside of `locked`, which keeps
@@ -215,12 +218,18 @@ class RunFolder:
     def _compare_config(self) -> None:
         """Raise RecordError, naming the differences, if the folder's config is another one.
 
-        What the file lacks is at its default: an option that was added since.
+        What the file lacks, options that were added since, is as `former_options` has it or at its default. `config`
+        takes it over where it is left at its default.
         """
+        defaults = RunConfig().options()
         try:
-            recorded = RunConfig().options() | dict(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
+            there = dict(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
         except (FileNotFoundError, TypeError, ValueError, yaml.YAMLError) as error:
             raise _damaged(self.path / CONFIG, error) from error
+        former = {name: value for name, value in former_options(there).items() if name not in there}
+        recorded = defaults | former | there
+        wanted = self.config.options()
+        self.config = self.config.changed(**{k: v for k, v in former.items() if wanted[k] == defaults[k]})
         wanted = self.config.options()
         differences = [
             f"{flag(name)} {recorded.get(name)} there, {wanted.get(name)} now"

@@ -70,7 +70,7 @@ def make_texts(n: int, seed: int = 0, shortest: int = 1, longest: int = 12) -> l
 def encode_texts(texts: list[str], **options: Any) -> EncodedTexts:
     """The texts, encoded by a tokenizer built on them."""
     dataset = Dataset.from_dict({"text": texts})
-    tokenizer = build_tokenizer(dataset, TokenizationConfig(**options))
+    tokenizer = build_tokenizer(dataset, TokenizationConfig(**{"min_document_frequency": 1} | options))
     return EncodedTexts(encode(dataset, tokenizer), tokenizer)
 
 
@@ -117,5 +117,5 @@ def in_processes(monkeypatch: pytest.MonkeyPatch, count: int, function: Callable
 def encoded() -> tuple[EncodedTexts, PreTrainedTokenizerFast]:
     """60 texts of 1 to 12 words, the first one empty, and their tokenizer."""
     dataset = Dataset.from_dict({"text": ["", *make_texts(59)]})
-    tokenizer = build_tokenizer(dataset, TokenizationConfig())
+    tokenizer = build_tokenizer(dataset, TokenizationConfig(min_document_frequency=1))
     return EncodedTexts(encode(dataset, tokenizer), tokenizer), tokenizer

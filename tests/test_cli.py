@@ -144,7 +144,7 @@ def test_help_explains_every_flag_and_shows_only_defaults_that_say_something(hel
     assert entries["--overwrite"] == "[true|false] replace a run that the folder holds"
     assert "(default: 0.02)" in entries["--query-size"]
     assert entries["--query-size"].startswith("SIZE ")
-    assert entries["--splits"].startswith("{resplit,keep} ")
+    assert entries["--splits"].startswith("{resplit,stratified,keep} ")
 
 
 def test_help_ends_with_status_0(capsys):

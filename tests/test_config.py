@@ -68,7 +68,7 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
         ("seed", 1.0, "--seed is 1.0; it must be an integer"),
         ("dataset", "", "--dataset is ''; it must be a name, a path or a Hub id"),
         ("dataset", 3, "--dataset is 3; it must be text"),
-        ("splits", "random", "--splits is 'random'; it must be one of resplit, keep"),
+        ("splits", "random", "--splits is 'random'; it must be one of resplit, stratified, keep"),
         ("lowercase", "yes", "--lowercase is 'yes'; it must be true or false"),
         ("lowercase", 1, "--lowercase is 1; it must be true or false"),
         ("max_vocabulary", 2, "--max-vocabulary is 2; it must be at least 3 (padding, unknown, one word)"),

@@ -14,9 +14,10 @@ from filelock import FileLock
 
 from dami_text.active_learning import ActiveLearner
 from dami_text.cli import run_al
-from dami_text.config import GridConfig, RunConfig
+from dami_text.config import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.experiments.grid import Cell, cells_of, share_done
+from dami_text.experiments.grid_config import GridConfig
 from dami_text.experiments.run import Run
 from dami_text.grid_cli import run_grid
 

@@ -1,15 +1,18 @@
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from dami_text.config import DataConfig
+from dami_text.data.copies import copy_hashes, deal
 from dami_text.data.sources import load_source
-from dami_text.data.splits import split_source
+from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.errors import DataError
 
 
@@ -88,7 +91,8 @@ def test_keep_needs_train_and_test(sizes: dict[str, int]) -> None:
 PARTS = """
 from dami_text.config import DataConfig
 from dami_text.data.sources import load_source
-from dami_text.data.splits import split_source
+from dami_text.data.copies import copy_hashes, deal
+from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
 
 def parts(name):
     splits = split_source(load_source(DataConfig(dataset=name)), "resplit", 5)
@@ -125,3 +129,113 @@ def test_real_data_is_split_as_in_the_paper(real_data: Path, folder: str, sizes:
     assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
     # Both data sets are half of each class; three standard deviations of 1,000 fair coins are 0.047.
     assert abs(sum(splits.validation["label"]) / len(splits.validation) - 0.5) < 0.05
+
+
+def labeled(texts: list[str], labels: list[int], n_classes: int = 2) -> DatasetDict:
+    features = Features(text=Value("string"), label=ClassLabel(names=[f"c{i}" for i in range(n_classes)]))
+    return DatasetDict(train=Dataset.from_dict({"text": texts, "label": labels}, features=features))
+
+
+def test_copies_are_drawn_into_one_split() -> None:
+    texts = [f"text {i % 100}{' ' * (i // 100)}" for i in range(200)]  # a blank at the end makes no other text
+    for seed in range(5):
+        splits = split_source(labeled(texts, [0, 1] * 100), "resplit", seed, together=True)
+        assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [140, 20, 40]
+        parts = [{text.strip() for text in part["text"]} for part in (splits.train, splits.validation, splits.test)]
+        assert list(map(len, parts)) == [70, 10, 20]
+        assert len(set.union(*parts)) == 100
+
+
+def test_without_copies_the_split_is_the_papers_bit_for_bit() -> None:
+    source = labeled([f"text {i}" for i in range(103)], [0] * 50 + [1] * 53)
+    apart, together = (split_source(source, "resplit", 4, option) for option in (False, True))
+    for part in ("train", "validation", "test"):
+        assert getattr(apart, part)["text"][:] == getattr(together, part)["text"][:]
+
+
+def test_a_text_that_is_there_too_often_for_a_split_is_for_training() -> None:
+    source = labeled(["spam"] * 60 + [f"text {i}" for i in range(40)], [0, 1] * 50)
+    splits = split_source(source, "resplit", 0, together=True)
+    assert splits.train["text"][:].count("spam") == 60
+    assert len(splits.test) == 20
+
+
+def test_nothing_but_copies_cannot_be_split() -> None:
+    with pytest.raises(DataError, match=r"so many copies of the same texts that a split is left empty.*--duplicates"):
+        split_source(labeled(["a"] * 20 + ["b"] * 20, [0, 1] * 20), "resplit", 0, together=True)
+
+
+def test_a_deal_takes_each_group_whole_and_every_row_once() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        groups = rng.integers(0, 12, 40).astype(np.uint64)
+        order = rng.permutation(40)
+        sizes = rng.integers(0, 20, 2).tolist()
+        parts = deal(order, groups[order], sizes)
+        assert sorted(np.concatenate(parts).tolist()) == list(range(40))
+        assert all(len(part) <= size for part, size in zip(parts, sizes, strict=False))
+        held = [set(groups[part].tolist()) for part in parts]
+        assert len(set.union(*held)) == sum(map(len, held))
+
+
+def test_stratified_deals_each_class_to_all_splits_where_it_can() -> None:
+    labels = [0] * 900 + [1] * 97 + [2] * 2 + [3]
+    splits = split_source(labeled([f"text {i}" for i in range(1000)], labels, 4), "stratified", 1)
+    counts = [np.bincount(p["label"][:], minlength=4).tolist() for p in (splits.train, splits.validation, splits.test)]
+    assert counts == [[630, 68, 1, 1], [90, 10, 0, 0], [180, 19, 1, 0]]
+    texts = [text for part in (splits.train, splits.validation, splits.test) for text in part["text"]]
+    assert len(set(texts)) == 1000
+    assert splits.train["label"][:] != sorted(splits.train["label"])
+
+
+def test_stratified_keeps_copies_together_too() -> None:
+    texts = [f"text {i % 50}" for i in range(100)]
+    splits = split_source(labeled(texts, [i % 50 % 2 for i in range(100)]), "stratified", 0, together=True)
+    parts = [set(part["text"]) for part in (splits.train, splits.validation, splits.test)]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 50
+    assert all(0 < np.mean(part["label"][:]) < 1 for part in (splits.train, splits.test))
+
+
+def test_hashes_of_copies_look_past_white_space_and_composition() -> None:
+    rows = Dataset.from_dict({"text": ["caf\u00e9  noir", " cafe\u0301 noir\n", "Caf\u00e9 noir", ""]})
+    first, same, other, empty = copy_hashes(rows).tolist()
+    assert first == same
+    assert len({first, other, empty}) == 3
+
+
+def warned(caplog: pytest.LogCaptureFixture, warn: Any, *arguments: Any) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        warn(*arguments)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_copies_across_splits_are_counted_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    texts = [f"text {i % 100}" for i in range(200)]
+    labels = [i % 2 for i in range(200)]
+    labels[0] = 1  # text 0 is 1 and 0
+    source = labeled(texts, labels)
+    splits = split_source(source, "resplit", 0)
+    training = {*splits.train["text"], *splits.validation["text"]}
+    known = sum(text in training for text in splits.test["text"])
+    (message,) = warned(caplog, warn_of_copies, splits)
+    assert known > 20
+    assert "100 of 200 texts are copies of others" in message
+    assert f"{known} of the 40 test texts are in training or validation too" in message
+    assert "--duplicates together" in message
+    assert "1 texts have copies of different labels" in message
+    (message,) = warned(caplog, warn_of_copies, split_source(source, "resplit", 0, together=True))
+    assert "they stay in one split" in message
+    assert warned(caplog, warn_of_copies, split_source(labeled(list("abcdefghij"), [0, 1] * 5), "resplit", 0)) == []
+
+
+def test_classes_that_a_split_lacks_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    source = labeled([f"text {i}" for i in range(100)], [0] * 50 + [1] * 49 + [2], 4)
+    splits = split_source(source, "stratified", 0)
+    names = ["zero", "one", "rare", "never"]
+    (message,) = warned(caplog, warn_of_missing_classes, splits, names, "resplit")
+    assert "no text in training: 'never'; no text in test: 'rare', 'never'" in message
+    assert "--splits stratified" in message
+    (message,) = warned(caplog, warn_of_missing_classes, splits, names, "stratified")
+    assert "--splits" not in message
+    assert warned(caplog, warn_of_missing_classes, splits, names[:2], "resplit") == []

@@ -14,13 +14,15 @@ from datasets import Dataset, load_from_disk
 from transformers import AutoTokenizer
 
 from dami_text.config import TokenizationConfig
-from dami_text.data.tokenization import build_tokenizer, encode
+from dami_text.data.tokenization import build_tokenizer, encode, warn_of_cut_texts
 
 HOSTILE = ["[PAD] is [UNK]", "[PAD]", "[UNK][PAD]", "", "a", "Never seen: Ünïcode 東京 \x00", "[pad] [CLS] </s>"]
 
 
 def tokenizer_of(texts, **options):
-    return build_tokenizer(Dataset.from_dict({"text": texts}), TokenizationConfig(**options))
+    return build_tokenizer(
+        Dataset.from_dict({"text": texts}), TokenizationConfig(**{"min_document_frequency": 1} | options)
+    )
 
 
 def words_of(tokenizer) -> set[str]:
@@ -98,9 +100,10 @@ def test_texts_of_every_length_pass_whole(caplog):
 def test_texts_that_are_too_long_are_cut_and_counted_in_one_warning(caplog):
     texts = ["a b c", "a b c d", "", "d c b a d c b"]
     dataset = Dataset.from_dict({"text": texts})
-    tokenizer = build_tokenizer(dataset, TokenizationConfig(max_length=3))
+    tokenizer = build_tokenizer(dataset, TokenizationConfig(max_length=3, min_document_frequency=1))
     with caplog.at_level(logging.WARNING):
         encoded = encode(dataset, tokenizer)
+        warn_of_cut_texts([encoded.select([0]), encoded.select([1, 2, 3])], tokenizer)
     ids = tokenizer.get_vocab()
     assert encoded["input_ids"][:] == [[ids[word] for word in text.split()[:3]] for text in texts]
     assert encoded["length"][:] == [3, 4, 0, 7]
@@ -158,3 +161,34 @@ def test_whatever_changes_the_ids_changes_the_fingerprint(change):
     options = {"texts": {}, "lowercase": {"lowercase": False}, "max_length": {"max_length": 1}}[change]
     tokenizer = build_tokenizer(dataset, TokenizationConfig(**options))
     assert encode(other, tokenizer)._fingerprint != fingerprint
+
+
+def test_words_of_fewer_texts_stay_out_of_the_vocabulary_however_often_they_occur() -> None:
+    texts = ["anna anna anna called", "the film called on 5551234", "the plot", "the film"]
+    words = tokenizer_of(texts, min_document_frequency=2).get_vocab()
+    assert words.keys() == {"[PAD]", "[UNK]", "the", "film", "called"}
+    assert (words["[PAD]"], words["[UNK]"], words["the"]) == (0, 1, 2)
+    assert sorted(words.values()) == list(range(5))
+    assert tokenizer_of(texts, min_document_frequency=3).get_vocab().keys() == {"[PAD]", "[UNK]", "the"}
+    assert "anna" in tokenizer_of(texts, min_document_frequency=1).get_vocab()
+
+
+def test_the_default_leaves_out_words_of_one_text_and_the_limit_counts_what_is_left() -> None:
+    texts = Dataset.from_dict({"text": ["a b c secret", "a b c", "a b", "a"]})
+    assert set(build_tokenizer(texts, TokenizationConfig()).get_vocab()) == {"[PAD]", "[UNK]", "a", "b", "c"}
+    assert set(build_tokenizer(texts, TokenizationConfig(max_vocabulary=4)).get_vocab()) == {"[PAD]", "[UNK]", "a", "b"}
+
+
+def test_a_vocabulary_without_words_is_allowed() -> None:
+    tokenizer = tokenizer_of(["a b", "c d"], min_document_frequency=2)
+    assert tokenizer("a c z")["input_ids"] == [1, 1, 1]
+
+
+def test_kept_words_come_in_the_same_order_as_with_all() -> None:
+    texts = make_texts(60)
+    every = tokenizer_of(texts, min_document_frequency=1).get_vocab()
+    kept = tokenizer_of(texts, min_document_frequency=2).get_vocab()
+    count = Counter(word for text in texts for word in set(text.lower().split()))
+    assert sorted(kept, key=lambda word: kept[word]) == [
+        word for word in sorted(every, key=lambda word: every[word]) if count[word] >= 2 or word in ("[PAD]", "[UNK]")
+    ]

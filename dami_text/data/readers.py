@@ -61,6 +61,11 @@ def read_splits(config: DataConfig) -> datasets.DatasetDict:
     return source
 
 
+def is_local(config: DataConfig) -> bool:
+    """Whether the data set is a file or folder of one's own, named by its path."""
+    return config.dataset not in ("demo", *ALIASES) and Path(config.dataset).expanduser().exists()
+
+
 @contextmanager
 def utf8_expected(config: DataConfig) -> Iterator[None]:
     """Turn what Arrow raises inside the block at strings of another encoding into DataError."""

@@ -1,12 +1,20 @@
 """Training, validation and test: drawn at random from all rows, as in the paper, or the data set's own."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
+from numpy.typing import NDArray
 
+from dami_text.data.copies import copy_hashes, deal
+from dami_text.data.pool import Rows
 from dami_text.errors import DataError
 from dami_text.randomness import numpy_stream
+
+logger = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
@@ -14,6 +22,8 @@ MINIMUM = 10  # rows, with which each of the three splits has at least one
 
 VALIDATION_NAMES = ("validation", "valid", "dev")
 ORDER = ("train", *VALIDATION_NAMES, "test")
+
+How = Literal["resplit", "stratified", "keep"]
 
 
 @dataclass(frozen=True)
@@ -25,32 +35,57 @@ class Splits:
     test: Dataset
 
 
-def split_source(source: DatasetDict, how: Literal["resplit", "keep"], seed: int) -> Splits:
+def split_source(source: DatasetDict, how: How, seed: int, together: bool = False) -> Splits:
     """Split `source` into training, validation and test rows.
 
     `resplit` joins all splits (train, validation, test, then any others as they come) and draws 20% of the rows
-    for test and 10% for validation, at random by `seed`; the rest is for training. `keep` takes the splits train,
-    validation (or valid, or dev; None where there is none) and test as they are. Rows are selected, not copied,
-    and the same source and seed give the same fingerprints in every process.
+    for test and 10% for validation, at random by `seed`; the rest is for training. `stratified` draws these shares of
+    each class: one row at least of a class that has two for test, and of one that has three for validation. `keep`
+    takes the splits train, validation (or valid, or dev; None where there is none) and test as they are. Rows are
+    selected, not copied, and the same source and seed give the same fingerprints in every process.
+
+    With `together`, copies of a text (see `copies.copy_hashes`) are drawn into one split, which `keep` cannot do.
 
     Raises:
-        DataError: `keep` without a train or test split, or `resplit` of fewer than 10 rows.
+        DataError: `keep` without a train or test split, `resplit` of fewer than 10 rows, or so many copies that a
+            split is left empty.
     """
-    return _keep(source) if how == "keep" else _resplit(source, seed)
+    return _keep(source) if how == "keep" else _resplit(source, how, seed, together)
 
 
-def _resplit(source: DatasetDict, seed: int) -> Splits:
+def _resplit(source: DatasetDict, how: How, seed: int, together: bool) -> Splits:
     names = sorted(source, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     rows = concatenate_datasets([source[name] for name in names])
     if len(rows) < MINIMUM:
         raise DataError(f"{len(rows)} labelled rows are too few to split; wanted at least {MINIMUM}")
     order = numpy_stream(seed, 0, "split").permutation(len(rows))
-    n_test, n_validation = round(TEST_SHARE * len(rows)), round(VALIDATION_SHARE * len(rows))
-    return Splits(
-        train=rows.select(order[n_test + n_validation :]),
-        validation=rows.select(order[n_test : n_test + n_validation]),
-        test=rows.select(order[:n_test]),
-    )
+    groups = copy_hashes(rows) if together else np.arange(len(rows), dtype=np.uint64)
+    if how == "stratified":
+        test, validation, train = _by_class(order, groups[order], labels_of(rows)[order])
+    else:
+        sizes = round(TEST_SHARE * len(rows)), round(VALIDATION_SHARE * len(rows))
+        test, validation, train = deal(order, groups[order], sizes)
+    if not all(map(len, (test, validation, train))):
+        raise DataError(
+            f"the {len(rows)} labelled rows hold so many copies of the same texts that a split is left empty; wanted "
+            "more different texts, or --duplicates anywhere"
+        )
+    return Splits(rows.select(train), rows.select(validation), rows.select(test))
+
+
+def _by_class(order: Rows, groups: NDArray[np.uint64], labels: NDArray[np.int64]) -> list[Rows]:
+    """Test, validation and training rows of `order` (n,), dealt class by class; a group is of its first row's class."""
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    labels = labels[first][group]
+    dealt = []
+    for label in np.unique(labels):
+        members = labels == label
+        n = int(members.sum())
+        sizes = max(n >= 2, round(TEST_SHARE * n)), max(n >= 3, round(VALIDATION_SHARE * n))
+        dealt.append(deal(order[members], groups[members], sizes))
+    place = np.argsort(order)
+    parts = [np.concatenate(part) for part in zip(*dealt, strict=True)]
+    return [part[np.argsort(place[part])] for part in parts]
 
 
 def _keep(source: DatasetDict) -> Splits:
@@ -58,3 +93,54 @@ def _keep(source: DatasetDict) -> Splits:
         raise DataError(f"no splits 'train' and 'test' in {list(source)}; split at random with --splits resplit")
     validation = next((source[name] for name in VALIDATION_NAMES if name in source), None)
     return Splits(source["train"], validation, source["test"])
+
+
+def labels_of(dataset: Dataset) -> NDArray[np.int64]:
+    """The column `label` (N,)."""
+    return np.asarray(dataset.with_format("numpy")["label"][:], np.int64)
+
+
+def warn_of_copies(splits: Splits) -> None:
+    """Warn of texts that are there more than once, with how many test texts the training knows, and of their labels."""
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    hashes = [copy_hashes(part) for part in parts]
+    together = np.concatenate(hashes)
+    distinct = len(np.unique(together))
+    if distinct == len(together):
+        return
+    labeled = np.stack([together, np.concatenate([labels_of(part).astype(np.uint64) for part in parts])], axis=1)
+    of_several = _repeated(np.unique(labeled, axis=0)[:, 0])
+    known = int(np.isin(hashes[-1], np.concatenate(hashes[:-1])).sum())
+    logger.warning(
+        "%d of %d texts are copies of others: %s%s",
+        *(len(together) - distinct, len(together)),
+        f"{known} of the {len(hashes[-1])} test texts are in training or validation too, so that the accuracy is too "
+        "high; --duplicates together keeps copies in one split"
+        if known
+        else "they stay in one split",
+        f"; {of_several} texts have copies of different labels" if of_several else "",
+    )
+
+
+def _repeated(sorted_values: NDArray[np.uint64]) -> int:
+    """How many values are there more than once."""
+    return int((np.unique(sorted_values, return_counts=True)[1] > 1).sum())
+
+
+def warn_of_missing_classes(splits: Splits, class_names: Sequence[str], how: How) -> None:
+    """Warn of classes without a text in training, which no model can learn, or in test, where they are not measured."""
+    present = {name: np.unique(labels_of(part)) for name, part in (("training", splits.train), ("test", splits.test))}
+    missing = {
+        name: [class_names[i] for i in np.setdiff1d(np.arange(len(class_names)), labels)]
+        for name, labels in present.items()
+    }
+    if any(missing.values()):
+        told = "; ".join(f"no text in {name}: {listed(names)}" for name, names in missing.items() if names)
+        remedy = "" if how == "stratified" else "; --splits stratified deals each class to all splits where it can"
+        logger.warning("some classes have %s%s", told, remedy)
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """The names, the first of them where they are many."""
+    shown = ", ".join(map(repr, names[:most]))
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

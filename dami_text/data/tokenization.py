@@ -2,10 +2,12 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Features, List, Value
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -19,15 +21,20 @@ PAD, UNKNOWN = "[PAD]", "[UNK]"
 def build_tokenizer(dataset: Dataset, config: TokenizationConfig) -> PreTrainedTokenizerFast:
     """A word-level tokenizer whose vocabulary is the most frequent words of `dataset`'s column `text`.
 
-    Words are runs of letters and digits, or of punctuation. Nothing in a text is taken for a special token: a text
-    that holds "[PAD]" holds three words.
+    Words of fewer than `config.min_document_frequency` texts are left out: the vocabulary is published with the model,
+    and such words may name a person. Words are runs of letters and digits, or of punctuation. Nothing in a text is
+    taken for a special token: a text that holds "[PAD]" holds three words.
     """
     steps = [normalizers.NFC(), *([normalizers.Lowercase()] if config.lowercase else [])]
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fewest = config.min_document_frequency
     trainer = trainers.WordLevelTrainer(
-        vocab_size=config.max_vocabulary, special_tokens=[PAD, UNKNOWN], show_progress=False
+        vocab_size=config.max_vocabulary if fewest == 1 else 2**31,
+        min_frequency=min(fewest, 2**31),  # a word of n texts occurs n times or more
+        special_tokens=[PAD, UNKNOWN],
+        show_progress=False,
     )
 
     def texts() -> Iterator[list[str]]:
@@ -35,6 +42,12 @@ def build_tokenizer(dataset: Dataset, config: TokenizationConfig) -> PreTrainedT
             yield batch["text"]
 
     tokenizer.train_from_iterator(texts(), trainer, length=len(dataset))
+    if fewest > 1:
+        frequencies = _document_frequencies(tokenizer, texts())
+        frequencies[:2] = fewest  # the special tokens
+        kept = np.flatnonzero(frequencies >= fewest)[: config.max_vocabulary].tolist()
+        words = {str(tokenizer.id_to_token(word)): i for i, word in enumerate(kept)}
+        tokenizer.model = models.WordLevel(words, unk_token=UNKNOWN)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -45,14 +58,22 @@ def build_tokenizer(dataset: Dataset, config: TokenizationConfig) -> PreTrainedT
     )
 
 
+def _document_frequencies(tokenizer: Tokenizer, batches: Iterator[list[str]]) -> NDArray[np.int64]:
+    """In how many texts each word (V,) of the vocabulary is."""
+    frequencies = np.zeros(tokenizer.get_vocab_size(), np.int64)
+    for batch in batches:
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+            frequencies[np.unique(encoding.ids).astype(np.int64)] += 1
+    return frequencies
+
+
 def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
     """`dataset` with columns more: `input_ids`, cut to the tokenizer's maximum, and `length`, before the cut.
 
     A tokenizer that is not word-level adds its special tokens, and a column `word_ids`: the number of the word that
     each token is a piece of, -1 for special tokens. Nothing in a text is taken for a special token.
 
-    The result is cached beside the data set's own files, under a fingerprint of the data and of the tokenizer. One
-    warning counts the texts that were cut.
+    The result is cached beside the data set's own files, under a fingerprint of the data and of the tokenizer.
     """
     longest = tokenizer.model_max_length
     backend = tokenizer.backend_tokenizer
@@ -76,14 +97,20 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
         return {"input_ids": [i[:longest] for i in ids], "length": [len(i) for i in ids]}
 
     content = f"{dataset._fingerprint} {longest} {backend.to_str()}"
-    encoded = dataset.map(
+    return dataset.map(
         encode_batch,
         batched=True,
         features=Features({**dataset.features, **columns}),
         new_fingerprint=hashlib.sha256(content.encode()).hexdigest()[:32],
         desc="tokenize" if len(dataset) >= 100_000 else None,
     )
-    lengths = encoded.data.column("length").to_numpy()
+
+
+def warn_of_cut_texts(encoded: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast) -> None:
+    """Warn, once for all that `encode` made of a source, of the texts that were cut."""
+    longest = tokenizer.model_max_length
+    in_pieces = any("word_ids" in part.column_names for part in encoded)
+    lengths = np.concatenate([part.data.column("length").to_numpy() for part in encoded])
     cut = int((lengths > longest).sum())
     if cut:
         logger.warning(
@@ -91,7 +118,6 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
             *(cut, len(lengths), longest, "pieces of words" if in_pieces else "words", lengths.max()),
             ", up to what the model takes" if in_pieces else "",
         )
-    return encoded
 
 
 def _full_length(encoding: Encoding) -> int:

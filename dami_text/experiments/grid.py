@@ -28,9 +28,10 @@ from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from dami_text.active_learning import ActiveLearner
-from dami_text.config import GridConfig, RunConfig, StrategyConfig
+from dami_text.config import RunConfig, StrategyConfig
 from dami_text.data.hub import no_progress_bars
 from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
+from dami_text.experiments.grid_config import GridConfig
 from dami_text.experiments.preparation import PreparedData, prepare
 from dami_text.experiments.run import Run, is_finished
 from dami_text.records import ROUNDS, RunFolder, to_json, write_whole
@@ -299,13 +300,14 @@ def _end_with(parent: int) -> None:
 
 
 def _run_of(cell: Cell, job: Job) -> Run:
-    common = replace(cell.config, strategy=StrategyConfig())  # all that decides the data and the first round's model
+    config = RunFolder(cell.path, cell.config, job.overwrite).config
+    common = replace(config, strategy=StrategyConfig())  # all that decides the data and the first round's model
     data = _prepare(common)
 
     def train(learner: ActiveLearner) -> Training:
         return learner.train() if learner.round > 0 else _first_round(learner, common, data, job.root / FIRST_ROUNDS)
 
-    return Run(cell.config, cell.path, job.overwrite, data=data, train=train, save_model=job.save_models)
+    return Run(config, cell.path, job.overwrite, data=data, train=train, save_model=job.save_models)
 
 
 @lru_cache(maxsize=1)

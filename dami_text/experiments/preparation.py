@@ -13,10 +13,11 @@ from dami_text.active_learning import ActiveLearner
 from dami_text.cold_start import build_first_query
 from dami_text.config import RunConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts
+from dami_text.data.readers import is_local
 from dami_text.data.sources import load_source
-from dami_text.data.splits import split_source
+from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.data.tabular import EncodedTable, TableEncoder, load_table
-from dami_text.data.tokenization import build_tokenizer, encode
+from dami_text.data.tokenization import build_tokenizer, encode, warn_of_cut_texts
 from dami_text.data.word_vectors import Vectors, build_word_vectors
 from dami_text.errors import ConfigError, DataError
 from dami_text.features import frozen_features
@@ -52,6 +53,8 @@ def prepare(config: RunConfig) -> PreparedData:
 
 def _prepare_table(config: RunConfig) -> PreparedData:
     splits = split_source(load_table(config.data, config.tabular), config.data.splits, config.loop.seed)
+    class_names = splits.train.features["label"].names
+    warn_of_missing_classes(splits, class_names, config.data.splits)
     encoder = TableEncoder.fit(splits.train, config.tabular.hashed_features)
 
     def labeled_rows(dataset: Dataset) -> LabeledTexts:
@@ -62,7 +65,7 @@ def _prepare_table(config: RunConfig) -> PreparedData:
         labeled_rows(splits.train),
         labeled_rows(splits.validation) if splits.validation else None,
         labeled_rows(splits.test),
-        splits.train.features["label"].names,
+        class_names,
         encoder,
         None,
     )
@@ -70,21 +73,27 @@ def _prepare_table(config: RunConfig) -> PreparedData:
 
 def _prepare_texts(config: RunConfig) -> PreparedData:
     seed = config.loop.seed
-    splits = split_source(load_source(config.data), config.data.splits, seed)
+    data = config.data
+    together = data.duplicates == "together" or (data.duplicates == "auto" and is_local(data))
+    splits = split_source(load_source(data), data.splits, seed, together)
     class_names = splits.train.features["label"].names
+    warn_of_copies(splits)
+    warn_of_missing_classes(splits, class_names, data.splits)
     encoder = _encoder(config, class_names)
     tokenizer = encoder.tokenizer if encoder else build_tokenizer(splits.train, config.tokenization)
 
-    def labeled_texts(dataset: Dataset) -> LabeledTexts:
-        encoded = encode(dataset, tokenizer)
+    def labeled_texts(encoded: Dataset) -> LabeledTexts:
         labels = encoded.data.column("label").to_numpy().astype(np.int64)
         return LabeledTexts(_with_features(EncodedTexts(encoded, tokenizer), encoder), np.arange(len(labels)), labels)
 
-    train = labeled_texts(splits.train)
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    encoded = [encode(part, tokenizer) for part in parts]
+    warn_of_cut_texts(encoded, tokenizer)
+    train, *validation, test = map(labeled_texts, encoded)
     return PreparedData(
         train,
-        labeled_texts(splits.validation) if splits.validation else None,
-        labeled_texts(splits.test),
+        validation[0] if validation else None,
+        test,
         class_names,
         tokenizer,
         encoder or build_word_vectors(train.texts, config.word_vectors, seed),
@@ -128,7 +137,9 @@ def make_learner(
     dataset = _text_column(texts)
     encoder = _encoder(config, class_names)
     tokenizer = encoder.tokenizer if encoder else build_tokenizer(dataset, config.tokenization)
-    encoded = _with_features(EncodedTexts(encode(dataset, tokenizer), tokenizer), encoder)
+    tokens = encode(dataset, tokenizer)
+    warn_of_cut_texts([tokens], tokenizer)
+    encoded = _with_features(EncodedTexts(tokens, tokenizer), encoder)
     start = encoder or build_word_vectors(encoded, config.word_vectors, config.loop.seed)
     return learner_of(config, encoded, None, class_names, start, strategy)
 

@@ -17,7 +17,7 @@ import yaml
 
 from dami_text.cards import PATHS, public_name
 from dami_text.config import RunConfig, StrategyConfig
-from dami_text.defaults import implied_options
+from dami_text.defaults import former_options, implied_options
 from dami_text.errors import ConfigError, RecordError
 from dami_text.experiments.comparison import LearningCurve
 from dami_text.experiments.grid import ASKED, ERROR, folder_name, read_asked
@@ -275,7 +275,8 @@ def _from_asked(path: Path) -> Iterator[RecordedRun]:
 
 
 def _run(name: str, options: dict[str, Any], rounds: list[Line]) -> RecordedRun:
-    options = RunConfig().options() | options  # an option that was added since is at its default
+    # An option that was added since is at its default, or as runs were before it.
+    options = RunConfig().options() | former_options(options) | options
     return RecordedRun(name, int(options.pop("seed")), options, rounds)
 
 

@@ -53,9 +53,9 @@ class Run:
         save_model: bool = True,
     ) -> None:
         """A run of `config` in `output_dir`; runs of a grid share the data and what trains their first model."""
-        self.config = config
         self._train, self._saves_model = train, save_model
         self.folder = RunFolder(output_dir, config, overwrite)
+        self.config = config = self.folder.config
         self.accelerator = make_accelerator(config.training.mixed_precision)
         self._processes = Processes.all()
         self.data = data or self._processes.main_first(lambda: prepare(config))

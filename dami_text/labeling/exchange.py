@@ -1,12 +1,12 @@
 """Labels out of a session and into it: what `formats` writes and reads, matched to the pool's texts."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dami_text.data.classes import NUMBER
+from dami_text.data.copies import plain_text
 from dami_text.data.pool import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
@@ -240,8 +240,8 @@ class _Matched:
         row = None if decision.id is None else session.rows_by_id.get(decision.id)
         if row is not None:
             self.n_ids += 1
-            texts = {plain(text) for text in (decision.text, decision.unescaped) if text}
-            if not texts or plain(session.text(row)) in texts:
+            texts = {plain_text(text) for text in (decision.text, decision.unescaped) if text}
+            if not texts or plain_text(session.text(row)) in texts:
                 return [row], True
             self.n_mixed += 1
             self.unusable.append(f"the id {decision.id}, which is not of the text {str(decision.text)[:60]!r}")
@@ -263,8 +263,3 @@ def _value(label: str) -> float | None:
     if name in ("true", "false"):
         return float(name == "true")
     return float(name) if NUMBER.fullmatch(name) else None
-
-
-def plain(text: str) -> str:
-    """A text as other tools may give it back: composed (Unicode's NFC), white space as single blanks."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
