@@ -56,7 +56,7 @@ def layouts(dataset: Dataset) -> dict[str, Dataset]:
 def test_texts_and_token_ids_whatever_the_layout(layout):
     texts = ["", *make_texts(40), ""]
     dataset = Dataset.from_dict({"text": texts, "label": [0] * len(texts)})
-    tokenizer = build_tokenizer(dataset, TokenizationConfig())
+    tokenizer = build_tokenizer(dataset, TokenizationConfig(min_document_frequency=1))
     encoded = EncodedTexts(layouts(encode(dataset, tokenizer))[layout], tokenizer)
     vocabulary = tokenizer.get_vocab()
     expected = [[vocabulary[word] for word in text.split()] for text in texts]
@@ -70,7 +70,7 @@ def test_texts_and_token_ids_whatever_the_layout(layout):
 
 def test_labels_are_left_behind():
     dataset = Dataset.from_dict({"text": ["a b", "c"], "label": [41, 42]})
-    tokenizer = build_tokenizer(dataset, TokenizationConfig())
+    tokenizer = build_tokenizer(dataset, TokenizationConfig(min_document_frequency=1))
     encoded = EncodedTexts(encode(dataset, tokenizer), tokenizer)
     held = [value for value in vars(encoded).values() if isinstance(value, Dataset)]
     assert [dataset.column_names for dataset in held] == [["text"]]
