@@ -16,6 +16,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from dami_text.config import RunConfig
 from dami_text.data.readers import ALIASES
 from dami_text.options import flag
+from dami_text.paths import PATHS
+from dami_text.scores import ClassReport
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
@@ -27,7 +29,6 @@ METRIC_NAMES = {
     "roc_auc": ("roc_auc", "ROC AUC"),
 }
 LIBRARIES = ("dami_text", "transformers", "torch", "datasets", "accelerate", "scikit-learn", "numpy")
-PATHS = ("dataset", "data_dir", "word_vectors", "model", "init_model", "metric")  # options that may be local paths
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class CardFacts:
         curve_metric: the metric whose learning curve is told.
         commit: the commit of the Hub's model that training started from, if any.
         labels: where the labels are from.
+        report: what the accuracy does not show; None where it was not measured.
     """
 
     config: RunConfig
@@ -83,6 +85,7 @@ class CardFacts:
     curve_metric: str
     commit: str | None
     labels: SimulatedLabels | PeoplesLabels
+    report: ClassReport | None = None
 
     @property
     def n_labeled(self) -> int:
@@ -105,6 +108,7 @@ def run_facts(
         config.training.metric,
         commit,
         SimulatedLabels(sizes["validation"], sizes["test"]),
+        ClassReport(**last["test"]) if last.get("test") else None,
     )
 
 
@@ -143,6 +147,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "needs_dami_text": not config.model.is_encoder,
         "metric": shown(metric_name(facts.curve_metric)),
         "results": [(shown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
+        "warnings": _warnings(facts.report),
         "curve": [
             (n, f"{n / facts.n_texts:.1%}", f"{metrics[facts.curve_metric]:.4f}")
             for n, metrics in facts.rounds
@@ -157,6 +162,19 @@ def model_card(facts: CardFacts) -> ModelCard:
     }
     card: ModelCard = ModelCard.from_template(metadata(facts), template_path=str(TEMPLATE), **template)
     return card
+
+
+def _warnings(report: ClassReport | None) -> list[str]:
+    """Sentences on what the accuracy does not show, to be shown as Markdown."""
+    if report is None:
+        return []
+    largest = shown(report.largest)
+    told = [f"The largest class, {largest}, has {report.largest_share:.1%} of these texts."]
+    if report.never_predicted:
+        told.append(f"The model never predicts {', '.join(map(shown, report.never_predicted))}.")
+    if report.knows_nothing:
+        told.append(f"Its accuracy is no better than that of always saying {largest}.")
+    return told
 
 
 def metadata(facts: CardFacts) -> ModelCardData:

@@ -21,6 +21,7 @@ from dami_text.errors import ConfigError, DamiError
 from dami_text.options import Options, Size, option
 from dami_text.processes import Processes, disconnect
 from dami_text.records import CURVE, MODEL, QUERIES, ROUNDS, Line
+from dami_text.scores import ClassReport
 
 DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
 
@@ -168,6 +169,8 @@ def _parser(topics: Sequence[Any], prog: str = "run_al.py", description: str = D
     )
     metavars = {int: "N", float: "X", Size: "SIZE", str: "VALUE", string_to_bool: "true|false"}
     for action in parser._actions:
+        if action.dest == "text_column":
+            action.nargs = "+"
         # Flags with underscores are understood but not shown, and so are defaults that say nothing.
         action.option_strings = [name for name in action.option_strings if "_" not in name]
         if action.choices is None:
@@ -241,6 +244,9 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
             bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
         print(table(run.folder.rounds, run.metric))
+        if report := report_of(run.folder.rounds[-1]):
+            for told in report.warnings():
+                logging.getLogger(__name__).warning("%s", printable(told))
         for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
             print(f"{what:8} {printable(str(path / name))}")
         _publish(run, output)
@@ -267,12 +273,31 @@ def default_output_dir(config: RunConfig) -> Path:
 
 
 def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
-    """Labelled share, metric and seconds of each round."""
-    title = printable(Path(metric).name)
-    width = max(8, len(title))
-    lines = [f"labelled   share  {title:>{width}}  seconds"]
+    """Labelled share, metric and seconds of each round.
+
+    Beside an accuracy stand macro F1, which a class that is never found lowers, and the share of the largest class, the
+    accuracy of a model that always says it.
+    """
+    names = [metric]
+    if metric in ("accuracy", "micro_f1"):
+        names += ["macro F1", "largest class"]
+    titles = [printable(Path(name).name) for name in names]
+    widths = [max(8, len(title)) for title in titles]
+    head = "  ".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
+    lines = [f"labelled   share  {head}  seconds"]
     for line in rounds:
-        share, score = 100 * line["labeled_fraction"], line["metrics"][metric]
-        seconds = sum(line["seconds"].values())
-        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {score:{width}.4f}  {seconds:7.1f}")
+        share, seconds, report = 100 * line["labeled_fraction"], sum(line["seconds"].values()), report_of(line)
+        known = {
+            metric: line["metrics"][metric],
+            "macro F1": line["metrics"].get("macro_f1"),
+            "largest class": report.largest_share if report else None,
+        }
+        cells = ("-" if known[name] is None else f"{known[name]:.4f}" for name in names)
+        scores = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {scores}  {seconds:7.1f}")
     return "\n".join(lines)
+
+
+def report_of(line: Line) -> ClassReport | None:
+    """What a round's line tells about the classes in the test split; None in folders of versions without it."""
+    return ClassReport(**line["test"]) if line.get("test") else None

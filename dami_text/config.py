@@ -15,6 +15,9 @@ from dami_text.defaults import ENCODER_DEFAULTS, PRESETS, WORD_LEVEL_MODELS, imp
 from dami_text.errors import ConfigError
 from dami_text.options import Options, Size, option
 
+#: What stands between the names of several text columns.
+JOIN = " + "
+
 
 @dataclass(frozen=True)
 class DataConfig(Options):
@@ -28,7 +31,9 @@ class DataConfig(Options):
         "paper by its name, see --data-dir",
     )
     task: Literal["text", "tabular"] = option("text", "classify texts, or the rows of a table by all their columns")
-    text_column: str = option("text", "the column that holds the texts")
+    text_column: str = option(
+        "text", "the column that holds the texts, or several, such as title body, which are joined by line breaks"
+    )
     label_column: str = option("label", "the column that holds the labels")
     columns: list[str] | None = option(None, "the columns' names, where a csv or tsv file has no line of them")
     delimiter: str | None = option(
@@ -49,6 +54,16 @@ class DataConfig(Options):
         "draw copies of a text into one split (together), or as if they were different (anywhere); auto is together "
         "for a local file or folder, and anywhere for demo, subj, mr and data sets on the Hub",
     )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.text_column, list | tuple):
+            object.__setattr__(self, "text_column", JOIN.join(map(str, self.text_column)))
+        super().__post_init__()
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns that `text_column` names, where there is no column of the whole name."""
+        return [name.strip() for name in self.text_column.split(JOIN)]
 
     def _check(self) -> None:
         self.require(bool(self.dataset.strip()), "dataset", "a name, a path or a Hub id")

@@ -32,17 +32,18 @@ def evaluate_model(
 ) -> dict[str, float]:
     """The metrics of the model on `data`: those of `compute_metrics` and, by its name, the user's own `metric`."""
     probabilities = predict_probabilities(model, data.texts, data.rows, batch_size, processes)
-    metrics = compute_metrics(probabilities, data.labels)
-    return metrics if metric in METRICS else metrics | {metric: scorer(metric)(probabilities, data.labels)}
+    return compute_metrics(probabilities, data.labels, metric)
 
 
-def compute_metrics(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    """Accuracy, macro F1, micro F1 and ROC AUC of probabilities (N, C).
+def compute_metrics(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], metric: str = "accuracy"
+) -> dict[str, float]:
+    """Accuracy, macro F1, micro F1 and ROC AUC of probabilities (N, C), and the user's own `metric` by its name.
 
     Macro F1 is over all C classes; one that is neither present nor predicted counts 0. ROC AUC is the positive class's
     of two, and the mean over the classes of more, each against the rest; see `metrics.RocAuc`.
     """
-    return {name: scorer(name)(probabilities, labels) for name in METRICS}
+    return {name: scorer(name)(probabilities, labels) for name in dict.fromkeys((*METRICS, metric))}
 
 
 def scorer(metric: str) -> Scorer:

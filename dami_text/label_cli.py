@@ -201,6 +201,8 @@ def _train(arguments: list[str]) -> None:
     from dami_text.data.hub import no_progress_bars
     from dami_text.hub import check_push, push_model
     from dami_text.labeling.final import train_final
+    from dami_text.labeling.progress import missing_classes
+    from dami_text.labeling.rounds import LabeledNow
     from dami_text.labeling.session import Session
 
     parser = _simple_parser("train", "Train the final model on all labels but the held-out ones.")
@@ -218,19 +220,30 @@ def _train(arguments: list[str]) -> None:
     no_progress_bars()
     final = train_final(session, options.output_dir)
     print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
-    print(f"accuracy {final.accuracy or 'not measured: no held-out text has a label'}")
+    print(f"accuracy {measured(final) or 'not measured: no held-out text has a label'}")
+    warnings = final.report.warnings() if final.report else []
+    for told in [*warnings, *missing_classes(session, LabeledNow.of(session))]:
+        print(f"WARNING: {printable(told)}", file=sys.stderr)
     print(f"model    {printable(str(options.output_dir))}")
     if options.push_to_hub:
         print(f"pushed   {printable(push_model(options.output_dir, options.push_to_hub, options.private))}")
 
 
 def _status(arguments: list[str]) -> None:
-    from dami_text.labeling.progress import agreements, progress_of
+    from dami_text.labeling.progress import agreements, missing_classes, progress_of
+    from dami_text.labeling.rounds import LabeledNow
     from dami_text.labeling.session import Session
 
     options = _simple_parser("status", "Say how far a session is.").parse_args(arguments)
     session = Session(options.session)
-    print(status_text(progress_of(session), agreements(session)))
+    print(status_text(progress_of(session), agreements(session), missing_classes(session, LabeledNow.of(session))))
+
+
+def measured(done: Any) -> str | None:
+    """The accuracy of a Progress or a FinalModel, and what it does not show; None where it was not measured."""
+    if done.accuracy is None:
+        return None
+    return printable(f"{done.accuracy}; {done.report}" if done.report else str(done.accuracy))
 
 
 def towards_next(done: Any) -> str:
@@ -240,14 +253,16 @@ def towards_next(done: Any) -> str:
     return f"the next is due ({done.n_since_round} new labels; it takes {done.query_size})"
 
 
-def status_text(done: Any, agreement: Sequence[Any]) -> str:
-    """The progress (labeling.progress.Progress) and the agreements in lines."""
+def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()) -> str:
+    """The progress (labeling.progress.Progress), the agreements and the missing classes in lines."""
     lines = [
         f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
         f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
+        *(f"           {told}" for told in missing),
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
         f"rounds     {done.rounds}; {towards_next(done)}",
-        f"accuracy   {done.accuracy or 'not measured yet'}",
+        f"accuracy   {measured(done) or 'not measured yet'}",
+        *(f"           {told}" for told in (done.report.warnings() if done.report else ())),
     ]
     if done.gain is not None:
         gain = done.gain

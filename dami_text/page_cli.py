@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dami_text.cards import PATHS
 from dami_text.cli import TOPICS, _Parser, _parser, given_flags, printable
 from dami_text.config import DataConfig, LabelingConfig, RunConfig, TabularConfig
 from dami_text.defaults import PRESETS, implied_options
 from dami_text.errors import ConfigError
 from dami_text.options import Options, flag, option
+from dami_text.paths import PATHS
 
 #: Options of a session that may be others on another day.
 CHANGEABLE = ("budget", "lease_minutes")

@@ -1,7 +1,74 @@
 """How good class probabilities are, quickly: what trainings compute at every epoch, and the metrics are made of."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+from dami_text.errors import listed
+
+#: Accuracy above the largest class's share up to which a model is said to know no more than that class.
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """What an accuracy alone does not show of predictions.
+
+    Attributes:
+        accuracy, macro_f1: of the predictions; macro F1 is the mean over all classes, 0 for one that is neither present
+            nor predicted.
+        largest, largest_share: the largest class and its share, the accuracy of a model that always predicts it.
+        never_predicted: the classes that are present, but never predicted.
+    """
+
+    accuracy: float
+    macro_f1: float
+    largest: str
+    largest_share: float
+    never_predicted: list[str]
+
+    @classmethod
+    def of(
+        cls, predicted: NDArray[np.int64], labels: NDArray[np.int64], class_names: Sequence[str]
+    ) -> "ClassReport | None":
+        """The report on predictions (N,) of labels (N,), both places in `class_names`; None without a label."""
+        if not len(labels):
+            return None
+        n = len(class_names)
+        present, asserted = np.bincount(labels, minlength=n), np.bincount(predicted, minlength=n)
+        right = np.bincount(labels[predicted == labels], minlength=n)
+        f1 = 2 * right / np.maximum(present + asserted, 1)
+        largest = int(present.argmax())
+        never = np.flatnonzero((present > 0) & (asserted == 0)).tolist()
+        share = float(present[largest] / len(labels))
+        return cls(
+            float(right.sum() / len(labels)),
+            float(f1.mean()),
+            class_names[largest],
+            share,
+            [class_names[i] for i in never],
+        )
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether always predicting the largest class would be as good, where there are others to tell it from."""
+        return self.largest_share < 1 and self.accuracy <= self.largest_share + MARGIN
+
+    def __str__(self) -> str:
+        return f"macro F1 {self.macro_f1:.2f}; the largest class, {self.largest!r}, has {self.largest_share:.1%}"
+
+    def warnings(self) -> list[str]:
+        """What there is to worry about, and what may help; empty where there is nothing."""
+        told = []
+        if self.never_predicted:
+            told.append(f"never predicted: {listed(self.never_predicted)}")
+        if self.knows_nothing:
+            told.append(f"the accuracy is no better than that of always saying {self.largest!r}")
+        if told:
+            told.append("--class-weights balanced gives rare classes more weight; --metric macro_f1 counts all alike")
+        return told
 
 
 def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

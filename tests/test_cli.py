@@ -1,6 +1,7 @@
 import re
 import shlex
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dami_text.cli import default_output_dir, parse, printable, run_al, table
 from dami_text.config import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.options import Size
+from dami_text.scores import ClassReport
 
 FAST = (
     *("--word-vectors", "random", "--word-vector-dim", "4", "--epochs", "1", "--epoch-steps", "1"),
@@ -353,16 +355,17 @@ def test_a_run_that_is_stopped_says_how_to_go_on(capsys, monkeypatch, without):
 
 
 def test_the_table_has_share_accuracy_and_seconds_of_each_round():
-    first = {"n_labeled": 56, "labeled_fraction": 0.02, "metrics": {"accuracy": 0.8125}}
+    first = {"n_labeled": 56, "labeled_fraction": 0.02, "metrics": {"accuracy": 0.8125, "macro_f1": 0.75}}
+    first["test"] = asdict(ClassReport(0.8125, 0.75, "a", 0.625, []))
     second = {"n_labeled": 1400, "labeled_fraction": 0.5, "metrics": {"accuracy": 1.0}}
     rounds = [
         first | {"seconds": {"train": 1.5, "evaluate": 0.5, "query": 1.5}},
         second | {"seconds": {"train": 1000.0, "evaluate": 0.0, "query": 0.0}},
     ]
     assert table(rounds).splitlines() == [
-        "labelled   share  accuracy  seconds",
-        "      56    2.0%    0.8125      3.5",
-        "    1400   50.0%    1.0000   1000.0",
+        "labelled   share  accuracy  macro F1  largest class  seconds",
+        "      56    2.0%    0.8125    0.7500         0.6250      3.5",
+        "    1400   50.0%    1.0000         -              -   1000.0",
     ]
 
 

@@ -1,6 +1,7 @@
 """Metrics against scikit-learn, hand counts and brute force."""
 
 import socket
+from collections import Counter
 
 import evaluate
 import numpy as np
@@ -13,6 +14,7 @@ from dami_text.errors import ConfigError
 from dami_text.evaluation import accuracy, compute_metrics, evaluate_model, scorer
 from dami_text.inference import predict_probabilities
 from dami_text.metrics import METRICS
+from dami_text.scores import ClassReport
 
 
 def random_case(n_classes, n=200, seed=0):
@@ -35,7 +37,9 @@ def test_metrics_against_scikit_learn_and_counting(n_classes):
     assert metrics["accuracy"] == pytest.approx(np.mean([p == t for p, t in zip(predictions, labels, strict=True)]))
     counted = [f1_by_counting(predictions, labels, c) for c in range(n_classes)]
     assert metrics["macro_f1"] == pytest.approx(np.mean(counted))
-    assert metrics["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(labels, predictions, average="macro"))
+    assert metrics["macro_f1"] == pytest.approx(
+        sklearn.metrics.sklearn.metrics.f1_score(labels, predictions, average="macro")
+    )
     assert accuracy(probabilities, labels) == metrics["accuracy"]
     assert metrics.keys() == {"accuracy", "macro_f1", "micro_f1", "roc_auc"}
     one_against_rest = sklearn.metrics.roc_auc_score(
@@ -44,7 +48,9 @@ def test_metrics_against_scikit_learn_and_counting(n_classes):
     )  # fmt: skip
     tolerance = 1e-12 if n_classes == 2 else 2e-3  # scikit-learn wants rows that add up to 1, and some are rounded
     assert metrics["roc_auc"] == pytest.approx(one_against_rest, abs=tolerance)
-    assert metrics["micro_f1"] == pytest.approx(sklearn.metrics.f1_score(labels, predictions, average="micro"))
+    assert metrics["micro_f1"] == pytest.approx(
+        sklearn.metrics.sklearn.metrics.f1_score(labels, predictions, average="micro")
+    )
     assert all(type(value) is float for value in metrics.values())
 
 
@@ -158,3 +164,35 @@ def test_a_metric_of_ones_own_that_gives_no_number(tmp_path, result):
 def test_a_metric_that_is_not_there(metric):
     with pytest.raises(ConfigError, match=r"cannot be loaded: .*; wanted the path or Hub id of a metric for evaluate"):
         scorer(metric)
+
+
+# What an accuracy does not show -----------------------------------------------------------------------------------
+
+
+def test_a_report_of_classes_by_scikit_learns_figures():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        labels, predicted = rng.integers(0, 4, 60), rng.integers(0, 3, 60)
+        report = ClassReport.of(predicted, labels, list("abcde"))
+        expected = sklearn.metrics.f1_score(labels, predicted, labels=range(5), average="macro", zero_division=0)
+        assert report.macro_f1 == pytest.approx(expected)
+        assert report.accuracy == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted))
+        assert (report.largest, report.largest_share) == (
+            "abcde"[np.bincount(labels).argmax()],
+            max(Counter(labels).values()) / 60,
+        )
+        assert report.never_predicted == ["d"]  # e is not there to be predicted
+
+
+def test_a_model_that_says_the_largest_class_alone_is_told_so():
+    labels = np.array([0] * 17 + [1] * 3)
+    nothing = ClassReport.of(np.zeros(20, np.int64), labels, ["ham", "spam"])
+    assert nothing.accuracy == nothing.largest_share == 0.85
+    told = " ".join(nothing.warnings())
+    assert "never predicted: 'spam'" in told
+    assert "no better than that of always saying 'ham'" in told
+    assert "--class-weights balanced" in told
+    assert "--metric macro_f1" in told
+    assert ClassReport.of(labels, labels, ["ham", "spam"]).warnings() == []
+    assert ClassReport.of(np.zeros(3, np.int64), np.zeros(3, np.int64), ["ham", "spam"]).warnings() == []
+    assert ClassReport.of(labels[:0], labels[:0], ["ham", "spam"]) is None

@@ -75,7 +75,7 @@ def test_other_texts_than_the_labels_were_given_to_are_refused(session, tmp_path
     other = make_session(texts_without_labels(reviews, tmp_path, 100)[0], tmp_path / "other.dami")
     shutil.rmtree(session.folder / "pool")
     shutil.copytree(other.folder / "pool", session.folder / "pool")
-    with pytest.raises(RecordError, match="is not what the labels were given to"):
+    with pytest.raises(RecordError, match="changed after labelling began"):
         Session(session.folder)
 
 

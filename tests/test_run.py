@@ -139,7 +139,7 @@ def test_the_query_lines_say_which_rows_and_why(finished, reviews):
 def test_a_run_ends_with_a_table_and_where_everything_is(finished):
     path, printed = finished
     header, *rows, curve, rounds, queries, model = printed.splitlines()
-    assert header == "labelled   share  accuracy  seconds"
+    assert header == "labelled   share  accuracy  macro F1  largest class  seconds"
     assert [row.split()[:2] for row in rows] == [["20", "9.5%"], ["28", "13.3%"], ["36", "17.1%"], ["40", "19.0%"]]
     accuracies = [f"{line['metrics']['accuracy']:.4f}" for line in read_lines(path / "rounds.jsonl")]
     assert [row.split()[2] for row in rows] == accuracies
@@ -435,5 +435,5 @@ def test_the_script_goes_on_after_sigkill(finished, reviews, tmp_path):
     assert len(read_lines(rounds)) < 4
     again = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert (again.returncode, "Traceback" in again.stderr) == (0, False)
-    assert again.stdout.splitlines()[0] == "labelled   share  accuracy  seconds"
+    assert again.stdout.splitlines()[0] == "labelled   share  accuracy  macro F1  largest class  seconds"
     assert content(tmp_path / "run") == content(finished[0])

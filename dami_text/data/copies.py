@@ -1,5 +1,6 @@
 """Texts that are there more than once, so that no copy of a test text is trained on."""
 
+import logging
 import unicodedata
 from collections.abc import Sequence
 
@@ -8,6 +9,10 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from dami_text.data.pool import Rows, text_hash
+
+logger = logging.getLogger(__name__)
+
+OFTEN, OFTEN_SHARE = 1000, 0.1  # how often a text is there to be warned of: times, or share of all
 
 
 def plain_text(text: str) -> str:
@@ -24,6 +29,17 @@ def copy_hashes(dataset: Dataset) -> NDArray[np.uint64]:
         hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
         start += len(batch["text"])
     return hashes
+
+
+def warn_of_frequent_texts(dataset: Dataset, hashes: NDArray[np.uint64]) -> None:
+    """Warn of copies, by their `hashes` (N,), and of a text that is there very often: see OFTEN."""
+    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    if len(first) < len(hashes):
+        logger.warning("%d of %d texts are copies of others", len(hashes) - len(first), len(hashes))
+    most = int(counts.argmax())
+    if counts[most] >= OFTEN or counts[most] > max(10, OFTEN_SHARE * len(hashes)):
+        text = str(dataset[int(first[most])]["text"])[:60]
+        logger.warning("the text %r is there %d times; if it says nothing, remove it", text, counts[most])
 
 
 def deal(order: Rows, groups: NDArray[np.uint64], sizes: Sequence[int]) -> list[Rows]:

@@ -236,7 +236,7 @@ def content_hashes(texts: Dataset) -> tuple[NDArray[np.uint64], NDArray[np.int64
     """The hash of each of the column `text` (N,) and its place among the texts of the same hash (N,)."""
     hashes = np.empty(len(texts), np.uint64)
     start = 0
-    for batch in texts.iter(10_000):
+    for batch in texts.select_columns("text").iter(10_000):
         digests = b"".join(map(text_hash, batch["text"]))
         hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
         start += len(batch["text"])

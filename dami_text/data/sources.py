@@ -4,6 +4,7 @@ Whatever the source holds, two columns come out: `text`, strings without nulls, 
 and labels stay in memory-mapped Arrow files all the way; only a column's distinct labels are Python objects.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ from dami_text.data.strict_csv import is_class_label
 from dami_text.errors import ColumnError, DataError
 
 logger = logging.getLogger(__name__)
+
+#: What the names of a source's other columns begin with beside its texts.
+OWN = "own."
 
 
 def load_source(config: DataConfig) -> datasets.DatasetDict:
@@ -51,18 +55,39 @@ def _labeled_texts(source: datasets.DatasetDict, config: DataConfig) -> datasets
     """`source` with the columns text and label only, of the labelled rows."""
     columns = next(iter(source.values())).features
     label_column = label_column_of(columns, config)
-    text_column = _text_column(columns, config)
+    text_columns = _text_columns(columns, config)
     labeled = labeled_rows(
-        source, label_column, {"text": datasets.Value("string")}, _texts, config, text_column=text_column
+        source, label_column, {"text": datasets.Value("string")}, _texts, config, text_columns=text_columns
     )
-    null_texts = sum(rows.data.column(text_column).null_count for rows in source.values())
-    if null_texts:
-        logger.warning("%d of %d texts are null: taken as empty", null_texts, sum(map(len, source.values())))
+    total = sum(map(len, source.values()))
+    if null_texts := sum(_n_nulls(rows, text_columns) for rows in source.values()):
+        logger.warning("%d of %d texts are null: taken as empty", null_texts, total)
+    if config.dataset != "demo":
+        _tell_columns(text_columns, label_column, sum(map(len, labeled.values())), total)
     return labeled
 
 
-def _texts(table: pa.Table, text_column: str) -> dict[str, Any]:
-    texts = pc.fill_null(table[text_column], "")
+def _tell_columns(text_columns: Sequence[str], label_column: str | None, n_labeled: int, total: int) -> None:
+    """Say which columns were taken and how many texts have a label."""
+    texts = f"texts from {'columns' if len(text_columns) > 1 else 'column'} {', '.join(map(repr, text_columns))}"
+    labels = f"labels from column {label_column!r}" if label_column else "no column of labels"
+    logger.info("%s; %s: %d of %d texts have a label", texts, labels, n_labeled, total)
+
+
+def _n_nulls(rows: datasets.Dataset, text_columns: Sequence[str]) -> int:
+    """How many rows have no text in any of these columns."""
+    nulls = [pc.is_null(rows.with_format("arrow")[:][name]) for name in text_columns]
+    return int(pc.sum(functools.reduce(pc.and_, nulls)).as_py() or 0)
+
+
+def _texts(table: pa.Table, text_columns: Sequence[str]) -> dict[str, Any]:
+    """The texts; of several columns joined by line breaks, but for those that are null or empty."""
+    parts = [table[name].cast(pa.large_string()) for name in text_columns]
+    if len(parts) > 1:
+        parts = [pc.if_else(pc.equal(part, ""), pa.scalar(None, pa.large_string()), part) for part in parts]
+        texts = pc.binary_join_element_wise(*parts, pa.scalar("\n", pa.large_string()), null_handling="skip")
+    else:
+        texts = pc.fill_null(parts[0], "")
     texts.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
     return {"text": texts.cast(pa.string())}
 
@@ -127,23 +152,28 @@ def find_column(columns: Iterable[str], name: str) -> str | None:
     return name if name in columns else alike[0] if len(alike) == 1 else None
 
 
-def _text_column(columns: datasets.Features, config: DataConfig) -> str:
-    """`config.text_column`, or the only column of strings where that is left at its default and absent."""
+def _text_columns(columns: datasets.Features, config: DataConfig) -> list[str]:
+    """What `config.text_column` names, or the only column of strings where that is left at its default and absent."""
     name = config.text_column
-    if name == config.label_column:
+    names = config.text_columns if find_column(columns, name) is None else [name]
+    if config.label_column in names:
         raise ColumnError(
-            f"column {name!r} cannot be text and label both; name them with --text-column, --label-column"
+            f"column {config.label_column!r} cannot be text and label both; name them with --text-column, "
+            "--label-column"
         )
-    if (found := find_column(columns, name)) is not None:
-        if not _is_string(columns[found]):
-            raise ColumnError(f"column {found!r} holds {columns[found]}, not strings; name another with --text-column")
-        return found
+    found = [find_column(columns, name) for name in names]
+    for column in found:
+        if column is not None and not _is_string(columns[column]):
+            wanted = "strings; name another with --text-column"
+            raise ColumnError(f"column {column!r} holds {columns[column]}, not {wanted}")
+    if None not in found and len(set(found)) == len(found):
+        return [column for column in found if column is not None]
+    name = next((name for name, column in zip(names, found, strict=True) if column is None), name)
     label_column = find_column(columns, config.label_column)
     beside = {label_column, f"{label_column}_text"}
     strings = [column for column in columns if _is_string(columns[column]) and column not in beside]
     if name == DataConfig.text_column and len(strings) == 1:
-        logger.info("the texts are in column %r, the only one of strings", strings[0])
-        return str(strings[0])
+        return [str(strings[0])]
     raise ColumnError(f"no column {name!r} in {list(columns)}; name it with --text-column")
 
 
@@ -235,7 +265,8 @@ def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[dataset
     one where it is among `classes`. Demo's labels are left out: it is there to try the labelling.
 
     Returns:
-        A Dataset of the one column text: Value("string"), and a list as long.
+        A Dataset of the column text: Value("string"), and OWN + NAME for each column NAME of the source but the one of
+        the texts; and a list as long.
 
     Raises:
         DataError, ColumnError: as `load_source`, but for labels, which nobody needs here.
@@ -244,25 +275,27 @@ def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[dataset
     column = find_column(rows.features, config.label_column) if config.dataset != "demo" else None
     if column is None and config.label_column not in (DataConfig.label_column, *rows.features):
         raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
-    text_column = _text_column(rows.features, config)
-
-    features = datasets.Features(text=datasets.Value("string"))
+    text_columns = _text_columns(rows.features, config)
+    own = [name for name in rows.column_names if text_columns != [name]]
+    features = datasets.Features(text=datasets.Value("string"), **{OWN + name: rows.features[name] for name in own})
     with utf8_expected(config):
         texts = rows.with_format("arrow").map(
             _text_table,
             batched=True,
-            fn_kwargs={"text_column": text_column},
+            fn_kwargs={"text_columns": text_columns, "own": own},
             remove_columns=rows.column_names,
             features=features,
         )
     labels: list[str | None] = [None] * len(rows)
     if column is not None:
         labels = _label_names(rows, column, config, classes)
+    if config.dataset != "demo":
+        _tell_columns(text_columns, column, sum(label is not None for label in labels), len(labels))
     return texts.with_format(None), labels
 
 
-def _text_table(table: pa.Table, text_column: str) -> pa.Table:
-    return pa.table(_texts(table, text_column))
+def _text_table(table: pa.Table, text_columns: Sequence[str], own: Sequence[str]) -> pa.Table:
+    return pa.table(_texts(table, text_columns) | {OWN + name: table[name] for name in own})
 
 
 def _label_names(rows: datasets.Dataset, column: str, config: DataConfig, classes: Sequence[str]) -> list[str | None]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dami_text.data.copies import copy_hashes, deal
 from dami_text.data.pool import Rows
-from dami_text.errors import DataError
+from dami_text.errors import DataError, listed
 from dami_text.randomness import numpy_stream
 
 logger = logging.getLogger(__name__)
@@ -138,9 +138,3 @@ def warn_of_missing_classes(splits: Splits, class_names: Sequence[str], how: How
         told = "; ".join(f"no text in {name}: {listed(names)}" for name, names in missing.items() if names)
         remedy = "" if how == "stratified" else "; --splits stratified deals each class to all splits where it can"
         logger.warning("some classes have %s%s", told, remedy)
-
-
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """The names, the first of them where they are many."""
-    shown = ", ".join(map(repr, names[:most]))
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

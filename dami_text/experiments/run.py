@@ -3,23 +3,27 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
+from transformers import PreTrainedModel
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
 from dami_text.cards import model_card, run_facts
 from dami_text.config import RunConfig
 from dami_text.data.pool import Oracle
 from dami_text.errors import RecordError
-from dami_text.evaluation import evaluate_model, scorer
+from dami_text.evaluation import compute_metrics, scorer
 from dami_text.experiments.preparation import PreparedData, learner_of, prepare
 from dami_text.hub import export_code, labeled_dataset
+from dami_text.inference import predict_probabilities
 from dami_text.models.transformer import Encoder
 from dami_text.processes import Processes, make_accelerator
 from dami_text.records import CURVE, MODEL, START, Line, RunFolder
+from dami_text.scores import ClassReport
 from dami_text.strategies import PLACE, Query
 from dami_text.training import Training
 
@@ -82,12 +86,17 @@ class Run:
             self._processes.on_main(self._plot)
 
     def _remaining_rounds(self) -> Iterator[Line]:
-        size = self.config.strategy.inference_batch_size
-        evaluate = partial(evaluate_model, data=self.data.test, batch_size=size, metric=self.metric)
-        for round_ in simulate(self.learner, self._oracle, self.sizes, evaluate, self._train):
+        for round_ in simulate(self.learner, self._oracle, self.sizes, self._evaluate, self._train):
             line = self._round_line(round_)
             self._processes.on_main(partial(self._record, round_, line))
             yield line
+
+    def _evaluate(self, model: PreTrainedModel) -> dict[str, float]:
+        """The model's metrics on the test split; its predictions are kept for the round's line."""
+        test, size = self.data.test, self.config.strategy.inference_batch_size
+        probabilities = predict_probabilities(model, test.texts, test.rows, size)
+        self._predicted = probabilities.argmax(axis=1)
+        return compute_metrics(probabilities, test.labels, self.metric)
 
     def _record(self, round_: Round, line: Line) -> None:
         if round_.query is None and self._saves_model:
@@ -123,6 +132,7 @@ class Run:
 
     def _round_line(self, round_: Round) -> Line:
         labels = np.bincount(self.learner.labels, minlength=len(self.data.class_names))
+        report = ClassReport.of(self._predicted, self.data.test.labels, self.data.class_names)
         return {
             "round": round_.number,
             "n_labeled": round_.n_labeled,
@@ -133,6 +143,7 @@ class Run:
             "epochs": round_.training.epochs,
             "steps": round_.training.steps,
             "class_counts": dict(zip(self.data.class_names, labels.tolist(), strict=True)),
+            "test": asdict(report) if report else None,
             "query": dict(round_.query.details) if round_.query else None,
         }
 

@@ -159,6 +159,7 @@ class Desk:
 
     def _leased(self, annotator: str) -> tuple[Shown, QueueItem] | None:
         """What the queue has for an annotator, theirs from now on; no new text where the budget is spent."""
+        self.session.refresh()
         return self.session.store.next(annotator, self._lease_seconds, budget=self.budget)
 
     def _arrived(self, annotator: str, found: tuple[Shown, QueueItem] | None, notice: str) -> Screen:

@@ -8,10 +8,11 @@ from pathlib import Path
 from dami_text.cards import CardFacts, PeoplesLabels, model_card
 from dami_text.data.pool import text_hash
 from dami_text.errors import RecordError
-from dami_text.labeling.progress import Agreement, Progress, Proportion, accuracy_of, agreements, progress_of
+from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
 from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import FILE_ANNOTATOR, Session, whole
 from dami_text.records import to_json
+from dami_text.scores import ClassReport
 
 RECORD = "labeling.json"  # beside the model: what it was made of
 
@@ -23,7 +24,7 @@ class FinalModel:
     Attributes:
         made_of: a hash of the texts, the options and the labels.
         n_texts, n_labeled, n_trained_on: texts, those with a label, and those among them that trained it.
-        accuracy: on the held-out texts that have a label; None where none has.
+        accuracy, report: on the held-out texts that have a label; None where none has.
     """
 
     made_of: str
@@ -31,14 +32,19 @@ class FinalModel:
     n_labeled: int
     n_trained_on: int
     accuracy: Proportion | None
+    report: ClassReport | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "FinalModel | None":
         """What the model in `folder` was made of; None where there is none of a session's."""
         try:
             found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            accuracy = found.pop("accuracy")
-            return cls(**found, accuracy=None if accuracy is None else Proportion(**accuracy))
+            accuracy, report = found.pop("accuracy"), found.pop("report", None)
+            return cls(
+                **found,
+                accuracy=None if accuracy is None else Proportion(**accuracy),
+                report=None if report is None else ClassReport(**report),
+            )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -69,8 +75,8 @@ def train_final(session: Session, folder: Path) -> FinalModel:
             learner.train()
             model = learner.trained_model()
             learner.save_pretrained(unfinished)
-            accuracy = accuracy_of(model, learner.pool.texts, now.held_out)
-            final = FinalModel(made_of, len(session), len(now.all), len(now.rows), accuracy)
+            accuracy, report = measure(model, learner.pool.texts, now.held_out, session.class_names)
+            final = FinalModel(made_of, len(session), len(now.all), len(now.rows), accuracy, report)
             card = model_card(card_facts(session, done, sizes, agreed, final))
             (unfinished / "README.md").write_text(str(card), encoding="utf-8")
             (unfinished / RECORD).write_text(to_json(asdict(final)) + "\n", encoding="utf-8")
@@ -86,7 +92,7 @@ def card_facts(
 
     `sizes` are the numbers of labels of the rounds.
     """
-    config, accuracy = session.config.run, final.accuracy
+    config, accuracy, report = session.config.run, final.accuracy, final.report
     options = session.config.options() | {"initial_size": session.initial_size(), "query_size": session.query_size()}
     options.pop("labels")  # which the card has with their counts
     measured = [{"accuracy": value} for _, value in done.curve] or [{} for _ in sizes]
@@ -97,7 +103,7 @@ def card_facts(
         final.n_texts,
         done.by_class,
         [*zip(sizes, measured, strict=True)],
-        {} if accuracy is None else {"accuracy": accuracy.value},
+        {} if report is None else {"accuracy": report.accuracy, "macro_f1": report.macro_f1},
         "accuracy",
         None,
         PeoplesLabels(
@@ -108,4 +114,5 @@ def card_facts(
             [*map(str, agreed)],
             None if accuracy is None else str(accuracy),
         ),
+        report,
     )

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import EncodedTexts
+from dami_text.errors import listed
 from dami_text.inference import predict_probabilities
-from dami_text.labeling.rounds import PREDICTION
+from dami_text.labeling.rounds import PREDICTION, LabeledNow
 from dami_text.labeling.session import Session
 from dami_text.labeling.store import RoundRecord
 from dami_text.randomness import numpy_stream
+from dami_text.scores import ClassReport
 
 CONFIDENCE = 0.95
 EXPONENTS = np.arange(0.1, 2.01, 0.1)
@@ -91,6 +93,7 @@ class Progress:
     curve: list[tuple[int, float]]  # labelled texts and accuracy of each round
     accuracy: Proportion | None
     gain: Gain | None
+    report: ClassReport | None = None
 
 
 def progress_of(session: Session) -> Progress:
@@ -103,6 +106,7 @@ def progress_of(session: Session) -> Progress:
     counts = Counter(session.class_names[label] for label in labels.values())
     annotators = Counter(row["annotator"] for row in decisions if row["label"] is not None)
     right = held_out_hits(session, labels, rounds)
+    last = held_out_hits(session, labels, rounds[-1:])
     sizes = np.array([record.n_labeled for record in rounds])
     measured = right.shape[0] and right.shape[1]
     return Progress(
@@ -116,14 +120,45 @@ def progress_of(session: Session) -> Progress:
         max(0, len(labels) - (rounds[-1].n_labeled if rounds else 0)),  # labels may have been undone
         session.query_size() if rounds else session.initial_size(),
         list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
-        Proportion.of(int(right[-1].sum()), right.shape[1]) if measured else None,
+        Proportion.of(int(last.sum()), last.size) if last.size else None,
         projected_gain(sizes, right) if measured else None,
+        _report(session, labels, rounds[-1]) if last.size else None,
     )
 
 
+def missing_classes(session: Session, now: LabeledNow) -> list[str]:
+    """In words, which classes have no label to train on and which none to measure; empty before there are labels."""
+    if not now.all:
+        return []
+    parts = {"to train on": now.labels.tolist(), "among the held-out": now.held_out.values()}
+    found = {
+        part: [name for i, name in enumerate(session.class_names) if i not in set(labels)]
+        for part, labels in parts.items()
+    }
+    return [f"no label {part}: {listed(names)}" for part, names in found.items() if names]
+
+
+def _measured(session: Session, labels: Mapping[int, int], record: RoundRecord) -> list[int]:
+    """The places in `Session.held_out` of texts with a label that a round's model has predicted."""
+    n = len(record.predictions) // PREDICTION.itemsize  # fewer than are held out where texts were added since
+    return [i for i, row in enumerate(session.held_out[:n].tolist()) if row in labels]
+
+
+def _report(session: Session, labels: Mapping[int, int], record: RoundRecord) -> ClassReport | None:
+    """The report on a round's predictions of the held-out texts with a label."""
+    places = _measured(session, labels, record)
+    truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
+    predicted = np.frombuffer(record.predictions, PREDICTION)[places].astype(np.int64)
+    return ClassReport.of(predicted, truth, session.class_names)
+
+
 def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[RoundRecord]) -> NDArray[np.bool_]:
-    """For each round (R,) and each held-out text with a label (V,), whether the round's model was right: (R, V)."""
-    places = [i for i, row in enumerate(session.held_out.tolist()) if row in labels]
+    """For each round (R,) and each held-out text with a label (V,), whether the round's model was right: (R, V).
+
+    Texts that were added after one of the rounds are left out.
+    """
+    first = min(rounds, key=lambda record: len(record.predictions), default=None)
+    places = _measured(session, labels, first) if first else []
     truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
     hits = np.zeros((len(rounds), len(places)), bool)
     for record, line in zip(rounds, hits, strict=True):
@@ -131,13 +166,15 @@ def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[
     return hits
 
 
-def accuracy_of(model: PreTrainedModel, texts: EncodedTexts, labels: Mapping[int, int]) -> Proportion | None:
-    """The accuracy of a model on the texts with these labels, by row; None where there are none."""
+def measure(
+    model: PreTrainedModel, texts: EncodedTexts, labels: Mapping[int, int], class_names: Sequence[str]
+) -> tuple[Proportion | None, ClassReport | None]:
+    """The accuracy of a model on the texts with these labels, by row, and the report; None where there are none."""
     if not labels:
-        return None
+        return None, None
     rows, truth = (np.array([*values], np.int64) for values in (labels.keys(), labels.values()))
-    right = predict_probabilities(model, texts, rows).argmax(axis=1) == truth
-    return Proportion.of(int(right.sum()), len(rows))
+    predicted = predict_probabilities(model, texts, rows).argmax(axis=1)
+    return Proportion.of(int((predicted == truth).sum()), len(rows)), ClassReport.of(predicted, truth, class_names)
 
 
 def projected_gain(

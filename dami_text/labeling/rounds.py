@@ -28,7 +28,8 @@ from dami_text.errors import DamiError, TrainingError
 from dami_text.experiments.preparation import make_learner
 from dami_text.inference import device_of, predict_probabilities
 from dami_text.interpretation import interpret
-from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, new_session, whole
+from dami_text.labeling.creation import new_session
+from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, whole
 from dami_text.labeling.store import Kind, QueueItem, RoundRecord
 from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
 

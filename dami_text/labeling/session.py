@@ -9,9 +9,9 @@ trainer.log       what the last training had to say
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,12 @@ import yaml
 from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
-from dami_text.cards import PATHS
 from dami_text.config import LabelingConfig, RunConfig
-from dami_text.data.classes import in_class_order
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import load_texts
-from dami_text.errors import ConfigError, DataError, RecordError
+from dami_text.errors import ConfigError, RecordError
 from dami_text.labeling.store import Kind, QueueItem, Store
-from dami_text.options import Size, flag
+from dami_text.options import Size
 from dami_text.randomness import numpy_stream
 from dami_text.records import write_whole
 
@@ -86,17 +84,33 @@ class Session:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             self.config = SessionConfig.of(dict(options))
             self.store = Store(folder / LABELS)
-            # What is made of the texts is kept beside them, or where that cannot be, nowhere.
-            read_only = not os.access(folder / POOL, os.W_OK)
-            self.texts: Dataset = load_from_disk(str(folder / POOL), keep_in_memory=read_only)
+            self._load()
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise RecordError(f"{folder} holds no session ({error}); `dami-text label FILE` makes one") from error
         self.class_names: list[str] = list(self.config.labeling.labels or [])
         recorded = self.store.meta("fingerprint")
         if recorded != self.fingerprint:
             raise RecordError(
-                f"{folder / POOL} is not what the labels were given to ({self.fingerprint}, not {recorded}); restore it"
+                f"the texts in {folder / self.pool_name} changed after labelling began ({self.fingerprint}, not "
+                f"{recorded}); restore them from a backup"
             )
+
+    def _load(self) -> None:
+        self.pool_name = str(self.store.meta("pool") or POOL)
+        self.texts: Dataset = self.pool().select_columns("text")
+
+    def pool(self) -> Dataset:
+        """The pool with all its columns: `text`, and those of the source, whose names begin with `sources.OWN`."""
+        folder = self.folder / self.pool_name
+        # What is made of the texts is kept beside them, or where that cannot be, nowhere.
+        return load_from_disk(str(folder), keep_in_memory=not os.access(folder, os.W_OK))
+
+    def refresh(self) -> None:
+        """Take notice of texts that another process has added."""
+        if str(self.store.meta("pool") or POOL) != self.pool_name:
+            self._load()
+            for name in ("_content", "rows_by_id", "rows_by_hash", "held_out", "wanted"):
+                self.__dict__.pop(name, None)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -106,7 +120,7 @@ class Session:
         config = SessionConfig.of(self.config.options() | options)
         if config != self.config:
             try:
-                _write_config(self.folder, config)
+                write_config(self.folder, config)
             except OSError as error:
                 raise RecordError(f"cannot write {self.folder / CONFIG}: {error}; make it writable") from error
             self.config = config
@@ -122,9 +136,14 @@ class Session:
         return content_hashes(self.texts)
 
     @property
+    def sources(self) -> list[str]:
+        """The fingerprints of the files that the texts came from, without their empty texts."""
+        return list(self.store.meta("sources") or [self.fingerprint])
+
+    @property
     def fingerprint(self) -> str:
         """A hash of all texts in their order."""
-        return _fingerprint(self._content[0])
+        return fingerprint_of(self._content[0])
 
     def id(self, row: int) -> str:
         """The id of a row, which depends on the text and its place among its duplicates alone."""
@@ -156,8 +175,11 @@ class Session:
         """Rows that no training sees, in the order in which they are labelled to measure the accuracy.
 
         They are drawn from all texts beforehand, not from those that are asked for, so that the accuracy on them is
-        that on all texts.
+        that on all texts. Sessions of versions that did not record the draw repeat it.
         """
+        recorded = self.store.meta("held_out")
+        if recorded is not None:
+            return np.array(recorded, np.int64)
         n = min(round(self.config.labeling.validation_share * len(self)), MOST_HELD_OUT)
         return numpy_stream(self.seed, 0, "held out").permutation(len(self))[:n]
 
@@ -213,7 +235,7 @@ class Session:
         return self.items(rng.choice(free, min(n, len(free)), replace=False).tolist(), kind)
 
 
-def _fingerprint(hashes: NDArray[np.uint64]) -> str:
+def fingerprint_of(hashes: NDArray[np.uint64]) -> str:
     """A hash of texts in their order, from the hash of each."""
     return text_hash(hashes.tobytes().hex()).hex()
 
@@ -224,59 +246,6 @@ def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list
     other_places = [(i + 0.5) / max(1, len(others)) for i in range(len(others))]
     together = [*zip(places, items, strict=True), *zip(other_places, others, strict=True)]
     return [item for _, item in sorted(together, key=lambda pair: pair[0])]
-
-
-def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], None]) -> Session:
-    """Make a session of the texts that `config.run.data` names; the folder is there whole, or not at all.
-
-    `begin` gives it the queue of its start.
-
-    Labels that the source has already count as given by FILE_ANNOTATOR.
-
-    Raises:
-        ConfigError: rows of a table are named.
-        DataError: the texts cannot be read, there are too few, or labels and classes do not fit each other.
-        RecordError: the folder cannot be written.
-    """
-    require_texts(config.run.data.task)
-    run = _from_anywhere(config.run)
-    texts, given = load_texts(run.data, config.labeling.labels or ())
-    if config.labeling.ignore_labels:
-        given = [None] * len(texts)
-    if len(texts) < 2:
-        raise DataError(f"{config.run.data.dataset!r} has {len(texts)} texts; wanted two or more")
-    class_names = config.labeling.labels or in_class_order(name for name in given if name is not None)
-    if len(class_names) < 2:
-        raise DataError(f"the classes are not known; name two or more with {flag('labels')} NAME NAME ...")
-    strangers = sorted({name for name in given if name is not None} - set(class_names))
-    if strangers:
-        raise DataError(
-            f"column {config.run.data.label_column!r} holds the labels {strangers[:10]}, but {flag('labels')} names "
-            f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
-            "--ignore-labels"
-        )
-    labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
-    try:
-        with whole(folder) as unfinished:
-            texts.save_to_disk(str(unfinished / POOL))
-            _write_config(unfinished, SessionConfig(run, labeling))
-            with closing(Store(unfinished / LABELS, create=True)) as store:
-                store.set_meta(fingerprint=_fingerprint(content_hashes(texts)[0]))
-                numbers = {name: i for i, name in enumerate(class_names)}
-                store.add_labels(
-                    (row, numbers[name], FILE_ANNOTATOR) for row, name in enumerate(given) if name is not None
-                )
-            session = Session(unfinished)
-            with closing(session.store):
-                begin(session)
-    except OSError as error:
-        raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error
-    return Session(folder)
-
-
-def _write_config(folder: Path, config: SessionConfig) -> None:
-    """Write the options, all of them or none."""
-    write_whole(folder / CONFIG, yaml.safe_dump(config.options(), sort_keys=False, allow_unicode=True).encode())
 
 
 @contextmanager
@@ -301,13 +270,20 @@ def require_source(session: Session, source: str) -> None:
     local = Path(source).exists()
     if (Path(source).name != Path(data.dataset).name) if local else (source != data.dataset):
         found = f"{session.folder} was made of {data.dataset}, not of {source}"
-    elif local and _fingerprint(content_hashes(load_texts(replace(data, dataset=source))[0])[0]) != session.fingerprint:
+    elif local and not _is_source(session, load_texts(replace(data, dataset=source))[0]):
         found = f"{source} has other texts than {session.folder} was made of"
     else:
         return
     raise ConfigError(
         f"{found}; make another session with --session NAME, or name {session.folder} itself to go on with its texts"
     )
+
+
+def _is_source(session: Session, texts: Dataset) -> bool:
+    """Whether a session was made of these texts, with or without the empty ones."""
+    hashes = content_hashes(texts)[0]
+    filled = [bool(text.strip()) for batch in texts.select_columns("text").iter(10_000) for text in batch["text"]]
+    return not {fingerprint_of(hashes), fingerprint_of(hashes[filled])}.isdisjoint(session.sources)
 
 
 def require_texts(task: str) -> None:
@@ -319,18 +295,9 @@ def require_texts(task: str) -> None:
         )
 
 
-def _from_anywhere(run: RunConfig) -> RunConfig:
-    """The options with the paths made absolute: a session is opened from any folder.
-
-    A bare word such as cnn or demo is a name, whatever lies in the folder.
-    """
-
-    def settled(topic: Any) -> Any:
-        values = {name: str(getattr(topic, name)) for name in PATHS if getattr(topic, name, None) is not None}
-        paths = {name: Path(value) for name, value in values.items() if not value.isidentifier()}
-        return replace(topic, **{name: str(path.absolute()) for name, path in paths.items() if path.exists()})
-
-    return RunConfig(**{topic.name: settled(getattr(run, topic.name)) for topic in fields(run)})
+def write_config(folder: Path, config: SessionConfig) -> None:
+    """Write the options, all of them or none."""
+    write_whole(folder / CONFIG, yaml.safe_dump(config.options(), sort_keys=False, allow_unicode=True).encode())
 
 
 def is_session(folder: Path) -> bool:

@@ -1,0 +1,190 @@
+"""Making a session of a file, and adding another file's texts to it."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, concatenate_datasets
+from numpy.typing import NDArray
+
+from dami_text.config import LabelingConfig, RunConfig
+from dami_text.data.classes import in_class_order
+from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
+from dami_text.data.pool import Rows, content_hashes, stable_id
+from dami_text.data.sources import load_texts
+from dami_text.errors import DataError, RecordError
+from dami_text.labeling.session import (
+    FILE_ANNOTATOR,
+    LABELS,
+    MOST_HELD_OUT,
+    POOL,
+    Session,
+    SessionConfig,
+    fingerprint_of,
+    require_texts,
+    whole,
+    write_config,
+)
+from dami_text.labeling.store import Store
+from dami_text.options import flag
+from dami_text.paths import from_anywhere
+from dami_text.randomness import numpy_stream
+
+logger = logging.getLogger(__name__)
+
+
+def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], None]) -> Session:
+    """Make a session of the texts that `config.run.data` names; the folder is there whole, or not at all.
+
+    `begin` gives it the queue of its start.
+
+    Labels that the source has already count as given by FILE_ANNOTATOR.
+
+    Raises:
+        ConfigError: rows of a table are named.
+        DataError: the texts cannot be read, there are too few, or labels and classes do not fit each other.
+        RecordError: the folder cannot be written.
+    """
+    require_texts(config.run.data.task)
+    run = from_anywhere(config.run)
+    texts, given = _texts_and_labels(SessionConfig(run, config.labeling))
+    if len(texts) < 2:
+        raise DataError(f"{config.run.data.dataset!r} has {len(texts)} texts; wanted two or more")
+    class_names = config.labeling.labels or in_class_order(name for name in given if name is not None)
+    if len(class_names) < 2:
+        raise DataError(f"the classes are not known; name two or more with {flag('labels')} NAME NAME ...")
+    if unknown := sorted({name for name in given if name is not None} - set(class_names)):
+        raise DataError(
+            f"column {config.run.data.label_column!r} holds the labels {unknown[:10]}, but {flag('labels')} names "
+            f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
+            "--ignore-labels"
+        )
+    hashes = copy_hashes(texts)
+    warn_of_frequent_texts(texts, hashes)
+    labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
+    try:
+        with whole(folder) as unfinished:
+            texts.save_to_disk(str(unfinished / POOL))
+            write_config(unfinished, SessionConfig(run, labeling))
+            with closing(Store(unfinished / LABELS, create=True)) as store:
+                fingerprint = fingerprint_of(content_hashes(texts)[0])
+                held_out = _drawn(hashes, run, labeling)
+                store.set_meta(fingerprint=fingerprint, sources=[fingerprint], held_out=held_out.tolist())
+                store.add_labels(_labels(given, class_names, 0))
+            session = Session(unfinished)
+            with closing(session.store):
+                begin(session)
+    except OSError as error:
+        raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error
+    return Session(folder)
+
+
+def _texts_and_labels(config: SessionConfig) -> tuple[Dataset, list[str | None]]:
+    """The texts that the options name but for empty ones, which are counted in a warning, and the labels they have."""
+    texts, given = load_texts(config.run.data, config.labeling.labels or ())
+    if config.labeling.ignore_labels:
+        given = [None] * len(texts)
+    blank = pc.equal(pc.utf8_trim_whitespace(texts.select_columns("text").with_format("arrow")[:]["text"]), "")
+    kept = np.flatnonzero(~blank.to_numpy())
+    if len(kept) == len(texts):
+        return texts, given
+    logger.warning("%d of %d texts are empty: left out", len(texts) - len(kept), len(texts))
+    return texts.select(kept), [given[row] for row in kept]
+
+
+def _labels(given: Sequence[str | None], class_names: Sequence[str], first: int) -> Iterator[tuple[int, int, str]]:
+    """Row, label and annotator of the labels that texts came with; the first text is row `first`."""
+    numbers = {name: i for i, name in enumerate(class_names)}
+    return ((row, numbers[name], FILE_ANNOTATOR) for row, name in enumerate(given, first) if name is not None)
+
+
+def _drawn(hashes: NDArray[np.uint64], run: RunConfig, labeling: LabelingConfig) -> Rows:
+    """The rows to hold out (see `Session.held_out`), drawn so that all copies of a text are, or none."""
+    n = len(hashes)
+    order = numpy_stream(run.loop.seed, 0, "held out").permutation(n)
+    groups = np.arange(n, dtype=np.uint64) if run.data.duplicates == "anywhere" else hashes
+    return deal(order, groups[order], [min(round(labeling.validation_share * n), MOST_HELD_OUT)])[0]
+
+
+def add_texts(session: Session, source: str) -> tuple[int, int]:
+    """Add the texts of another file, or those that the session's own file has got since, to the pool.
+
+    The file is read with the session's options. A text that the session has as often is not added again. Labels that
+    the new texts have count as given by FILE_ANNOTATOR. What is held out stays so, and the same share of the new texts
+    is held out beside it; copies of texts that the session has go where these are.
+
+    Returns:
+        How many texts were added, and how many the session had.
+
+    Raises:
+        DataError: the file cannot be read, or has labels that are no classes of the session.
+        RecordError: the session cannot be written.
+    """
+    config = session.config
+    data = replace(config.run.data, dataset=source)
+    labeling = config.labeling
+    texts, given = _texts_and_labels(SessionConfig(replace(config.run, data=data), labeling))
+    if unknown := sorted({name for name in given if name is not None} - set(session.class_names)):
+        raise DataError(
+            f"{source} holds the labels {unknown[:10]}, but the classes are {session.class_names}; add them first with "
+            f"`dami-text label {session.folder} --labels ...`, all classes named, the new ones last"
+        )
+    hashes, places = content_hashes(texts)
+    known = session.rows_by_id
+    new = np.array([row for row in range(len(texts)) if stable_id(hashes[row], places[row]) not in known], np.int64)
+    if not len(new):
+        return 0, len(texts)
+    pool, n = session.pool(), len(session)
+    whole_pool = concatenate_datasets([pool, _with_columns(texts.select(new), pool)])
+    old_hashes, new_hashes = copy_hashes(pool), copy_hashes(texts.select(new))
+    held_out = np.concatenate([session.held_out, n + _drawn_beside(old_hashes, new_hashes, session)])
+    name = f"{POOL}-{int(session.pool_name.partition('-')[2] or 1) + 1}"
+    try:
+        shutil.rmtree(session.folder / name, ignore_errors=True)  # of a call that was killed
+        with whole(session.folder / name) as unfinished:
+            whole_pool.save_to_disk(str(unfinished))
+        with session.store.transaction():
+            fingerprint = fingerprint_of(content_hashes(whole_pool)[0])
+            sources = [*session.sources, fingerprint_of(hashes), fingerprint]
+            session.store.set_meta(
+                pool=name, fingerprint=fingerprint, sources=sources, held_out=held_out.astype(int).tolist()
+            )
+            session.store.add_labels(_labels([given[row] for row in new], session.class_names, n))
+    except OSError as error:
+        raise RecordError(f"cannot write to {session.folder}: {error}; make room or make it writable") from error
+    old = session.pool_name
+    session.refresh()
+    shutil.rmtree(session.folder / old, ignore_errors=True)
+    return len(new), len(texts) - len(new)
+
+
+def _with_columns(texts: Dataset, pool: Dataset) -> Dataset:
+    """The texts with the columns of the pool, of its types; null where they have none of that name."""
+    table = texts.with_format("arrow")[:]
+    schema = pool.features.arrow_schema
+    columns = {
+        field.name: table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    }
+    return Dataset(pa.table(columns)).cast(pool.features)
+
+
+def _drawn_beside(old: NDArray[np.uint64], new: NDArray[np.uint64], session: Session) -> Rows:
+    """Which of the new texts to hold out: the share of those that are no copies, and the copies of held-out texts."""
+    config = session.config
+    n, labeling = len(new), config.labeling
+    order = numpy_stream(session.seed, len(old), "held out").permutation(n)
+    room = min(round(labeling.validation_share * n), max(0, MOST_HELD_OUT - len(session.held_out)))
+    if config.run.data.duplicates == "anywhere":
+        return order[:room]
+    copies = np.isin(new, old)
+    fresh = order[~copies[order]]
+    return np.concatenate([deal(fresh, new[fresh], [room])[0], np.flatnonzero(np.isin(new, old[session.held_out]))])
