@@ -133,6 +133,12 @@ def given_flags(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> di
     return {name: v for name, v in vars(parser.parse_args(arguments, unset)).items() if v is not _UNSET}
 
 
+def tell_of_data() -> None:
+    """Show what the package has to say about the data, on standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
+
+
 def _speaks() -> bool:
     """Whether this process is the one of its machine that tells the user what all of them find."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
@@ -221,8 +227,7 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
             if repository is not None:
                 Processes.all().on_main(partial(check_push, repository, kind, output.private))
     path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
+    tell_of_data()
     no_progress_bars()
 
     run = Run(config, path, output.overwrite)

@@ -1,13 +1,14 @@
 """The command dami-text: labelling for real, and the simulations under the same roof."""
 
 import argparse
+import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dami_text.cli import printable, run_al
+from dami_text.cli import printable, run_al, tell_of_data
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
 from dami_text.page_cli import label_texts
@@ -23,6 +24,8 @@ Label texts for real:
   status SESSION            how far a session is: counts, accuracy, agreement
   export SESSION OUT        write the labels for another tool
   import SESSION FILE       add labels that were made elsewhere
+  add SESSION FILE          add the texts that a file has and the session has not
+  rename SESSION OLD NEW    give a class another name
   select SESSION OUT        write the next texts to label, with reasons, for another tool
   train SESSION             train the final model and write it with its card
 
@@ -48,13 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "run": run_al,
         "grid": run_grid,
         "report": make_report,
+        "add": _guarded(_add),
+        "rename": _guarded(_rename),
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
     if arguments[0] not in commands:
         found = printable(arguments[0])
-        print(f"error: {found!r} is no command; wanted one of {', '.join(commands)}", file=sys.stderr)
+        close = difflib.get_close_matches(arguments[0].lower(), commands, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        print(f"error: {found!r} is no command; wanted one of {', '.join(commands)}{meant}", file=sys.stderr)
         return 1
     return commands[arguments[0]](arguments[1:])
 
@@ -173,6 +180,38 @@ def _import(arguments: list[str]) -> None:
             f"nothing was taken from {options.file}; its texts or ids must be those of the session, and its labels "
             f"{session.class_names}"
         )
+
+
+def _add(arguments: list[str]) -> None:
+    from dami_text.data.hub import no_progress_bars
+    from dami_text.labeling.creation import add_texts
+    from dami_text.labeling.rounds import locked
+    from dami_text.labeling.session import Session
+
+    parser = _simple_parser("add", "Add the texts that a file has and the session has not; labels stay as they are.")
+    parser.add_argument("file", help="a file like the one that the session was made of")
+    options = parser.parse_args(arguments)
+    no_progress_bars()
+    tell_of_data()
+    session = Session(options.session)
+    with locked(session):
+        added, known = add_texts(session, options.file)
+    print(f"{added} texts added, {known} were there; the session has {len(session)}")
+
+
+def _rename(arguments: list[str]) -> None:
+    from dami_text.labeling.rounds import locked
+    from dami_text.labeling.session import Session
+
+    parser = _simple_parser("rename", "Give a class another name; its labels stay what they are.")
+    parser.add_argument("old", help="the class's name")
+    parser.add_argument("new", help="its new name")
+    options = parser.parse_args(arguments)
+    session = Session(options.session)
+    with locked(session):
+        session.rename_class(options.old, options.new)
+    print(f"classes  {', '.join(map(printable, session.class_names))}")
+    print("a page that is open shows the old name until it is started again, and so do models until the next training")
 
 
 def _select(arguments: list[str]) -> None:

@@ -4,10 +4,11 @@ import argparse
 import getpass
 import re
 from dataclasses import dataclass, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dami_text.cli import TOPICS, _Parser, _parser, given_flags, printable
+from dami_text.cli import TOPICS, _Parser, _parser, given_flags, printable, tell_of_data
 from dami_text.config import DataConfig, LabelingConfig, RunConfig, TabularConfig
 from dami_text.defaults import PRESETS, implied_options
 from dami_text.errors import ConfigError
@@ -51,19 +52,13 @@ def label_texts(arguments: list[str]) -> None:
     from dami_text.labeling.session import Session, SessionConfig, is_session, require_source, require_texts
 
     parser = _label_parser()
-    try:
-        given = parser.parse_args(arguments)
-    except ConfigError as error:
-        if (file := _file_among_labels(arguments)) is None:
-            raise
-        raise ConfigError(
-            f"{file} was taken for one of --labels; write it first: dami-text label {file} ..."
-        ) from error
+    given, arguments = _parsed(parser, arguments)
     parser.set_defaults(**implied_options(given_flags(parser, arguments)))
     require_texts(given.task)
     _check_labels(given.labels)
     if given.file in PRESETS:
         raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
+    tell_of_data()
     folder = Path(given.session) if given.session else session_folder(given.file)
     session = Session(folder) if is_session(folder) else None
     if session is not None:
@@ -78,7 +73,8 @@ def label_texts(arguments: list[str]) -> None:
     if session is not None:
         values = vars(parser.parse_args(arguments))
         changes = {name: values.pop(name) for name in CHANGEABLE}
-        _refuse_changes(values, session.config.options(), folder)
+        changes["labels"] = values["labels"] = _grown(session.class_names, values["labels"])
+        _refuse_changes(values, session.config.options() | {"labels": changes["labels"]}, folder)
         require_gradio()
         session.change(**changes)
     else:
@@ -110,13 +106,47 @@ def _check_labels(names: list[str] | None) -> None:
         raise ConfigError(f"--labels is {names}; it must be names that differ by more than blanks around them")
 
 
-def _file_among_labels(arguments: list[str]) -> str | None:
-    """The file's name where it was written after the classes, which take all that follows them."""
-    if "--labels" not in arguments:
-        return None
-    rest = arguments[arguments.index("--labels") + 1 :]
-    names = [name for i, name in enumerate(rest) if not any(r.startswith("--") for r in rest[: i + 1])]
-    return names[-1] if len(names) > 1 and Path(names[-1]).exists() else None
+def _grown(names: list[str], given: list[str]) -> list[str]:
+    """The session's classes with those that are new in `given`, which names all; as they are if it does not."""
+    new = [name for name in given if name not in names]
+    return [*names, *new] if new and set(names) <= set(given) else names
+
+
+#: Options of several values, which take a file's name that follows them for one of these.
+SEVERAL = ("--labels", "--annotators", "--columns", "--label-names")
+
+
+def _parsed(parser: _Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What the arguments say, and the arguments with the file first where it was the last of the text columns.
+
+    Raises:
+        ConfigError: the arguments cannot be read; it names the file where another option has taken it.
+    """
+    try:
+        return parser.parse_args(arguments), arguments
+    except ConfigError as error:
+        if file := _file_after(arguments, "--text-column"):
+            place = arguments.index("--text-column") + _values_of(arguments, "--text-column").index(file) + 1
+            arguments = [file, *arguments[:place], *arguments[place + 1 :]]
+            return parser.parse_args(arguments), arguments
+        for name in SEVERAL:
+            if file := _file_after(arguments, name):
+                raise ConfigError(
+                    f"{file} was taken for one of {name}; write it first: dami-text label {file} ..."
+                ) from error
+        raise
+
+
+def _values_of(arguments: list[str], name: str) -> list[str]:
+    """What stands between an option and the next."""
+    rest = arguments[arguments.index(name) + 1 :] if name in arguments else []
+    return list(takewhile(lambda value: not value.startswith("--"), rest))
+
+
+def _file_after(arguments: list[str], name: str) -> str | None:
+    """The file's name where it is the last of several values of an option."""
+    values = _values_of(arguments, name)
+    return values[-1] if len(values) > 1 and Path(values[-1]).exists() else None
 
 
 def _label_parser() -> _Parser:

@@ -130,6 +130,7 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
     data = replace(config.run.data, dataset=source)
     labeling = config.labeling
     texts, given = _texts_and_labels(SessionConfig(replace(config.run, data=data), labeling))
+    given = [None if name is None else session.renamed.get(name, name) for name in given]
     if unknown := sorted({name for name in given if name is not None} - set(session.class_names)):
         raise DataError(
             f"{source} holds the labels {unknown[:10]}, but the classes are {session.class_names}; add them first with "

@@ -31,15 +31,16 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     for decision in reversed(decisions):
         given.setdefault(decision["row"], {})[decision["annotator"]] = decision
     touched = given.keys() | flags.keys() | notes.keys()
+    rows = sorted(touched) if only_decided else list(range(len(session)))
     records = []
-    for row in sorted(touched) if only_decided else range(len(session)):
+    for row, own in zip(rows, session.own_columns(rows), strict=True):
         first = [standing[row]["annotator"]] if row in standing else []
         names = [*first, *given.get(row, ()), *flags.get(row, ()), *notes.get(row, ())]
         told = _told(session, items[row]) if row in items else {}
         for annotator in dict.fromkeys(names) or [None]:
             decided = given.get(row, {}).get(annotator)
             marks = {"flagged": annotator in flags.get(row, ()), "note": notes.get(row, {}).get(annotator or "")}
-            records.append(_record(session, row, annotator, decided, **marks, **told))
+            records.append(_record(session, row, annotator, decided, own=own, **marks, **told))
     return records
 
 
@@ -71,7 +72,11 @@ def selected_records(session: Session, n: int) -> list[Record]:
         items = [item for item in queue if item.kind != "held-out" and item.row not in decided][:n]
     if not items:
         raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
-    return [Record(session.id(i.row), session.text(i.row), round=rounds, **_told(session, i)) for i in items]
+    columns = session.own_columns([item.row for item in items])
+    return [
+        Record(session.id(item.row), session.text(item.row), round=rounds, own=own, **_told(session, item))
+        for item, own in zip(items, columns, strict=True)
+    ]
 
 
 def _told(session: Session, item: QueueItem) -> dict[str, Any]:
@@ -174,6 +179,7 @@ class _Matched:
     def __init__(self, session: Session, annotator: str | None) -> None:
         self.session, self.annotator = session, annotator
         self.numbers = {name: i for i, name in enumerate(session.class_names)}
+        self.renamed = session.renamed
         values = [_value(name) for name in session.class_names]
         self.values = {value: i for i, value in enumerate(values) if value is not None and values.count(value) == 1}
         self.decided = session.store.decided()
@@ -228,7 +234,7 @@ class _Matched:
 
     def _class(self, label: str) -> int | None:
         """The class that a label names: as it is written, or by its value, such as 1.0 for 1 and TRUE for True."""
-        for name in (label, label.strip()):
+        for name in (self.renamed.get(name, name) for name in (label, label.strip())):
             if name in self.numbers:
                 return self.numbers[name]
         value = _value(label)

@@ -26,6 +26,7 @@ from dami_text.labeling.tables import (
     json_lines,
     json_records,
     lines_of,
+    own_columns,
     read_csv,
     read_jsonl,
     read_parquet,
@@ -68,7 +69,7 @@ def _task(records: Sequence[Record]) -> Json:
         task["data"]["dami_annotator"] = decided[0].annotator
         if len(decided) > 1:
             task["data"]["dami_annotators"] = [record.annotator for record in decided]
-    task["data"] |= _marks(records)
+    task["data"] = own_columns(record) | task["data"] | _marks(records)
     for record in decided:
         task["annotations"].append(
             {
@@ -120,7 +121,8 @@ def _write_prodigy(records: Sequence[Record], class_names: Sequence[str]) -> byt
     options = [{"id": name, "text": name} for name in class_names]
 
     def example(record: Record) -> Json:
-        meta = {name: value for name, value in record.reason.items() if isinstance(value, str | int | float)}
+        told = own_columns(record) | record.reason
+        meta = {name: value for name, value in told.items() if isinstance(value, str | int | float)}
         shown: Json = {"text": record.text, "meta": {**meta, "dami_id": record.id}, "options": options}
         if record.flagged:
             shown |= {"flagged": True}
@@ -178,7 +180,8 @@ def _read_prodigy(content: bytes, class_names: Sequence[str]) -> Iterable[Decisi
 
 def _write_doccano(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
     return lines_of(
-        {"text": record.text, "label": [] if record.label is None else [record.label], "dami_id": record.id}
+        own_columns(record)
+        | {"text": record.text, "label": [] if record.label is None else [record.label], "dami_id": record.id}
         | ({"dami_annotator": record.annotator} if record.annotator else {})
         for record in records
     )
@@ -210,7 +213,7 @@ def _argilla_record(records: Sequence[Record]) -> Json:
     shown: Json = {
         "id": record.id,
         "fields": {"text": record.text},
-        "metadata": {},
+        "metadata": {k: v for k, v in own_columns(record).items() if isinstance(v, str | int | float)},
         "suggestions": {},
         "responses": {},
         "vectors": {},
@@ -376,6 +379,12 @@ def guess_format(file_name: str, content: bytes) -> str:
         first = json_records(content)[0]
     except (ValueError, IndexError, RecursionError) as error:
         raise DataError(f"{file_name} is of no known format; name it with --format") from error
+    is_own = {"text", "label", "status", "flagged", "reason"} <= first.keys()  # whatever else the texts came with
+    return "jsonl" if is_own else _format_of(first, content)
+
+
+def _format_of(first: Json, content: bytes) -> str:
+    """The format of JSON by its first record."""
     if "action" in first and "number" in first:
         return "events"
     if "data" in first:

@@ -8,7 +8,8 @@ options, its number and the labels, and nothing of it counts before the one tran
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from dami_text.active_learning import ActiveLearner
 from dami_text.aggregation import InformativeWords
 from dami_text.data.hub import no_progress_bars
 from dami_text.data.pool import EncodedTexts, Pool, Rows
-from dami_text.errors import DamiError, TrainingError
+from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.experiments.preparation import make_learner
 from dami_text.inference import device_of, predict_probabilities
 from dami_text.interpretation import interpret
@@ -236,6 +237,20 @@ def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[Queue
         replace(item, reason={**item.reason, "guess": int(p.argmax()), "probability": round(float(p.max()), 4)})
         for item, p in zip(items, probabilities, strict=True)
     ]
+
+
+@contextmanager
+def locked(session: Session) -> Iterator[None]:
+    """Keep trainings away inside the block; BusyError if one is under way."""
+    lock = FileLock(session.folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(f"a model of {session.folder} is in training; wait for its end") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def main() -> int:

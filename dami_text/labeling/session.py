@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dami_text.config import LabelingConfig, RunConfig
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
-from dami_text.data.sources import load_texts
+from dami_text.data.sources import OWN, find_column, load_texts
 from dami_text.errors import ConfigError, RecordError
 from dami_text.labeling.store import Kind, QueueItem, Store
 from dami_text.options import Size
@@ -124,10 +124,44 @@ class Session:
             except OSError as error:
                 raise RecordError(f"cannot write {self.folder / CONFIG}: {error}; make it writable") from error
             self.config = config
+            self.class_names = list(config.labeling.labels or [])
 
     def text(self, row: int) -> str:
         """The text of a row, as it came."""
         return str(self.texts[int(row)]["text"])
+
+    def own_columns(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """The columns that the file has beside its texts and labels, by name, of each of these rows."""
+        pool = self.pool()
+        data, labeling = self.config.run.data, self.config.labeling
+        names = {name: name.removeprefix(OWN) for name in pool.column_names if name.startswith(OWN)}
+        used = None if labeling.ignore_labels else find_column(names.values(), data.label_column)
+        names = {name: own for name, own in names.items() if own != used}
+        if not names:
+            return [{} for _ in rows]
+        table = pool.select_columns(list(names)).select(rows).with_format("arrow")[:]
+        return [{names[name]: value for name, value in row.items()} for row in table.to_pylist()]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The names that classes had once, and those they have now."""
+        return dict(self.store.meta("renamed") or {})
+
+    def rename_class(self, old: str, new: str) -> None:
+        """Give a class another name; its labels stay what they are.
+
+        Raises:
+            ConfigError: there is no class `old`, or `new` is one already or no name.
+            RecordError: the session cannot be written.
+        """
+        if old not in self.class_names:
+            raise ConfigError(f"{old!r} is no class of {self.folder}; its classes are {self.class_names}")
+        if new in self.class_names:
+            raise ConfigError(f"{new!r} is a class of {self.folder} already; classes cannot be joined")
+        renamed = {name: new if now == old else now for name, now in self.renamed.items()} | {old: new}
+        renamed.pop(new, None)
+        self.change(labels=[new if name == old else name for name in self.class_names])
+        self.store.set_meta(renamed=renamed)
 
     # Ids --------------------------------------------------------------------------------------------------------
 

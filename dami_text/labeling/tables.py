@@ -11,6 +11,9 @@ One record a decision: a text that several annotators decided on has as many, on
     note       what this annotator has written about it
     guess, score    the model's, None where there is none
     reason     why the text was asked for, by name
+
+The file's own columns come after these. Where it has a column `id`, the first column is `dami_id`; where it has another
+of the names above, `own_` stands before it.
 """
 
 import csv
@@ -54,6 +57,7 @@ class Record:
     score: float | None = None
     reason: Json = field(default_factory=dict)
     note: str | None = None
+    own: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,39 @@ class Decision:
 
 
 def _row(record: Record) -> Json:
-    row = {name: getattr(record, name) for name in COLUMNS}
-    return row | {"reason": to_json(record.reason) if record.reason else None}
+    row: Json = {name: getattr(record, name) for name in COLUMNS}
+    row |= {"reason": to_json(record.reason) if record.reason else None}
+    own = own_columns(record)
+    if any(normalized(name) == "id" for name in own):
+        row = {"dami_id": row.pop("id")} | row
+    return row | own
+
+
+def own_columns(record: Record) -> Json:
+    """The file's own columns, by names that none of ours has, but for `id`; values as JSON has them."""
+    return {_own_name(name): _as_json(value) for name, value in record.own.items()}
+
+
+def _own_name(name: str) -> str:
+    known = normalized(name)
+    taken = (known in (*COLUMNS, "reason") and known != "id") or known.startswith("dami_")
+    return f"own_{name}" if taken else name
+
+
+def _as_json(value: Any) -> Any:
+    """A value of a table as JSON has it: dates and the like in writing, NaN as None."""
+    if isinstance(value, dict):
+        return {str(name): _as_json(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_as_json(part) for part in value]
+    if isinstance(value, float):
+        return None if value != value else value  # noqa: PLR0124 - NaN
+    return value if isinstance(value, str | bool | int | None) else str(value)
+
+
+def _as_cell(value: Any) -> Any:
+    """A value as a cell of a table in text."""
+    return "" if value is None else to_json(value) if isinstance(value, list | dict) else value
 
 
 def _decisions(rows: Iterable[Json]) -> Iterable[Decision]:
@@ -147,11 +182,12 @@ def _require_columns(names: Sequence[str]) -> None:
 
 def write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
     """The records as a table; `safe` keeps spreadsheets from calculating its cells."""
+    rows = [{name: _as_cell(value) for name, value in _row(record).items()} for record in records]
+    names = list(rows[0] if rows else _row(Record("", "")))
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, [*COLUMNS, "reason"], lineterminator="\r\n")
-    writer.writeheader()
-    for record in records:
-        row = {name: "" if value is None else value for name, value in _row(record).items()}
+    writer = csv.DictWriter(stream, names, lineterminator="\r\n")
+    writer.writerow({name: _no_formula(name) if safe else name for name in names})
+    for row in rows:
         writer.writerow({name: _no_formula(value) for name, value in row.items()} if safe else row)
     return stream.getvalue().encode("utf-8")
 
@@ -212,10 +248,26 @@ def read_jsonl(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]
 def write_parquet(records: Sequence[Record], class_names: Sequence[str]) -> bytes:
     """The records as a table whose columns have types."""
     kinds = {"seconds": pa.float64(), "round": pa.int64(), "flagged": pa.bool_(), "score": pa.float64()}
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in (*COLUMNS, "reason")])
+    rows = [_row(record) for record in records]
+    names = list(rows[0] if rows else _row(Record("", "")))
+    own = own_columns(records[0]) if records else {}
+    columns = {
+        name: _own_array([row[name] for row in rows])
+        if name in own
+        else pa.array([row[name] for row in rows], kinds.get(name, pa.string()))
+        for name in names
+    }
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([_row(record) for record in records], schema), sink)
+    pq.write_table(pa.table(columns), sink)
     return sink.getvalue()
+
+
+def _own_array(values: list[Any]) -> pa.Array:
+    """A column of the file's own, of its type; in writing where its values have several."""
+    try:
+        return pa.array(values)
+    except pa.ArrowException:
+        return pa.array([None if value is None else str(_as_cell(value)) for value in values], pa.string())
 
 
 def read_parquet(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
