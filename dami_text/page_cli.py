@@ -73,8 +73,10 @@ def label_texts(arguments: list[str]) -> None:
     if session is not None:
         values = vars(parser.parse_args(arguments))
         changes = {name: values.pop(name) for name in CHANGEABLE}
-        changes["labels"] = values["labels"] = _grown(session.class_names, values["labels"])
-        _refuse_changes(values, session.config.options() | {"labels": changes["labels"]}, folder)
+        if grown := _grown(session.class_names, values["labels"]):
+            changes["labels"] = grown
+            values.pop("labels")
+        _refuse_changes(values, session.config.options(), folder)
         require_gradio()
         session.change(**changes)
     else:
@@ -107,9 +109,9 @@ def _check_labels(names: list[str] | None) -> None:
 
 
 def _grown(names: list[str], given: list[str]) -> list[str]:
-    """The session's classes with those that are new in `given`, which names all; as they are if it does not."""
+    """The session's classes and the new ones of `given`; empty if that does not name all, or has none."""
     new = [name for name in given if name not in names]
-    return [*names, *new] if new and set(names) <= set(given) else names
+    return [*names, *new] if new and set(names) <= set(given) else []
 
 
 #: Options of several values, which take a file's name that follows them for one of these.
