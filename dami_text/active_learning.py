@@ -210,7 +210,8 @@ def schedule(initial_size: Size, query_size: Size, budget: Size, n: int) -> list
     """How many of n texts are labelled in each round, from round 0 up to the budget.
 
     With shares, round((initial_size + r * query_size) * n) in round r; with counts, initial_size + r * query_size; at
-    least one text more than in the round before. The last query is what is left of the budget.
+    least one text more than in the round before. The last query is what is left of the budget, so that a query size
+    may be larger than it.
 
     Raises:
         ConfigError: the sizes do not fit each other or the n texts.
@@ -223,7 +224,7 @@ def schedule(initial_size: Size, query_size: Size, budget: Size, n: int) -> list
             f"--initial-size {initial_size} is {first} of {n} texts; it must be from 1 to the budget, which is {total}"
         )
     step = query_size.value * n if query_size.is_share else query_size.value
-    if first < total and not 1 <= round(step, 6) <= n - first:
+    if first < total and round(step, 6) < 1:
         raise ConfigError(
             f"--query-size {query_size} is {step:g} of {n} texts; it must be from 1 to the {n - first} that are "
             "unlabelled after the start"

@@ -169,7 +169,8 @@ def _warnings(report: ClassReport | None) -> list[str]:
     if report is None:
         return []
     largest = shown(report.largest)
-    told = [f"The largest class, {largest}, has {report.largest_share:.1%} of these texts."]
+    share = f"the largest class, {largest}, has {report.largest_share:.1%} of these texts"
+    told = [f"Macro F1 is {report.macro_f1:.4f}; {share}."]
     if report.never_predicted:
         told.append(f"The model never predicts {', '.join(map(shown, report.never_predicted))}.")
     if report.knows_nothing:

@@ -386,6 +386,13 @@ class RunConfig:
             raise ConfigError(f"unknown options {sorted(options)}; the options are listed by --help")
         return cls(**topics)
 
+    def sizes_of(self, n: int) -> dict[str, Size]:
+        """The sizes for n texts; those that were left open are one text at least."""
+        return {
+            name: Size(1) if getattr(self.loop, name) is None and size.value * n < 1 else size
+            for name, size in self.sizes.items()
+        }
+
     def changed(self, **options: Any) -> Self:
         """The config with other values of some options."""
         topics = {topic.name: getattr(self, topic.name) for topic in dataclasses.fields(self)}

@@ -1,8 +1,6 @@
 """Options that may be paths, made independent of the folder in which a command is given."""
 
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from dami_text.config import RunConfig
 
@@ -10,15 +8,16 @@ from dami_text.config import RunConfig
 PATHS = ("dataset", "data_dir", "word_vectors", "model", "init_model", "metric")
 
 
-def from_anywhere(run: RunConfig) -> RunConfig:
-    """The options with the paths made absolute: a session or a run is opened from any folder.
+def absolute(value: str) -> str:
+    """The absolute path that `value` is, or the value itself where it is none.
 
     A bare word such as cnn or demo is a name, whatever lies in the folder.
     """
+    path = Path(value).expanduser()
+    return str(path.absolute()) if not value.isidentifier() and path.exists() else value
 
-    def settled(topic: Any) -> Any:
-        values = {name: str(getattr(topic, name)) for name in PATHS if getattr(topic, name, None) is not None}
-        paths = {name: Path(value) for name, value in values.items() if not value.isidentifier()}
-        return replace(topic, **{name: str(path.absolute()) for name, path in paths.items() if path.exists()})
 
-    return RunConfig(**{topic.name: settled(getattr(run, topic.name)) for topic in fields(run)})
+def from_anywhere(run: RunConfig) -> RunConfig:
+    """The options with the paths made absolute: a session or a run is opened from any folder."""
+    found = {name: value for name, value in run.options().items() if name in PATHS and value is not None}
+    return run.changed(**{name: absolute(str(value)) for name, value in found.items()})

@@ -29,6 +29,7 @@ from dami_text.config import RunConfig
 from dami_text.defaults import former_options
 from dami_text.errors import BusyError, RecordError
 from dami_text.options import flag
+from dami_text.paths import PATHS, absolute, from_anywhere
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ def write_whole(file: Path, content: bytes) -> None:
 class RunFolder:
     """A run's folder, opened for `config`: `rounds` and `queries` hold what is committed.
 
-    `config` keeps to what the folder's run did where it is older than an option.
+    `config` keeps to what the folder's run did where it is older than an option. `grows` says that the folder's run has
+    a smaller budget: `keep` the rounds that a run with this one has in common with it.
 
     Opening changes nothing on disk; what is written first, by `commit` or `save_model`, makes the folder or cleans up
     after a killed process. A folder in which no round is finished counts as new. Write inside of `locked`, which keeps
@@ -80,6 +82,7 @@ class RunFolder:
         self.rounds: list[Line] = []
         self.queries: list[Line] = []
         self._started = False
+        self.grows = False
         with self._errors():
             self._check_writable()
             self._seen = self._bytes()
@@ -95,6 +98,11 @@ class RunFolder:
                     )
             if self.rounds:
                 self._compare_config()
+
+    def keep(self, n: int) -> None:
+        """Forget all rounds but the first n and what the others asked for."""
+        self.rounds = self.rounds[:n]
+        self.queries = [query for query in self.queries if max(query["round"], 0) < n]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -156,7 +164,7 @@ class RunFolder:
             if (self.path / MODEL).exists():
                 shutil.rmtree(self.path / MODEL)
         self._replace(QUERIES, partial(_write, lines=self.queries))
-        options = yaml.safe_dump(self.config.options(), sort_keys=False, allow_unicode=True)
+        options = yaml.safe_dump(from_anywhere(self.config).options(), sort_keys=False, allow_unicode=True)
         self._replace(CONFIG, partial(Path.write_text, data=options, encoding="utf-8"))
         self._started = True
 
@@ -227,16 +235,21 @@ class RunFolder:
         except (FileNotFoundError, TypeError, ValueError, yaml.YAMLError) as error:
             raise _damaged(self.path / CONFIG, error) from error
         former = {name: value for name, value in former_options(there).items() if name not in there}
-        recorded = defaults | former | there
+        paths = {name: absolute(there[name]) for name in PATHS if isinstance(there.get(name), str)}
+        recorded = defaults | former | there | paths
         wanted = self.config.options()
         self.config = self.config.changed(**{k: v for k, v in former.items() if wanted[k] == defaults[k]})
-        wanted = self.config.options()
-        differences = [
-            f"{flag(name)} {recorded.get(name)} there, {wanted.get(name)} now"
+        wanted = from_anywhere(self.config).options()
+        differing = [
+            name
             for name in {**wanted, **recorded}
             if repr(recorded.get(name)) != repr(wanted.get(name))  # 1 is one text, 1.0 all of them
         ]
-        if differences:
+        old: Any = recorded.get("budget")
+        new: Any = wanted["budget"]
+        self.grows = differing == ["budget"] and type(old) is type(new) and old < new
+        if differing and not self.grows:
+            differences = [f"{flag(name)} {recorded.get(name)} there, {wanted.get(name)} now" for name in differing]
             raise RecordError(
                 f"{self.path} holds a run with other options: {'; '.join(differences)}; give the same options to "
                 "resume it, another --output-dir, or --overwrite to replace it"

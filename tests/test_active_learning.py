@@ -60,6 +60,21 @@ def test_each_round_has_more_texts_than_the_one_before_also_where_halves_are_rou
     assert sizes(0.03, 0.02, 0.11, 50) == [2, 3, 4, 5, 6]
 
 
+def test_a_query_that_is_larger_than_the_rest_is_the_rest():
+    assert sizes(10, 91, 20, 100) == [10, 20]
+    assert sizes(10, 0.95, 100, 100) == [10, 100]
+    assert sizes(0.1, 500, 1.0, 100) == [10, 100]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 20, 49, 50, 1000])
+def test_sizes_that_are_left_open_are_one_text_at_least(n):
+    found = schedule(**RunConfig().sizes_of(n), n=n)
+    assert found[0] >= 1
+    assert found == sorted(set(found))
+    if n >= 75:
+        assert found == schedule(**RunConfig().sizes, n=n)
+
+
 @pytest.mark.parametrize(
     ("initial_size", "query_size", "budget", "message"),
     [
@@ -71,18 +86,6 @@ def test_each_round_has_more_texts_than_the_one_before_also_where_halves_are_rou
             0.005,
             20,
             "--query-size 0.005 is 0.5 of 100 texts; it must be from 1 to the 90 that are unlabelled after the start",
-        ),
-        (
-            10,
-            91,
-            20,
-            "--query-size 91 is 91 of 100 texts; it must be from 1 to the 90 that are unlabelled after the start",
-        ),
-        (
-            10,
-            0.95,
-            20,
-            "--query-size 0.95 is 95 of 100 texts; it must be from 1 to the 90 that are unlabelled after the start",
         ),
     ],
 )

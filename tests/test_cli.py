@@ -194,8 +194,8 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
             "--budget is 211, but the training set has 210 texts; lower it to at most 210",
         ),
         (
-            [*FAST, "--query-size", "201"],
-            "--query-size 201 is 201 of 210 texts; it must be from 1 to the 200 that are unlabelled after the start",
+            [*FAST, "--query-size", "0.001"],
+            "--query-size 0.001 is 0.21 of 210 texts; it must be from 1 to the 200 that are unlabelled after the start",
         ),
         (
             [*FAST, "--query-size", "0.001"],

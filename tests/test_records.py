@@ -319,3 +319,18 @@ def test_a_round_that_cannot_be_written_is_an_error_and_does_not_count(folder, m
     with pytest.raises(RecordError, match=r"No space left on device; make room or choose another with --output-dir"):
         opened.commit(round_line(2), query_lines(2))
     assert len(opened.rounds) == 2
+
+
+def test_paths_are_recorded_so_that_a_run_is_resumed_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "a.csv"
+    file.write_text("text,label\n")
+    monkeypatch.chdir(tmp_path)
+    RunFolder(tmp_path / "run", RunConfig.of(dataset="data/a.csv")).commit(round_line(0), [])
+    recorded = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (recorded["dataset"], recorded["model"]) == (str(file), "cnn")
+    monkeypatch.chdir(tmp_path / "data")
+    assert len(RunFolder(tmp_path / "run", RunConfig.of(dataset="./a.csv")).rounds) == 1
+    recorded["dataset"] = "a.csv"  # as versions before wrote it
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(recorded))
+    assert len(RunFolder(tmp_path / "run", RunConfig.of(dataset="./a.csv")).rounds) == 1

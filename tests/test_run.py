@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dami_text import records
@@ -149,6 +150,45 @@ def test_a_run_ends_with_a_table_and_where_everything_is(finished):
         f"queries  {path}/queries.jsonl",
         f"model    {path}/model",
     )
+
+
+def test_a_larger_budget_goes_on_from_a_finished_run(finished, reviews, copy, tmp_path):
+    before = read_lines(copy / "rounds.jsonl")
+    assert run_al(command(reviews, copy, budget=60)) == 0
+    assert run_al(command(reviews, tmp_path / "whole", budget=60)) == 0
+    assert content(copy) == content(tmp_path / "whole")
+    after = read_lines(copy / "rounds.jsonl")
+    assert [line["n_labeled"] for line in after] == [20, 28, 36, 44, 52, 60]
+    assert after[:2] == before[:2], "these rounds are not trained again"
+    assert run_al(command(reviews, copy, budget=40)) == 1, "a smaller budget would lose rounds"
+    assert read_lines(copy / "rounds.jsonl") == after
+
+
+def test_a_larger_budget_goes_on_where_the_last_query_was_whole(reviews, tmp_path):
+    assert run_al(command(reviews, tmp_path / "a", budget=36)) == 0
+    before = read_lines(tmp_path / "a" / "rounds.jsonl")
+    assert run_al(command(reviews, tmp_path / "a", budget=44)) == 0
+    assert run_al(command(reviews, tmp_path / "b", budget=44)) == 0
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert read_lines(tmp_path / "a" / "rounds.jsonl")[:2] == before[:2]
+
+
+def test_a_run_that_grows_may_be_killed(finished, reviews, copy, tmp_path):
+    assert run_apart(command(reviews, copy, budget=60), (die_in_training, 3)) == -signal.SIGKILL
+    assert run_apart(command(reviews, copy, budget=60)) == 0
+    assert run_al(command(reviews, tmp_path / "whole", budget=60)) == 0
+    assert content(copy) == content(tmp_path / "whole")
+
+
+def test_a_run_of_a_version_without_the_newer_options_goes_on_as_it_was(finished, reviews, copy):
+    options = yaml.safe_load((copy / "config.yaml").read_text())
+    assert (options.pop("duplicates"), options.pop("min_document_frequency")) == ("auto", 2)
+    (copy / "config.yaml").write_text(yaml.safe_dump(options))
+    run = Run(config(reviews), copy)
+    assert (run.config.data.duplicates, run.config.tokenization.min_document_frequency) == ("anywhere", 1)
+    given = config(reviews, min_document_frequency=3)
+    with pytest.raises(RecordError, match="--min-document-frequency 1 there, 3 now"):
+        Run(given, copy)
 
 
 def test_the_model_is_in_the_hugging_face_layout_and_as_good_as_recorded(finished, reviews):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ from dami_text.training import Training
 
 
 def is_finished(folder: RunFolder) -> bool:
-    """Whether the folder holds all of a run's rounds: the last one asks for nothing."""
-    return bool(folder.rounds) and folder.rounds[-1]["query"] is None
+    """Whether the folder holds all of a run's rounds: the last one asks for nothing, and no larger budget was given."""
+    return bool(folder.rounds) and folder.rounds[-1]["query"] is None and not folder.grows
 
 
 class Run:
@@ -64,7 +65,9 @@ class Run:
         self._processes = Processes.all()
         self.data = data or self._processes.main_first(lambda: prepare(config))
         self.n = len(self.data.train.rows)
-        self.sizes = schedule(**config.sizes, n=self.n)
+        self.sizes = schedule(**config.sizes_of(self.n), n=self.n)
+        if self.folder.grows:
+            self.folder.keep(self._n_to_keep())
         data = self.data
         self.learner = learner_of(
             config, data.train.texts, data.validation, data.class_names, data.start, labels=data.train.labels
@@ -103,6 +106,13 @@ class Run:
             self._save_model([*self.folder.rounds, line])
         first = self._first if round_.number == 0 else []
         self.folder.commit(line, [*first, *self._query_lines(round_.number, round_.query)])
+
+    def _n_to_keep(self) -> int:
+        """How many rounds of a run with a smaller budget have asked for as many texts as with this one."""
+        recorded = [line["n_labeled"] for line in self.folder.rounds]
+        alike = [found == wanted for found, wanted in zip(recorded, self.sizes, strict=False)]
+        # The last round asked for nothing, and the one before it for what was left.
+        return max(0, len(list(takewhile(bool, alike))) - 1)
 
     def _replay(self) -> None:
         """Tell the learner the labels of the start's rows, which a new run asks for, and of the committed queries."""

@@ -103,7 +103,7 @@ def card_facts(
         final.n_texts,
         done.by_class,
         [*zip(sizes, measured, strict=True)],
-        {} if report is None else {"accuracy": report.accuracy, "macro_f1": report.macro_f1},
+        {} if report is None else {"accuracy": report.accuracy},
         "accuracy",
         None,
         PeoplesLabels(
