@@ -76,7 +76,7 @@ def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]
             disconnect()
             if "--debug" in arguments:
                 raise
-            line = re.sub(r"\s*\n\s*", " ", str(error))
+            line = re.sub(r"\s*\n\s*", " ", _without_dataset(str(error)))
             print(f"error: {printable(line)}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
@@ -85,6 +85,12 @@ def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]
         return 0
 
     return run
+
+
+def _without_dataset(message: str) -> str:
+    """A message about the data without the option --dataset, which these commands do not have."""
+    message = message.replace("a local copy with --dataset PATH", "the path of a local copy")
+    return message.replace("the spelling of --dataset", "the spelling of its name")
 
 
 # Commands of a session ------------------------------------------------------------------------------------------

@@ -198,10 +198,6 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
             "--query-size 0.001 is 0.21 of 210 texts; it must be from 1 to the 200 that are unlabelled after the start",
         ),
         (
-            [*FAST, "--query-size", "0.001"],
-            "--query-size 0.001 is 0.21 of 210 texts; it must be from 1 to the 200 that are unlabelled after the start",
-        ),
-        (
             [*FAST, "--initial-size", "21"],
             "--initial-size 21 is 21 of 210 texts; it must be from 1 to the budget, which is 20",
         ),

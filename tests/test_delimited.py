@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 
 import pandas as pd
@@ -10,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dami_text.config import DataConfig
+from dami_text.data.classes import warn_of_names
 from dami_text.data.delimited import with_closed_quotes
 from dami_text.data.sources import load_source, load_texts
-from dami_text.errors import ConfigError, DataError
+from dami_text.errors import ColumnError, ConfigError, DataError
 
 ROWS = [("good, warm film", "pos"), ("bad film", "neg"), ('he said "no"', "neg"), ("fine; really", "pos")]
 
@@ -43,7 +45,7 @@ def test_the_header_shows_what_separates_the_columns(tmp_path, name, delimiter, 
 
 def test_any_separator_can_be_named(tmp_path):
     assert read(write_table(tmp_path / "a.csv", "#"), delimiter="#") == ROWS
-    with pytest.raises(DataError, match=r"separator ','.*name another with --delimiter"):
+    with pytest.raises(DataError, match="'#' separates it; name what separates the columns, such as --delimiter '#'"):
         read(write_table(tmp_path / "b.csv", "#"))
 
 
@@ -302,3 +304,69 @@ def test_classes_that_may_be_mistakes_are_warned_of(tmp_path, caplog, labels, wa
 def test_classes_with_commas_of_their_own_are_not_warned_of(tmp_path, caplog):
     read(write_labels(tmp_path / "a.jsonl", ["Paris, France", "Rome, Italy", "Oslo"]))
     assert not caplog.records
+
+
+# What a label may be taken for by mistake --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["1", "1.0", "2"], "the same number written differently: [['1', '1.0']]"),
+        (["a,b", "b,c", "a,c"], "looks like several labels a text, such as 'a,b'"),
+        (["a", "b", "a|b", "b|a"], "looks like several labels a text, such as 'a|b'"),
+        (["Arts, Music", "Arts, Film", "Sport"], None),
+        (["red, green", "blue, white"], None),
+        (["1", "2", "10"], None),
+    ],
+)
+def test_classes_that_look_like_a_mistake_are_warned_of(names, told, caplog):
+    warn_of_names(names, "label")
+    assert (told in caplog.text) if told else not caplog.records
+
+
+def test_a_separator_that_is_never_taken_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("id#text#label\n1#fine, really#pos\n2#dull, really#neg\n")
+    with pytest.raises(DataError, match="'#' separates it; name what separates the columns, such as --delimiter '#'"):
+        load_source(DataConfig(dataset=str(tmp_path / "a.csv")))
+    (tmp_path / "b.csv").write_text("text: a comment\nfine\ndull\n")
+    assert (
+        load_texts(DataConfig(dataset=str(tmp_path / "b.csv"), text_column="text: a comment"))[0]["text"][0] == "fine"
+    )
+
+
+def test_json_without_rows_is_told_what_is_wanted(tmp_path):
+    (tmp_path / "a.json").write_text('{"train": [["a", "x"], ["b", "y"]], "test": [["c", "x"]]}')
+    with pytest.raises(ColumnError, match=r"no column of texts in \['train', 'test'\]: 'train' holds List.*save it as"):
+        load_texts(DataConfig(dataset=str(tmp_path / "a.json")))
+
+
+def test_labels_minus_one_beside_numbers_are_left_out_with_what_to_do(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"t{i},{i % 3 - 1}\n" for i in range(12)))
+    with caplog.at_level(logging.INFO):
+        assert len(load_source(DataConfig(dataset=str(tmp_path / "a.csv")))["train"]) == 8
+    assert "4 of 12 rows have no label" in caplog.text
+    assert "if -1 is a class, name it with --label-names" in caplog.text
+
+
+def test_columns_and_labels_that_were_taken_are_told(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text(
+        "Title,Body,Label\n" + "".join(f"t{i},b{i},{'x' if i % 3 else ''}\n" for i in range(9))
+    )
+    config = DataConfig(dataset=str(tmp_path / "a.csv"), text_column="title + body")
+    with caplog.at_level(logging.INFO):
+        texts, labels = load_texts(config)
+    assert "texts from columns 'Title', 'Body'; labels from column 'Label': 6 of 9 texts have a label" in caplog.text
+    assert texts["text"][4] == "t4\nb4"
+    assert labels.count("x") == 6
+
+
+def test_texts_of_several_columns_skip_what_is_empty(tmp_path):
+    lines = [{"a": "one", "b": "two"}, {"a": "", "b": "only"}, {"a": None, "b": "mine"}, {"a": None, "b": None}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    texts, _ = load_texts(DataConfig(dataset=str(tmp_path / "a.jsonl"), text_column=["a", "b"]))
+    assert texts["text"][:] == ["one\ntwo", "only", "mine", ""]
+    with pytest.raises(ColumnError, match="no column 'c' in"):
+        load_texts(DataConfig(dataset=str(tmp_path / "a.jsonl"), text_column=["a", "c"]))
+    with pytest.raises(ColumnError, match="cannot be text and label both"):
+        load_source(DataConfig(dataset=str(tmp_path / "a.jsonl"), text_column=["a", "b"], label_column="b"))

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
 
+from dami_text.active_learning import ActiveLearner
 from dami_text.config import LabelingConfig, RunConfig
 from dami_text.errors import ColumnError, ConfigError, DataError, RecordError
 from dami_text.label_cli import main
@@ -354,6 +355,14 @@ def test_before_the_first_label_the_cold_starts_texts_are_selected_and_no_skippe
     session.store.add_labels((row, None, "ann") for row in rest)
     with pytest.raises(DataError, match="there is nothing to select"):
         selected_records(session, 40)
+
+
+def test_where_nothing_is_left_to_select_no_model_is_trained(session, truth, monkeypatch):
+    session.store.add_labels((row, truth[row], "ann") for row in range(299) if row not in session.held_out)
+    session.store.add_labels([(299, None, "ann")])
+    monkeypatch.setattr(ActiveLearner, "train", lambda self: pytest.fail("a model is trained"))
+    with pytest.raises(DataError, match="there is nothing to select"):
+        selected_records(session, 5)
 
 
 def test_texts_are_selected_with_reasons_and_guesses(session, truth):

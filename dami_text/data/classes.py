@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -58,11 +59,19 @@ def warn_of_names(names: Sequence[str], column: str) -> None:
         alike.setdefault(name.strip().casefold(), []).append(name)
     if twins := [group for group in alike.values() if len(group) > 1]:
         logger.warning("column %r has classes that differ by case or blanks alone: %s", column, twins[:5])
+    equal: dict[float, list[str]] = {}
+    for name in filter(NUMBER.fullmatch, names):
+        equal.setdefault(float(name), []).append(name)
+    if twins := [group for group in equal.values() if len(group) > 1]:
+        logger.warning("column %r has classes that are the same number written differently: %s", column, twins[:5])
     if missing := [name for name in names if name.strip().lower() in MISSING]:
         logger.warning("column %r has the classes %s: empty cells are no labels, these are", column, missing)
     parts = {name: SEPARATORS.split(name) for name in names if SEPARATORS.search(name)}
     single = set(names) - parts.keys()
     joined = [name for name, of in parts.items() if single.intersection(of)]
+    shared = Counter(part for of in parts.values() for part in set(of))
+    if not joined and 2 * len(parts) > len(names) and sum(n > 1 for n in shared.values()) > 1:
+        joined = list(parts)  # no label stands alone, but several are in more cells than one
     if len(joined) > 1:
         logger.warning(
             "column %r looks like several labels a text, such as %r; each combination is taken for a class of its own",

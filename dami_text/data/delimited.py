@@ -17,6 +17,7 @@ from dami_text.errors import DataError
 logger = logging.getLogger(__name__)
 
 DELIMITERS = (",", "\t", ";", "|")
+RARE_DELIMITERS = "#~^:"  # which are never taken, but named where they give the column of texts or labels
 NO_QUOTE = "none"  # --quote, where quotes are part of the texts
 
 #: A first line that names neither texts nor labels, and has a cell of so many words, is taken for a row.
@@ -110,6 +111,7 @@ def _delimiter(header: str, usual: str, quote: str, config: DataConfig) -> str:
     found = [sep for sep in dict.fromkeys((usual, *DELIMITERS)) if wanted & set(names(sep))]
     if usual in found or not found:
         others = [sep for sep in DELIMITERS if sep != usual and len(names(sep)) > 1]
+        others += [sep for sep in RARE_DELIMITERS if wanted & set(names(sep))]
         if not found and others and len(names(usual)) == 1 and not looks_like_data([header], config):
             raise DataError(
                 f"the header {header[:80]!r} is one column for {usual!r}, and {others[0]!r} separates it; name what "

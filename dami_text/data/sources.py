@@ -82,12 +82,10 @@ def _n_nulls(rows: datasets.Dataset, text_columns: Sequence[str]) -> int:
 
 def _texts(table: pa.Table, text_columns: Sequence[str]) -> dict[str, Any]:
     """The texts; of several columns joined by line breaks, but for those that are null or empty."""
-    parts = [table[name].cast(pa.large_string()) for name in text_columns]
-    if len(parts) > 1:
-        parts = [pc.if_else(pc.equal(part, ""), pa.scalar(None, pa.large_string()), part) for part in parts]
-        texts = pc.binary_join_element_wise(*parts, pa.scalar("\n", pa.large_string()), null_handling="skip")
-    else:
-        texts = pc.fill_null(parts[0], "")
+    if len(text_columns) > 1:  # pyarrow's own join loses a last row of nulls
+        rows = zip(*(table[name].to_pylist() for name in text_columns), strict=True)
+        return {"text": pa.array(["\n".join(filter(None, row)) for row in rows], pa.string())}
+    texts = pc.fill_null(table[text_columns[0]], "")
     texts.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
     return {"text": texts.cast(pa.string())}
 
@@ -121,7 +119,11 @@ def labeled_rows(
     total = sum(map(len, source.values()))
     unlabeled = total - sum(map(len, labeled.values()))
     if unlabeled:
+        values = {value for rows in source.values() for value in rows.unique(label_column)}
+        minus = -1 not in labels and any(class_name(value, {"-1"}) == "-1" for value in values)
         logger.warning("%d of %d rows have no label (null, -1 or empty): left out", unlabeled, total)
+        if minus:
+            logger.info("if -1 is a class, name it with --label-names, such as -1=negative")
     return labeled
 
 
@@ -173,7 +175,14 @@ def _text_columns(columns: datasets.Features, config: DataConfig) -> list[str]:
     beside = {label_column, f"{label_column}_text"}
     strings = [column for column in columns if _is_string(columns[column]) and column not in beside]
     if name == DataConfig.text_column and len(strings) == 1:
+        logger.info("the texts are in column %r, the only one of strings", strings[0])
         return [str(strings[0])]
+    if not any(map(_is_string, columns.values())):
+        held = ", ".join(f"{column!r} holds {kind}" for column, kind in list(columns.items())[:3])
+        raise ColumnError(
+            f"no column of texts in {list(columns)}: {held}; wanted a text and a label in each row: save it as .jsonl, "
+            "an object with the keys text and label a line"
+        )
     raise ColumnError(f"no column {name!r} in {list(columns)}; name it with --text-column")
 
 
