@@ -101,21 +101,24 @@ def _by_trained_model(
     return query
 
 
-def load_classifier(folder: Path, max_length: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def load_classifier(
+    folder: Path, max_length: int, name: str = "--init-model"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A trained classifier, from its folder or that of the run that made it, and its tokenizer.
 
-    The tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less.
+    The tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less. Errors call the
+    folder by `name`.
 
     Raises:
         ConfigError: there is none, or it has no fast tokenizer.
     """
     folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"--init-model {folder} holds no model (no config.json); give a run's folder model/")
-    with quiet_hub(), explained(f"--init-model {str(folder)!r}"):
+        raise ConfigError(f"{name} {folder} holds no model (no config.json); give a run's folder model/")
+    with quiet_hub(), explained(f"{name} {str(folder)!r}"):
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ConfigError(f"--init-model {folder} has no fast tokenizer; choose another model")
+        raise ConfigError(f"{name} {folder} has no fast tokenizer; choose another model")
     tokenizer.model_max_length = longest_text(model, tokenizer, max_length)
     return model.eval(), tokenizer

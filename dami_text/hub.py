@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import datasets
@@ -13,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, Repo
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub, unreachable
-from dami_text.errors import ConfigError, DamiError, HubError
+from dami_text.errors import ConfigError, DamiError, HubError, RecordError
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.records import CONFIG, CURVE, MODEL, QUERIES, ROUNDS
 
@@ -104,6 +105,23 @@ def export_code(folder: Path, target: Path) -> bool:
     tokenizer.save_pretrained(target)
     if (folder / "README.md").exists():
         (target / "README.md").write_bytes((folder / "README.md").read_bytes())
+    return True
+
+
+def add_code(folder: Path) -> bool:
+    """Put the code of the model in `folder` beside it, as `export_code`; what else is in the folder stays.
+
+    Raises:
+        RecordError: the folder cannot be written.
+    """
+    try:
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.absolute().parent) as made:
+            if not export_code(folder, Path(made)):
+                return False
+            for file in sorted(Path(made).iterdir()):
+                file.replace(folder / file.name)
+    except OSError as error:
+        raise RecordError(f"cannot write {folder}: {error}; make it writable") from error
     return True
 
 

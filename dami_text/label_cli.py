@@ -28,6 +28,7 @@ Label texts for real:
   rename SESSION OLD NEW    give a class another name
   select SESSION OUT        write the next texts to label, with reasons, for another tool
   train SESSION             train the final model and write it with its card
+  predict SESSION FILE OUT  the classes of a file's texts, or with --rest of those without a label
 
 Simulate on labelled data:
   run                       one run, from a few labels to a learning curve
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "report": make_report,
         "add": _guarded(_add),
         "rename": _guarded(_rename),
+        "predict": _guarded(_predict),
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -244,7 +246,7 @@ def _select(arguments: list[str]) -> None:
 
 def _train(arguments: list[str]) -> None:
     from dami_text.data.hub import no_progress_bars
-    from dami_text.hub import check_push, push_model
+    from dami_text.hub import add_code, check_push, push_model
     from dami_text.labeling.final import train_final
     from dami_text.labeling.progress import missing_classes
     from dami_text.labeling.rounds import LabeledNow
@@ -253,6 +255,8 @@ def _train(arguments: list[str]) -> None:
     parser = _simple_parser("train", "Train the final model on all labels but the held-out ones.")
     parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where model and card go")
     parser.add_argument("--push-to-hub", metavar="ORG/NAME", help="push them to this Hub id, too")
+    code = "put the model's code beside it, for where dami_text is not installed"
+    parser.add_argument("--export-code", action="store_true", help=code)
     parser.add_argument("--private", action="store_true", help="make what is pushed private")
     options = parser.parse_args(arguments)
     if options.private and not options.push_to_hub:
@@ -270,8 +274,18 @@ def _train(arguments: list[str]) -> None:
     for told in [*warnings, *missing_classes(session, LabeledNow.of(session))]:
         print(f"WARNING: {printable(told)}", file=sys.stderr)
     print(f"model    {printable(str(options.output_dir))}")
+    if options.export_code and not add_code(options.output_dir):
+        print("--export-code: transformers has this model's code, there is none to export")
     if options.push_to_hub:
         print(f"pushed   {printable(push_model(options.output_dir, options.push_to_hub, options.private))}")
+
+
+def _predict(arguments: list[str]) -> None:
+    from dami_text.predict_cli import add_arguments, predict
+
+    parser = _simple_parser("predict", "Write the classes of texts that nobody has labelled, with probabilities.")
+    add_arguments(parser)
+    predict(parser.parse_args(arguments))
 
 
 def _status(arguments: list[str]) -> None:

@@ -23,7 +23,7 @@ LEVELS = [
     {"records", "cold_start", "active_learning"},
     {"experiments", "labeling", "cards", "hub"},
     {"cli"},
-    {"grid_cli", "report_cli", "page_cli"},
+    {"grid_cli", "report_cli", "page_cli", "predict_cli"},
     {"label_cli"},
 ]
 

@@ -285,7 +285,32 @@ def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[dataset
     if column is None and config.label_column not in (DataConfig.label_column, *rows.features):
         raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
     text_columns = _text_columns(rows.features, config)
-    own = [name for name in rows.column_names if text_columns != [name]]
+    texts = _with_own(rows, text_columns, [name for name in rows.column_names if text_columns != [name]], config)
+    labels: list[str | None] = [None] * len(rows)
+    if column is not None:
+        labels = _label_names(rows, column, config, classes)
+    if config.dataset != "demo":
+        _tell_columns(text_columns, column, sum(label is not None for label in labels), len(labels))
+    return texts, labels
+
+
+def read_texts(config: DataConfig) -> datasets.Dataset:
+    """The texts of every split that `config.dataset` names, whatever labels they have.
+
+    Returns:
+        A Dataset of the column text: Value("string"), and OWN + NAME for each column NAME of the source.
+
+    Raises:
+        DataError, ColumnError: as `load_texts`.
+    """
+    rows = datasets.concatenate_datasets(list(read_splits(config).values()))
+    return _with_own(rows, _text_columns(rows.features, config), rows.column_names, config)
+
+
+def _with_own(
+    rows: datasets.Dataset, text_columns: Sequence[str], own: Sequence[str], config: DataConfig
+) -> datasets.Dataset:
+    """The column text, and the columns `own` of the source by their names after OWN."""
     features = datasets.Features(text=datasets.Value("string"), **{OWN + name: rows.features[name] for name in own})
     with utf8_expected(config):
         texts = rows.with_format("arrow").map(
@@ -295,12 +320,7 @@ def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[dataset
             remove_columns=rows.column_names,
             features=features,
         )
-    labels: list[str | None] = [None] * len(rows)
-    if column is not None:
-        labels = _label_names(rows, column, config, classes)
-    if config.dataset != "demo":
-        _tell_columns(text_columns, column, sum(label is not None for label in labels), len(labels))
-    return texts.with_format(None), labels
+    return texts.with_format(None)
 
 
 def _text_table(table: pa.Table, text_columns: Sequence[str], own: Sequence[str]) -> pa.Table:

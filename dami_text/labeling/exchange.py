@@ -94,13 +94,8 @@ def _told(session: Session, item: QueueItem) -> dict[str, Any]:
     }
 
 
-def write_file(session: Session, file: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, that is neither the session's nor one that its texts came from.
-
-    Raises:
-        ConfigError: it is.
-        DataError: it cannot be written.
-    """
+def require_other_file(session: Session, file: Path) -> None:
+    """Raise ConfigError if a file to write is the session's, or one that its texts came from."""
     place, source = file.absolute().resolve(), Path(session.config.run.data.dataset).resolve()
     found = {
         "the file that the texts came from": place == source,
@@ -110,11 +105,21 @@ def write_file(session: Session, file: Path, content: bytes) -> None:
     for what, is_so in found.items():
         if is_so:
             raise ConfigError(f"{file} is {what}; choose another to write to")
+
+
+def write_file(session: Session, file: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, that is neither the session's nor one that its texts came from.
+
+    Raises:
+        ConfigError: it is.
+        DataError: it cannot be written.
+    """
+    require_other_file(session, file)
     try:
         if file.exists() and not file.is_file():  # such as /dev/stdout
             file.write_bytes(content)
         else:
-            write_whole(place, content)
+            write_whole(file.absolute().resolve(), content)
     except OSError as error:
         raise DataError(f"cannot write {file}: {error}") from error
 

@@ -93,7 +93,7 @@ def _row(record: Record) -> Json:
 
 def own_columns(record: Record) -> Json:
     """The file's own columns, by names that none of ours has, but for `id`; values as JSON has them."""
-    return {_own_name(name): _as_json(value) for name, value in record.own.items()}
+    return {_own_name(name): as_json(value) for name, value in record.own.items()}
 
 
 def _own_name(name: str) -> str:
@@ -102,18 +102,18 @@ def _own_name(name: str) -> str:
     return f"own_{name}" if taken else name
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """A value of a table as JSON has it: dates and the like in writing, NaN as None."""
     if isinstance(value, dict):
-        return {str(name): _as_json(part) for name, part in value.items()}
+        return {str(name): as_json(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_as_json(part) for part in value]
+        return [as_json(part) for part in value]
     if isinstance(value, float):
         return None if value != value else value  # noqa: PLR0124 - NaN
     return value if isinstance(value, str | bool | int | None) else str(value)
 
 
-def _as_cell(value: Any) -> Any:
+def as_cell(value: Any) -> Any:
     """A value as a cell of a table in text."""
     return "" if value is None else to_json(value) if isinstance(value, list | dict) else value
 
@@ -182,13 +182,13 @@ def _require_columns(names: Sequence[str]) -> None:
 
 def write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
     """The records as a table; `safe` keeps spreadsheets from calculating its cells."""
-    rows = [{name: _as_cell(value) for name, value in _row(record).items()} for record in records]
+    rows = [{name: as_cell(value) for name, value in _row(record).items()} for record in records]
     names = list(rows[0] if rows else _row(Record("", "")))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, names, lineterminator="\r\n")
-    writer.writerow({name: _no_formula(name) if safe else name for name in names})
+    writer.writerow({name: no_formula(name) if safe else name for name in names})
     for row in rows:
-        writer.writerow({name: _no_formula(value) for name, value in row.items()} if safe else row)
+        writer.writerow({name: no_formula(value) for name, value in row.items()} if safe else row)
     return stream.getvalue().encode("utf-8")
 
 
@@ -196,13 +196,13 @@ def write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool 
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
-def _no_formula(value: Any) -> Any:
+def no_formula(value: Any) -> Any:
     """A cell that a spreadsheet shows and does not calculate: an apostrophe first."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _as_it_was(value: str | None) -> str | None:
-    """What was in a cell before `_no_formula`."""
+    """What was in a cell before `no_formula`."""
     return value[1:] if value and value[0] == "'" and value[1:].startswith(FORMULA) else value
 
 
@@ -267,7 +267,7 @@ def _own_array(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except pa.ArrowException:
-        return pa.array([None if value is None else str(_as_cell(value)) for value in values], pa.string())
+        return pa.array([None if value is None else str(as_cell(value)) for value in values], pa.string())
 
 
 def read_parquet(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:

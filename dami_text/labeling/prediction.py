@@ -1,0 +1,184 @@
+"""The class of every text of a file, or of the texts that nobody has labelled, with its probability, in a file."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from dami_text.cold_start import load_classifier
+from dami_text.config import TokenizationConfig
+from dami_text.data.pool import EncodedTexts
+from dami_text.data.sources import OWN
+from dami_text.data.tokenization import encode, warn_of_cut_texts
+from dami_text.errors import ConfigError, DataError
+from dami_text.inference import predict_probabilities
+from dami_text.labeling.rounds import LabeledNow, told_learner
+from dami_text.labeling.session import MODEL, Session
+from dami_text.labeling.tables import as_cell, as_json, no_formula
+from dami_text.models.word_level import class_names_of
+from dami_text.processes import on_own_device
+from dami_text.records import to_json
+
+BLOCK = 10_000  # texts that are in memory at once
+
+#: What OUT may end in.
+ENDINGS = (".csv", ".tsv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained model, its tokenizer, and the names of its classes."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    class_names: list[str]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """The model in a folder, or in that of the run that made it.
+
+        Raises:
+            ConfigError: there is none, or it reads no texts.
+        """
+        if any((place / "table_encoder.joblib").exists() for place in (folder, folder / MODEL)):
+            raise ConfigError(f"{folder} holds a model of a table's rows; wanted one of texts")
+        model, tokenizer = load_classifier(folder, TokenizationConfig.max_length, "the folder")
+        return cls(on_own_device(model), tokenizer, class_names_of(model.config))
+
+    @classmethod
+    def of_session(cls, session: Session) -> "Classifier":
+        """A session's model of all labels but the held-out ones; it is trained now where there are new labels.
+
+        Raises:
+            TrainingError: there is no label to train on.
+        """
+        now, rounds = LabeledNow.of(session), session.store.rounds()
+        if rounds and rounds[-1].through == now.through and (session.folder / MODEL).is_dir():
+            loaded = cls.load(session.folder / MODEL)
+            return cls(loaded.model, loaded.tokenizer, session.class_names)
+        learner, _ = told_learner(session, now)
+        return cls(learner.trained_model(), learner.pool.texts.tokenizer, session.class_names)
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The probabilities (N, C) of the classes of texts."""
+        encoded = encode(Dataset.from_dict({"text": list(texts)}), self.tokenizer)
+        warn_of_cut_texts([encoded], self.tokenizer)
+        return predict_probabilities(self.model, EncodedTexts(encoded, self.tokenizer), np.arange(len(texts)))
+
+
+def rest_of(session: Session) -> Dataset:
+    """The texts that nobody has labelled: their ids as `dami_id`, `text`, and the file's own columns, all after OWN."""
+    labeled = {row["row"] for row in session.store.labels()}
+    rows = [row for row in range(len(session)) if row not in labeled]
+    pool = session.pool().select(rows)
+    ids = [session.id(row) for row in rows]
+    own = {
+        name: f"{OWN}own_{name[len(OWN) :]}" for name in (f"{OWN}dami_id", f"{OWN}text") if name in pool.column_names
+    }
+    pool = pool.rename_columns(own)
+    first = Dataset.from_dict({"text": pool["text"][:], f"{OWN}dami_id": ids, f"{OWN}text": pool["text"][:]})
+    return first if not own_names(pool) else _beside(first, pool)
+
+
+def _beside(first: Dataset, pool: Dataset) -> Dataset:
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([first, pool.select_columns(own_names(pool)).flatten_indices()], axis=1)
+
+
+def own_names(texts: Dataset) -> list[str]:
+    """The names of a source's own columns, after OWN."""
+    return [name for name in texts.column_names if name.startswith(OWN)]
+
+
+def write_predictions(
+    classifier: Classifier, texts: Dataset, file: Path, safe_csv: bool = False, tell: Callable[[int], object] = id
+) -> tuple[Counter[str], int]:
+    """Write a row for each text: its own columns, the class that is most probable, and the probability of every class.
+
+    The columns `predicted_label`, `probability` and `probability_CLASS` come last; where a text has one of that name,
+    another `_` stands after it. An empty text has none of these. The file is there whole, or not at all.
+
+    Args:
+        texts: the column `text`, and the own columns, whose names begin with OWN.
+        file: ends in one of ENDINGS.
+        safe_csv: keep spreadsheets from calculating cells.
+        tell: called with the number of texts that are done.
+
+    Returns:
+        How many texts are of each class, and how many are empty.
+
+    Raises:
+        ConfigError: `file` ends otherwise.
+        DataError: it cannot be written.
+    """
+    if file.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"{file} ends in {file.suffix!r}; it must end in one of {', '.join(ENDINGS)}")
+    own = own_names(texts)
+    taken = {name.removeprefix(OWN) for name in own}
+    names = [_free(name, taken) for name in ("predicted_label", "probability")]
+    names += [_free(f"probability_{name}", taken) for name in classifier.class_names]
+    counts: Counter[str] = Counter()
+    n_empty = 0
+    unfinished = file.absolute().with_name(f".{file.name}.{os.getpid()}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as stream:
+            write = _writer(stream, file.suffix.lower(), [*(name.removeprefix(OWN) for name in own), *names], safe_csv)
+            for rows in _blocks(texts):
+                filled = [place for place, text in enumerate(rows["text"]) if text.strip()]
+                found: list[list[Any]] = [[None] * len(names) for _ in rows["text"]]
+                for place, p in zip(filled, _probabilities(classifier, rows["text"], filled), strict=True):
+                    label = classifier.class_names[int(p.argmax())]
+                    counts[label] += 1
+                    found[place] = [label, *(round(float(value), 6) for value in (p.max(), *p))]
+                n_empty += len(found) - len(filled)
+                for place, predicted in enumerate(found):
+                    write([*(as_json(rows[name][place]) for name in own), *predicted])
+                tell(len(found))
+        unfinished.replace(file)
+    except OSError as error:
+        raise DataError(f"cannot write {file}: {error}; choose another file") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return counts, n_empty
+
+
+def _probabilities(classifier: Classifier, texts: Sequence[str], places: Sequence[int]) -> NDArray[np.float32]:
+    chosen = [texts[place] for place in places]
+    return classifier.probabilities(chosen) if chosen else np.zeros((0, len(classifier.class_names)), np.float32)
+
+
+def _blocks(texts: Dataset) -> Iterator[dict[str, list[Any]]]:
+    """The rows in blocks: a list for each column."""
+    for start in range(0, len(texts), BLOCK):
+        yield texts.with_format("arrow")[start : start + BLOCK].to_pydict()
+
+
+def _writer(stream: TextIO, ending: str, names: Sequence[str], safe: bool) -> Callable[[Sequence[Any]], object]:
+    """What writes a row of values; the header of a table is written already."""
+    if ending == ".jsonl":
+        return lambda row: stream.write(to_json(dict(zip(names, row, strict=True))) + "\n")
+    writer = csv.writer(stream, delimiter="\t" if ending == ".tsv" else ",", lineterminator="\r\n")
+
+    def write(row: Sequence[Any]) -> None:
+        cells = map(as_cell, row)
+        writer.writerow(map(no_formula, cells) if safe else cells)
+
+    write(names)
+    return write
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with as many `_` as make it one that is not taken; it is taken then."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name

@@ -1,0 +1,73 @@
+"""The command `dami-text predict`: the classes of texts that nobody has labelled."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dami_text.cli import printable, tell_of_data
+from dami_text.config import DataConfig
+from dami_text.errors import ConfigError
+from dami_text.options import flag
+
+OF_FILES = ("text_column", "columns", "delimiter", "quote", "encoding")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes beside a session or a model."""
+    both = "the texts and where to write; with --rest OUT alone"
+    parser.add_argument("files", nargs="+", metavar="FILE OUT", help=both)
+    parser.add_argument("--rest", action="store_true", help="predict the texts of the session that have no label")
+    parser.add_argument("--text-column", nargs="+", metavar="VALUE", help="the column that holds the texts, or several")
+    parser.add_argument("--columns", nargs="+", metavar="VALUE", help="the columns' names, where the file has none")
+    for name, what in (("delimiter", "separates the columns"), ("quote", "quotes cells"), ("encoding", "encodes it")):
+        parser.add_argument(f"--{name}", metavar="VALUE", help=f"what {what}, as of dami-text label")
+    parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Write the predictions that the options ask for, and print how many texts are of each class."""
+    from tqdm import tqdm
+
+    from dami_text.data.hub import no_progress_bars
+    from dami_text.data.sources import read_texts
+    from dami_text.labeling.exchange import require_other_file
+    from dami_text.labeling.prediction import ENDINGS, Classifier, rest_of, write_predictions
+    from dami_text.labeling.session import Session, is_session
+
+    wanted = "--rest OUT" if options.rest else "FILE OUT"
+    if len(options.files) != (1 if options.rest else 2):
+        raise ConfigError(f"got {' '.join(options.files)!r}; wanted: dami-text predict {options.session} {wanted}")
+    given = {name: getattr(options, name) for name in OF_FILES if getattr(options, name) is not None}
+    if options.rest and given:
+        raise ConfigError(f"{flag(next(iter(given)))} is about a file, and --rest reads none; leave it out")
+    *sources, out = options.files
+    file = Path(out)
+    if file.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"{file} ends in {file.suffix!r}; it must end in one of {', '.join(ENDINGS)}")
+    if options.safe_csv and file.suffix.lower() == ".jsonl":
+        raise ConfigError(f"--safe-csv is about tables, and {file} is none; leave it out")
+    session = Session(options.session) if is_session(options.session) else None
+    if options.rest and session is None:
+        raise ConfigError(f"--rest is of a session, and {options.session} is none; name a file of texts")
+    no_progress_bars()
+    tell_of_data()
+    data: Any = session.config.run.data if session else DataConfig()
+    if session:
+        require_other_file(session, file)
+    if sources and Path(sources[0]).resolve() == file.resolve():
+        raise ConfigError(f"{file} is the file of the texts; choose another to write to")
+    texts = rest_of(session) if session and options.rest else read_texts(_of_file(data, sources[0], given))
+    classifier = Classifier.of_session(session) if session else Classifier.load(options.session)
+    with tqdm(total=len(texts), unit="text", disable=not sys.stderr.isatty()) as bar:
+        counts, n_empty = write_predictions(classifier, texts, file, options.safe_csv, bar.update)
+    print(f"{len(texts)} texts in {printable(str(file))}")
+    print(f"classes  {', '.join(f'{printable(name)} {counts[name]}' for name in classifier.class_names)}")
+    if n_empty:
+        print(f"{n_empty} texts are empty and have no prediction")
+
+
+def _of_file(data: DataConfig, file: str, given: dict[str, Any]) -> DataConfig:
+    """How to read a file: as the session's own, with the options that are given."""
+    return replace(data, dataset=file, dataset_split=None, dataset_config=None, revision=None, **given)

@@ -1,0 +1,179 @@
+"""dami-text predict: what it writes against the same model in transformers' own pipeline."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from labeling_cases import label_some, make_session, texts_without_labels
+from transformers import pipeline
+
+import dami_text
+from dami_text.label_cli import main
+from dami_text.labeling.prediction import Classifier
+from dami_text.labeling.rounds import train_round
+from dami_text.labeling.session import Session
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch, reviews):
+    """The current folder with a session of 60 reviews, 12 of them labelled."""
+    monkeypatch.chdir(tmp_path)
+    file, truth = texts_without_labels(reviews, tmp_path, 60)
+    made = make_session(file, tmp_path / "texts.dami")
+    label_some(made, truth, 12)
+    return made
+
+
+def rows_of(file, delimiter=","):
+    with Path(file).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter=delimiter))
+
+
+def write(name, rows, delimiter=","):
+    with Path(name).open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows(rows)
+
+
+def run(*arguments):
+    assert main([*map(str, arguments)]) == 0
+
+
+def test_another_file_by_a_trained_model_as_the_pipeline_has_it(session, capsys):
+    run("train", "texts.dami", "--output-dir", "model")
+    texts = [session.text(row) for row in (3, 40, 3, 17)]
+    write("new.csv", [["n", "review"], *([i, text] for i, text in enumerate(texts)), [4, ""]])
+    capsys.readouterr()
+    run("predict", "model", "new.csv", "out.csv", "--text-column", "review")
+    told = capsys.readouterr().out
+    rows = rows_of("out.csv")
+    assert list(rows[0]) == ["n", "review", "predicted_label", "probability", "probability_neg", "probability_pos"]
+    assert [(row["n"], row["review"]) for row in rows] == [(str(i), text) for i, text in enumerate([*texts, ""])]
+    classify = pipeline("text-classification", model="model", device="cpu", top_k=None)
+    for row, text in zip(rows, texts, strict=False):
+        expected = {found["label"]: found["score"] for found in classify([text])[0]}
+        for name, score in expected.items():
+            assert float(row[f"probability_{name}"]) == pytest.approx(score, abs=2e-6)
+        assert row["predicted_label"] == max(expected, key=expected.get)
+        assert float(row["probability"]) == pytest.approx(max(expected.values()), abs=2e-6)
+    assert set(list(rows[4].values())[2:]) == {""}
+    assert told.splitlines()[0] == "5 texts in out.csv"
+    assert "1 texts are empty" in told
+
+
+def test_the_rest_of_a_session_with_its_own_columns(session, tmp_path):
+    texts = [session.text(row) for row in range(40)]
+    write("own.csv", [["id", "text", "year"], *([f"T{i}", text, 1990 + i] for i, text in enumerate(texts))])
+    own = make_session(tmp_path / "own.csv", tmp_path / "own.dami")
+    own.store.add_labels([(row, row % 2, "ann") for row in range(0, 20)])
+    run("predict", "own.dami", "--rest", "rest.jsonl")
+    lines = [json.loads(line) for line in Path("rest.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["id"] for line in lines] == [f"T{i}" for i in range(20, 40)]
+    assert [line["dami_id"] for line in lines] == [own.id(row) for row in range(20, 40)]
+    assert [line["text"] for line in lines] == texts[20:]
+    assert lines[0]["year"] == "2010"
+    for line in lines:
+        assert line["probability_neg"] + line["probability_pos"] == pytest.approx(1, abs=1e-5)
+        assert line["predicted_label"] == ("neg" if line["probability_neg"] > line["probability_pos"] else "pos")
+
+
+def test_a_sessions_model_knows_all_its_labels_and_the_rounds_model_is_taken_where_it_does(session, monkeypatch):
+    train_round(session)
+    before = Classifier.of_session(session)
+    assert before.model.config.id2label == {0: "neg", 1: "pos"}
+    calls = []
+    original = dami_text.ActiveLearner.train
+    monkeypatch.setattr(
+        dami_text.ActiveLearner, "train", lambda self: calls.append(len(self.pool.labeled)) or original(self)
+    )
+    Classifier.of_session(session)
+    assert calls == []
+    row = next(
+        row
+        for row in range(60)
+        if row not in session.held_out and row not in {r["row"] for r in session.store.labels()}
+    )
+    session.store.add_labels([(row, 1, "ann")])
+    Classifier.of_session(session)
+    n = len([r for r in session.store.labels() if r["row"] not in session.held_out])
+    assert calls == [n]
+
+
+def test_a_renamed_class_is_written_by_its_new_name(session):
+    train_round(session)
+    run("rename", "texts.dami", "pos", "praise")
+    run("predict", "texts.dami", "--rest", "rest.csv")
+    rows = rows_of("rest.csv")
+    assert {row["predicted_label"] for row in rows} <= {"neg", "praise"}
+    assert "probability_praise" in rows[0]
+    assert len(rows) == 48
+
+
+def test_cells_and_names_of_the_file_are_kept_apart_from_ours(session):
+    write(
+        "a.csv", [["text", "probability", "predicted_label"], ["=1+1 good film", "x", "+y"], ['say "no"\nnow', "", ""]]
+    )
+    run("predict", "texts.dami", "a.csv", "out.tsv", "--safe-csv")
+    rows = rows_of("out.tsv", "\t")
+    assert [(row["text"], row["probability"], row["predicted_label"]) for row in rows] == [
+        ("'=1+1 good film", "x", "'+y"),
+        ('say "no"\nnow', "", ""),
+    ]
+    assert {row["predicted_label_"] for row in rows} <= {"neg", "pos"}
+    assert all(0.5 <= float(row["probability_"]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["texts.dami", "new.csv"], "wanted: dami-text predict texts.dami FILE OUT"),
+        (["texts.dami", "new.csv", "out.csv", "--rest"], "wanted: dami-text predict texts.dami --rest OUT"),
+        (["texts.dami", "new.csv", "out.xls"], "out.xls ends in '.xls'; it must end in one of .csv, .tsv, .jsonl"),
+        (["texts.dami", "new.csv", "new.csv"], "new.csv is the file of the texts; choose another to write to"),
+        (["texts.dami", "new.csv", "texts.csv"], "texts.csv is the file that the texts came from"),
+        (["texts.dami", "--rest", "texts.dami/out.csv"], "is in the session texts.dami"),
+        (["nothing", "new.csv", "out.csv"], "the folder nothing holds no model (no config.json)"),
+        (["nothing", "--rest", "out.csv"], "--rest is of a session, and nothing is none"),
+        (["texts.dami", "new.csv", "out.jsonl", "--safe-csv"], "--safe-csv is about tables"),
+        (
+            ["texts.dami", "--rest", "out.csv", "--encoding", "latin-1"],
+            "--encoding is about a file, and --rest",
+        ),
+        (["texts.dami", "none.csv", "out.csv"], "'none.csv' is no file or folder here"),
+        (["texts.dami", "new.csv", "out.csv", "--text-column", "body"], "no column 'body' in ['text']"),
+        (["table", "new.csv", "out.csv"], "table holds a model of a table's rows; wanted one of texts"),
+        (["texts.dami", "new.csv", "no/such/folder/out.csv"], "cannot write no/such/folder/out.csv"),
+    ],
+)
+def test_what_cannot_be_predicted_is_one_line_and_leaves_nothing(
+    session, tmp_path, capsys, monkeypatch, arguments, told
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    write("new.csv", [["text"], ["a good film"]])
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "table_encoder.joblib").touch()
+    before = sorted(file.name for file in tmp_path.iterdir())
+    assert main(["predict", *arguments]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert told in error
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+def test_a_session_without_labels_says_so(session, tmp_path, capsys):
+    make_session(tmp_path / "texts.csv", tmp_path / "empty.dami")
+    assert main(["predict", "empty.dami", "--rest", "out.csv"]) == 1
+    assert "there is no labelled text to train on; label one at least" in capsys.readouterr().err
+
+
+def test_a_final_model_carries_its_code_where_that_is_asked_for(session, tmp_path, capsys):
+    run("train", "texts.dami", "--output-dir", "model", "--export-code")
+    names = {file.name for file in (tmp_path / "model").iterdir()}
+    assert {"word_level.py", "text_cnn.py", "README.md", "labeling.json", "model.safetensors"} <= names
+    auto = json.loads((tmp_path / "model" / "config.json").read_text())["auto_map"]
+    assert auto["AutoModelForSequenceClassification"].startswith("text_cnn.")
+    assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith(".model")) == []
+    first = Classifier.load(tmp_path / "model").probabilities(["a good film"])
+    run("train", "texts.dami", "--output-dir", "plain")
+    assert Classifier.load(tmp_path / "plain").probabilities(["a good film"]) == pytest.approx(first)
+    assert Session(tmp_path / "texts.dami").class_names == ["neg", "pos"]
