@@ -4,9 +4,11 @@ import argparse
 import getpass
 import re
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Address
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from dami_text.cli import TOPICS, _Parser, _parser, given_flags, printable, tell_of_data
 from dami_text.config import DataConfig, LabelingConfig, RunConfig, TabularConfig
@@ -16,6 +18,8 @@ from dami_text.options import Options, flag, option
 from dami_text.paths import PATHS
 
 #: Options of a session that may be others on another day.
+LOCAL_HOST = "127.0.0.1"  # this machine alone
+
 CHANGEABLE = ("budget", "lease_minutes")
 
 
@@ -31,7 +35,13 @@ class PageConfig(Options):
         None, "a file with a line NAME:PASSWORD for each annotator (default: they are asked for once)"
     )
     guidelines: str | None = option(None, "a Markdown file that the page shows on g")
-    port: int = option(7860, "the page's port on 127.0.0.1; where it is taken, the next free one")
+    port: int = option(7860, "the page's port; where it is taken, the next free one")
+    host: str = option(
+        LOCAL_HOST, "the address to listen at; 0.0.0.0 lets other machines open the page (with --annotators only)"
+    )
+    public_url: str | None = option(
+        None, "where a reverse proxy shows the page, such as https://lab.example/labels (with --annotators only)"
+    )
     browser: bool = option(True, "open the page in a browser")
     debug: bool = option(False, "show the traceback of an error")
 
@@ -41,6 +51,30 @@ class PageConfig(Options):
         fit = names is None or (len(set(names)) == len(names) and all(re.fullmatch(r"[\w.@-]{1,64}", n) for n in names))
         self.require(fit, "annotators", "different names of letters, digits and . _ @ -")
         self.require(self.passwords is None or names is not None, "passwords", "given with --annotators")
+        self.require(_is_ipv4(self.host), "host", "an IPv4 address, such as 127.0.0.1 or 0.0.0.0")
+        closed = "given with --annotators, who log in: whoever can open the page could label under your name"
+        self.require(self.host == LOCAL_HOST or names is not None, "host", closed)
+        if self.public_url is not None:
+            wanted = "the whole address of the page, such as https://lab.example/labels"
+            self.require(_is_address(self.public_url), "public_url", wanted)
+            self.require(names is not None, "public_url", closed)
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    return fits and not (parts.query or parts.fragment or parts.username) and url.isprintable() and " " not in url
 
 
 def label_texts(arguments: list[str]) -> None:
@@ -94,7 +128,8 @@ def label_texts(arguments: list[str]) -> None:
     if not page.passwords:
         passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
     set_passwords(session.store, passwords)
-    serve(session, annotators, guidelines, page.port, page.browser)
+    where: Any = [] if (page.host, page.public_url) == (LOCAL_HOST, None) else [page.host, page.public_url]
+    serve(session, annotators, guidelines, page.port, page.browser, *where)
 
 
 def _check_labels(names: list[str] | None) -> None:

@@ -399,3 +399,43 @@ def test_the_status_is_lines_that_are_safe_for_a_terminal():
         "agreement  ann and cy: Cohen's kappa undefined, 100% equal, 1 text",
     ]
     assert not re.search("[\x00-\x09\x0b-\x1f]", status_text(done, []))
+
+
+# On a server ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--host", "0.0.0.0"],
+            "--host is '0.0.0.0'; it must be given with --annotators, who log in",
+        ),
+        (
+            ["--public-url", "https://a.example/x"],
+            "--public-url is 'https://a.example/x'; it must be given with --annot",
+        ),
+        (["--host", "lab", "--annotators", "ann"], "--host is 'lab'; it must be an IPv4 address, such as 127.0.0.1"),
+        (["--public-url", "lab.example/x", "--annotators", "ann"], "it must be the whole address of the page, such as"),
+        (
+            ["--public-url", "https://a.example/x?y=1", "--annotators", "ann"],
+            "it must be the whole address of the page",
+        ),
+        (["--public-url", "ftp://a.example", "--annotators", "ann"], "it must be the whole address of the page"),
+        (["--public-url", "https://a.example:x/", "--annotators", "ann"], "it must be the whole address of the page"),
+    ],
+)
+def test_a_page_for_other_machines_needs_annotators_and_an_address(served, folder, capsys, arguments, told):
+    assert main(["label", "texts.csv", "--labels", "neg", "pos", *arguments]) == 1
+    assert told in capsys.readouterr().err
+    assert not (folder / "texts.dami").exists()
+    assert served == []
+
+
+def test_host_and_public_address_reach_the_server(served, folder):
+    (folder / "passwords").write_text("ann:first secret\n")
+    who = ("--annotators", "ann", "--passwords", "passwords", "--no-browser")
+    run(
+        "label", "texts.csv", "--labels", "neg", "pos", *who, "--host", "0.0.0.0", "--public-url", "https://a.example/x"
+    )
+    assert served[0][1:] == (["ann"], None, 7860, False, "0.0.0.0", "https://a.example/x")

@@ -1,5 +1,6 @@
 import asyncio
 import re
+import socket
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -580,3 +581,47 @@ def test_a_port_that_is_taken_is_left_alone():
         taken.listen()
         port = taken.getsockname()[1]
         assert free_port(port) > port
+
+
+def served_at(headers, path="/", **options):
+    """The status of a request, and the path that the app behind the guard sees."""
+    statuses, paths = [], []
+
+    async def app(scope, receive, send):
+        paths.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "path": path, "method": "GET", "headers": pairs}
+    asyncio.run(Guard(app, 7860, **options)(scope, None, send))
+    return statuses[0], *paths
+
+
+@pytest.mark.parametrize("host", ["192.168.1.5:7860", "localhost:8080", "[fe80::1]:7860", "this machine:7860"])
+def test_other_machines_may_use_numbers_and_this_machines_name(host):
+    host = host.replace("this machine", socket.gethostname())
+    assert served_at({"host": host}, host="0.0.0.0") == (200, "/")
+    assert served_at({"host": host, "origin": f"http://{host}"}, host="0.0.0.0") == (200, "/")
+    assert served_at({"host": host, "origin": "http://evil.example"}, host="0.0.0.0") == (403,)
+    assert served_at({"host": host, "origin": "http://10.0.0.9:7860"}, host="0.0.0.0") == (403,)
+    assert served_at({"host": host}) == (400,), "by default nobody else is served"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "192.168.1.5.evil.example", "", "1.2.3:7860x"])
+def test_a_name_that_is_not_this_machines_is_refused_on_a_server_too(host):
+    assert served_at({"host": host}, host="0.0.0.0") == (400,)
+
+
+def test_a_proxys_address_is_served_and_its_folder_taken_away():
+    at = {"public_url": "https://lab.example/labels"}
+    for path, seen in (("/config", "/config"), ("/labels/config", "/config"), ("/labels", "/"), ("/labels/", "/")):
+        assert served_at({"host": "lab.example", "origin": "https://lab.example"}, path, **at) == (200, seen)
+        assert served_at({"host": "127.0.0.1:7860", "origin": "https://lab.example"}, path, **at) == (200, seen)
+    assert served_at({"host": "lab.example"}, "/labelsconfig", **at) == (404,)
+    assert served_at({"host": "lab.example"}, "/labels/gradio_api/file=/etc/passwd", **at) == (404,)
+    assert served_at({"host": "other.example"}, **at) == (400,)
+    assert served_at({"host": "lab.example", "origin": "http://lab.example"}, **at) == (403,), "another scheme"
+    assert served_at({"host": "192.168.1.5:7860"}, **at) == (400,), "this machine listens to itself alone"

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from labeling_cases import make_session, texts_without_labels
+from reverse_proxy import reverse_proxy
 
 import dami_text
 from dami_text.label_cli import main
@@ -71,11 +73,11 @@ class Server:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + PATIENCE / 1000
-        while (found := re.search(r"page +(http://\S+/)", self.log.read_text())) is None:
+        while (found := re.search(r"page +(http://\S+)", self.log.read_text())) is None:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.1)
-        self.url = found[1]
+        self.url = found[1].rstrip("/") + "/"
 
     def stop(self, how=signal.SIGINT):
         self.process.send_signal(how)
@@ -275,6 +277,50 @@ def test_two_annotators_log_in_and_get_no_text_twice(session, chromium, tmp_path
     events = session.store.events()
     assert len({event["row"] for event in events}) == len(events) == 16
     assert {event["annotator"] for event in events} == {"ann", "bob"}
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_the_page_works_below_a_folder_of_a_reverse_proxy(session, chromium, tmp_path, strips):
+    (tmp_path / "passwords").write_text("ann:first secret\nbob:second secret\n")
+    names = ("--annotators", "ann", "bob", "--passwords", str(tmp_path / "passwords"))
+    port = 20_000 + (os.getpid() + 7) % 20_000
+    with (
+        reverse_proxy(port, strips) as address,
+        served(session.folder, *names, "--port", str(port), "--public-url", address) as server,
+    ):
+        assert server.url == f"{address}/"
+        requests = []
+        page = log_in(chromium, f"{address}/", "ann", "first secret")
+        page.on("request", lambda request: requests.append(request.url))
+        rows = []
+        for _ in range(5):
+            rows.append(row_of(page))
+            press(page, "1")
+        page.reload()
+        page.wait_for_selector(HAS_TEXT, state="attached")
+        assert row_of(page) not in rows
+        assert all(url.startswith((f"{address}/", "data:", "blob:")) for url in requests), requests
+        assert {row["row"] for row in session.store.decisions("ann")} == set(rows)
+
+
+def test_other_machines_get_the_page_by_number_and_by_name_after_a_login(session, chromium, tmp_path):
+    (tmp_path / "passwords").write_text("ann:first secret\n")
+    names = ("--annotators", "ann", "--passwords", str(tmp_path / "passwords"))
+    with served(session.folder, *names, "--host", "0.0.0.0") as server:
+        port = int(server.url.rpartition(":")[2].strip("/"))
+        assert server.url == f"http://{socket.gethostname().lower()}:{port}/"
+        assert "not encrypted" in server.log.read_text()
+        page = log_in(chromium, f"http://127.0.0.2:{port}/", "ann", "first secret")
+        row = row_of(page)
+        press(page, "2")
+        assert {row["row"] for row in session.store.decisions("ann")} == {row}
+        for host, status in (("evil.example", 400), (f"{socket.gethostname()}:{port}", 200), ("10.1.2.3:99", 200)):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": host})
+            try:
+                found = urllib.request.urlopen(request, timeout=30).status
+            except urllib.error.HTTPError as error:
+                found = error.code
+            assert found == status, host
 
 
 def test_some_texts_go_to_two_annotators_and_status_tells_how_they_agree(tmp_path, reviews, chromium, capsys):

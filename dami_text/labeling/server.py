@@ -1,11 +1,13 @@
-"""Serving the page: this machine alone, no file of it, and no request that a page from elsewhere has forged."""
+"""Serving the page: no file of this machine, and no request that a page from elsewhere has forged."""
 
 import getpass
 import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from dami_text.errors import ConfigError, DamiError
 from dami_text.labeling.accounts import password_fits
@@ -14,6 +16,11 @@ from dami_text.labeling.session import Session
 
 HOST = "127.0.0.1"
 PORTS = 100  # that are tried
+
+NOT_ENCRYPTED = (
+    "WARNING: the page is not encrypted: others on the network can read passwords and texts. TLS is the work of a "
+    "reverse proxy in front of it: give --public-url https://..., and leave --host out if the proxy is on this machine"
+)
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -60,16 +67,36 @@ class Guard:
 
     A page elsewhere may send requests here through its visitor's browser: with a name of its own that resolves to this
     machine (DNS rebinding; the host shows it), or under its own name (the origin shows it).
+
+    Where other machines may open the page (`host` is not the default), they do so by a number or by this machine's
+    name, which no page elsewhere can have for its own. `public_url` is where a reverse proxy shows the page: its host
+    and origin are allowed too, and its path is taken away where the proxy leaves it.
     """
 
-    def __init__(self, app: App, port: int) -> None:
+    def __init__(self, app: App, port: int, host: str = HOST, public_url: str | None = None) -> None:
         self.app = app
         self.hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
         self.origins = {f"http://{host}" for host in self.hosts}
+        self.names = set() if host == HOST else {"localhost", *names_of_machine()}
+        public = urlsplit(public_url or "")
+        self.folder = public.path.rstrip("/")
+        if public_url is not None:
+            self.hosts.add(public.netloc)
+            self.origins.add(f"{public.scheme}://{public.netloc}")
         self.wrong_host = (
-            f"This host is not served here: open http://{HOST}:{port}/. Where a tunnel leads here (ssh -L), give it "
-            f"the same port on both sides: {port}.\n"
+            f"This host is not served here: open {public_url or f'http://{HOST}:{port}/'}. Where a tunnel leads here "
+            f"(ssh -L), give it the same port on both sides: {port}.\n"
         ).encode()
+
+    def _serves(self, host: str) -> bool:
+        """Whether the page is shown under a host, as the header Host has it."""
+        name = urlsplit(f"//{host}").hostname or ""
+        return host in self.hosts or (bool(self.names) and (name in self.names or _is_number(name)))
+
+    def _allows(self, origin: str, host: str) -> bool:
+        """Whether an origin is the page's own; that of a request to a served host is that host's."""
+        own = {f"http://{host}", f"https://{host}"} if self.names else set()
+        return origin in self.origins or origin in own
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         """Pass on what is allowed."""
@@ -85,9 +112,12 @@ class Guard:
         hosts, origins = headers.get(b"host", []), headers.get(b"origin", [])
         site = headers.get(b"sec-fetch-site", ["none"])[0]
         path = scope["path"]
-        if len(hosts) != 1 or hosts[0] not in self.hosts:
+        if self.folder and (path == self.folder or path.startswith(f"{self.folder}/")):
+            path = path[len(self.folder) :] or "/"
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        if len(hosts) != 1 or not self._serves(hosts[0]):
             await _answer(send, 400, self.wrong_host)
-        elif any(origin not in self.origins for origin in origins) or not (
+        elif any(not self._allows(origin, hosts[0]) for origin in origins) or not (
             site in ("none", "same-origin") or (path == "/" and _is_visit(scope["method"], headers))
         ):
             await _answer(send, 403, b"requests from elsewhere are not served")
@@ -95,6 +125,20 @@ class Guard:
             await _answer(send, 404, b"not found")
         else:
             await self.app(scope, receive, _with_policy(send))
+
+
+def names_of_machine() -> list[str]:
+    """The names of this machine, in lower case."""
+    return list(dict.fromkeys(name.lower() for name in (socket.gethostname(), socket.getfqdn()) if name))
+
+
+def _is_number(name: str) -> bool:
+    """Whether a host is an address in numbers, which no name server can lead elsewhere."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_visit(method: str, headers: dict[bytes, list[str]]) -> bool:
@@ -125,8 +169,8 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def free_port(first: int) -> int:
-    """The first port from `first` on that is free on this machine.
+def free_port(first: int, host: str = HOST) -> int:
+    """The first port from `first` on that is free on this machine, at the address `host`.
 
     Raises:
         DamiError: none of the next hundred is.
@@ -135,7 +179,7 @@ def free_port(first: int) -> int:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port))
+                probe.bind((host, port))
             except OSError:
                 continue
             return port
@@ -151,14 +195,25 @@ def require_gradio() -> None:
         raise ConfigError('the page needs gradio: pip install "dami_text[ui]"') from error
 
 
-def serve(session: Session, annotators: Sequence[str], guidelines: str | None, port: int, browser: bool) -> None:
-    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords."""
+def serve(
+    session: Session,
+    annotators: Sequence[str],
+    guidelines: str | None,
+    port: int,
+    browser: bool,
+    host: str = HOST,
+    public_url: str | None = None,
+) -> None:
+    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords.
+
+    `host` is the address to listen at, and `public_url` where a reverse proxy shows the page.
+    """
     require_gradio()
     from starlette.middleware import Middleware
 
     from dami_text.labeling.page import build_page, launch_options
 
-    port = free_port(port)
+    port = free_port(port, host)
     desk = Desk(session)
     page = build_page(desk, _my_name(), guidelines)
     allowed = set(annotators)
@@ -167,7 +222,8 @@ def serve(session: Session, annotators: Sequence[str], guidelines: str | None, p
         return password_fits(session.store, name, password) and name in allowed
 
     page.launch(
-        server_name=HOST,
+        server_name=host,
+        root_path=public_url or "",
         server_port=port,
         inbrowser=browser,
         share=False,
@@ -181,15 +237,24 @@ def serve(session: Session, annotators: Sequence[str], guidelines: str | None, p
         ssr_mode=False,
         mcp_server=False,
         run_history=False,
-        app_kwargs={"middleware": [Middleware(Guard, port=port)]},
+        app_kwargs={"middleware": [Middleware(Guard, port=port, host=host, public_url=public_url)]},
         **launch_options(),
     )
-    print(f"page     http://{HOST}:{port}/  (ctrl-c ends it; the same command goes on)", flush=True)
+    print(f"page     {_address(host, port, public_url)}  (ctrl-c ends it; the same command goes on)", flush=True)
+    if host != HOST and not (public_url or "").startswith("https://"):
+        print(NOT_ENCRYPTED, flush=True)
     try:
         while True:
             time.sleep(3600)
     finally:
         page.close(verbose=False)  # every label is on disk
+
+
+def _address(host: str, port: int, public_url: str | None) -> str:
+    """Where people open the page."""
+    if public_url is not None:
+        return public_url
+    return f"http://{names_of_machine()[0] if host == '0.0.0.0' else host}:{port}/"
 
 
 def _my_name() -> str:
