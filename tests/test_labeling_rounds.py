@@ -403,6 +403,21 @@ def test_the_interval_of_the_gain_narrows_with_more_held_out_texts():
     assert widths[1] < widths[0] / 4
 
 
+def test_the_interval_of_the_gain_has_95_percent_of_resampled_gains():
+    rng = np.random.default_rng(0)
+    sizes = np.array([20, 40, 80, 160])
+    hits = rng.random((4, 400)) < np.array([0.6, 0.7, 0.77, 0.82])[:, None]
+    gain = projected_gain(sizes, hits, samples=1000)
+    resampled = []
+    for _ in range(1000):
+        again = projected_gain(sizes, hits[:, rng.integers(0, 400, 400)], samples=2)
+        resampled.append(again.value)
+    resampled = np.array(resampled)
+    assert 0.92 < np.mean((gain.low <= resampled) & (resampled <= gain.high)) < 0.98
+    assert np.mean(resampled < gain.low) > 0.01
+    assert np.mean(resampled > gain.high) > 0.01
+
+
 def test_agreement_is_cohens_kappa_on_the_shared_texts(session):
     # 20 shared texts: both yes 8, both no 6, ann yes and bob no 4, the other way 2.
     pairs = [(1, 1)] * 8 + [(0, 0)] * 6 + [(1, 0)] * 4 + [(0, 1)] * 2
