@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from dami_text.errors import listed
 
+#: How far rounding in float32 takes two numbers apart that are equal, as a share of their size.
+ROUNDING = 1e-6
+
 #: Accuracy above the largest class's share up to which a model is said to know no more than that class.
 MARGIN = 0.01
 
@@ -69,6 +72,23 @@ class ClassReport:
         if told:
             told.append("--class-weights balanced gives rare classes more weight; --metric macro_f1 counts all alike")
         return told
+
+
+def highest_first(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The places of scores (N,), highest first, and of scores that are equal within rounding the earlier place.
+
+    The last digits of a score depend on the processor and on the batch that its text was in. Two copies of a text must
+    not change places because of them.
+    """
+    size = float(np.abs(scores).max(initial=0))
+    steps = np.round(scores.astype(np.float64) / (ROUNDING * size)) if 0 < size < np.inf else scores
+    return np.argsort(-steps, kind="stable")
+
+
+def first_highest(values: NDArray[np.floating]) -> int:
+    """The first place of values (N,) whose number is the largest within rounding."""
+    largest = float(values.max())
+    return int(np.flatnonzero(values >= largest - ROUNDING * abs(largest))[0])
 
 
 def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -10,7 +10,9 @@ from conftest import encode_texts, small_model
 
 from dami_text.config import StrategyConfig
 from dami_text.data.pool import EncodedTexts, Pool
+from dami_text.scores import first_highest, highest_first
 from dami_text.strategies import Query, RandomSampling, build_strategy, check_query
+from dami_text.strategies.coreset import k_center_greedy
 
 
 def test_a_query_without_reasons_has_empty_ones():
@@ -91,3 +93,40 @@ def test_dami_counts_only_the_unlabelled_texts():
     check_query(query, pool, 3)
     assert set(names[query.rows]) == {"west"}
     assert sum(reason["cluster_size"] for reason in query.reasons) == 8
+
+
+# Ties ---------------------------------------------------------------------------------------------------------------
+
+
+def noisy(values, seed):
+    """The values with another last digit each, as another processor would have it."""
+    values = np.asarray(values, np.float32)
+    return (values * (1 + np.random.default_rng(seed).uniform(-1.5e-7, 1.5e-7, values.shape))).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_scores_that_differ_by_rounding_alone_are_taken_in_the_order_of_the_rows(seed):
+    scores = [0.3, 0.7, 0.3, 0.7, 0.1, 0.7, 0.0, 0.3]
+    assert highest_first(noisy(scores, seed)).tolist() == [1, 3, 5, 0, 2, 7, 4, 6]
+    assert highest_first(-noisy(scores, seed)).tolist() == [6, 4, 0, 2, 7, 1, 3, 5]
+    assert first_highest(noisy(scores, seed)) == 1
+    assert first_highest(-noisy([0.5, 0.3, 0.3], seed)) == 1
+
+
+def test_scores_that_differ_are_told_apart_and_odd_ones_allowed():
+    rng = np.random.default_rng(0)
+    scores = rng.random(500)
+    assert highest_first(scores).tolist() == np.argsort(-scores).tolist()
+    assert highest_first(np.zeros(4)).tolist() == [0, 1, 2, 3]
+    assert highest_first(np.array([])).tolist() == []
+    assert first_highest(np.array([-np.inf, -2.0, -2.0])) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_are_chosen_in_the_order_of_their_rows(seed):
+    rng = np.random.default_rng(3)
+    vectors = np.repeat(rng.normal(size=(6, 4)), 3, axis=0).astype(np.float32)
+    expected, _ = k_center_greedy(vectors, vectors[:0], 6)
+    found, _ = k_center_greedy(noisy(vectors, seed), vectors[:0], 6)
+    assert found.tolist() == expected.tolist()
+    assert all(row % 3 == 0 for row in found)

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dami_text.scores import ROUNDING
+
 Metric = Literal["euclidean", "cosine"]
 
 CLOSE = 1e-3  # below this share of ||a||^2 a squared distance from the product is computed again
 
-#: How far rounding in float32 takes two sums of distances apart that are equal, as a share of their size.
-ROUNDING = 1e-6
 TILE_NUMBERS = 2**18  # numbers in a temporary array, such that it stays in the processor's cache
 BLOCK_CANDIDATES = 128
 BLOCK_NUMBERS = 2**24  # distances in a block of candidates at most

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.clustering.distances import Distances, totals
+from dami_text.scores import highest_first
 
 InitName = Literal["random", "k-means++", "park-jun"]
 Init = InitName | NDArray[np.integer]
@@ -52,7 +53,7 @@ def _draw(weights: Tensor, drawn: list[int], rng: np.random.Generator) -> int:
 
 
 def park_jun(distances: Distances, n_clusters: int) -> Tensor:
-    """The K rows j with the smallest v_j = sum_i (d_ij / sum_l d_il), the first of equal ones.
+    """The K rows j with the smallest v_j = sum_i (d_ij / sum_l d_il), the first of equal ones (within rounding).
 
     Source: Park & Jun, "A simple and fast algorithm for K-medoids clustering", Expert Systems with Applications
     36(2), 2009.
@@ -62,4 +63,5 @@ def park_jun(distances: Distances, n_clusters: int) -> Tensor:
     v = torch.empty_like(sums)  # filled in place: a list of small results would scatter the memory around the blocks
     for part in distances.blocks:
         v[part] = shares @ distances.block(part).double()
-    return v.argsort(stable=True)[:n_clusters]
+    order = highest_first(-v.cpu().numpy())[:n_clusters]
+    return torch.from_numpy(order).to(distances.device)

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from dami_text.data.pool import Pool, Rows
 from dami_text.inference import BATCH_SIZE, head_probabilities, predict_features
 from dami_text.processes import Processes
+from dami_text.scores import first_highest
 from dami_text.strategies.base import Query
 
 
@@ -64,7 +65,7 @@ def k_means_plus_plus(
     nearest = squares.double().numpy()
     free = np.ones(len(nearest), bool)
     chosen, distances = np.empty(n, np.int64), np.empty(n, np.float32)
-    row = int(nearest.argmax())
+    row = first_highest(nearest)
     for k in range(n):
         if k > 0:
             weights = np.where(free, nearest, 0)

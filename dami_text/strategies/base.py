@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.pool import Pool, Rows
 from dami_text.errors import QueryError
+from dami_text.scores import highest_first
 
 Reason = Mapping[str, Any]
 
@@ -46,8 +47,11 @@ class QueryStrategy(Protocol):
 
 
 def highest(scores: NDArray[np.floating], pool: Pool, n: int) -> Query:
-    """The n unlabelled rows of the highest acquisition scores (N,), earlier rows first where scores are equal."""
-    order = np.argsort(-scores, kind="stable")[:n]
+    """The n unlabelled rows of the highest acquisition scores (N,), earlier ones first where scores are equal.
+
+    Scores that differ by rounding alone are equal.
+    """
+    order = highest_first(scores)[:n]
     return Query.of(pool.unlabeled[order], [{"score": float(score)} for score in scores[order]])
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from dami_text.data.pool import Pool, Rows
 from dami_text.inference import BATCH_SIZE, predict_features
 from dami_text.processes import Processes
+from dami_text.scores import first_highest
 from dami_text.strategies.base import Query
 
 
@@ -40,7 +41,7 @@ def k_center_greedy(
     Without centers the first row is the farthest from the mean.
 
     Returns:
-        The rows (n,), the first of equally far ones first, and their distances (n,).
+        The rows (n,), the first of those that are equally far within rounding first, and their distances (n,).
     """
     mean = vectors.mean(axis=0)
     points = torch.from_numpy(vectors - mean)
@@ -60,7 +61,7 @@ def k_center_greedy(
         nearest = torch.minimum(nearest, squared_distances(block))
     chosen, distances = np.empty(n, np.int64), np.empty(n, np.float32)
     for k in range(n):
-        row = int(nearest.argmax())
+        row = first_highest(nearest.numpy())
         chosen[k], distances[k] = row, float(nearest[row]) ** 0.5
         nearest = torch.minimum(nearest, squared_distances(points[row : row + 1]))
         nearest[row] = -1  # never again, also where only copies are left

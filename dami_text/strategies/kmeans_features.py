@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from dami_text.data.pool import Pool, Rows
 from dami_text.inference import BATCH_SIZE, predict_features
 from dami_text.processes import Processes
+from dami_text.scores import first_highest
 from dami_text.strategies.base import Query
 
 
@@ -39,6 +40,6 @@ def nearest_to_means(features: NDArray[np.float32], n: int, rng: np.random.Gener
     chosen = np.empty(n, np.int64)
     for place, mean in enumerate(order):
         distances = np.square(features - means.cluster_centers_[mean]).sum(axis=1)
-        chosen[place] = np.where(free, distances, np.inf).argmin()
+        chosen[place] = first_highest(np.where(free, -distances, -np.inf))
         free[chosen[place]] = False
     return chosen, sizes[order]
