@@ -11,8 +11,6 @@ DamiError
     └── BusyError   a run's folder that another process works in
 """
 
-from collections.abc import Sequence
-
 
 class DamiError(Exception):
     """Base of the errors that a user can mend; the command line shows its message without a traceback."""
@@ -48,9 +46,3 @@ class RecordError(DamiError):
 
 class BusyError(RecordError):
     """A run's folder that another process works in."""
-
-
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """The names as they stand in a message, the first of them where they are many."""
-    shown = ", ".join(map(repr, names[:most]))
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

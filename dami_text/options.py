@@ -1,6 +1,7 @@
 """What an option is: a field of a frozen dataclass with its help text, whose type is checked where it is made."""
 
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -71,6 +72,12 @@ class Options:
 def flag(name: str) -> str:
     """The command-line flag of a field."""
     return "--" + name.replace("_", "-")
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """The names as they stand in a message, the first of them where they are many."""
+    shown = ", ".join(map(repr, names[:most]))
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.errors import listed
+from dami_text.options import listed
 
 #: How far rounding in float32 takes two numbers apart that are equal, as a share of their size.
 ROUNDING = 1e-6

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import EncodedTexts
-from dami_text.errors import listed
 from dami_text.inference import predict_probabilities
 from dami_text.labeling.rounds import PREDICTION, LabeledNow
 from dami_text.labeling.session import Session
 from dami_text.labeling.store import RoundRecord
+from dami_text.options import listed
 from dami_text.randomness import numpy_stream
 from dami_text.scores import ClassReport
 
