@@ -15,6 +15,8 @@ from dami_text.processes import Processes
 from dami_text.scores import first_highest
 from dami_text.strategies.base import Query
 
+NEAR = 1.001  # times the smallest squared distance: rows that are measured again
+
 
 @dataclass(frozen=True)
 class KMeansFeatures:
@@ -30,7 +32,10 @@ class KMeansFeatures:
 
 
 def nearest_to_means(features: NDArray[np.float32], n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """For each of n means of `features` (N, H) the nearest row that is not another mean's, and its cluster's size."""
+    """For each of n means of `features` (N, H) the nearest row that is not another mean's, and its cluster's size.
+
+    The first of rows that are equally near within rounding, such as the two of a pair, is taken.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than means: copies are chosen then
         means = KMeans(n, n_init=1, random_state=int(rng.integers(2**31))).fit(features)
@@ -39,7 +44,11 @@ def nearest_to_means(features: NDArray[np.float32], n: int, rng: np.random.Gener
     free = np.ones(len(features), bool)
     chosen = np.empty(n, np.int64)
     for place, mean in enumerate(order):
-        distances = np.square(features - means.cluster_centers_[mean]).sum(axis=1)
-        chosen[place] = first_highest(np.where(free, -distances, -np.inf))
+        members = means.labels_ == mean
+        centre = features[members].mean(axis=0, dtype=np.float64) if members.any() else means.cluster_centers_[mean]
+        distances = np.where(free, np.square(features - centre.astype(np.float32)).sum(axis=1), np.inf)
+        near = np.flatnonzero(distances <= NEAR * distances.min() + np.finfo(np.float32).tiny)
+        exact = np.square(features[near] - centre).sum(axis=1)  # in float64: a pair's two are equally near
+        chosen[place] = near[first_highest(-exact)]
         free[chosen[place]] = False
     return chosen, sizes[order]
