@@ -99,6 +99,26 @@ def test_only_differences_that_hold_after_the_correction_are_significant():
     assert math.isnan(significantly_better(curve(base[:1]), curve(base[:1])))
 
 
+def test_the_higher_curve_is_the_significantly_better_one_and_the_lower_is_not():
+    base = np.random.default_rng(0).uniform(0.5, 0.7, (4, 6))
+    higher = curve(base + 0.1 + np.random.default_rng(1).normal(0, 0.001, base.shape))
+    assert significantly_better(higher, curve(base)) == 1
+    assert significantly_better(curve(base), higher) == 0
+
+
+def test_two_seeds_are_enough_for_an_interval_of_equal_labels_and_one_is_not():
+    n = np.array([100, 200, 300, 400])
+    baseline = np.array([[0.5, 0.6, 0.7, 0.8], [0.52, 0.62, 0.72, 0.82]])
+    better = baseline + np.array([[0.05], [0.049]])
+    found = equal_labels(curve(better, n), curve(baseline, n), 1)
+    assert found.low <= found.estimate <= found.high
+    assert found.estimate == pytest.approx(249.5)
+    assert 240 < found.low < found.high < 260
+    alone = equal_labels(curve(better[:1], n), curve(baseline[:1], n), 1)
+    assert math.isnan(alone.low)
+    assert math.isnan(alone.high)
+
+
 @pytest.mark.parametrize(
     ("score", "labels"),
     [(0.6, 200), (0.55, 150), (0.7, 350), (0.8, 400), (0.5, 100), (0.1, -math.inf), (0.81, math.inf)],
