@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -75,32 +76,32 @@ class Classifier:
 
 
 def rest_of(session: Session) -> Dataset:
-    """The texts that nobody has labelled: their ids as `dami_id`, `text`, and the file's own columns, all after OWN."""
+    """The texts that nobody has labelled: their ids as `dami_id`, `text`, and the file's own columns, all after OWN.
+
+    Own columns of these two names have `own_` before them.
+    """
     labeled = {row["row"] for row in session.store.labels()}
     rows = [row for row in range(len(session)) if row not in labeled]
-    pool = session.pool().select(rows)
-    ids = [session.id(row) for row in rows]
-    own = {
-        name: f"{OWN}own_{name[len(OWN) :]}" for name in (f"{OWN}dami_id", f"{OWN}text") if name in pool.column_names
-    }
-    pool = pool.rename_columns(own)
-    first = Dataset.from_dict({"text": pool["text"][:], f"{OWN}dami_id": ids, f"{OWN}text": pool["text"][:]})
-    return first if not own_names(pool) else _beside(first, pool)
+    table = session.pool().select(rows).with_format("arrow")[:]
+    ids = pa.array([session.id(row) for row in rows], pa.string())
+    columns = {"text": table["text"], f"{OWN}dami_id": ids, f"{OWN}text": table["text"]}
+    for name in filter(is_own, table.column_names):
+        plain = name.removeprefix(OWN)
+        columns[f"{OWN}own_{plain}" if plain in ("dami_id", "text") else name] = table[name]
+    return Dataset(pa.table(columns))
 
 
-def _beside(first: Dataset, pool: Dataset) -> Dataset:
-    from datasets import concatenate_datasets
-
-    return concatenate_datasets([first, pool.select_columns(own_names(pool)).flatten_indices()], axis=1)
-
-
-def own_names(texts: Dataset) -> list[str]:
-    """The names of a source's own columns, after OWN."""
-    return [name for name in texts.column_names if name.startswith(OWN)]
+def is_own(name: str) -> bool:
+    """Whether a column is one that the source has beside its texts."""
+    return name.startswith(OWN)
 
 
 def write_predictions(
-    classifier: Classifier, texts: Dataset, file: Path, safe_csv: bool = False, tell: Callable[[int], object] = id
+    classifier: Classifier,
+    texts: Dataset,
+    file: Path,
+    safe_csv: bool = False,
+    tell: Callable[[int], object] | None = None,
 ) -> tuple[Counter[str], int]:
     """Write a row for each text: its own columns, the class that is most probable, and the probability of every class.
 
@@ -111,7 +112,7 @@ def write_predictions(
         texts: the column `text`, and the own columns, whose names begin with OWN.
         file: ends in one of ENDINGS.
         safe_csv: keep spreadsheets from calculating cells.
-        tell: called with the number of texts that are done.
+        tell: called with the number of texts of each block that is done.
 
     Returns:
         How many texts are of each class, and how many are empty.
@@ -122,7 +123,7 @@ def write_predictions(
     """
     if file.suffix.lower() not in ENDINGS:
         raise ConfigError(f"{file} ends in {file.suffix!r}; it must end in one of {', '.join(ENDINGS)}")
-    own = own_names(texts)
+    own = [*filter(is_own, texts.column_names)]
     taken = {name.removeprefix(OWN) for name in own}
     names = [_free(name, taken) for name in ("predicted_label", "probability")]
     names += [_free(f"probability_{name}", taken) for name in classifier.class_names]
@@ -142,7 +143,8 @@ def write_predictions(
                 n_empty += len(found) - len(filled)
                 for place, predicted in enumerate(found):
                     write([*(as_json(rows[name][place]) for name in own), *predicted])
-                tell(len(found))
+                if tell:
+                    tell(len(found))
         unfinished.replace(file)
     except OSError as error:
         raise DataError(f"cannot write {file}: {error}; choose another file") from error
