@@ -191,6 +191,15 @@ def test_a_run_of_a_version_without_the_newer_options_goes_on_as_it_was(finished
         Run(given, copy)
 
 
+def test_the_seconds_of_all_rounds_are_not_more_than_have_passed(reviews, tmp_path):
+    start = time.perf_counter()
+    assert run_al(command(reviews, tmp_path / "run")) == 0
+    passed = time.perf_counter() - start
+    seconds = [value for line in read_lines(tmp_path / "run" / "rounds.jsonl") for value in line["seconds"].values()]
+    assert min(seconds) >= 0
+    assert 0 < sum(seconds) <= passed
+
+
 def test_the_model_is_in_the_hugging_face_layout_and_as_good_as_recorded(finished, reviews):
     path, _ = finished
     model = AutoModelForSequenceClassification.from_pretrained(path / "model").eval()
