@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.config import RunConfig
+from dami_text.config import RunConfig, TokenizationConfig
 from dami_text.data.hub import explained, quiet_hub
 from dami_text.data.pool import EncodedTexts, Pool
 from dami_text.data.tokenization import encode, warn_of_cut_texts
@@ -18,6 +18,9 @@ from dami_text.models.word_level import class_names_of
 from dami_text.processes import on_own_device
 from dami_text.randomness import torch_stream
 from dami_text.strategies import KMeansFeatures, Query, QueryStrategy
+
+#: Tokens that no text has: tokenizers that know no limit name a larger number.
+UNLIMITED = 1_000_000_000
 
 #: Chooses n of the pool's unlabelled rows, with randomness from the generator only.
 FirstQuery = Callable[[Pool, int, np.random.Generator], Query]
@@ -102,12 +105,13 @@ def _by_trained_model(
 
 
 def load_classifier(
-    folder: Path, max_length: int, name: str = "--init-model"
+    folder: Path, max_length: int | None, name: str = "--init-model"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A trained classifier, from its folder or that of the run that made it, and its tokenizer.
 
-    The tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less. Errors call the
-    folder by `name`.
+    The tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less. With None it cuts
+    as the model was trained, or to the default of --max-length where nothing limits it. Errors call the folder by
+    `name`.
 
     Raises:
         ConfigError: there is none, or it has no fast tokenizer.
@@ -120,5 +124,6 @@ def load_classifier(
         tokenizer = AutoTokenizer.from_pretrained(folder)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"{name} {folder} has no fast tokenizer; choose another model")
-    tokenizer.model_max_length = longest_text(model, tokenizer, max_length)
+    longest = longest_text(model, tokenizer, tokenizer.model_max_length if max_length is None else max_length)
+    tokenizer.model_max_length = longest if longest < UNLIMITED else TokenizationConfig.max_length
     return model.eval(), tokenizer

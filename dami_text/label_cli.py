@@ -98,13 +98,15 @@ def _without_dataset(message: str) -> str:
 # Commands of a session ------------------------------------------------------------------------------------------
 
 
-def _simple_parser(name: str, description: str) -> argparse.ArgumentParser:
+def _simple_parser(
+    name: str, description: str, session: str = "the session's folder, such as reviews.dami"
+) -> argparse.ArgumentParser:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise ConfigError(f"{message}; dami-text {name} --help lists the options")
 
     parser = Parser(prog=f"dami-text {name}", description=description, allow_abbrev=False)
-    parser.add_argument("session", type=Path, help="the session's folder, such as reviews.dami")
+    parser.add_argument("session", type=Path, help=session)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -283,7 +285,8 @@ def _train(arguments: list[str]) -> None:
 def _predict(arguments: list[str]) -> None:
     from dami_text.predict_cli import add_arguments, predict
 
-    parser = _simple_parser("predict", "Write the classes of texts that nobody has labelled, with probabilities.")
+    what = "Write the classes of texts that nobody has labelled, with probabilities."
+    parser = _simple_parser("predict", what, "the session's folder, or that of a model or of a run")
     add_arguments(parser)
     predict(parser.parse_args(arguments))
 

@@ -33,7 +33,7 @@ def predict(options: argparse.Namespace) -> None:
     from dami_text.data.hub import no_progress_bars
     from dami_text.data.sources import read_texts
     from dami_text.labeling.exchange import require_other_file
-    from dami_text.labeling.prediction import ENDINGS, Classifier, rest_of, write_predictions
+    from dami_text.labeling.prediction import Classifier, require_writable, rest_of, write_predictions
     from dami_text.labeling.session import Session, is_session
 
     wanted = "--rest OUT" if options.rest else "FILE OUT"
@@ -44,8 +44,7 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError(f"{flag(next(iter(given)))} is about a file, and --rest reads none; leave it out")
     *sources, out = options.files
     file = Path(out)
-    if file.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"{file} ends in {file.suffix!r}; it must end in one of {', '.join(ENDINGS)}")
+    require_writable(file)
     if options.safe_csv and file.suffix.lower() == ".jsonl":
         raise ConfigError(f"--safe-csv is about tables, and {file} is none; leave it out")
     session = Session(options.session) if is_session(options.session) else None
@@ -56,16 +55,30 @@ def predict(options: argparse.Namespace) -> None:
     data: Any = session.config.run.data if session else DataConfig()
     if session:
         require_other_file(session, file)
-    if sources and Path(sources[0]).resolve() == file.resolve():
-        raise ConfigError(f"{file} is the file of the texts; choose another to write to")
+    _require_apart(file, [Path(source) for source in sources], options.session)
     texts = rest_of(session) if session and options.rest else read_texts(_of_file(data, sources[0], given))
     classifier = Classifier.of_session(session) if session else Classifier.load(options.session)
     with tqdm(total=len(texts), unit="text", disable=not sys.stderr.isatty()) as bar:
-        counts, n_empty = write_predictions(classifier, texts, file, options.safe_csv, bar.update)
+        done = write_predictions(classifier, texts, file, options.safe_csv, bar.update)
     print(f"{len(texts)} texts in {printable(str(file))}")
-    print(f"classes  {', '.join(f'{printable(name)} {counts[name]}' for name in classifier.class_names)}")
-    if n_empty:
-        print(f"{n_empty} texts are empty and have no prediction")
+    print(f"classes  {', '.join(f'{printable(name)} {done.counts[name]}' for name in classifier.class_names)}")
+    if done.n_empty:
+        print(f"{done.n_empty} texts are empty and have no prediction")
+    if done.n_cut:
+        longest = classifier.tokenizer.model_max_length
+        print(f"{done.n_cut} texts are longer than the {longest} tokens that the model takes, and were cut")
+
+
+def _require_apart(file: Path, sources: list[Path], model: Path) -> None:
+    """Raise ConfigError if a file to write is the file of the texts, or in its folder or that of the model."""
+    place = file.absolute().resolve()
+    for source in sources:
+        if place == source.resolve():
+            raise ConfigError(f"{file} is the file of the texts; choose another to write to")
+        if source.resolve() in place.parents:
+            raise ConfigError(f"{file} is in the folder of the texts; choose another to write to")
+    if model.resolve() in place.parents:
+        raise ConfigError(f"{file} is in {model}, which is the model's; choose another to write to")
 
 
 def _of_file(data: DataConfig, file: str, given: dict[str, Any]) -> DataConfig:

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
 from labeling_cases import label_some, make_session, texts_without_labels
-from transformers import pipeline
+from transformers import AutoTokenizer, pipeline
 
 import dami_text
 from dami_text.label_cli import main
@@ -39,6 +40,20 @@ def run(*arguments):
     assert main([*map(str, arguments)]) == 0
 
 
+def pipelines_answers(folder, texts):
+    """The probabilities of the classes by name that transformers' pipeline finds for each text, cut to the model."""
+    classify = pipeline("text-classification", model=str(folder), device="cpu", top_k=None)
+    return [{found["label"]: found["score"] for found in classify([text], truncation=True)[0]} for text in texts]
+
+
+def require_equal(rows, expected):
+    for row, scores in zip(rows, expected, strict=True):
+        for name, score in scores.items():
+            assert float(row[f"probability_{name}"]) == pytest.approx(score, abs=2e-6)
+        assert row["predicted_label"] == max(scores, key=scores.get)
+        assert float(row["probability"]) == pytest.approx(max(scores.values()), abs=2e-6)
+
+
 def test_another_file_by_a_trained_model_as_the_pipeline_has_it(session, capsys):
     run("train", "texts.dami", "--output-dir", "model")
     texts = [session.text(row) for row in (3, 40, 3, 17)]
@@ -49,16 +64,53 @@ def test_another_file_by_a_trained_model_as_the_pipeline_has_it(session, capsys)
     rows = rows_of("out.csv")
     assert list(rows[0]) == ["n", "review", "predicted_label", "probability", "probability_neg", "probability_pos"]
     assert [(row["n"], row["review"]) for row in rows] == [(str(i), text) for i, text in enumerate([*texts, ""])]
-    classify = pipeline("text-classification", model="model", device="cpu", top_k=None)
-    for row, text in zip(rows, texts, strict=False):
-        expected = {found["label"]: found["score"] for found in classify([text])[0]}
-        for name, score in expected.items():
-            assert float(row[f"probability_{name}"]) == pytest.approx(score, abs=2e-6)
-        assert row["predicted_label"] == max(expected, key=expected.get)
-        assert float(row["probability"]) == pytest.approx(max(expected.values()), abs=2e-6)
+    require_equal(rows[:4], pipelines_answers("model", texts))
     assert set(list(rows[4].values())[2:]) == {""}
     assert told.splitlines()[0] == "5 texts in out.csv"
     assert "1 texts are empty" in told
+
+
+def test_an_encoder_with_odd_class_names_and_copies_as_the_pipeline_has_it(session, tmp_path, capsys):
+    names = ["=1+1", 'a, "b"', "a, \nc"]
+    model = tiny_model(n_classes=3)
+    model.config.id2label, model.config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    model.save_pretrained("encoder")
+    tiny_tokenizer().save_pretrained("encoder")
+    texts = ["the film is good", "w17 bad plot", "the film is good", "music " * 100]
+    write("new.tsv", [["text", "probability_=1+1"], *([text, ""] for text in texts)], "\t")
+    run("predict", "encoder", "new.tsv", "out.csv")
+    told = capsys.readouterr().out
+    rows = rows_of("out.csv")
+    assert list(rows[0])[2:] == ["predicted_label", "probability", *(f"probability_{n}" for n in ["=1+1_", *names[1:]])]
+    renamed = [{**row, "probability_=1+1": row["probability_=1+1_"]} for row in rows]
+    require_equal(renamed, pipelines_answers("encoder", texts))
+    assert list(rows[0].values()) == list(rows[2].values())
+    assert told.splitlines()[-1].startswith("1 texts are longer than the 32 tokens that the model takes")
+
+
+@pytest.mark.parametrize("place", ["run", "run/model"])
+def test_texts_are_cut_as_the_model_was_trained_and_not_to_the_default(session, tmp_path, reviews, capsys, place):
+    options = ["--model=bilstm", "--word-vectors=random", "--epochs=1", "--budget=20", "--initial-size=20"]
+    run("run", "--dataset", reviews, "--output-dir", "run", "--max-length=1000", *options)
+    long = [" ".join([session.text(0)] * 200), " ".join(session.text(row) for row in range(60))]
+    write("new.csv", [["text"], *([text] for text in long)])
+    capsys.readouterr()
+    run("predict", place, "new.csv", "out.csv")
+    tokenizer = AutoTokenizer.from_pretrained("run/model")
+    lengths = [len(ids) for ids in tokenizer(long)["input_ids"]]
+    assert min(lengths) > 512
+    require_equal(rows_of("out.csv"), pipelines_answers("run/model", long))
+    told = capsys.readouterr().out
+    assert sum(length > 1000 for length in lengths) == 1
+    assert "1 texts are longer than the 1000 tokens that the model takes" in told
+
+
+def test_a_tokenizer_without_a_limit_takes_what_the_model_takes(tmp_path):
+    save_encoder(tmp_path / "encoder")
+    tiny_tokenizer(int(1e30)).save_pretrained(tmp_path / "encoder")
+    classifier = Classifier.load(tmp_path / "encoder")
+    assert classifier.tokenizer.model_max_length == 32
+    assert classifier.classify(["the film " * 5, "the film " * 50])[1] == 1
 
 
 def test_the_rest_of_a_session_with_its_own_columns(session, tmp_path):
@@ -109,6 +161,57 @@ def test_a_renamed_class_is_written_by_its_new_name(session):
     assert len(rows) == 48
 
 
+def test_a_class_that_is_new_since_the_last_training_has_its_column(session):
+    train_round(session)
+    session.change(labels=["neg", "pos", "mixed"])
+    run("predict", "texts.dami", "--rest", "rest.csv")
+    run("predict", "texts.dami", "--rest", "rest.jsonl")
+    for rows in (rows_of("rest.csv"), [*map(json.loads, Path("rest.jsonl").read_text(encoding="utf-8").splitlines())]):
+        assert len(rows) == 48
+        for row in rows:
+            by_name = [float(row[f"probability_{name}"]) for name in ("neg", "pos", "mixed")]
+            assert sum(by_name) == pytest.approx(1, abs=1e-5)
+            assert float(row["probability"]) == max(by_name)
+
+
+def test_a_session_without_a_rest_has_a_header(session, capsys):
+    session.store.add_labels([(row, row % 2, "ann") for row in range(60)])
+    run("predict", "texts.dami", "--rest", "rest.csv")
+    assert rows_of("rest.csv") == []
+    assert capsys.readouterr().out == "0 texts in rest.csv\nclasses  neg 0, pos 0\n"
+
+
+def test_a_link_stays_one_and_a_file_that_is_there_is_written_anew(session):
+    Path("old.csv").write_text("old", encoding="utf-8")
+    Path("link.csv").symlink_to("old.csv")
+    run("predict", "texts.dami", "--rest", "link.csv")
+    assert Path("link.csv").is_symlink()
+    assert len(rows_of("old.csv")) == 48
+
+
+def test_a_prediction_that_breaks_off_leaves_the_old_file(session, tmp_path, monkeypatch):
+    class Stopped(BaseException):
+        pass
+
+    def stop(self, texts):
+        raise Stopped
+
+    Path("rest.csv").write_text("old", encoding="utf-8")
+    before = sorted(file.name for file in tmp_path.iterdir())
+    monkeypatch.setattr(Classifier, "classify", stop)
+    with pytest.raises(Stopped):
+        main(["predict", "texts.dami", "--rest", "rest.csv"])
+    assert Path("rest.csv").read_text(encoding="utf-8") == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+def test_where_nothing_can_be_written_nothing_is_trained(session, capsys, monkeypatch):
+    monkeypatch.setattr(Classifier, "of_session", lambda *_: pytest.fail("a model was looked for"))
+    assert main(["predict", "texts.dami", "--rest", "no/such/out.csv"]) == 1
+    told = "error: cannot write no/such/out.csv: there is no folder no/such; make it, or choose another file\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
 def test_cells_and_names_of_the_file_are_kept_apart_from_ours(session):
     write(
         "a.csv", [["text", "probability", "predicted_label"], ["=1+1 good film", "x", "+y"], ['say "no"\nnow', "", ""]]
@@ -142,6 +245,9 @@ def test_cells_and_names_of_the_file_are_kept_apart_from_ours(session):
         (["texts.dami", "none.csv", "out.csv"], "'none.csv' is no file or folder here"),
         (["texts.dami", "new.csv", "out.csv", "--text-column", "body"], "no column 'body' in ['text']"),
         (["table", "new.csv", "out.csv"], "table holds a model of a table's rows; wanted one of texts"),
+        (["table", "new.csv", "table/out.csv"], "table/out.csv is in table, which is the model's"),
+        (["nothing", "files", "files/out.csv"], "files/out.csv is in the folder of the texts"),
+        (["nothing", "new.csv", "files.csv"], "cannot write files.csv: it is a folder; choose another file"),
         (["texts.dami", "new.csv", "no/such/folder/out.csv"], "cannot write no/such/folder/out.csv"),
     ],
 )
@@ -150,7 +256,8 @@ def test_what_cannot_be_predicted_is_one_line_and_leaves_nothing(
 ):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     write("new.csv", [["text"], ["a good film"]])
-    (tmp_path / "table").mkdir()
+    for name in ("table", "files", "files.csv"):
+        (tmp_path / name).mkdir()
     (tmp_path / "table" / "table_encoder.joblib").touch()
     before = sorted(file.name for file in tmp_path.iterdir())
     assert main(["predict", *arguments]) == 1

@@ -4,7 +4,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dami_text.cold_start import load_classifier
-from dami_text.config import TokenizationConfig
 from dami_text.data.pool import EncodedTexts
 from dami_text.data.sources import OWN
-from dami_text.data.tokenization import encode, warn_of_cut_texts
+from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
 from dami_text.inference import predict_probabilities
 from dami_text.labeling.rounds import LabeledNow, told_learner
@@ -51,12 +50,12 @@ class Classifier:
         """
         if any((place / "table_encoder.joblib").exists() for place in (folder, folder / MODEL)):
             raise ConfigError(f"{folder} holds a model of a table's rows; wanted one of texts")
-        model, tokenizer = load_classifier(folder, TokenizationConfig.max_length, "the folder")
+        model, tokenizer = load_classifier(folder, None, "the folder")
         return cls(on_own_device(model), tokenizer, class_names_of(model.config))
 
     @classmethod
     def of_session(cls, session: Session) -> "Classifier":
-        """A session's model of all labels but the held-out ones; it is trained now where there are new labels.
+        """A session's model of all labels but the held-out ones; it is trained now if there are new labels or classes.
 
         Raises:
             TrainingError: there is no label to train on.
@@ -64,15 +63,32 @@ class Classifier:
         now, rounds = LabeledNow.of(session), session.store.rounds()
         if rounds and rounds[-1].through == now.through and (session.folder / MODEL).is_dir():
             loaded = cls.load(session.folder / MODEL)
-            return cls(loaded.model, loaded.tokenizer, session.class_names)
+            if len(loaded.class_names) == len(session.class_names):
+                return cls(loaded.model, loaded.tokenizer, session.class_names)
         learner, _ = told_learner(session, now)
         return cls(learner.trained_model(), learner.pool.texts.tokenizer, session.class_names)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The probabilities (N, C) of the classes of texts."""
+        return self.classify(texts)[0]
+
+    def classify(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:
+        """The probabilities (N, C) of the classes of texts, and how many texts were cut to what the model takes."""
+        if not texts:
+            return np.zeros((0, len(self.class_names)), np.float32), 0
         encoded = encode(Dataset.from_dict({"text": list(texts)}), self.tokenizer)
-        warn_of_cut_texts([encoded], self.tokenizer)
-        return predict_probabilities(self.model, EncodedTexts(encoded, self.tokenizer), np.arange(len(texts)))
+        n_cut = int((encoded.data.column("length").to_numpy() > self.tokenizer.model_max_length).sum())
+        encoded_texts = EncodedTexts(encoded, self.tokenizer)
+        return predict_probabilities(self.model, encoded_texts, np.arange(len(texts))), n_cut
+
+
+@dataclass
+class Predicted:
+    """What was predicted: texts by class, those that are empty, and those that were cut to what the model takes."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    n_empty: int = 0
+    n_cut: int = 0
 
 
 def rest_of(session: Session) -> Dataset:
@@ -102,7 +118,7 @@ def write_predictions(
     file: Path,
     safe_csv: bool = False,
     tell: Callable[[int], object] | None = None,
-) -> tuple[Counter[str], int]:
+) -> Predicted:
     """Write a row for each text: its own columns, the class that is most probable, and the probability of every class.
 
     The columns `predicted_label`, `probability` and `probability_CLASS` come last; where a text has one of that name,
@@ -114,48 +130,58 @@ def write_predictions(
         safe_csv: keep spreadsheets from calculating cells.
         tell: called with the number of texts of each block that is done.
 
-    Returns:
-        How many texts are of each class, and how many are empty.
-
     Raises:
-        ConfigError: `file` ends otherwise.
-        DataError: it cannot be written.
+        ConfigError, DataError: as `require_writable`.
     """
-    if file.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"{file} ends in {file.suffix!r}; it must end in one of {', '.join(ENDINGS)}")
+    require_writable(file)
     own = [*filter(is_own, texts.column_names)]
     taken = {name.removeprefix(OWN) for name in own}
     names = [_free(name, taken) for name in ("predicted_label", "probability")]
     names += [_free(f"probability_{name}", taken) for name in classifier.class_names]
-    counts: Counter[str] = Counter()
-    n_empty = 0
-    unfinished = file.absolute().with_name(f".{file.name}.{os.getpid()}.unfinished")
+    done = Predicted()
+    place = file.absolute().resolve()
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as stream:
             write = _writer(stream, file.suffix.lower(), [*(name.removeprefix(OWN) for name in own), *names], safe_csv)
             for rows in _blocks(texts):
-                filled = [place for place, text in enumerate(rows["text"]) if text.strip()]
+                filled = [row for row, text in enumerate(rows["text"]) if text.strip()]
                 found: list[list[Any]] = [[None] * len(names) for _ in rows["text"]]
-                for place, p in zip(filled, _probabilities(classifier, rows["text"], filled), strict=True):
+                probabilities, n_cut = classifier.classify([rows["text"][row] for row in filled])
+                for row, p in zip(filled, probabilities, strict=True):
                     label = classifier.class_names[int(p.argmax())]
-                    counts[label] += 1
-                    found[place] = [label, *(round(float(value), 6) for value in (p.max(), *p))]
-                n_empty += len(found) - len(filled)
-                for place, predicted in enumerate(found):
-                    write([*(as_json(rows[name][place]) for name in own), *predicted])
+                    done.counts[label] += 1
+                    found[row] = [label, *(round(float(value), 6) for value in (p.max(), *p))]
+                done.n_empty += len(found) - len(filled)
+                done.n_cut += n_cut
+                for row, predicted in enumerate(found):
+                    write([*(as_json(rows[name][row]) for name in own), *predicted])
                 if tell:
                     tell(len(found))
-        unfinished.replace(file)
+        unfinished.replace(place)
     except OSError as error:
-        raise DataError(f"cannot write {file}: {error}; choose another file") from error
+        raise DataError(f"cannot write {file}: {error.strerror or error}; choose another file") from error
     finally:
         unfinished.unlink(missing_ok=True)
-    return counts, n_empty
+    return done
 
 
-def _probabilities(classifier: Classifier, texts: Sequence[str], places: Sequence[int]) -> NDArray[np.float32]:
-    chosen = [texts[place] for place in places]
-    return classifier.probabilities(chosen) if chosen else np.zeros((0, len(classifier.class_names)), np.float32)
+def require_writable(file: Path) -> None:
+    """See that predictions can be written to a file, before anything is trained for them.
+
+    Raises:
+        ConfigError: the file ends otherwise than ENDINGS.
+        DataError: it is a folder, or its folder is missing or not writable.
+    """
+    if file.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"{file} ends in {file.suffix!r}; it must end in one of {', '.join(ENDINGS)}")
+    place = file.absolute().resolve()
+    if place.is_dir():
+        raise DataError(f"cannot write {file}: it is a folder; choose another file")
+    if not place.parent.is_dir():
+        raise DataError(f"cannot write {file}: there is no folder {file.parent}; make it, or choose another file")
+    if not os.access(place.parent, os.W_OK):
+        raise DataError(f"cannot write {file}: the folder {file.parent} is not writable; choose another file")
 
 
 def _blocks(texts: Dataset) -> Iterator[dict[str, list[Any]]]:
