@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -271,6 +274,46 @@ def test_a_session_without_labels_says_so(session, tmp_path, capsys):
     make_session(tmp_path / "texts.csv", tmp_path / "empty.dami")
     assert main(["predict", "empty.dami", "--rest", "out.csv"]) == 1
     assert "there is no labelled text to train on; label one at least" in capsys.readouterr().err
+
+
+ELSEWHERE = """
+import json, sys
+sys.modules["dami_text"] = None  # any import of it fails
+from transformers import pipeline
+classify = pipeline("text-classification", model="model", trust_remote_code=True, device="cpu", top_k=None)
+print(json.dumps([{found["label"]: found["score"] for found in classify([text])[0]} for text in sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["cnn", "bilstm"])
+def test_a_final_model_with_its_code_predicts_the_same_where_dami_text_is_not(session, tmp_path, reviews, kind):
+    file, truth = texts_without_labels(reviews, tmp_path, 60)
+    made = make_session(file, tmp_path / "mine.dami", model=kind)
+    label_some(made, truth, 20)
+    run("train", "mine.dami", "--output-dir", "model", "--export-code")
+    texts = [made.text(row) for row in (5, 30)]
+    write("new.csv", [["text"], *([text] for text in texts)])
+    run("predict", "model", "new.csv", "out.csv")
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": ""}
+    ended = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, *texts],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    require_equal(rows_of("out.csv"), json.loads(ended.stdout.splitlines()[-1]))
+
+
+def test_an_encoders_final_model_has_no_code_and_says_so(session, tmp_path, capsys):
+    save_encoder(tmp_path / "encoder")
+    options = {"model": str(tmp_path / "encoder"), "word_vectors": "word2vec", "word_vector_dim": 100}
+    made = make_session(tmp_path / "texts.csv", tmp_path / "mine.dami", **options)
+    made.store.add_labels([(row, row % 2, "ann") for row in range(20)])
+    run("train", "mine.dami", "--output-dir", "model", "--export-code")
+    assert "transformers has this model's code, there is none to export" in capsys.readouterr().out
+    assert not [*(tmp_path / "model").glob("*.py")]
+    run("predict", "model", "texts.csv", "out.csv")
+    texts = [made.text(row) for row in range(60)]
+    require_equal(rows_of("out.csv"), pipelines_answers("model", texts))
 
 
 def test_a_final_model_carries_its_code_where_that_is_asked_for(session, tmp_path, capsys):
