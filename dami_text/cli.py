@@ -5,7 +5,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from dami_text.config import RunConfig
+from dami_text.config import JOIN, RunConfig
 from dami_text.defaults import implied_options
 from dami_text.errors import ConfigError, DamiError
 from dami_text.options import Options, Size, option
@@ -79,7 +80,8 @@ def command(
     try:
         given, configs = _configs(arguments, topics, prog, description)
         debug = configs[-1].debug
-        return work(given, *configs) or 0
+        with logging_restored():
+            return work(given, *configs) or 0
     except DamiError as error:
         disconnect()
         if debug:
@@ -139,6 +141,17 @@ def tell_of_data() -> None:
     logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
 
 
+@contextmanager
+def logging_restored() -> Iterator[None]:
+    """Leave the package's logging at its level after the block: `tell_of_data` is for one command."""
+    logger = logging.getLogger("dami_text")
+    level = logger.level
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _speaks() -> bool:
     """Whether this process is the one of its machine that tells the user what all of them find."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
@@ -151,6 +164,13 @@ def printable(text: str) -> str:
 
 class _Parser(HfArgumentParser):
     """Errors as exceptions; values that cannot be converted are left to the configs, which say what they want."""
+
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        """Several text columns are one option of the configs."""
+        found, rest = super().parse_known_args(*arguments, **options)
+        if isinstance(getattr(found, "text_column", None), list):
+            found.text_column = JOIN.join(found.text_column)
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; --help lists the options")

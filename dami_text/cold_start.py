@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from dami_text.config import RunConfig, TokenizationConfig
 from dami_text.data.hub import explained, quiet_hub
 from dami_text.data.pool import EncodedTexts, Pool
-from dami_text.data.tokenization import encode, warn_of_cut_texts
+from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
 from dami_text.models.transformer import longest_text
 from dami_text.models.word_level import class_names_of
@@ -94,9 +94,7 @@ def _by_trained_model(
                 f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the "
                 "same in the same order"
             )
-        encoded = encode(pool.texts.as_dataset(), tokenizer)
-        warn_of_cut_texts([encoded], tokenizer)
-        pool = pool.with_texts(EncodedTexts(encoded, tokenizer))
+        pool = pool.with_texts(EncodedTexts(encode(pool.texts.as_dataset(), tokenizer), tokenizer))
         if config.strategy.pool_subsample is not None:
             pool = pool.sample(max(n, config.strategy.pool_subsample), rng)
         return strategy.query(on_own_device(model), pool, n, rng)

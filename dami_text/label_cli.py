@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dami_text.cli import printable, run_al, tell_of_data
+from dami_text.cli import logging_restored, printable, run_al, tell_of_data
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
 from dami_text.page_cli import label_texts
@@ -73,7 +73,8 @@ def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]
 
     def run(arguments: list[str]) -> int:
         try:
-            command(arguments)
+            with logging_restored():
+                command(arguments)
         except DamiError as error:
             disconnect()
             if "--debug" in arguments:

@@ -168,7 +168,10 @@ def test_several_text_columns_are_joined(tmp_path, pages, monkeypatch, caplog):
     assert session.text(3) == f"Title 3\n{words(3)}"
     assert session.text(12) == "alone"
     assert session.own_columns([3]) == [{"title": "Title 3", "body": words(3)}]
+    again = ["label", "a.csv", "--labels", "neg", "pos", "--text-column"]
+    assert main([*again, "title", "body"]) == 0, "the same command goes on"
     assert main(["label", "a.csv"]) == 0
+    assert main([*again, "body"]) == 1
     assert "texts from columns 'title', 'body'" in caplog.text
 
 

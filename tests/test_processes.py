@@ -150,7 +150,7 @@ def test_an_error_on_main_ends_both_with_one_line(two, found):
     assert [process["failed"] for process in found] == [1, 1]
     assert [line for line in ended.stderr.splitlines() if line.startswith("error:")] == ["error: no room"]
     assert "Traceback" not in ended.stderr
-    assert ended.stdout.count("labelled   share  accuracy  seconds") == 3, "one table a run, not a process"
+    assert ended.stdout.count("labelled   share  accuracy  macro F1") == 3, "one table a run, not a process"
     assert ended.returncode == 0
     assert seconds < 240
 

@@ -103,12 +103,21 @@ def test_texts_that_are_too_long_are_cut_and_counted_in_one_warning(caplog):
     tokenizer = build_tokenizer(dataset, TokenizationConfig(max_length=3, min_document_frequency=1))
     with caplog.at_level(logging.WARNING):
         encoded = encode(dataset, tokenizer)
-        warn_of_cut_texts([encoded.select([0]), encoded.select([1, 2, 3])], tokenizer)
     ids = tokenizer.get_vocab()
     assert encoded["input_ids"][:] == [[ids[word] for word in text.split()[:3]] for text in texts]
     assert encoded["length"][:] == [3, 4, 0, 7]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
+    assert "2 of 4 texts are longer than 3 words (the longest has 7)" in record.getMessage()
+
+
+def test_texts_of_several_parts_are_counted_together(caplog):
+    dataset = Dataset.from_dict({"text": ["a b c", "a b c d", "", "d c b a d c b"]})
+    tokenizer = build_tokenizer(dataset, TokenizationConfig(max_length=3, min_document_frequency=1))
+    parts = [encode(dataset.select(rows), tokenizer, warn=False) for rows in ([0, 1], [2], [3])]
+    assert not caplog.records
+    warn_of_cut_texts(parts, tokenizer)
+    (record,) = caplog.records
     assert "2 of 4 texts are longer than 3 words (the longest has 7)" in record.getMessage()
 
 

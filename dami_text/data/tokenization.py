@@ -67,13 +67,14 @@ def _document_frequencies(tokenizer: Tokenizer, batches: Iterator[list[str]]) ->
     return frequencies
 
 
-def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
+def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, warn: bool = True) -> Dataset:
     """`dataset` with columns more: `input_ids`, cut to the tokenizer's maximum, and `length`, before the cut.
 
     A tokenizer that is not word-level adds its special tokens, and a column `word_ids`: the number of the word that
     each token is a piece of, -1 for special tokens. Nothing in a text is taken for a special token.
 
-    The result is cached beside the data set's own files, under a fingerprint of the data and of the tokenizer.
+    The result is cached beside the data set's own files, under a fingerprint of the data and of the tokenizer. With
+    `warn`, one warning counts the texts that were cut; see `warn_of_cut_texts` for several parts of a source.
     """
     longest = tokenizer.model_max_length
     backend = tokenizer.backend_tokenizer
@@ -97,13 +98,16 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
         return {"input_ids": [i[:longest] for i in ids], "length": [len(i) for i in ids]}
 
     content = f"{dataset._fingerprint} {longest} {backend.to_str()}"
-    return dataset.map(
+    encoded = dataset.map(
         encode_batch,
         batched=True,
         features=Features({**dataset.features, **columns}),
         new_fingerprint=hashlib.sha256(content.encode()).hexdigest()[:32],
         desc="tokenize" if len(dataset) >= 100_000 else None,
     )
+    if warn:
+        warn_of_cut_texts([encoded], tokenizer)
+    return encoded
 
 
 def warn_of_cut_texts(encoded: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast) -> None:

@@ -87,7 +87,7 @@ def _prepare_texts(config: RunConfig) -> PreparedData:
         return LabeledTexts(_with_features(EncodedTexts(encoded, tokenizer), encoder), np.arange(len(labels)), labels)
 
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
-    encoded = [encode(part, tokenizer) for part in parts]
+    encoded = [encode(part, tokenizer, warn=False) for part in parts]
     warn_of_cut_texts(encoded, tokenizer)
     train, *validation, test = map(labeled_texts, encoded)
     return PreparedData(
@@ -137,9 +137,7 @@ def make_learner(
     dataset = _text_column(texts)
     encoder = _encoder(config, class_names)
     tokenizer = encoder.tokenizer if encoder else build_tokenizer(dataset, config.tokenization)
-    tokens = encode(dataset, tokenizer)
-    warn_of_cut_texts([tokens], tokenizer)
-    encoded = _with_features(EncodedTexts(tokens, tokenizer), encoder)
+    encoded = _with_features(EncodedTexts(encode(dataset, tokenizer), tokenizer), encoder)
     start = encoder or build_word_vectors(encoded, config.word_vectors, config.loop.seed)
     return learner_of(config, encoded, None, class_names, start, strategy)
 

@@ -76,7 +76,7 @@ class Classifier:
         """The probabilities (N, C) of the classes of texts, and how many texts were cut to what the model takes."""
         if not texts:
             return np.zeros((0, len(self.class_names)), np.float32), 0
-        encoded = encode(Dataset.from_dict({"text": list(texts)}), self.tokenizer)
+        encoded = encode(Dataset.from_dict({"text": list(texts)}), self.tokenizer, warn=False)
         n_cut = int((encoded.data.column("length").to_numpy() > self.tokenizer.model_max_length).sum())
         encoded_texts = EncodedTexts(encoded, self.tokenizer)
         return predict_probabilities(self.model, encoded_texts, np.arange(len(texts))), n_cut
