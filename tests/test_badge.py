@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from strategy_cases import CLASSES, KINDS, loss_gradients, model_for, odd_pool, probabilities_of
 
 from dami_text.strategies import Badge
-from dami_text.strategies.badge import k_means_plus_plus, prediction_errors
+from dami_text.strategies.badge import _squared_distances, k_means_plus_plus, prediction_errors
 
 
 def slow_k_means_plus_plus(embeddings, n, rng):
@@ -119,3 +120,17 @@ def test_d_squared_sampling():
     assert found[0].sum() == found[:, 0].sum() == np.trace(found) == 0
     possible = ~np.eye(3, dtype=bool)
     assert stats.chisquare(found[1:, 1:][possible], expected[possible]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e-4, 1e-6])
+def test_the_distances_of_near_copies_keep_their_digits(scale):
+    rng = np.random.default_rng(0)
+    e0, h0 = rng.normal(size=3), rng.normal(size=20)
+    errors = (e0 * (1 + scale * rng.normal(size=(30, 3)))).astype(np.float32)
+    features = (h0 * (1 + scale * rng.normal(size=(30, 20)))).astype(np.float32)
+    squares = np.square(errors).sum(axis=1) * np.square(features).sum(axis=1)
+    found = _squared_distances(*map(torch.from_numpy, (errors, features, squares)), 4)
+    embeddings = errors.astype(np.float64)[:, :, None] * features.astype(np.float64)[:, None, :]
+    exact = np.square(embeddings - embeddings[4]).sum(axis=(1, 2))
+    assert found[4] == 0
+    np.testing.assert_allclose(found.numpy(), exact, rtol=2e-3)

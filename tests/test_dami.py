@@ -147,6 +147,20 @@ def test_reasons_name_the_informative_word(strategy):
         assert reason["deviation"] == pytest.approx(deviations[i], rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.parametrize("strategy", [Dami(), DamiKCenter()], ids=["dami", "dami-kcenter"])
+def test_reasons_name_words_wherever_they_stand_in_the_text(strategy):
+    pool = odd_pool()
+    model = model_for("cnn", pool, 2)
+    words = Representation().of_unlabeled(model, pool, np.random.default_rng(0)).words
+    assert min(words) < 0 < max(words)
+    query = strategy.query(model, pool, len(pool.unlabeled), np.random.default_rng(0))
+    named = {
+        int(np.searchsorted(pool.unlabeled, row)): r["word"] for row, r in zip(query.rows, query.reasons, strict=True)
+    }
+    for i, word in enumerate(words.tolist()):
+        assert named[i] == (pool.texts.text(pool.unlabeled[i]).split()[word] if word >= 0 else None)
+
+
 @pytest.mark.parametrize("n_classes", CLASSES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_word_of_the_largest_norm(kind, n_classes):
