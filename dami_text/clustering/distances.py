@@ -182,28 +182,30 @@ def nonzero(mask: Tensor) -> Tensor:
     return torch.from_numpy(mask.numpy().reshape(-1).nonzero()[0])
 
 
-def argmin(rows: Tensor) -> Tensor:
-    """The place of the smallest number in each row; on a processor NumPy is 5 times as fast as torch."""
-    return rows.argmin(dim=1) if rows.device.type != "cpu" else torch.from_numpy(rows.numpy().argmin(axis=1))
-
-
 def first_least(sums: Tensor) -> Tensor:
     """The first place in `sums` (C,) whose number is the smallest within rounding.
 
     Of two equally good medoids, such as the two members of a pair, neither the processor nor the size of the batches
     may decide: both change the last digits of distances.
     """
-    return nonzero(sums <= sums.min() * (1 + ROUNDING))[0]
+    least = sums.min()
+    return nonzero(sums <= least + ROUNDING * least.abs())[0]
+
+
+def nearest(distances: Tensor) -> Tensor:
+    """The first place in each row of distances (A, B) whose number is the smallest within rounding."""
+    close = distances <= distances.amin(dim=1, keepdim=True) * (1 + ROUNDING)
+    return close.int().argmax(dim=1) if close.device.type != "cpu" else torch.from_numpy(close.numpy().argmax(axis=1))
 
 
 def assign(vectors: Vectors, medoids: Tensor) -> tuple[Tensor, Tensor]:
-    """The slot (N,) of each row's nearest medoid (K,), and its distance (N,) in float32.
+    """The slot (N,) of each row's nearest medoid (K,), the first within rounding, and its distance (N,) in float32.
 
     A medoid is in its own slot, even where another one is the same vector.
     """
     centres = vectors[medoids]
     parts = row_slices(len(vectors), len(medoids))
-    labels = torch.cat([argmin(pairwise(vectors[part], centres)) for part in parts])
+    labels = torch.cat([nearest(pairwise(vectors[part], centres)) for part in parts])
     labels[medoids] = torch.arange(len(medoids), device=medoids.device)
     rows = torch.arange(len(vectors), device=medoids.device).split(TILE_NUMBERS // vectors.values.shape[1] + 1)
     squared = torch.cat([_differences(vectors, part, centres, labels[part]) for part in rows])

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import Distances, nonzero, row_slices
+from dami_text.clustering.distances import Distances, first_least, nonzero, row_slices
 from dami_text.clustering.progress import progress
+from dami_text.scores import ROUNDING
 
 TOLERANCE = 1e-9  # a swap must lower the loss by more than this share of it
 
@@ -89,7 +90,8 @@ def swap_block(distances: Distances, state: Clustering, candidates: slice) -> Te
     block = distances.block(candidates)
     changes = _best_changes(state, block)
     changes[state.is_medoid[candidates]] = torch.inf
-    order = changes.argsort(stable=True)
+    steps = changes / (ROUNDING * state.loss) if state.loss > 0 else changes
+    order = steps.round().argsort(stable=True)  # of candidates that are as good but for rounding, the first first
     threshold = -TOLERANCE * state.loss
     for place in order[changes[order] < 0].tolist():
         column = block[:, place].contiguous()
@@ -124,8 +126,9 @@ def _best_swap(state: Clustering, column: Tensor) -> tuple[float, int]:
     distance = column[near].double()
     first, second = state.nearest_distance[near].double(), state.second_distance[near].double()
     kept = torch.bincount(state.nearest[near], torch.maximum(distance, first) - second, minlength=len(state.medoids))
-    change, slot = (kept + state.removal_loss).min(dim=0)
-    return float(change + (distance - first).clamp_(max=0).sum()), int(slot)
+    changes = kept + state.removal_loss + (distance - first).clamp_(max=0).sum()
+    slot = first_least(changes)
+    return float(changes[slot]), int(slot)
 
 
 def _swap(distances: Distances, state: Clustering, slot: int, candidate: int, column: Tensor) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import Matrix, Tiles, Vectors, argmin, assign, totals
+from dami_text.clustering.distances import Matrix, Tiles, Vectors, assign, first_least, totals
 from dami_text.clustering.fasterpam import swap_until_optimal
 from dami_text.clustering.initialization import Init, initial_medoids
 from dami_text.clustering.plan import Plan
@@ -53,10 +53,10 @@ def polish(vectors: Vectors, medoids: Tensor) -> Tensor:
     polished = medoids.clone()
     for slot, members in enumerate(progress(clusters, "K-medoids, polishing")):
         near = _nearest_to_mean(vectors, members[:: len(members) // POLISHED_MEMBERS + 1])
-        candidates = torch.cat([medoids[slot : slot + 1], near])
+        candidates = torch.cat([near.sort().values, medoids[slot : slot + 1]])
         evaluators = members[:: len(members) // POLISHED_EVALUATORS + 1]
         sums = totals(Tiles(vectors[evaluators], vectors[candidates]))
-        polished[slot] = candidates[argmin(sums[None])[0]]
+        polished[slot] = candidates[first_least(sums)]
     return polished
 
 
