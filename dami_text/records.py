@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from dami_text.config import RunConfig
 from dami_text.defaults import former_options
 from dami_text.errors import BusyError, RecordError
-from dami_text.options import flag
+from dami_text.options import Size, flag
 from dami_text.paths import PATHS, absolute, from_anywhere
 
 logger = logging.getLogger(__name__)
@@ -245,15 +245,18 @@ class RunFolder:
             for name in {**wanted, **recorded}
             if repr(recorded.get(name)) != repr(wanted.get(name))  # 1 is one text, 1.0 all of them
         ]
-        old: Any = recorded.get("budget")
-        new: Any = wanted["budget"]
-        self.grows = differing == ["budget"] and type(old) is type(new) and old < new
+        self.grows = differing == ["budget"] and self._budget(recorded["budget"]) < self._budget(wanted["budget"])
         if differing and not self.grows:
             differences = [f"{flag(name)} {recorded.get(name)} there, {wanted.get(name)} now" for name in differing]
             raise RecordError(
                 f"{self.path} holds a run with other options: {'; '.join(differences)}; give the same options to "
                 "resume it, another --output-dir, or --overwrite to replace it"
             )
+
+    def _budget(self, value: Any) -> int:
+        """The number of texts that a budget is in the folder's run."""
+        line = self.rounds[-1]
+        return Size(value).of(round(line["n_labeled"] / line["labeled_fraction"]))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

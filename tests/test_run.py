@@ -164,6 +164,14 @@ def test_a_larger_budget_goes_on_from_a_finished_run(finished, reviews, copy, tm
     assert read_lines(copy / "rounds.jsonl") == after
 
 
+def test_a_larger_budget_may_be_of_the_other_kind(reviews, copy, tmp_path):
+    assert run_al(command(reviews, copy, budget=0.25)) == 0
+    assert run_al(command(reviews, tmp_path / "whole", budget=0.25)) == 0
+    assert content(copy) == content(tmp_path / "whole")
+    assert read_lines(copy / "rounds.jsonl")[-1]["n_labeled"] == 52
+    assert run_al(command(reviews, copy, budget=50)) == 1
+
+
 def test_a_larger_budget_goes_on_where_the_last_query_was_whole(reviews, tmp_path):
     assert run_al(command(reviews, tmp_path / "a", budget=36)) == 0
     before = read_lines(tmp_path / "a" / "rounds.jsonl")
