@@ -8,7 +8,14 @@ import pytest
 from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
 
 from dami_text.errors import ConfigError
-from dami_text.labeling.accounts import ask_for_passwords, hash_password, password_fits, read_passwords, set_passwords
+from dami_text.labeling.accounts import (
+    Attempts,
+    ask_for_passwords,
+    hash_password,
+    password_fits,
+    read_passwords,
+    set_passwords,
+)
 from dami_text.labeling.desk import Desk
 from dami_text.labeling.history import Find
 from dami_text.labeling.progress import Gain, Progress, Proportion
@@ -625,3 +632,90 @@ def test_a_proxys_address_is_served_and_its_folder_taken_away():
     assert served_at({"host": "other.example"}, **at) == (400,)
     assert served_at({"host": "lab.example", "origin": "http://lab.example"}, **at) == (403,), "another scheme"
     assert served_at({"host": "192.168.1.5:7860"}, **at) == (400,), "this machine listens to itself alone"
+
+
+# Guessing passwords -------------------------------------------------------------------------------------------------
+
+
+def test_after_five_wrong_passwords_a_name_waits_longer_each_time_and_others_do_not(caplog):
+    now = [0.0]
+    attempts = Attempts(lambda: now[0])
+    for _ in range(5):
+        assert not attempts.must_wait("ann")
+        attempts.was_wrong("ann")
+    assert attempts.must_wait("ann")
+    assert not attempts.must_wait("bob")
+    waits = []
+    for _ in range(9):
+        start = now[0]
+        while attempts.must_wait("ann"):
+            now[0] += 0.5
+        waits.append(now[0] - start)
+        attempts.was_wrong("ann")
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert len(caplog.records) == 1
+    assert "5 wrong passwords in a row for 'ann'" in caplog.text
+    attempts.was_right("ann")
+    assert not attempts.must_wait("ann")
+
+
+def test_what_is_remembered_of_guesses_is_bounded():
+    attempts = Attempts(lambda: 0.0)
+    for number in range(Attempts.MOST + 50):
+        attempts.was_wrong(str(number))
+    assert len(attempts._wrong) == Attempts.MOST
+
+
+def login(guard, status, client="10.0.0.1", **headers):
+    """The status and the cookies that a login gets which the app answers with `status`."""
+    sent = []
+
+    async def app(scope, receive, send):
+        cookies = [
+            (b"set-cookie", b"a=1; HttpOnly; Path=/; SameSite=lax"),
+            (b"set-cookie", b"b=2; SameSite=none; Secure"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": cookies})
+
+    async def send(message):
+        sent.append(message)
+
+    guard.app = app
+    pairs = [
+        (b"host", b"127.0.0.1:7860"),
+        *((name.replace("_", "-").encode(), v.encode()) for name, v in headers.items()),
+    ]
+    scope = {"type": "http", "path": "/login", "method": "POST", "headers": pairs, "client": (client, 1)}
+    asyncio.run(guard(scope, None, send))
+    return sent[0]["status"], [value for name, value in sent[0]["headers"] if name == b"set-cookie"]
+
+
+def test_an_address_that_guesses_waits_and_others_do_not():
+    guard = Guard(None, 7860)
+    assert [login(guard, 400)[0] for _ in range(6)] == [400] * 5 + [429]
+    assert login(guard, 200, "10.0.0.2")[0] == 200
+    assert login(guard, 200)[0] == 429
+
+
+def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_names():
+    guard = Guard(None, 7860, public_url="https://lab.example/labels")
+    for _ in range(5):
+        login(guard, 400, x_forwarded_for="1.1.1.1, 10.9.9.9")
+    assert login(guard, 200, x_forwarded_for="10.9.9.9")[0] == 429
+    assert login(guard, 200, x_forwarded_for="10.8.8.8")[0] == 200
+    without = Guard(None, 7860)
+    for number in range(5):
+        login(without, 400, x_forwarded_for=f"10.9.9.{number}")
+    assert login(without, 200, x_forwarded_for="10.7.7.7")[0] == 429, "without a proxy nobody is believed"
+
+
+def test_cookies_are_for_this_page_alone_and_for_tls_where_it_is_there():
+    assert login(Guard(None, 7860), 200)[1] == [
+        b"a=1; HttpOnly; Path=/; SameSite=Strict",
+        b"b=2; Secure; SameSite=Strict",
+    ]
+    public = Guard(None, 7860, public_url="https://lab.example")
+    assert login(public, 200)[1] == [
+        b"a=1; HttpOnly; Path=/; SameSite=Strict; Secure",
+        b"b=2; Secure; SameSite=Strict",
+    ]

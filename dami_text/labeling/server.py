@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dami_text.errors import ConfigError, DamiError
-from dami_text.labeling.accounts import password_fits
+from dami_text.labeling.accounts import Attempts, password_fits
 from dami_text.labeling.desk import Desk
 from dami_text.labeling.session import Session
 
@@ -71,10 +71,14 @@ class Guard:
     Where other machines may open the page (`host` is not the default), they do so by a number or by this machine's
     name, which no page elsewhere can have for its own. `public_url` is where a reverse proxy shows the page: its host
     and origin are allowed too, and its path is taken away where the proxy leaves it.
+
+    An address from which wrong passwords come has to wait, and gets 429 until then.
     """
 
     def __init__(self, app: App, port: int, host: str = HOST, public_url: str | None = None) -> None:
         self.app = app
+        self.attempts = Attempts()
+        self.public_url = public_url
         self.hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
         self.origins = {f"http://{host}" for host in self.hosts}
         self.names = set() if host == HOST else {"localhost", *names_of_machine()}
@@ -123,8 +127,53 @@ class Guard:
             await _answer(send, 403, b"requests from elsewhere are not served")
         elif path not in OPEN_PATHS and not path.startswith(OPEN_FOLDERS):
             await _answer(send, 404, b"not found")
+        elif path.rstrip("/") == "/login" and scope["method"] == "POST":
+            await self._log_in(scope, receive, _with_policy(self._with_cookies(send)), headers)
         else:
             await self.app(scope, receive, _with_policy(send))
+
+    async def _log_in(self, scope: Scope, receive: Any, send: Send, headers: dict[bytes, list[str]]) -> None:
+        """Pass on a login, unless its address has to wait, and count it where it fails."""
+        address = self._address(scope, headers)
+        if self.attempts.must_wait(address):
+            await _answer(send, 429, b"too many wrong passwords: wait a minute")
+            return
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                (self.attempts.was_wrong if message["status"] >= 400 else self.attempts.was_right)(address)
+            await send(message)
+
+        await self.app(scope, receive, counted)
+
+    def _address(self, scope: Scope, headers: dict[bytes, list[str]]) -> str:
+        """Where a request comes from; the proxy says so, where there is one."""
+        forwarded = headers.get(b"x-forwarded-for", []) if self.public_url else []
+        if forwarded:
+            return forwarded[-1].rpartition(",")[2].strip()
+        return str((scope.get("client") or ("unknown",))[0])
+
+    def _with_cookies(self, send: Send) -> Send:
+        """`send` with cookies that no other page's requests bring along, and only over TLS where the page has it."""
+        secure = b"; Secure" if (self.public_url or "").startswith("https://") else b""
+
+        async def with_cookies(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    (name, _strict(value) + (b"" if b"; secure" in value.lower() else secure))
+                    if name.lower() == b"set-cookie"
+                    else (name, value)
+                    for name, value in message.get("headers", [])
+                ]
+            await send(message)
+
+        return with_cookies
+
+
+def _strict(cookie: bytes) -> bytes:
+    """A cookie's header with SameSite=Strict."""
+    parts = [part for part in cookie.split(b"; ") if not part.lower().startswith(b"samesite")]
+    return b"; ".join([*parts, b"SameSite=Strict"])
 
 
 def names_of_machine() -> list[str]:
@@ -216,10 +265,15 @@ def serve(
     port = free_port(port, host)
     desk = Desk(session)
     page = build_page(desk, _my_name(), guidelines)
-    allowed = set(annotators)
+    allowed, attempts = set(annotators), Attempts()
 
     def may_enter(name: str, password: str) -> bool:
-        return password_fits(session.store, name, password) and name in allowed
+        if name in allowed and attempts.must_wait(name):
+            return False
+        fits = password_fits(session.store, name, password) and name in allowed
+        if name in allowed:
+            (attempts.was_right if fits else attempts.was_wrong)(name)
+        return fits
 
     page.launch(
         server_name=host,
