@@ -249,6 +249,21 @@ def test_texts_with_other_classes_are_refused_and_nothing_is_changed(tmp_path):
     assert len(Session(tmp_path / "a.dami")) == 30
 
 
+def test_a_column_of_another_type_is_refused_and_nothing_is_changed(tmp_path):
+    for name, value in (("a", 1), ("b", "one"), ("c", "2")):
+        lines = [{"text": f"{name} {words(i)}", "n": value} for i in range(12)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    session = make_session(tmp_path / "a.jsonl", tmp_path / "a.dami")
+    with pytest.raises(
+        DataError, match="column 'n' of .*b.jsonl holds string, and that of the session int64; convert it"
+    ):
+        add_texts(session, str(tmp_path / "b.jsonl"))
+    assert len(Session(session.folder)) == 12
+    assert sorted(file.name for file in session.folder.iterdir() if file.is_dir()) == ["pool"]
+    assert add_texts(session, str(tmp_path / "c.jsonl")) == (12, 0)
+    assert session.own_columns([0, 20]) == [{"n": 1}, {"n": 2}]
+
+
 def test_nothing_is_added_while_a_model_is_trained(tmp_path):
     session = make_session(write(tmp_path / "a.csv", [[words(i)] for i in range(30)]), tmp_path / "a.dami")
     with (

@@ -17,7 +17,7 @@ from dami_text.config import LabelingConfig, RunConfig
 from dami_text.data.classes import in_class_order
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.pool import Rows, content_hashes, stable_id
-from dami_text.data.sources import load_texts
+from dami_text.data.sources import OWN, load_texts
 from dami_text.errors import DataError, RecordError
 from dami_text.labeling.session import (
     FILE_ANNOTATOR,
@@ -142,7 +142,7 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
     if not len(new):
         return 0, len(texts)
     pool, n = session.pool(), len(session)
-    whole_pool = concatenate_datasets([pool, _with_columns(texts.select(new), pool)])
+    whole_pool = concatenate_datasets([pool, _with_columns(texts.select(new), pool, source)])
     old_hashes, new_hashes = copy_hashes(pool), copy_hashes(texts.select(new))
     held_out = np.concatenate([session.held_out, n + _drawn_beside(old_hashes, new_hashes, session)])
     name = f"{POOL}-{int(session.pool_name.partition('-')[2] or 1) + 1}"
@@ -165,16 +165,23 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
     return len(new), len(texts) - len(new)
 
 
-def _with_columns(texts: Dataset, pool: Dataset) -> Dataset:
-    """The texts with the columns of the pool, of its types; null where they have none of that name."""
+def _with_columns(texts: Dataset, pool: Dataset, source: str) -> Dataset:
+    """The texts with the columns of the pool, of its types; null where they have none of that name.
+
+    Raises:
+        DataError: a column cannot be of the pool's type.
+    """
     table = texts.with_format("arrow")[:]
-    schema = pool.features.arrow_schema
-    columns = {
-        field.name: table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in schema
-    }
+    columns = {}
+    for field in pool.features.arrow_schema:
+        found = table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
+        try:
+            columns[field.name] = found.cast(field.type)
+        except pa.ArrowException as error:
+            name = field.name.removeprefix(OWN)
+            raise DataError(
+                f"column {name!r} of {source} holds {found.type}, and that of the session {field.type}; convert it"
+            ) from error
     return Dataset(pa.table(columns)).cast(pool.features)
 
 
