@@ -255,7 +255,7 @@ def test_a_column_of_another_type_is_refused_and_nothing_is_changed(tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     session = make_session(tmp_path / "a.jsonl", tmp_path / "a.dami")
     with pytest.raises(
-        DataError, match="column 'n' of .*b.jsonl holds string, and that of the session int64; convert it"
+        DataError, match=r"column 'n' of .*b\.jsonl holds string, and that of the session int64; convert it"
     ):
         add_texts(session, str(tmp_path / "b.jsonl"))
     assert len(Session(session.folder)) == 12
