@@ -285,7 +285,8 @@ class Store(Notes):
     def decisions(self, annotator: str | None = None, limit: int = -1) -> list[sqlite3.Row]:
         """What each annotator, or this one, has decided, the latest first: the columns of events."""
         return self._all(
-            "SELECT * FROM decision WHERE ?1 IS NULL OR annotator = ?1 ORDER BY number DESC LIMIT ?2", annotator, limit
+            "SELECT * FROM decision WHERE ? IS NULL OR annotator = ? ORDER BY number DESC LIMIT ?",
+            *(annotator, annotator, limit),
         )
 
     def decision(self, row: int, annotator: str) -> sqlite3.Row | None:
@@ -326,7 +327,7 @@ class Store(Notes):
         """Who has flagged each flagged row."""
         flags: dict[int, list[str]] = {}
         for row in self._all(
-            "SELECT * FROM flag WHERE ?1 IS NULL OR annotator = ?1 ORDER BY row, annotator", annotator
+            "SELECT * FROM flag WHERE ? IS NULL OR annotator = ? ORDER BY row, annotator", annotator, annotator
         ):
             flags.setdefault(row["row"], []).append(row["annotator"])
         return flags
