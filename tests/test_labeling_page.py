@@ -94,6 +94,13 @@ def served(folder, *options):
             server.stop(signal.SIGKILL)
 
 
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def chromium():
     from playwright.sync_api import sync_playwright
@@ -301,6 +308,15 @@ def test_the_page_works_below_a_folder_of_a_reverse_proxy(session, chromium, tmp
         assert row_of(page) not in rows
         assert all(url.startswith((f"{address}/", "data:", "blob:")) for url in requests), requests
         assert {row["row"] for row in session.store.decisions("ann")} == set(rows)
+
+
+def test_labels_that_are_there_are_trained_on_though_nobody_opens_the_page(session, truth):
+    session.store.add_labels((row, truth[row], "ann") for row in range(30))
+    with served(session.folder):
+        wait_for(lambda: len(session.store.rounds()) == 1)
+        session.store.add_labels((row, truth[row], "ann") for row in range(30, 55))  # as an import does
+        wait_for(lambda: len(session.store.rounds()) == 2)
+    assert [record.n_labeled for record in session.store.rounds()] == [30, 55]
 
 
 def test_other_machines_get_the_page_by_number_and_by_name_after_a_login(session, chromium, tmp_path):

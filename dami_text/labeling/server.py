@@ -1,6 +1,7 @@
 """Serving the page: no file of this machine, and no request that a page from elsewhere has forged."""
 
 import getpass
+import logging
 import os
 import socket
 import time
@@ -16,11 +17,14 @@ from dami_text.labeling.session import Session
 
 HOST = "127.0.0.1"
 PORTS = 100  # that are tried
+LOOK = 5.0  # seconds from one look for a training that is due to the next
 
 NOT_ENCRYPTED = (
     "WARNING: the page is not encrypted: others on the network can read passwords and texts. TLS is the work of a "
     "reverse proxy in front of it: give --public-url https://..., and leave --host out if the proxy is on this machine"
 )
+
+logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -299,9 +303,18 @@ def serve(
         print(NOT_ENCRYPTED, flush=True)
     try:
         while True:
-            time.sleep(3600)
+            _begin_training(desk)
+            time.sleep(LOOK)
     finally:
         page.close(verbose=False)  # every label is on disk
+
+
+def _begin_training(desk: Desk) -> None:
+    """Begin a training that is due, and take note of one that has ended, whether or not anybody looks at the page."""
+    try:
+        desk.trainer.start_if_due()
+    except DamiError as error:  # the page says it too
+        logger.warning("no training can begin: %s", error)
 
 
 def _address(host: str, port: int, public_url: str | None) -> str:
