@@ -56,10 +56,13 @@ class OutputConfig(Options):
     export_code: bool = option(False, "put the model's code beside it, for where dami_text is not installed")
 
 
-def run_al(arguments: Sequence[str] | None = None) -> int:
-    """Run active learning as the options say and return the exit status: what scripts/run_al.py does."""
+def run_al(arguments: Sequence[str] | None = None, prog: str = "run_al.py") -> int:
+    """Run active learning as the options say and return the exit status: what scripts/run_al.py does.
+
+    `prog` is what --help calls the command.
+    """
     topics = [*TOPICS.values(), OutputConfig]
-    return command(arguments, topics, lambda given, *configs: _run(_run_config(configs), configs[-1]))
+    return command(arguments, topics, lambda given, *configs: _run(_run_config(configs), configs[-1]), prog)
 
 
 def command(

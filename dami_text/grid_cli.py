@@ -36,10 +36,13 @@ class GridOutputConfig(Options):
     debug: bool = option(False, "show the traceback of an error")
 
 
-def run_grid(arguments: Sequence[str] | None = None) -> int:
-    """Run a grid as the options say and return the exit status: what scripts/run_grid.py does."""
+def run_grid(arguments: Sequence[str] | None = None, prog: str = "run_grid.py") -> int:
+    """Run a grid as the options say and return the exit status: what scripts/run_grid.py does.
+
+    `prog` is what --help calls the command.
+    """
     topics = [*TOPICS.values(), GridConfig, GridOutputConfig]
-    return command(arguments, topics, _run, "run_grid.py", DESCRIPTION)
+    return command(arguments, topics, _run, prog, DESCRIPTION)
 
 
 def _run(given: dict[str, Any], *configs: Any) -> int:

@@ -5,6 +5,7 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "import": _guarded(_import),
         "select": _guarded(_select),
         "train": _guarded(_train),
-        "run": run_al,
-        "grid": run_grid,
-        "report": make_report,
+        "run": partial(run_al, prog="dami-text run"),
+        "grid": partial(run_grid, prog="dami-text grid"),
+        "report": partial(make_report, prog="dami-text report"),
         "add": _guarded(_add),
         "rename": _guarded(_rename),
         "predict": _guarded(_predict),

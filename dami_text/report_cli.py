@@ -10,10 +10,13 @@ from dami_text.config import METRICS
 from dami_text.errors import ConfigError, DamiError
 
 
-def make_report(arguments: Sequence[str] | None = None) -> int:
-    """Write the report as the options say and return the exit status: what scripts/make_report.py does."""
+def make_report(arguments: Sequence[str] | None = None, prog: str = "make_report.py") -> int:
+    """Write the report as the options say and return the exit status: what scripts/make_report.py does.
+
+    `prog` is what --help calls the command.
+    """
     parser = argparse.ArgumentParser(
-        prog="make_report.py",
+        prog=prog,
         description="Compare finished runs: learning curves, label savings and pairwise comparisons, with intervals.",
         allow_abbrev=False,
     )

@@ -439,3 +439,11 @@ def test_host_and_public_address_reach_the_server(served, folder):
         "label", "texts.csv", "--labels", "neg", "pos", *who, "--host", "0.0.0.0", "--public-url", "https://a.example/x"
     )
     assert served[0][1:] == (["ann"], None, 7860, False, "0.0.0.0", "https://a.example/x")
+
+
+@pytest.mark.parametrize("name", ["run", "grid", "report", "label", "predict", "add", "status"])
+def test_help_calls_a_command_by_the_name_it_was_given(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: dami-text {name} ")
