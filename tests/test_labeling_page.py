@@ -508,6 +508,8 @@ def test_more_than_nine_labels_are_found_by_typing(tmp_path, truth, chromium):
         page = open_page(chromium, server.url)
         for wanted in ("class k", "class c"):
             row, before = row_of(page), state(page, "n")
+            page.wait_for_function("() => document.querySelector('#label-filter input').value === ''")
+            settle(page)
             box = page.locator("#label-filter input")
             box.click()
             box.fill(wanted)
