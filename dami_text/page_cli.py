@@ -17,9 +17,9 @@ from dami_text.errors import ConfigError
 from dami_text.options import Options, flag, option
 from dami_text.paths import PATHS
 
-#: Options of a session that may be others on another day.
 LOCAL_HOST = "127.0.0.1"  # this machine alone
 
+#: Options of a session that may be others on another day.
 CHANGEABLE = ("budget", "lease_minutes")
 
 
