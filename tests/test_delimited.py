@@ -370,3 +370,9 @@ def test_texts_of_several_columns_skip_what_is_empty(tmp_path):
         load_texts(DataConfig(dataset=str(tmp_path / "a.jsonl"), text_column=["a", "c"]))
     with pytest.raises(ColumnError, match="cannot be text and label both"):
         load_source(DataConfig(dataset=str(tmp_path / "a.jsonl"), text_column=["a", "b"], label_column="b"))
+
+
+def test_a_header_of_other_names_names_what_separates_them(tmp_path):
+    (tmp_path / "a.csv").write_text("title;body\nfine;really\ndull;really\n")
+    with pytest.raises(DataError, match=r"is one column for ',', and ';' separates it; .* such as --delimiter ';'"):
+        load_texts(DataConfig(dataset=str(tmp_path / "a.csv")))

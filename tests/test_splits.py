@@ -10,7 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from dami_text.config import DataConfig
-from dami_text.data.copies import copy_hashes, deal
+from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.sources import load_source
 from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.errors import DataError
@@ -91,7 +91,7 @@ def test_keep_needs_train_and_test(sizes: dict[str, int]) -> None:
 PARTS = """
 from dami_text.config import DataConfig
 from dami_text.data.sources import load_source
-from dami_text.data.copies import copy_hashes, deal
+from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
 
 def parts(name):
@@ -242,3 +242,17 @@ def test_classes_that_a_split_lacks_are_named(caplog: pytest.LogCaptureFixture) 
     (message,) = warned(caplog, warn_of_missing_classes, splits, names, "stratified")
     assert "--splits" not in message
     assert warned(caplog, warn_of_missing_classes, splits, names[:2], "resplit") == []
+
+
+def test_hashes_of_more_rows_than_are_read_at_once() -> None:
+    texts = [f"text {i % 10_007}" for i in range(20_030)]
+    hashes = copy_hashes(Dataset.from_dict({"text": texts}))
+    assert len(np.unique(hashes)) == 10_007
+    assert (hashes[:10_023] == hashes[10_007:]).all()
+
+
+@pytest.mark.parametrize(("n", "often"), [(15, False), (120, True)])
+def test_a_text_is_very_frequent_from_a_tenth_of_all_on(n: int, often: bool, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = Dataset.from_dict({"text": ["again"] * n + [f"text {i}" for i in range(1000 - n)]})
+    messages = warned(caplog, warn_of_frequent_texts, dataset, copy_hashes(dataset))
+    assert any(f"'again' is there {n} times" in message for message in messages) == often
