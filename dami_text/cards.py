@@ -108,7 +108,7 @@ def run_facts(
         config.training.metric,
         commit,
         SimulatedLabels(sizes["validation"], sizes["test"]),
-        ClassReport(**last["test"]) if last.get("test") else None,
+        ClassReport.of_round(last),
     )
 
 

@@ -272,7 +272,7 @@ def _run(config: RunConfig, output: OutputConfig) -> None:
             bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
         print(table(run.folder.rounds, run.metric))
-        if report := report_of(run.folder.rounds[-1]):
+        if report := ClassReport.of_round(run.folder.rounds[-1]):
             for told in report.warnings():
                 logging.getLogger(__name__).warning("%s", printable(told))
         for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
@@ -314,7 +314,11 @@ def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
     head = "  ".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
     lines = [f"labelled   share  {head}  seconds"]
     for line in rounds:
-        share, seconds, report = 100 * line["labeled_fraction"], sum(line["seconds"].values()), report_of(line)
+        share, seconds, report = (
+            100 * line["labeled_fraction"],
+            sum(line["seconds"].values()),
+            ClassReport.of_round(line),
+        )
         known = {
             metric: line["metrics"][metric],
             "macro F1": line["metrics"].get("macro_f1"),
@@ -324,8 +328,3 @@ def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
         scores = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {scores}  {seconds:7.1f}")
     return "\n".join(lines)
-
-
-def report_of(line: Line) -> ClassReport | None:
-    """What a round's line tells about the classes in the test split; None in folders of versions without it."""
-    return ClassReport(**line["test"]) if line.get("test") else None

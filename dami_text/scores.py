@@ -1,7 +1,8 @@
 """How good class probabilities are, quickly: what trainings compute at every epoch, and the metrics are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,11 @@ class ClassReport:
             share,
             [class_names[i] for i in never],
         )
+
+    @classmethod
+    def of_round(cls, line: Mapping[str, Any]) -> "ClassReport | None":
+        """What a run's round has recorded of the test split; None in folders of versions without it."""
+        return cls(**line["test"]) if line.get("test") else None
 
     @property
     def knows_nothing(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from dami_text.data.pool import Rows, text_hash
+from dami_text.data.pool import Rows, text_hashes
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,7 @@ def plain_text(text: str) -> str:
 
 def copy_hashes(dataset: Dataset) -> NDArray[np.uint64]:
     """A number for each of the column `text` (N,); texts of one number are copies, the same in `plain_text`."""
-    hashes = np.empty(len(dataset), np.uint64)
-    start = 0
-    for batch in dataset.select_columns("text").iter(10_000):
-        digests = b"".join(text_hash(plain_text(text)) for text in batch["text"])
-        hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
-        start += len(batch["text"])
-    return hashes
+    return text_hashes(dataset, plain_text)
 
 
 def warn_of_frequent_texts(dataset: Dataset, hashes: NDArray[np.uint64]) -> None:

@@ -1,7 +1,7 @@
 """Texts as models and strategies see them: memory-mapped token ids, batches of them, and which rows have labels."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -232,14 +232,20 @@ def text_hash(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def content_hashes(texts: Dataset) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """The hash of each of the column `text` (N,) and its place among the texts of the same hash (N,)."""
+def text_hashes(texts: Dataset, read: Callable[[str], str] = str) -> NDArray[np.uint64]:
+    """The hash of each of the column `text` (N,), as `read` has it."""
     hashes = np.empty(len(texts), np.uint64)
     start = 0
     for batch in texts.select_columns("text").iter(10_000):
-        digests = b"".join(map(text_hash, batch["text"]))
+        digests = b"".join(text_hash(read(text)) for text in batch["text"])
         hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
         start += len(batch["text"])
+    return hashes
+
+
+def content_hashes(texts: Dataset) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The hash of each of the column `text` (N,) and its place among the texts of the same hash (N,)."""
+    hashes = text_hashes(texts)
     order = np.argsort(hashes, kind="stable")
     first = np.searchsorted(hashes[order], hashes[order], side="left")
     places = np.empty(len(texts), np.int64)

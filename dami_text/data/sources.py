@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 OWN = "own."
 
 
+def own_columns(columns: Iterable[str]) -> list[str]:
+    """Which columns are those that a source has beside its texts, with OWN before their names."""
+    return [name for name in columns if name.startswith(OWN)]
+
+
 def load_source(config: DataConfig) -> datasets.DatasetDict:
     """The data set that `config.dataset` names, as labelled texts.
 
@@ -76,7 +81,8 @@ def _tell_columns(text_columns: Sequence[str], label_column: str | None, n_label
 
 def _n_nulls(rows: datasets.Dataset, text_columns: Sequence[str]) -> int:
     """How many rows have no text in any of these columns."""
-    nulls = [pc.is_null(rows.with_format("arrow")[:][name]) for name in text_columns]
+    table = rows.select_columns(list(text_columns)).with_format("arrow")[:]
+    nulls = [pc.is_null(table[name]) for name in text_columns]
     return int(pc.sum(functools.reduce(pc.and_, nulls)).as_py() or 0)
 
 

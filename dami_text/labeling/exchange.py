@@ -18,8 +18,6 @@ from dami_text.records import write_whole
 #: Whose labels those are that nobody is named for.
 NOBODY = "import"
 
-NOTHING_LEFT = "all texts of {} are labelled, skipped or held out; there is nothing to select"
-
 
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     """The records of each text that anybody decided on, flagged or wrote about, or of every text, in the file's order.
@@ -65,17 +63,14 @@ def selected_records(session: Session, n: int) -> list[Record]:
     """
     now, rounds = LabeledNow.of(session), len(session.store.rounds())
     if len({*now.all, *session.store.skipped(), *session.held_out.tolist()}) == len(session):
-        raise DataError(NOTHING_LEFT.format(session.folder))
+        raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
     if len(now.rows):
         learner, strategy = told_learner(session, now)
-        free = len(learner.pool.unlabeled)
-        items = explained(session, learner, strategy, learner.ask(min(n, free))) if free else []
+        items = explained(session, learner, strategy, learner.ask(n))
     else:
         decided = session.store.decided()
         queue = session.store.queue(rounds) + session.random_items(n, "select", "start")
         items = [item for item in queue if item.kind != "held-out" and item.row not in decided][:n]
-    if not items:
-        raise DataError(NOTHING_LEFT.format(session.folder))
     columns = session.own_columns([item.row for item in items])
     return [
         Record(session.id(item.row), session.text(item.row), round=rounds, own=own, **_told(session, item))

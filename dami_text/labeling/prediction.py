@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dami_text.cold_start import load_classifier
 from dami_text.data.pool import EncodedTexts
-from dami_text.data.sources import OWN
+from dami_text.data.sources import OWN, own_columns
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
 from dami_text.inference import predict_probabilities
@@ -101,15 +101,10 @@ def rest_of(session: Session) -> Dataset:
     table = session.pool().select(rows).with_format("arrow")[:]
     ids = pa.array([session.id(row) for row in rows], pa.string())
     columns = {"text": table["text"], f"{OWN}dami_id": ids, f"{OWN}text": table["text"]}
-    for name in filter(is_own, table.column_names):
+    for name in own_columns(table.column_names):
         plain = name.removeprefix(OWN)
         columns[f"{OWN}own_{plain}" if plain in ("dami_id", "text") else name] = table[name]
     return Dataset(pa.table(columns))
-
-
-def is_own(name: str) -> bool:
-    """Whether a column is one that the source has beside its texts."""
-    return name.startswith(OWN)
 
 
 def write_predictions(
@@ -134,7 +129,7 @@ def write_predictions(
         ConfigError, DataError: as `require_writable`.
     """
     require_writable(file)
-    own = [*filter(is_own, texts.column_names)]
+    own = own_columns(texts.column_names)
     taken = {name.removeprefix(OWN) for name in own}
     names = [_free(name, taken) for name in ("predicted_label", "probability")]
     names += [_free(f"probability_{name}", taken) for name in classifier.class_names]

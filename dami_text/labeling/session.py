@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dami_text.config import LabelingConfig, RunConfig
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
-from dami_text.data.sources import OWN, find_column, load_texts
+from dami_text.data.sources import OWN, find_column, load_texts, own_columns
 from dami_text.errors import ConfigError, RecordError
 from dami_text.labeling.store import Kind, QueueItem, Store
 from dami_text.options import Size
@@ -134,7 +134,7 @@ class Session:
         """The columns that the file has beside its texts and labels, by name, of each of these rows."""
         pool = self.pool()
         data, labeling = self.config.run.data, self.config.labeling
-        names = {name: name.removeprefix(OWN) for name in pool.column_names if name.startswith(OWN)}
+        names = {name: name.removeprefix(OWN) for name in own_columns(pool.column_names)}
         used = None if labeling.ignore_labels else find_column(names.values(), data.label_column)
         names = {name: own for name, own in names.items() if own != used}
         if not names:
