@@ -1,7 +1,6 @@
 """What the options of a run imply for others that are left open: by the data set, the task and the model."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 WORD_LEVEL_MODELS = ("cnn", "bilstm")
@@ -64,12 +63,3 @@ def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
     implied = {**(TABULAR if task == "tabular" or dataset in PRESETS else {}), **PRESETS.get(str(dataset), {})}
     given = implied | dict(options)
     return model_defaults(given.get("model"), given.get("freeze_encoder")) | implied
-
-
-def former_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run with these options did before others were there, where that is not the default now."""
-    if options.get("task") == "tabular":
-        return {}
-    dataset = str(options.get("dataset"))
-    local = dataset not in ("demo", "subj", "mr") and Path(dataset).expanduser().exists()
-    return {"min_document_frequency": 1, "duplicates": "anywhere" if local else "auto"}

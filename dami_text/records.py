@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,6 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dami_text.config import RunConfig
-from dami_text.defaults import former_options
 from dami_text.errors import BusyError, RecordError
 from dami_text.options import Size, flag
 from dami_text.paths import PATHS, absolute, from_anywhere
@@ -267,6 +266,16 @@ class RunFolder:
             raise RecordError(
                 f"cannot use the output folder {self.path}: {error}; make room or choose another with --output-dir"
             ) from error
+
+
+def former_options(options: Mapping[str, Any]) -> Line:
+    """What a run with these options did before others were there, where that is not the default now."""
+    from dami_text.data.readers import is_local
+
+    if options.get("task") == "tabular":
+        return {}
+    local = is_local(str(options.get("dataset")))
+    return {"min_document_frequency": 1, "duplicates": "anywhere" if local else "auto"}
 
 
 def _write(file: Path, lines: Sequence[Line], mode: str = "w") -> None:

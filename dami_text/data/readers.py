@@ -61,9 +61,9 @@ def read_splits(config: DataConfig) -> datasets.DatasetDict:
     return source
 
 
-def is_local(config: DataConfig) -> bool:
+def is_local(dataset: str) -> bool:
     """Whether the data set is a file or folder of one's own, named by its path."""
-    return config.dataset not in ("demo", *ALIASES) and Path(config.dataset).expanduser().exists()
+    return dataset not in ("demo", *ALIASES) and Path(dataset).expanduser().exists()
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def _prepare_table(config: RunConfig) -> PreparedData:
 def _prepare_texts(config: RunConfig) -> PreparedData:
     seed = config.loop.seed
     data = config.data
-    together = data.duplicates == "together" or (data.duplicates == "auto" and is_local(data))
+    together = data.duplicates == "together" or (data.duplicates == "auto" and is_local(data.dataset))
     splits = split_source(load_source(data), data.splits, seed, together)
     class_names = splits.train.features["label"].names
     warn_of_copies(splits)

@@ -17,13 +17,13 @@ import yaml
 
 from dami_text.cards import public_name
 from dami_text.config import RunConfig, StrategyConfig
-from dami_text.defaults import former_options, implied_options
+from dami_text.defaults import implied_options
 from dami_text.errors import ConfigError, RecordError
 from dami_text.experiments.comparison import LearningCurve
 from dami_text.experiments.grid import ASKED, ERROR, folder_name, read_asked
 from dami_text.options import flag
 from dami_text.paths import PATHS
-from dami_text.records import CONFIG, ROUNDS, Line, to_json
+from dami_text.records import CONFIG, ROUNDS, Line, former_options, to_json
 
 ARCHIVE = "records.jsonl.gz"
 
