@@ -156,7 +156,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "options": [
             (flag(name), shown(public_name(value) if name in PATHS else value))
             for name, value in facts.options.items()
-            if value is not None
+            if value is not None and not (name == "dropout" and config.model.is_encoder)  # it has its own
         ],
         "versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }

@@ -160,7 +160,9 @@ class ModelConfig(Options):
     model_revision: str | None = option(None, "the branch, tag or commit of an encoder on the Hub")
     freeze_encoder: bool = option(False, "train an encoder's head only, on features that are computed once a run")
     dropout: float = option(
-        0.5, "dropout before the last layer of cnn and bilstm, in training; encoders have their own"
+        0.5,
+        "dropout before the last layer of cnn and bilstm, and after each hidden layer of mlp, in training and in "
+        "bald's samples; encoders have their own",
     )
 
     @property
@@ -265,8 +267,7 @@ class StrategyConfig(Options):
     clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
     )
-    bald_samples: int = option(10, "bald: dropout samples")
-    bald_dropout: float = option(0.5, "bald: dropout rate of the samples")
+    bald_samples: int = option(10, "bald: samples of the model's dropout")
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
     pool_subsample: int | None = option(
@@ -279,7 +280,6 @@ class StrategyConfig(Options):
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
         self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
-        self.require(0 <= self.bald_dropout < 1, "bald_dropout", "at least 0 and less than 1")
         for name in ("clustering_memory", "inference_batch_size"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(self.pool_subsample is None or self.pool_subsample >= 1, "pool_subsample", "at least 1")

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dami_text.defaults import PRESETS
+from dami_text.defaults import PRESETS, TABULAR_BALD, WORD_LEVEL_MODELS
 from dami_text.errors import ConfigError
 from dami_text.options import flag
 
@@ -31,6 +31,7 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
         raise ConfigError("--strategy egl-word compares words, and --task is tabular; use --strategy egl")
     if task == "text" and model == "mlp":
         raise ConfigError("--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular")
+    _check_dropout(options, changed)
     for name in OF_TABLES:
         if task == "text" and name in changed:
             raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
@@ -39,3 +40,15 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
             raise ConfigError(f"{flag(name)} is for texts, and --task is tabular; leave it out")
     if dataset not in PRESETS and "data_dir" in changed:
         raise ConfigError(f"--data-dir is for the tables {', '.join(PRESETS)}, not --dataset {dataset}; leave it out")
+
+
+def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:
+    model, strategy, dropout = (options[name] for name in ("model", "strategy", "dropout"))
+    if model not in (*WORD_LEVEL_MODELS, "mlp"):
+        if "dropout" in changed:
+            raise ConfigError(f"--model {model} has dropout of its own, and --dropout is {dropout}; leave it out")
+    elif strategy == "bald" and dropout == 0:
+        raise ConfigError(
+            "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "
+            f"{TABULAR_BALD['dropout'] if model == 'mlp' else 0.5}"
+        )

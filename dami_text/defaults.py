@@ -32,7 +32,11 @@ TABULAR: dict[str, Any] = {
     "epochs": 100,
     "patience": 10,
     "inference_batch_size": 1024,
+    "dropout": 0.0,
 }
+
+#: What suits BALD on tables: its samples are of the MLP's dropout, which is not used, and no use, without BALD.
+TABULAR_BALD: dict[str, Any] = {"dropout": 0.1, "bald_samples": 100}
 
 #: What an encoder's options are where they are left open, and what they are with --freeze-encoder.
 ENCODER_DEFAULTS: dict[str, Any] = {
@@ -62,4 +66,6 @@ def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
     dataset, task = options.get("dataset"), options.get("task")
     implied = {**(TABULAR if task == "tabular" or dataset in PRESETS else {}), **PRESETS.get(str(dataset), {})}
     given = implied | dict(options)
+    if given.get("model") == "mlp" and given.get("strategy") == "bald":
+        implied |= TABULAR_BALD
     return model_defaults(given.get("model"), given.get("freeze_encoder")) | implied

@@ -29,6 +29,19 @@ def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def dropout_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Switch dropout on inside the block, and nothing else that training switches on; modes are restored after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    for module, _ in modes:
+        module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)  # whose statistics would move
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def device_of(model: PreTrainedModel) -> torch.device:
     """The device that the model's weights are on."""
     return next(model.parameters()).device

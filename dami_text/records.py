@@ -26,6 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dami_text.config import RunConfig
+from dami_text.defaults import WORD_LEVEL_MODELS
 from dami_text.errors import BusyError, RecordError
 from dami_text.options import Size, flag
 from dami_text.paths import PATHS, absolute, from_anywhere
@@ -230,7 +231,7 @@ class RunFolder:
         """
         defaults = RunConfig().options()
         try:
-            there = dict(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
+            there = in_todays_names(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")))
         except (FileNotFoundError, TypeError, ValueError, yaml.YAMLError) as error:
             raise _damaged(self.path / CONFIG, error) from error
         former = {name: value for name, value in former_options(there).items() if name not in there}
@@ -266,6 +267,22 @@ class RunFolder:
             raise RecordError(
                 f"cannot use the output folder {self.path}: {error}; make room or choose another with --output-dir"
             ) from error
+
+
+def in_todays_names(options: Mapping[str, Any]) -> Line:
+    """A run's options, with what those that are gone said in the words of others where it can be said so.
+
+    The rate of BALD's samples was an option of its own, the MLP had no dropout, and an encoder's samples were of
+    features alone. A run of BALD that cannot go on by today's options keeps its `bald_dropout`.
+    """
+    today = dict(options)
+    if "bald_dropout" in today:
+        model, rate = today.get("model"), today["bald_dropout"]
+        if today.get("strategy") != "bald" or (model in WORD_LEVEL_MODELS and rate == today.get("dropout")):
+            del today["bald_dropout"]
+        if model == "mlp":
+            today["dropout"] = 0.0
+    return today
 
 
 def former_options(options: Mapping[str, Any]) -> Line:

@@ -26,7 +26,8 @@ def odd_table(n: int = 36) -> Pool:
 
 
 def mlp_for(pool: Pool, n_classes: int = 2, **options: Any) -> MLPForSequenceClassification:
-    """An MLP out of training mode, its last layer large enough for outputs to differ."""
+    """An MLP out of training mode, its last layer large enough for outputs to differ; with dropout, for BALD."""
+    options = {"dropout": 0.25, **options}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = MLPForSequenceClassification(MLPConfig(pool.texts.matrix.shape[1], num_labels=n_classes, **options))

@@ -6,9 +6,13 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from encoder_cases import tiny_model
 from scipy import stats
 from strategy_cases import CLASSES, KINDS, features_of, model_for, odd_pool, pool_of, reasons_by_row
 
+from dami_text.errors import ConfigError
+from dami_text.features import frozen_features
+from dami_text.models.transformer import head_alone
 from dami_text.randomness import hashed_noise
 from dami_text.strategies import Bald
 from dami_text.strategies.bald import mutual_information
@@ -46,9 +50,9 @@ def test_mutual_information_by_hand(samples, expected):
 @pytest.mark.parametrize("rate", [0.5, 0.2])
 def test_against_a_loop(kind, n_classes, rate):
     pool = odd_pool()
-    model = model_for(kind, pool, n_classes)
+    model = model_for(kind, pool, n_classes, dropout=rate)
     n, samples = len(pool.unlabeled), 7
-    query = Bald(samples, rate).query(model, pool, n, np.random.default_rng(3))
+    query = Bald(samples).query(model, pool, n, np.random.default_rng(3))
 
     features = features_of(model, pool, pool.unlabeled)
     weight, bias = model.classifier.weight.detach().numpy(), model.classifier.bias.detach().numpy()
@@ -94,7 +98,8 @@ def test_without_dropout_nothing_disagrees(n_classes):
     model = model_for("cnn", pool, n_classes)
     for scale in (1, 1e4):  # the second one saturates every probability
         model.classifier.weight.data.mul_(scale)
-        query = Bald(dropout=0).query(model, pool, len(pool.unlabeled), np.random.default_rng(0))
+        model.dropout.p = 1e-9
+        query = Bald().query(model, pool, len(pool.unlabeled), np.random.default_rng(0))
         assert list(reasons_by_row(query).values()) == pytest.approx([0] * len(pool.unlabeled), abs=1e-12)
 
 
@@ -117,6 +122,52 @@ def test_equal_texts_have_noise_of_their_own():
     pool = pool_of(["w1 w2 w3"] * 5)
     query = Bald(3).query(model_for("cnn", pool), pool, 5, np.random.default_rng(0))
     assert len({round(score, 9) for score in reasons_by_row(query).values()}) > 1
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_an_encoders_samples_are_of_its_own_dropout_in_its_own_places(kind, frozen):
+    """In expectation they are those of the model in training mode, run by transformers on one text after another."""
+    rates = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3}
+    pool = pool_of(["w1 w2 w3 w4", "w7 w8 w9 w1 w2", "w20 w21 w22 w23"], kind="bert")
+    model, n = tiny_model(kind, 3, **rates), 6_000
+    texts = pool.texts
+    if frozen:
+        texts.frozen_features = frozen_features(model, texts)
+    try:
+        scores = reasons_by_row(Bald(n).query(model, pool, 3, np.random.default_rng(0)))
+        assert not model.training
+        trained = deepcopy(head_alone(model) if frozen else model).train()
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            for row, score in scores.items():
+                source = texts.frozen_features if frozen else texts
+                logits = trained(**source.collate(np.full(n, row)).inputs).logits
+                expected = float(mutual_information(torch.softmax(logits, dim=-1)[None]))
+                assert score == pytest.approx(expected, abs=max(0.004, 0.07 * expected))
+                assert expected > 0.01
+    finally:
+        texts.frozen_features = None
+
+
+def test_norms_over_a_batch_keep_their_statistics():
+    """Dropout is switched on, and nothing else that training switches on."""
+    pool = pool_of(["w1 w2 w3", "w4 w5 w6"], kind="bert")
+    model = tiny_model("bert")
+    model.classifier = torch.nn.Sequential(torch.nn.BatchNorm1d(8), model.classifier)
+    before = deepcopy(model.state_dict())
+    Bald(4).query(model, pool, 2, np.random.default_rng(0))
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_a_model_without_dropout_is_refused():
+    pool = pool_of(["w1 w2 w3", "w4 w5 w6"], kind="bert")
+    model = tiny_model("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    with pytest.raises(ConfigError, match="BertForSequenceClassification has none; choose"):
+        Bald().query(model, pool, 1, np.random.default_rng(0))
+    words = pool_of(["w1 w2 w3"])
+    with pytest.raises(ConfigError, match="TextCNNForSequenceClassification has none"):
+        Bald().query(model_for("cnn", words, dropout=0.0), words, 1, np.random.default_rng(0))
 
 
 def test_noise_is_uniform():

@@ -186,12 +186,37 @@ def test_every_option_stands_in_one_topic_and_has_a_help_text():
             {"dataset": "people.csv", "task": "tabular", "data_dir": "."},
             "--data-dir is for the tables telescope, default, employee, news, not --dataset people.csv; leave it out",
         ),
+        (
+            {"model": "org/bert", "dropout": 0.3},
+            "--model org/bert has dropout of its own, and --dropout is 0.3; leave it out",
+        ),
+        (
+            {"strategy": "bald", "dropout": 0},
+            "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "
+            "0.5",
+        ),
+        (
+            {"task": "tabular", "strategy": "bald", "dropout": 0},
+            "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "
+            "0.1",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_error(options, message):
     with pytest.raises(ConfigError) as error:
         RunConfig.of(**options)
     assert str(error.value) == message
+
+
+def test_an_mlp_has_dropout_where_bald_asks():
+    def dropout(**options):
+        return RunConfig.of(task="tabular", **options).model.dropout
+
+    assert dropout() == dropout(strategy="dami") == 0
+    assert dropout(strategy="bald") == 0.1
+    assert dropout(strategy="bald", dropout=0.3) == dropout(dropout=0.3) == 0.3
+    assert RunConfig.of(task="tabular", strategy="bald").strategy.bald_samples == 100
+    assert RunConfig.of(strategy="bald").model.dropout == 0.5
 
 
 def test_what_texts_and_tables_alone_use_are_options_and_may_be_given_at_their_defaults():

@@ -380,3 +380,12 @@ def test_texts_are_selected_with_reasons_and_guesses(session, truth):
 def test_the_config_is_readable(session):
     options = yaml.safe_load((session.folder / "config.yaml").read_text())
     assert (options["labels"], options["query_size"], options["strategy"]) == (CLASSES, 5, "dami")
+
+
+def test_a_session_that_was_made_with_an_option_that_is_gone_is_opened(session):
+    file = session.folder / "config.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"bald_dropout": 0.5}))
+    assert Session(session.folder).config == session.config
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"no_such_option": 1}))
+    with pytest.raises(ConfigError, match="no_such_option"):
+        Session(session.folder)

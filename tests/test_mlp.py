@@ -48,7 +48,8 @@ def test_weights_are_drawn_as_torch_draws_them_and_by_the_seed():
     assert torch.equal(weights, second.hidden[0].weight)
     assert weights.abs().max().item() == pytest.approx(400**-0.5, rel=0.01)  # uniform by fan-in, not N(0, 0.02)
     assert first.config.id2label == {0: "a", 1: "b"}
-    assert not any(isinstance(module, torch.nn.Dropout) for module in first.modules())
+    assert first.dropout.p == 0
+    assert build_mlp(["a", "b"], 400, 0.1).dropout.p == 0.1
 
 
 def test_a_saved_model_gives_the_same_logits(tmp_path):
@@ -121,7 +122,7 @@ def test_the_representation_of_a_row_is_its_interpretation_and_its_deviation_tha
 def test_bald_thins_out_every_hidden_layer():
     """A small MLP's scores come near the exact expectation over all masks of its 3 + 2 hidden units."""
     pool = table_pool(np.random.default_rng(3).normal(size=(12, 4)))
-    model = mlp_for(pool, 2, hidden_sizes=(3, 2)).double()
+    model = mlp_for(pool, 2, hidden_sizes=(3, 2), dropout=0.5).double()
     with torch.no_grad():
         model.hidden[0].weight.mul_(3)
         model.hidden[1].weight.mul_(3)
@@ -135,7 +136,7 @@ def test_bald_thins_out_every_hidden_layer():
         samples.append(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
     exact = mutual_information(torch.tensor(np.stack(samples, axis=1))).numpy()
     assert exact.max() > 0.01
-    query = Bald(samples=20_000, dropout=0.5).query(model, pool, 12, np.random.default_rng(0))
+    query = Bald(samples=20_000).query(model, pool, 12, np.random.default_rng(0))
     found = dict(zip(query.rows.tolist(), [reason["score"] for reason in query.reasons], strict=True))
     np.testing.assert_allclose([found[row] for row in range(12)], exact, atol=0.004)
 

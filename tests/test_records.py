@@ -321,6 +321,32 @@ def test_a_round_that_cannot_be_written_is_an_error_and_does_not_count(folder, m
     assert len(opened.rounds) == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "former", "goes_on"),
+    [
+        ({"strategy": "bald"}, {"bald_dropout": 0.5}, True),
+        ({"strategy": "bald"}, {"bald_dropout": 0.2}, False),  # other samples than training's
+        ({"strategy": "dami"}, {"bald_dropout": 0.2}, True),
+        ({"model": "bilstm", "strategy": "bald", "dropout": 0.2}, {"bald_dropout": 0.2}, True),
+        ({"task": "tabular", "strategy": "egl"}, {"bald_dropout": 0.5, "dropout": 0.5}, True),
+        ({"task": "tabular", "strategy": "bald"}, {"bald_dropout": 0.5, "dropout": 0.5}, False),
+        ({"task": "tabular", "strategy": "bald", "dropout": 0.5}, {"bald_dropout": 0.5}, False),  # trained without
+        ({"model": "org/bert", "strategy": "bald"}, {"bald_dropout": 0.5}, False),
+        ({"model": "org/bert", "strategy": "badge"}, {"bald_dropout": 0.5}, True),
+    ],
+)
+def test_a_run_goes_on_where_balds_rate_was_an_option_of_its_own(tmp_path, options, former, goes_on):
+    config = RunConfig.of(**options)
+    RunFolder(tmp_path / "run", config).commit(round_line(0), [])
+    file = tmp_path / "run" / "config.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | former))
+    if goes_on:
+        assert len(RunFolder(tmp_path / "run", config).rounds) == 1
+    else:
+        with pytest.raises(RecordError, match=f"--bald-dropout {former['bald_dropout']} there, None now"):
+            RunFolder(tmp_path / "run", config)
+
+
 def test_paths_are_recorded_so_that_a_run_is_resumed_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     file = tmp_path / "data" / "a.csv"

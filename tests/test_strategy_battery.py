@@ -57,13 +57,12 @@ WITHOUT_MODEL = {"random", "own"}
 OF_ONE_TEXT = ("score", "gradient_norm", "deviation", "word")
 
 MODELS = [*((kind, n_classes) for kind in KINDS for n_classes in CLASSES), ("bert", 2), ("bert", 3)]
-everywhere = [pytest.mark.parametrize(("kind", "n_classes"), MODELS), pytest.mark.parametrize("name", OPTIONS)]
-
-
-def on_all(test):
-    for mark in everywhere:
-        test = mark(test)
-    return test
+EVERYWHERE = [(name, kind, n_classes) for name in OPTIONS for kind, n_classes in MODELS]
+on_all = pytest.mark.parametrize(("name", "kind", "n_classes"), EVERYWHERE)
+#: An encoder's dropout draws from torch's generator, a batch at a time: so BALD's scores depend on the batches.
+on_all_but_noise_of_batches = pytest.mark.parametrize(
+    ("name", "kind", "n_classes"), [case for case in EVERYWHERE if case[:2] != ("bald", "bert")]
+)
 
 
 def ask(name: str, model: Any, pool: Pool, n: int, seed: int = 0, batch_size: int = 64) -> Query:
@@ -110,7 +109,7 @@ def test_distinct_unlabelled_rows_the_same_for_the_same_seed(name, kind, n_class
         assert len({tuple(ask(name, model, pool, 9, seed).rows.tolist()) for seed in range(5)}) > 1
 
 
-@on_all
+@on_all_but_noise_of_batches
 def test_permuting_the_pool_permutes_everything(name, kind, n_classes):
     pool = odd_pool(kind=kind)
     model = model_of(kind, pool, n_classes)
@@ -150,7 +149,7 @@ def test_permuting_the_pool_permutes_the_representations(kind, n_classes):
         np.testing.assert_allclose(moved.mean, expected.mean, atol=1e-6)
 
 
-@on_all
+@on_all_but_noise_of_batches
 def test_padding_and_batches_change_nothing(name, kind, n_classes, monkeypatch):
     """In double precision: where two choices are as good (the medoids of a pair), rounding would decide."""
     pool = odd_pool(repetitive=False, kind=kind)
@@ -381,7 +380,7 @@ def test_a_strategy_in_the_working_directory(tmp_path, monkeypatch):
 
 def test_the_options_reach_the_strategies():
     config = StrategyConfig(
-        strategy="bald", bald_samples=3, bald_dropout=0.25, inference_batch_size=5, egl_parameters="head",
+        strategy="bald", bald_samples=3, inference_batch_size=5, egl_parameters="head",
         interpretation_target="logit", interpretation_class="all", distance="cosine",
         informative_word="norm", clustering="park-jun",
     )  # fmt: skip
@@ -390,7 +389,7 @@ def test_the_options_reach_the_strategies():
         "least-confidence": Uncertainty("least-confidence", 5),
         "margin": Uncertainty("margin", 5),
         "entropy": Uncertainty("entropy", 5),
-        "bald": Bald(3, 0.25, 5),
+        "bald": Bald(3, 5),
         "egl": Egl("head", 5),
         "egl-word": EglWord(5),
         "coreset": Coreset(5),

@@ -22,9 +22,10 @@ from dami_text.data.word_vectors import Vectors, build_word_vectors
 from dami_text.errors import ConfigError, DataError
 from dami_text.features import frozen_features
 from dami_text.models import build_mlp, build_model
-from dami_text.models.transformer import Encoder, load_encoder
+from dami_text.models.transformer import Encoder, head_alone, load_encoder
 from dami_text.processes import on_own_device
 from dami_text.strategies import QueryStrategy, build_strategy
+from dami_text.strategies.bald import check_dropout
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ def _encoder(config: RunConfig, class_names: Sequence[str]) -> Encoder | None:
     """The pretrained encoder that the options name, if it is one."""
     if not config.model.is_encoder:
         return None
-    return load_encoder(config.model, class_names, config.tokenization.max_length, config.loop.seed)
+    encoder = load_encoder(config.model, class_names, config.tokenization.max_length, config.loop.seed)
+    if config.strategy.strategy == "bald":
+        check_dropout(head_alone(encoder.pretrained) if encoder.frozen else encoder.pretrained)
+    return encoder
 
 
 def _with_features(texts: EncodedTexts, encoder: Encoder | None) -> EncodedTexts:
@@ -174,7 +178,7 @@ def learner_of(
     """
     new_model: Callable[[], PreTrainedModel]
     if isinstance(texts, EncodedTable):
-        new_model = partial(build_mlp, class_names, texts.matrix.shape[1])
+        new_model = partial(build_mlp, class_names, texts.matrix.shape[1], config.model.dropout)
     else:
         assert start is not None
         new_model = partial(build_model, config.model, class_names, texts.tokenizer, start)

@@ -23,7 +23,7 @@ from dami_text.experiments.comparison import LearningCurve
 from dami_text.experiments.grid import ASKED, ERROR, folder_name, read_asked
 from dami_text.options import flag
 from dami_text.paths import PATHS
-from dami_text.records import CONFIG, ROUNDS, Line, former_options, to_json
+from dami_text.records import CONFIG, ROUNDS, Line, former_options, in_todays_names, to_json
 
 ARCHIVE = "records.jsonl.gz"
 
@@ -277,6 +277,7 @@ def _from_asked(path: Path) -> Iterator[RecordedRun]:
 
 def _run(name: str, options: dict[str, Any], rounds: list[Line]) -> RecordedRun:
     # An option that was added since is at its default, or as runs were before it.
+    options = in_todays_names(options)
     options = RunConfig().options() | former_options(options) | options
     return RecordedRun(name, int(options.pop("seed")), options, rounds)
 

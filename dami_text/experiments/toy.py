@@ -24,6 +24,7 @@ from dami_text.clustering import KMedoids
 from dami_text.config import RunConfig, TrainingConfig
 from dami_text.data.pool import LabeledTexts, Pool, Rows
 from dami_text.data.tabular import EncodedTable
+from dami_text.defaults import TABULAR_BALD
 from dami_text.inference import head_probabilities, predict_features, predict_probabilities
 from dami_text.models import build_mlp
 from dami_text.randomness import numpy_stream
@@ -95,13 +96,13 @@ class Toy:
         return self.points[self.pool.unlabeled]
 
 
-def make_toy(n_labeled: int, seed: int, training: TrainingConfig = SHORT) -> Toy:
+def make_toy(n_labeled: int, seed: int, training: TrainingConfig = SHORT, dropout: float = 0.0) -> Toy:
     """A pool of 1,500 points and `n_labeled` labelled ones, and an MLP trained on these; 500 more stop the training."""
     rng = numpy_stream(seed, 0, "toy points")
     validation, (points, labels) = sample(VALIDATION_SIZE, rng), sample(POOL_SIZE + n_labeled, rng)
     learner = ActiveLearner(
         _encoded(points),
-        partial(build_mlp, ["0", "1"], 2),
+        partial(build_mlp, ["0", "1"], 2, dropout),
         build_strategy(RunConfig.of(task="tabular").strategy),
         2,
         LabeledTexts(_encoded(validation[0]), np.arange(VALIDATION_SIZE), validation[1]),
@@ -143,10 +144,15 @@ def clusters_of(vectors: NDArray[np.float32], distance: Distance, seed: int) -> 
 
 
 def choose(toy: Toy, seed: int) -> Iterator[tuple[str, Rows]]:
-    """What each of CHOOSERS chooses: its name and 15 rows of the pool."""
+    """What each of CHOOSERS chooses: its name and 15 rows of the pool.
+
+    BALD asks a model of its own, trained on the same points with dropout, of which its samples are.
+    """
+    with_dropout = make_toy(len(toy.pool.labeled), seed, dropout=TABULAR_BALD["dropout"])
     for name, options in CHOOSERS.items():
         strategy = build_strategy(RunConfig.of(task="tabular", **options).strategy)
-        yield name, strategy.query(toy.model, toy.pool, N_CHOSEN, numpy_stream(seed, 0, "toy query")).rows
+        asked = with_dropout if name == "bald" else toy
+        yield name, strategy.query(asked.model, asked.pool, N_CHOSEN, numpy_stream(seed, 0, "toy query")).rows
 
 
 def measure(seeds: Sequence[int]) -> dict[str, float]:

@@ -35,6 +35,9 @@ POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "mode
 #: Held-out texts beyond these would not make the accuracy much more certain, only cost predictions in every round.
 MOST_HELD_OUT = 2000
 
+#: Options that sessions of earlier versions keep, and that nothing reads.
+GONE = ("bald_dropout",)
+
 #: Whose labels those are that the texts came with.
 FILE_ANNOTATOR = "file"
 
@@ -82,7 +85,7 @@ class Session:
         self.folder = folder
         try:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-            self.config = SessionConfig.of(dict(options))
+            self.config = SessionConfig.of({k: v for k, v in dict(options).items() if k not in GONE})
             self.store = Store(folder / LABELS)
             self._load()
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:

@@ -49,9 +49,9 @@ def build_model(
     return model
 
 
-def build_mlp(class_names: Sequence[str], n_features: int) -> MLPForSequenceClassification:
+def build_mlp(class_names: Sequence[str], n_features: int, dropout: float = 0.0) -> MLPForSequenceClassification:
     """A new MLP for rows of `n_features` features, drawn from torch's RNG."""
-    return MLPForSequenceClassification(MLPConfig(n_features, **_labels(class_names)))
+    return MLPForSequenceClassification(MLPConfig(n_features, dropout=dropout, **_labels(class_names)))
 
 
 def _labels(class_names: Sequence[str]) -> dict[str, Any]:

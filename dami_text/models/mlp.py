@@ -13,18 +13,24 @@ from dami_text.models.word_level import torch_initialization
 
 
 class MLPConfig(PreTrainedConfig):
-    """`n_features` is the number of features of a row, `hidden_sizes` the units of each hidden layer."""
+    """Sizes of an MLP, and its dropout after each hidden layer.
+
+    `n_features` is the number of features of a row, `hidden_sizes` the units of each hidden layer.
+    """
 
     model_type = "dami_text_mlp"
 
-    def __init__(self, n_features: int = 1, hidden_sizes: Sequence[int] = (16, 8), **kwargs: Any) -> None:
+    def __init__(
+        self, n_features: int = 1, hidden_sizes: Sequence[int] = (16, 8), dropout: float = 0.0, **kwargs: Any
+    ) -> None:
         self.n_features = n_features
         self.hidden_sizes = list(hidden_sizes)
+        self.dropout = dropout
         super().__init__(**kwargs)
 
 
 class MLPForSequenceClassification(PreTrainedModel):
-    """Linear layers with ReLU between them. A row is a text of one word, and its features are the word's embedding."""
+    """Linear layers with ReLU and dropout between them. A row is a text of one word, its features the embedding."""
 
     config_class = MLPConfig
     config: Any
@@ -35,6 +41,7 @@ class MLPForSequenceClassification(PreTrainedModel):
         self.embedding = nn.Identity()  # passes the features through, so that they can be hooked like words' embeddings
         sizes = [config.n_features, *config.hidden_sizes]
         self.hidden = nn.ModuleList(nn.Linear(given, units) for given, units in pairwise(sizes))
+        self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(sizes[-1], int(config.num_labels or 2))
         self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
@@ -44,7 +51,7 @@ class MLPForSequenceClassification(PreTrainedModel):
     def features(self, rows: torch.Tensor) -> torch.Tensor:
         """What the last layer reads (B, H), from the rows' features (B, D)."""
         for layer in self.hidden:
-            rows = torch.relu(layer(rows))
+            rows = self.dropout(torch.relu(layer(rows)))
         return rows
 
     def forward(

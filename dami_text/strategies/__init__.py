@@ -55,7 +55,7 @@ def build_strategy(config: StrategyConfig) -> QueryStrategy:
         "least-confidence": lambda: Uncertainty("least-confidence", size),
         "margin": lambda: Uncertainty("margin", size),
         "entropy": lambda: Uncertainty("entropy", size),
-        "bald": lambda: Bald(config.bald_samples, config.bald_dropout, size),
+        "bald": lambda: Bald(config.bald_samples, size),
         "egl": lambda: Egl(config.egl_parameters, size),
         "egl-word": lambda: EglWord(size),
         "coreset": lambda: Coreset(size),

@@ -4,10 +4,14 @@ With a text's probabilities p_s (C,) under dropout samples s = 1..S, the acquisi
 its class and the weights,
 
     H[mean_s p_s] - mean_s H[p_s],     H[p] = - sum_c p_c log p_c.
+
+The samples are of the dropout that the model was trained with, at its own rate and in its own places: with any other
+they are no samples of what the model has learned.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -15,10 +19,12 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Pool
-from dami_text.inference import BATCH_SIZE, head_of, predict_features
+from dami_text.data.pool import Batch, FeatureBatch, Pool
+from dami_text.errors import ConfigError
+from dami_text.inference import BATCH_SIZE, device_of, dropout_mode, from_features, over_batches, predict_features
 from dami_text.models.mlp import MLPForSequenceClassification
-from dami_text.randomness import hashed_noise
+from dami_text.models.word_level import WordLevelForSequenceClassification
+from dami_text.randomness import hashed_noise, torch_stream
 from dami_text.strategies.base import Query, highest
 
 BLOCK = 256  # texts whose samples are in memory at a time
@@ -26,55 +32,97 @@ BLOCK = 256  # texts whose samples are in memory at a time
 
 @dataclass(frozen=True)
 class Bald:
-    """The texts of the highest mutual information under `samples` samples of dropout, of rate `dropout` in [0, 1).
+    """The texts of the highest mutual information under `samples` samples of the model's dropout.
 
-    Dropout is applied to the features, what the last layer reads, so the model runs once for all samples. In an MLP it
-    is applied after each hidden layer: what comes after the first runs for each sample.
+    Of a CNN, a BiLSTM and an MLP, what dropout leaves alone is computed once for all samples, and a text's noise
+    depends on the text itself. Any other model runs once for each sample, and noise depends on the batch.
+
+    Raises:
+        ConfigError: the model has no dropout.
     """
 
     samples: int = 10
-    dropout: float = 0.5
     batch_size: int = BATCH_SIZE
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        """The n unlabelled rows of the highest scores; a text's noise depends on `rng` and on the text's own id."""
+        """The n unlabelled rows of the highest scores."""
+        check_dropout(from_features(model, pool.texts)[0])
         seed = int(rng.integers(2**63))
+        if isinstance(model, WordLevelForSequenceClassification | MLPForSequenceClassification):
+            return highest(self._scores_by_layers(model, pool, seed), pool, n)
+        return highest(self._scores_by_passes(model, pool, seed), pool, n)
+
+    def _scores_by_layers(
+        self, model: WordLevelForSequenceClassification | MLPForSequenceClassification, pool: Pool, seed: int
+    ) -> NDArray[np.float64]:
+        """The scores (n,) of the unlabelled texts, from the features that dropout thins out first."""
         layers = thinned_layers(model)
         features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size, layer=layers[0])
         keys = pool.texts.keys(pool.unlabeled)
         blocks = [slice(start, start + BLOCK) for start in range(0, len(keys), BLOCK)]
         with torch.no_grad():
             scores = [
-                mutual_information(self._probabilities(layers, features[block], keys[block], seed)) for block in blocks
+                mutual_information(self._probabilities(layers, model.dropout.p, features[b], keys[b], seed))
+                for b in blocks
             ]
-        return highest(torch.cat(scores).cpu().numpy(), pool, n)
+        return np.concatenate([part.numpy() for part in scores])
 
     def _probabilities(
-        self, layers: Sequence[nn.Linear], features: NDArray[np.float32], keys: NDArray[np.uint64], seed: int
+        self,
+        layers: Sequence[nn.Linear],
+        rate: float,
+        features: NDArray[np.float32],
+        keys: NDArray[np.uint64],
+        seed: int,
     ) -> torch.Tensor:
         """Probabilities (B, S, C) under dropout of what each layer reads, the first one features (B, H).
 
-        What is kept is scaled by 1 / (1 - dropout).
+        What is kept is scaled by 1 / (1 - rate).
         """
         sizes = [layer.in_features for layer in layers]
         noise = hashed_noise(seed, keys, self.samples * sum(sizes)).reshape(len(keys), self.samples, -1)
-        kept = torch.from_numpy(noise >= round(self.dropout * 65_536)).to(layers[0].weight) / (1 - self.dropout)
+        kept = torch.from_numpy(noise >= round(rate * 65_536)).to(layers[0].weight) / (1 - rate)
         units = torch.from_numpy(features).to(layers[0].weight).unsqueeze(1)
         for layer, mask in zip(layers, kept.split(sizes, dim=-1), strict=True):
             outputs = layer(units * mask)
             units = torch.relu(outputs)
         return torch.softmax(outputs.float(), dim=-1)
 
+    def _scores_by_passes(self, model: PreTrainedModel, pool: Pool, seed: int) -> NDArray[np.float64]:
+        """The scores (n,) of the unlabelled texts, from as many passes as samples."""
+        reader, source = from_features(model, pool.texts)
 
-def thinned_layers(model: PreTrainedModel) -> list[nn.Linear]:
+        def scores(batch: Batch | FeatureBatch) -> torch.Tensor:
+            inputs = next(iter(batch.inputs.values()))
+            with torch_stream(seed, crc32(inputs.cpu().numpy().tobytes()), "dropout"):
+                passes = [reader(**batch.inputs).logits.float() for _ in range(self.samples)]
+            return mutual_information(torch.softmax(torch.stack(passes, dim=1), dim=-1))
+
+        with dropout_mode(reader), torch.no_grad():
+            return over_batches(scores, source, pool.unlabeled, device_of(reader), self.batch_size)
+
+
+def thinned_layers(model: WordLevelForSequenceClassification | MLPForSequenceClassification) -> list[nn.Linear]:
     """The layers that read what dropout thins out: the last one; of an MLP all but the first, with ReLUs between."""
     if isinstance(model, MLPForSequenceClassification):
         return [*model.hidden, model.classifier][1:]
-    return [head_of(model)]
+    return [model.classifier]
+
+
+def check_dropout(model: PreTrainedModel) -> None:
+    """Raise ConfigError if the model has no dropout, whose samples BALD compares."""
+    rates = [module.p for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    options = model.config.to_dict().items()  # attention's dropout is often a function, whose rate is an option
+    rates += [value for name, value in options if "drop" in name and isinstance(value, float)]
+    if not any(rate > 0 for rate in rates):
+        raise ConfigError(
+            f"--strategy bald compares samples of the model's dropout, and {type(model).__name__} has none; "
+            "choose another model, or another strategy"
+        )
 
 
 def mutual_information(probabilities: torch.Tensor) -> torch.Tensor:
     """The mutual information (B,) of probabilities (B, S, C); a probability of 0 adds nothing."""
-    p = probabilities.double()
+    p = probabilities.cpu().double()
     scores: torch.Tensor = torch.special.entr(p.mean(dim=1)).sum(dim=-1) - torch.special.entr(p).sum(dim=-1).mean(dim=1)
     return scores
