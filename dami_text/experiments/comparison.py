@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-BOOTSTRAP_FROM = 10  # seeds; Student's t below
-RESAMPLES = 9_999
+ROUNDING = 1e-12  # of differences of scores
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +21,16 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
+
+
+class EqualLabels(NamedTuple):
+    """How many labels give the same score, and the numbers that a test at 5% does not exclude, in ranges.
+
+    Infinite are more labels than there were, minus infinite fewer than at the start. One seed alone gives no ranges.
+    """
+
+    estimate: float
+    ranges: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,19 @@ def half_t_interval(values: Floats) -> Floats:
 
 
 def mean_interval(values: Floats) -> Interval:
-    """The mean of values (S,) of as many seeds: by Student's t below 10 seeds, by BCa bootstrap from 10 on."""
-    mean = float(values.mean())
-    if len(values) < BOOTSTRAP_FROM or np.ptp(values) == 0:
-        half = float(half_t_interval(values))
-        return Interval(mean, mean - half, mean + half)
-    found = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, rng=np.random.default_rng(0), method="BCa")
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    """The mean of values (S,) of as many seeds, by Student's t."""
+    mean, half = float(values.mean()), float(half_t_interval(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def area_p_values(curves: Sequence[LearningCurve], baseline: LearningCurve) -> Floats:
+    """The p-values of each curve's area against the baseline's (K,), Holm-corrected for the number of curves.
+
+    Two-sided t-tests, paired by seed; NaN for a single seed.
+    """
+    if len(baseline.seeds) < 2:
+        return np.full(len(curves), np.nan)
+    return holm(paired_p_values(np.column_stack([curve.area() - baseline.area() for curve in curves])))
 
 
 def share_won(first: LearningCurve, second: LearningCurve) -> float:
@@ -144,31 +159,28 @@ def labels_needed(n_labeled: NDArray[np.int64], mean: Floats, score: float) -> f
     return float(n_labeled[r - 1] + part * (n_labeled[r] - n_labeled[r - 1]))
 
 
-def equal_labels(curve: LearningCurve, baseline: LearningCurve, r: int) -> Interval:
-    """How many labels `baseline` needs for the mean score that `curve` has in round r; infinite as `labels_needed`.
+def equal_labels(curve: LearningCurve, baseline: LearningCurve, r: int) -> EqualLabels:
+    """How many labels `baseline` needs for the mean score that `curve` has in round r.
 
-    From 10 seeds on the interval is from a bootstrap over seeds. Below, it holds the numbers of labels at which the
-    baseline's score, interpolated seed by seed, does not differ from the curve's by a paired t-test at 5%.
+    The ranges hold the numbers of labels at which the baseline's score, interpolated seed by seed, does not differ from
+    the curve's by a paired t-test at 5%. A range that reaches an end of the baseline's curve goes beyond it.
     """
     n, score = curve.n_labeled, curve.scores[:, r]
     estimate = labels_needed(n, baseline.mean(), float(score.mean()))
-    seeds = len(curve.seeds)
-    if seeds < 2:
-        return Interval(estimate, math.nan, math.nan)
-    if seeds >= BOOTSTRAP_FROM:
-        rng = np.random.default_rng(0)
-        draws = rng.integers(seeds, size=(RESAMPLES // 5, seeds))
-        found = np.sort([labels_needed(n, baseline.scores[d].mean(axis=0), float(score[d].mean())) for d in draws])
-        tail = (1 - CONFIDENCE) / 2
-        low, high = found[int(tail * len(found))], found[int((1 - tail) * len(found))]
-        return Interval(estimate, float(low), float(high))
-    labels = np.unique(np.append(np.linspace(n[0], n[-1], 2_000), n))
+    if len(curve.seeds) < 2:
+        return EqualLabels(estimate, ())
+    labels = np.unique(
+        np.concatenate([np.linspace(n[0], n[-1], 2_000), n, [estimate] if math.isfinite(estimate) else []])
+    )
     interpolated = np.array([np.interp(labels, n, scores) for scores in baseline.scores])  # (S, L)
     difference = score[:, None] - interpolated
-    alike = labels[np.abs(difference.mean(axis=0)) <= half_t_interval(difference)]
-    low = min(estimate, alike.min() if len(alike) else n[-1])
-    high = max(estimate, alike.max() if len(alike) else n[0])
-    return Interval(estimate, -math.inf if low <= n[0] else float(low), math.inf if high >= n[-1] else float(high))
+    alike = np.abs(difference.mean(axis=0)) <= half_t_interval(difference) + ROUNDING
+    edges = np.flatnonzero(np.diff(np.pad(alike.astype(int), 1)))  # where a range begins, and one after where it ends
+    ranges = [(float(labels[first]), float(labels[end - 1])) for first, end in edges.reshape(-1, 2)]
+    ranges = [(low if low > n[0] else -math.inf, high if high < n[-1] else math.inf) for low, high in ranges]
+    if not any(low <= estimate <= high for low, high in ranges):  # which then is infinite: no test excludes it
+        ranges.append((estimate, estimate))
+    return EqualLabels(estimate, tuple(sorted(ranges)))
 
 
 def matrix(curves: Sequence[LearningCurve], compare: Callable[[LearningCurve, LearningCurve], float]) -> Floats:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.experiments.comparison import (
-    BOOTSTRAP_FROM,
+    EqualLabels,
     Interval,
     LearningCurve,
+    area_p_values,
     equal_labels,
     matrix,
     mean_interval,
@@ -95,10 +96,10 @@ def write_report(
 
 def _method(measure: str) -> str:
     return (
-        f"The measure is {measure}, in per cent. A value is a mean over seeds, with its 95% interval: by Student's t "
-        f"below {BOOTSTRAP_FROM} seeds, by bootstrap from {BOOTSTRAP_FROM} on (curves: always Student's t). Runs of "
-        "one seed are compared in pairs: they start from the same labelled texts and the same first model, where their "
-        "first scores are the same."
+        f"The measure is {measure}, in per cent. A value is a mean over seeds, with its 95% interval by Student's t. "
+        "Runs of one seed are compared in pairs: they start from the same labelled texts and the same first model, "
+        "where their first scores are the same. An interval is of one comparison: of twenty that show nothing, one "
+        "excludes 0. The p-values of the differences are corrected for the number of strategies (Holm)."
     )
 
 
@@ -137,15 +138,25 @@ def plus_minus(mean: float, half: float) -> str:
 
 def _areas(curves: Sequence[LearningCurve], baseline: str) -> list[Block]:
     base = next((curve for curve in curves if curve.strategy == baseline), None)
+    others = [curve for curve in curves if curve is not base]
+    p_values = dict(zip((c.strategy for c in others), area_p_values(others, base), strict=True)) if base else {}
     rows = []
     for curve in sorted(curves, key=lambda curve: -float(curve.area().mean())):
         cells = [curve.strategy, _interval(mean_interval(curve.area()))]
-        if base is not None:
-            own = curve is base
-            cells.append("" if own else _interval(mean_interval(curve.area() - base.area()), signed=True))
+        if curve is base:
+            cells += ["", ""]
+        elif base is not None:
+            difference = _interval(mean_interval(curve.area() - base.area()), signed=True)
+            cells += [difference, _p_value(p_values[curve.strategy])]
         rows.append(cells)
-    header = ["strategy", "mean score over the curve", *([f"difference to {baseline}, by seed"] if base else [])]
-    return [Table(header, rows)]
+    compared = [f"difference to {baseline}, by seed", "p, corrected"] if base else []
+    return [Table(["strategy", "mean score over the curve", *compared], rows)]
+
+
+def _p_value(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _interval(value: Interval, signed: bool = False) -> str:
@@ -168,7 +179,11 @@ def _savings(curves: Sequence[LearningCurve], baseline: str, stem: Path) -> list
         [c.strategy, *(f"{n[r]:,} = {baseline} with {_labels(found[c.strategy, r], n)}" for r in shown)] for c in others
     ]
     header = ["strategy", "labels", f"labels that {baseline} needs", "low", "high"]
-    data = [[name, n[r], *(_number(v) for v in value)] for (name, r), value in found.items()]
+    data = [
+        [name, n[r], _number(value.estimate), _number(low), _number(high)]
+        for (name, r), value in found.items()
+        for low, high in value.ranges or [(math.nan, math.nan)]
+    ]
     _write_csv(stem.with_name(stem.name + "-savings"), header, data)
     return [
         Heading(3, "Label savings"),
@@ -181,23 +196,22 @@ def _savings(curves: Sequence[LearningCurve], baseline: str, stem: Path) -> list
 
 
 def _range_method(seeds: int) -> str:
-    if seeds >= BOOTSTRAP_FROM:
-        return "In brackets the 95% interval of a bootstrap over seeds."
     if seeds < 2:
         return "One seed alone gives no interval."
     alike = "the numbers of labels at which its score does not differ from the strategy's by a paired t-test at 5%"
-    return f"In brackets {alike}."
+    return f"In brackets {alike}; where the curves meet more than once, these are several ranges."
 
 
-def _labels(value: Interval, n: NDArray[np.int64]) -> str:
+def _labels(value: EqualLabels, n: NDArray[np.int64]) -> str:
     def written(number: float) -> str:
         if math.isinf(number):
             return f"more than {n[-1]:,}" if number > 0 else f"{n[0]:,} or fewer"
         return f"{round(number):,}"
 
-    if math.isnan(value.low) or value.low == value.high in (-math.inf, math.inf):
+    if not value.ranges or value.ranges in (((-math.inf, -math.inf),), ((math.inf, math.inf),)):
         return written(value.estimate)
-    return f"{written(value.estimate)} ({written(value.low)} to {written(value.high)})"
+    ranges = [written(low) if low == high else f"{written(low)} to {written(high)}" for low, high in value.ranges]
+    return f"{written(value.estimate)} ({', or '.join(ranges)})"
 
 
 def _matrices(curves: Sequence[LearningCurve], stem: Path, label: str) -> list[Block]:
@@ -219,7 +233,7 @@ def _matrices(curves: Sequence[LearningCurve], stem: Path, label: str) -> list[B
     if len(curves[0].seeds) > 1:
         text = (
             "The share of rounds in which the row's strategy is significantly better than the column's: t-tests paired "
-            "by seed, two-sided at 5%, Holm-corrected over the rounds of a pair."
+            "by seed, two-sided at 5%, Holm-corrected over the rounds of a pair, and not over the pairs."
         )
         blocks += [Paragraph(text), Table(["", *names], _matrix_rows(names, tests))]
     return blocks
