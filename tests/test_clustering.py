@@ -6,6 +6,8 @@ import logging
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -33,7 +35,8 @@ def on_a_grid(n, d, seed=0):
 
 
 def distances64(X, metric="euclidean"):
-    return pairwise_distances(np.asarray(X, dtype=np.float64), metric=metric)
+    X = np.asarray(X, dtype=np.float64)  # and by differences: far from the origin a product loses digits
+    return cdist(X, X) if metric == "euclidean" else pairwise_distances(X, metric=metric)
 
 
 def loss(D, medoids):
@@ -58,17 +61,127 @@ def test_finds_the_optimum_of_small_data(n, k, metric):
     assert all(fit.inertia_ == pytest.approx(loss(D, fit.medoid_indices_), rel=1e-5) for fit in fits)
 
 
+@pytest.mark.parametrize("method", ["fasterpam", "streamed"])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("k", [1, 2, 5, 20, 59])
 @pytest.mark.parametrize("seed", range(3))
-def test_no_single_swap_improves(seed, k, metric):
+def test_no_single_swap_improves(seed, k, metric, method):
     X = np.random.default_rng(seed).integers(-4, 5, size=(60, 2)).astype(np.float32)  # many ties and duplicates
     X = X if seed == 0 else heavy_tailed(60, 4, seed)
     D = distances64(X, metric)
-    medoids = KMedoids(k, method="fasterpam", metric=metric, random_state=seed).fit(X).medoid_indices_
-    others = np.setdiff1d(np.arange(60), medoids)
-    swapped = [loss(D, [*np.delete(medoids, slot), other]) for slot in range(k) for other in others]
-    assert min(swapped) >= loss(D, medoids) * (1 - 1e-6) - 1e-12
+    medoids = KMedoids(k, method=method, metric=metric, random_state=seed).fit(X).medoid_indices_
+    assert best_swap(D, medoids) <= 1e-6 * loss(D, medoids) + 1e-12
+
+
+def best_swap(D, medoids):
+    """By how much the best single swap lowers the loss."""
+    others = [np.delete(medoids, slot) for slot in range(len(medoids))]
+    left = [D[:, rest].min(axis=1) if len(rest) else np.full(len(D), np.inf) for rest in others]
+    return loss(D, medoids) - min(np.minimum(D, rest[:, None]).sum(axis=0).min() for rest in left)
+
+
+@pytest.mark.parametrize("method", ["fasterpam", "streamed"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("k", [4, 8, 12])
+def test_no_single_swap_improves_clusters_that_are_a_million_times_their_width_apart(k, dtype, method):
+    """Neither their size nor that of the distances between them hides how the rows of a cluster differ."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = (rng.normal(size=(300, 3)) + 1e6 * rng.normal(size=(4, 3))[rng.integers(4, size=300)]).astype(dtype)
+        D = distances64(X)
+        medoids = KMedoids(k, method=method, random_state=seed).fit(X).medoid_indices_
+        assert best_swap(D, medoids) <= 1e-6 * loss(D, medoids)
+
+
+def hard(kind, n):
+    """Data on which searches that save work end too early: (X, metric)."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 20))
+    if kind == "zero rows":
+        X[rng.random(n) < 0.5] = 0
+    elif kind == "sparse":
+        X[rng.random((n, 20)) < 0.9] = 0
+    elif kind == "unequal columns":
+        X *= 10.0 ** rng.uniform(-3, 3, 20)
+    elif kind == "unequal rows":
+        X *= 10.0 ** rng.uniform(-3, 3, (n, 1))
+    else:
+        X = rng.standard_cauchy((n, 5))
+    return X.astype(np.float32), "cosine" if kind in ("zero rows", "sparse") else "euclidean"
+
+
+@pytest.mark.parametrize("k", [20, 120])
+@pytest.mark.parametrize("kind", ["zero rows", "sparse", "unequal columns", "unequal rows", "cauchy"])
+def test_what_saves_work_costs_little_on_hard_data(kind, k):
+    X, metric = hard(kind, 4_000)
+    best, streamed, sampled = (
+        KMedoids(k, metric=metric, method=method, random_state=0).fit(X).inertia_
+        for method in ("fasterpam", "streamed", "sampled")
+    )
+    assert streamed <= 1.005 * best
+    assert sampled <= 1.03 * best
+
+
+def test_streamed_is_as_good_as_the_package_kmedoids_on_few_rows():
+    kmedoids = pytest.importorskip("kmedoids", reason="the reference package kmedoids is not installed")
+    found, reference = [], []
+    for seed, (n, k) in enumerate([(100, 10), (100, 40), (300, 30), (300, 100), (600, 20), (600, 200)] * 3):
+        X = heavy_tailed(n, 5, seed)
+        reference.append(kmedoids.fasterpam(distances64(X), k, random_state=seed, n_cpu=1).loss)
+        found.append(KMedoids(k, method="streamed", random_state=seed).fit(X).inertia_)
+    ratios = np.array(found) / reference
+    assert ratios.max() <= 1.015
+    assert ratios.mean() <= 1.002
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("n", [5, 130, 700])
+def test_a_matrix_of_distances_is_symmetric_to_the_bit(n, metric):
+    vectors = as_vectors(heavy_tailed(n, 30), metric)
+    rows = torch.arange(n)
+    D = Matrix(vectors).between(rows, rows)
+    assert torch.equal(D, D.T)
+    np.testing.assert_allclose(D.numpy() * vectors.unit, distances64(heavy_tailed(n, 30), metric), rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_pairs_and_of_equal_rows_the_first_is_the_medoid(method):
+    rng = np.random.default_rng(0)
+    firsts = rng.normal(size=(100, 8)) * 20
+    pairs = np.stack([firsts, firsts + rng.normal(size=(100, 8))], axis=1).reshape(200, 8).astype(np.float32)
+    found = KMedoids(100, method=method, init=np.arange(1, 200, 2)).fit(pairs)
+    assert found.medoid_indices_.tolist() == list(range(0, 200, 2))
+    crowds = np.repeat(rng.normal(size=(3, 4)), 1_100, axis=0).astype(np.float32)
+    found = KMedoids(3, method=method, init=np.array([500, 2_199, 3_000])).fit(crowds)
+    assert found.medoid_indices_.tolist() == [0, 1_100, 2_200]
+
+
+# New rows
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("method", METHODS)
+def test_new_rows_go_to_their_nearest_medoids(method, metric):
+    X, new = heavy_tailed(400, 6), heavy_tailed(150, 6, seed=3) + 1
+    found = KMedoids(12, method=method, metric=metric, random_state=0).fit(X)
+    np.testing.assert_array_equal(found.cluster_centers_, X[found.medoid_indices_])
+    D = pairwise_distances(new.astype(np.float64), X[found.medoid_indices_].astype(np.float64), metric=metric)
+    assert found.transform(new) == pytest.approx(D, rel=1e-4, abs=1e-6)
+    np.testing.assert_array_equal(found.predict(new), D.argmin(axis=1))
+    np.testing.assert_array_equal(found.predict(X), found.labels_)
+    np.testing.assert_array_equal(found.predict(torch.from_numpy(new)), found.predict(new))
+    assert found.transform(new).dtype == np.float32
+    assert found.transform(new.astype(np.float64)).dtype == np.float64
+
+
+def test_new_rows_that_do_not_fit():
+    found = KMedoids(3, random_state=0).fit(heavy_tailed(50, 4))
+    with pytest.raises(ValueError, match="X has 5 numbers a row; it must have 4"):
+        found.predict(torch.zeros(2, 5))
+    with pytest.raises(ValueError, match="NaN or inf"):
+        found.transform(np.full((2, 4), np.nan))
+    with pytest.raises(NotFittedError):
+        KMedoids(3).predict(np.zeros((2, 4)))
 
 
 @pytest.mark.parametrize("data", ["heavy-tailed", "uniform"])

@@ -198,7 +198,7 @@ def test_every_option_stands_in_one_topic_and_has_a_help_text():
         (
             {"task": "tabular", "strategy": "bald", "dropout": 0},
             "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "
-            "0.1",
+            "0.05",
         ),
     ],
 )
@@ -213,7 +213,7 @@ def test_an_mlp_has_dropout_where_bald_asks():
         return RunConfig.of(task="tabular", **options).model.dropout
 
     assert dropout() == dropout(strategy="dami") == 0
-    assert dropout(strategy="bald") == 0.1
+    assert dropout(strategy="bald") == 0.05
     assert dropout(strategy="bald", dropout=0.3) == dropout(dropout=0.3) == 0.3
     assert RunConfig.of(task="tabular", strategy="bald").strategy.bald_samples == 100
     assert RunConfig.of(strategy="bald").model.dropout == 0.5

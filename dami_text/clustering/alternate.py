@@ -10,6 +10,8 @@ from torch import Tensor
 from dami_text.clustering.distances import Tiles, Vectors, assign, first_least, totals
 from dami_text.clustering.progress import progress
 
+LARGE = 1_000  # members of a cluster that are compared with each other, to tell which are equally good medoids
+
 
 def alternate(vectors: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor, int]:
     """Alternate from the medoids (K,) until the loss no longer falls, for max_iter rounds at most.
@@ -31,9 +33,33 @@ def alternate(vectors: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor,
 def best_members(vectors: Vectors, medoids: Tensor, labels: Tensor) -> Tensor:
     """For each cluster the member with the smallest sum of distances to the members, the first within rounding."""
     best = medoids.clone()
-    sizes = torch.bincount(labels, minlength=len(medoids)).tolist()
-    clusters = labels.argsort(stable=True).split(sizes)
-    for slot, members in enumerate(progress(clusters, "K-medoids, medoids of the clusters")):
-        cluster = vectors[members]
-        best[slot] = members[first_least(totals(Tiles(cluster, cluster)))]
+    for slot, members in enumerate(progress(_clusters(labels, len(medoids)), "K-medoids, medoids of the clusters")):
+        best[slot] = _best(vectors, members)
     return best
+
+
+def first_of_equals(vectors: Vectors, medoids: Tensor) -> Tensor:
+    """The medoids (K,), or in their place the first members of their clusters that are as good.
+
+    Which one of a pair a search ends at hangs on rounding. In clusters of more than `LARGE` rows, whose members are as
+    good only where they are the same, the first row that is the medoid's equal is taken.
+    """
+    labels, distances = assign(vectors, medoids)
+    first = medoids.clone()
+    for slot, members in enumerate(_clusters(labels, len(medoids))):
+        if len(members) > LARGE:
+            first[slot] = members[(distances[members] == 0).nonzero()[0, 0]]
+        elif len(members) > 1:
+            first[slot] = _best(vectors, members)
+    return first
+
+
+def _clusters(labels: Tensor, n_clusters: int) -> tuple[Tensor, ...]:
+    """The rows of each cluster, rising."""
+    sizes: list[int] = torch.bincount(labels, minlength=n_clusters).tolist()
+    return tuple(torch.split(labels.argsort(stable=True), sizes))
+
+
+def _best(vectors: Vectors, members: Tensor) -> Tensor:
+    cluster = vectors[members]
+    return members[first_least(totals(Tiles(cluster, cluster)))]

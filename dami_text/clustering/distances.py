@@ -2,11 +2,12 @@
 
 ||a - b||^2 = ||a||^2 + ||b||^2 - 2 a.b is one matrix product, but loses its digits where the distance is small beside
 the norms. Hence the rows are centred first, and the pairs that stay close beside their norms are computed again from
-the differences.
+the differences. Where groups of rows are so far apart that float32 would round away how the rows of a group differ,
+what it rounded away is kept beside the rows, and counts in those differences.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ TILE_NUMBERS = 2**18  # numbers in a temporary array, such that it stays in the 
 BLOCK_CANDIDATES = 128
 BLOCK_NUMBERS = 2**24  # distances in a block of candidates at most
 CENTRE_ROWS = 10_000  # the centre is the median of so many rows at most
+PROBED_ROWS = 500  # whose distances to their neighbours tell whether float32's rounding matters
+TOLERABLE = 1e-5  # share of such a distance that rounding may be
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class Vectors:
 
     Attributes:
         values: (N, D) float32.
+        rest: (N, D) float32, what rounding took from the values; None where it does not matter.
         norms: (N,) float32, the squared norm of each row.
         metric: "euclidean", or "cosine" for rows of unit length.
         unit: what a distance of 1 here means in the units of the data.
     """
 
     values: Tensor
+    rest: Tensor | None
     norms: Tensor
     metric: Metric
     unit: float
@@ -45,7 +50,13 @@ class Vectors:
         return len(self.values)
 
     def __getitem__(self, rows: Tensor | slice) -> "Vectors":
-        return Vectors(self.values[rows], self.norms[rows], self.metric, self.unit)
+        rest = None if self.rest is None else self.rest[rows]
+        return Vectors(self.values[rows], rest, self.norms[rows], self.metric, self.unit)
+
+    @property
+    def wide(self) -> Tensor:
+        """The rows (N, D) in float64."""
+        return self.values.double() if self.rest is None else self.values.double().add_(self.rest)
 
 
 def prepare(X: Tensor, metric: Metric) -> Vectors:
@@ -56,19 +67,36 @@ def prepare(X: Tensor, metric: Metric) -> Vectors:
     length, centred likewise; a zero row is at distance 1 from every other but 0 from another zero row.
     """
     if metric == "cosine":
-        values, unit = _unit_rows(X), 1.0
+        source, unit = _unit_rows(X), 1.0
     else:
-        values, unit = torch.empty(X.shape, dtype=torch.float32, device=X.device), _magnitude(X)
-    source = values if metric == "cosine" else X
-    centre = (_widened(source[:: len(X) // CENTRE_ROWS + 1]) / unit).median(dim=0).values
-    for chunk in row_slices(*X.shape):
-        values[chunk] = (_widened(source[chunk]) / unit - centre).float()
-    if metric == "euclidean":
+        source, unit = X, _magnitude(X)
+    centre = (widened(source[:: len(X) // CENTRE_ROWS + 1]) / unit).median(dim=0).values
+    values = torch.empty(source.shape, dtype=torch.float32, device=X.device)
+    rest = torch.empty_like(values) if metric == "euclidean" else None
+    for chunk in row_slices(*source.shape):
+        centred = widened(source[chunk]).double() / unit - centre.double()
+        values[chunk] = centred
+        if rest is not None:
+            rest[chunk] = centred.sub_(values[chunk])
+    if rest is not None:
         magnitude = _magnitude(values)
         values /= magnitude
+        rest /= magnitude
         unit *= magnitude
-    norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in row_slices(*X.shape)])
-    return Vectors(values, norms, metric, unit)
+    norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in row_slices(*source.shape)])
+    vectors = Vectors(values, rest, norms, metric, unit)
+    return vectors if _rest_matters(vectors) else replace(vectors, rest=None)
+
+
+def _rest_matters(vectors: Vectors) -> bool:
+    """Whether rounding to float32 changes the distance of near neighbours by more than a tolerable share of it."""
+    if vectors.rest is None:
+        return False
+    probe = vectors[:: len(vectors) // PROBED_ROWS + 1]
+    distances = torch.cdist(probe.wide, probe.wide)
+    distances = distances[distances > 0]
+    rounding = float(probe.norms.max().sqrt()) * torch.finfo(torch.float32).eps
+    return len(distances) > 0 and rounding > TOLERABLE * float(distances.quantile(1 / len(probe)))
 
 
 def pairwise(a: Vectors, b: Vectors, out: Tensor | None = None) -> Tensor:
@@ -89,7 +117,9 @@ def _squared(a: Vectors, b: Vectors, out: Tensor) -> Tensor:
     suspects = nonzero(out.amin(dim=1) < limits)
     close = nonzero(out[suspects] < limits[suspects, None])
     if len(close) * 16 > out.numel():  # so many that a product in float64 is cheaper than the differences
-        wide_a, wide_b = a.values.double(), b.values.double()
+        wide_a, wide_b = a.wide, b.wide
+        if a.rest is not None:  # where a product loses too many digits in float64 as well
+            return out.copy_(torch.cdist(wide_a, wide_b, compute_mode="donot_use_mm_for_euclid_dist").square_())
         product = torch.addmm(wide_b.square().sum(dim=1), wide_a, wide_b.T, alpha=-2)
         return out.copy_(product.add_(wide_a.square().sum(dim=1)[:, None])).clamp_(min=0)
     for part in close.split(TILE_NUMBERS // a.values.shape[1] + 1):
@@ -99,7 +129,10 @@ def _squared(a: Vectors, b: Vectors, out: Tensor) -> Tensor:
 
 
 def _differences(a: Vectors, a_rows: Tensor, b: Vectors, b_rows: Tensor) -> Tensor:
-    return a.values.index_select(0, a_rows).sub_(b.values.index_select(0, b_rows)).square_().sum(dim=1)
+    differences = a.values.index_select(0, a_rows).sub_(b.values.index_select(0, b_rows))
+    if a.rest is not None and b.rest is not None:
+        differences.add_(a.rest.index_select(0, a_rows).sub_(b.rest.index_select(0, b_rows)))
+    return differences.square_().sum(dim=1)
 
 
 class Distances(Protocol):
@@ -119,15 +152,18 @@ class Distances(Protocol):
 
 
 class Matrix:
-    """All distances among N vectors, in memory: 4 * N * N bytes."""
+    """All distances among N vectors, in memory: 4 * N * N bytes. They are symmetric to the bit: half are copied."""
 
     def __init__(self, vectors: Vectors) -> None:
         self.shape = (len(vectors), len(vectors))
         self.blocks = _blocks(self.shape)
         self.device = vectors.values.device
         self._matrix = empty(self.shape, self.device)
-        for candidates in self.blocks:
-            pairwise(vectors, vectors[candidates], self.block(candidates))
+        for part in self.blocks:  # the part's rows and all after them, to the part
+            pairwise(vectors[part.start :], vectors[part], self._matrix[part.start :, part])
+            corner = self._matrix[part, part]
+            corner.copy_(corner.tril().maximum(corner.tril(-1).T))
+            self._matrix[part, part.stop :] = self._matrix[part.stop :, part].T
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
@@ -139,24 +175,30 @@ class Matrix:
 
 
 class Tiles:
-    """Distances computed whenever they are asked for: the memory of one block, which the next one overwrites."""
+    """Distances computed whenever they are asked for: the memory of one block, which the next one overwrites.
 
-    def __init__(self, points: Vectors, candidates: Vectors) -> None:
+    Each point's distances are multiplied by its weight, of `weights` (N,), where there are any.
+    """
+
+    def __init__(self, points: Vectors, candidates: Vectors, weights: Tensor | None = None) -> None:
         self.shape = (len(points), len(candidates))
         self.blocks = _blocks(self.shape)
         self.device = points.values.device
-        self._points, self._candidates = points, candidates
+        self._points, self._candidates, self._weights = points, candidates, weights
         self._buffer = empty((len(points) * (self.blocks[0].stop - self.blocks[0].start),), self.device)
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
         part = self._candidates[candidates]
         out = self._buffer[: self.shape[0] * len(part)].view(self.shape[0], len(part))
-        return pairwise(self._points, part, out)
+        return self._weighted(pairwise(self._points, part, out), slice(None))
 
     def between(self, points: Tensor, candidates: Tensor) -> Tensor:
         """See Distances."""
-        return pairwise(self._points[points], self._candidates[candidates])
+        return self._weighted(pairwise(self._points[points], self._candidates[candidates]), points)
+
+    def _weighted(self, distances: Tensor, points: Tensor | slice) -> Tensor:
+        return distances if self._weights is None else distances.mul_(self._weights[points, None])
 
 
 def totals(distances: Distances) -> Tensor:
@@ -215,7 +257,7 @@ def assign(vectors: Vectors, medoids: Tensor) -> tuple[Tensor, Tensor]:
 def _unit_rows(X: Tensor) -> Tensor:
     rows = torch.empty(X.shape, dtype=torch.float32, device=X.device)
     for chunk in row_slices(*X.shape):
-        wide = _widened(X[chunk])
+        wide = widened(X[chunk])
         wide = wide / wide.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
         rows[chunk] = torch.nn.functional.normalize(wide, dim=1).float()
     zero = (rows == 0).all(dim=1)
@@ -224,12 +266,13 @@ def _unit_rows(X: Tensor) -> Tensor:
 
 def _magnitude(values: Tensor) -> float:
     """The power of two next above the largest absolute value, or the nearest that can be divided by."""
-    largest = max(float(_widened(values[chunk]).abs().max()) for chunk in row_slices(*values.shape))
+    largest = max(float(widened(values[chunk]).abs().max()) for chunk in row_slices(*values.shape))
     limit = 1020 if values.dtype == torch.float64 else 120
     return 2.0 ** min(max(math.frexp(largest)[1], -limit), limit)
 
 
-def _widened(values: Tensor) -> Tensor:
+def widened(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 if they are."""
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 

@@ -107,15 +107,16 @@ def _best_changes(state: Clustering, block: Tensor) -> Tensor:
     (N, B), K = block.shape, len(state.medoids)
     if K == 1:
         return block.sum(dim=0, dtype=torch.float64) - state.loss
-    gained = torch.zeros(B, device=block.device)
-    kept = torch.zeros((K, B), device=block.device)
+    gained = torch.zeros(B, device=block.device)  # where no medoid goes
+    lost = torch.zeros((K, B), device=block.device)  # by what the gain is less where a medoid goes
     for part in row_slices(N, B):
         distance = block[part]
         first, second = state.nearest_distance[part, None], state.second_distance[part, None]
         nearer = torch.minimum(distance, first).sub_(first)
         gained += nearer.sum(dim=0)
-        kept.index_add_(0, state.nearest[part], torch.minimum(distance, second).sub_(second).sub_(nearer))
-    return kept.add_(state.removal_loss[:, None]).amin(dim=0) + gained
+        # Without removal_loss, whose size would hide small changes where the second-nearest medoid is far away.
+        lost.index_add_(0, state.nearest[part], torch.minimum(distance, second).sub_(first).sub_(nearer))
+    return lost.amin(dim=0) + gained
 
 
 def _best_swap(state: Clustering, column: Tensor) -> tuple[float, int]:

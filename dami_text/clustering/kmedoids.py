@@ -3,30 +3,43 @@
 import logging
 import time
 import warnings
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import validate_data
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from dami_text.clustering.alternate import alternate
-from dami_text.clustering.distances import Matrix, Metric, Vectors, assign, pairwise, prepare, row_slices
+from dami_text.clustering.alternate import alternate, first_of_equals
+from dami_text.clustering.distances import (
+    Matrix,
+    Metric,
+    Vectors,
+    assign,
+    nearest,
+    pairwise,
+    prepare,
+    row_slices,
+    widened,
+)
 from dami_text.clustering.fasterpam import swap_until_optimal
 from dami_text.clustering.initialization import INITS, Init
 from dami_text.clustering.plan import Method, Plan, plan
 from dami_text.clustering.sampled import first_medoids, swap_sampled
-from dami_text.clustering.streamed import swap_narrowing
+from dami_text.clustering.streamed import SMALL, swap_narrowing
 
 logger = logging.getLogger(__name__)
 
+BROKEN_TIES = 5  # times that ties are broken and the search goes on, at most: rounding might make it go in a circle
+PREDICTED_ROWS = 50_000  # at a time
 LONG = 5.0  # seconds: shorter fits are announced at the level DEBUG only
 
 
-class KMedoids(ClusterMixin, BaseEstimator):
+class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """K rows, the medoids, such that the sum of all rows' distances to their nearest medoids is small.
 
     Args:
@@ -34,7 +47,8 @@ class KMedoids(ClusterMixin, BaseEstimator):
         metric: "euclidean" or "cosine".
         method: how the medoids are found.
             "fasterpam" swaps until no single swap lowers the loss, with all N * N distances in memory.
-            "streamed" makes the same swaps with distances computed in tiles as they are needed.
+            "streamed" makes such swaps with distances computed in tiles as they are needed; on more than 2,500 rows it
+            stops where a fifth of them promise to lower the loss by less than 0.1%.
             "sampled" swaps by samples of candidates and evaluators, then polishes: for millions of rows.
             "alternate" is Park & Jun's alternation, for replication; its own start is init="park-jun".
             "auto" is "fasterpam" up to 8,192 rows whose 4 * N * N bytes are within max_memory, else "streamed" as long
@@ -48,7 +62,9 @@ class KMedoids(ClusterMixin, BaseEstimator):
         random_state: None, an integer, or a NumPy Generator or RandomState. The same seed gives the same medoids.
 
     Attributes:
-        medoid_indices_: (K,) int64, distinct rows, rising.
+        medoid_indices_: (K,) int64, distinct rows, rising. Of rows of a cluster that would be equally good medoids, it
+            is the first (in clusters of more than 1,000 rows: of equal rows).
+        cluster_centers_: (K, D), the medoids' rows of X.
         labels_: (N,) int64, each row's place in medoid_indices_.
         inertia_: the sum of all rows' distances to their medoids.
         n_iter_: the sweeps, or the rounds of the alternation.
@@ -98,25 +114,70 @@ class KMedoids(ClusterMixin, BaseEstimator):
         medoids = medoids.sort().values
         labels, distances = assign(vectors, medoids)
         self.medoid_indices_: NDArray[np.int64] = medoids.cpu().numpy()
+        self.cluster_centers_: NDArray[Any] = widened(rows[medoids]).cpu().numpy()
         self.labels_: NDArray[np.int64] = labels.cpu().numpy()
         self.inertia_ = float(distances.double().sum()) * vectors.unit
         self.method_ = work.method
         return self
 
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """The place in medoid_indices_ (n,) of the medoid that is nearest to each row of X (n, D)."""
+        return np.concatenate([nearest(part).cpu().numpy() for part in self._distances(X)])
+
+    def transform(self, X: Any) -> NDArray[np.floating]:
+        """The distances (n, K) from the rows of X (n, D) to the medoids, in the units of the data.
+
+        They have float32's accuracy, and the type of X where it is float64.
+        """
+        return np.concatenate([part.cpu().numpy() for part in self._distances(X)])
+
+    @property
+    def _n_features_out(self) -> int:
+        """How many columns `transform` gives, for scikit-learn's names of them."""
+        return len(self.cluster_centers_)
+
+    def _distances(self, X: Any) -> Iterator[Tensor]:
+        """The distances (n, K) from the rows of X to the medoids, some rows at a time."""
+        check_is_fitted(self)
+        rows = self._checked_rows(X, reset=False)
+        centres = torch.from_numpy(self.cluster_centers_).to(rows)
+        for part in rows.split(PREDICTED_ROWS):
+            vectors = prepare(torch.cat([centres, part]), self.metric)
+            distances = pairwise(vectors[len(centres) :], vectors[: len(centres)])
+            yield distances.to(widened(part).dtype).mul_(vectors.unit)
+
     def _search(self, vectors: Vectors, work: Plan, init: Init, generator: np.random.Generator) -> tuple[Tensor, int]:
         max_iter = int(self.max_iter)
         medoids = first_medoids(vectors, work, init, max_iter, generator)
         if work.method == "alternate":
-            return alternate(vectors, medoids, max_iter)
-        if work.method == "sampled":
-            return swap_sampled(vectors, medoids, work, max_iter, generator)
-        if work.method == "streamed":
-            return swap_narrowing(vectors, vectors, medoids, max_iter)
-        clustering, sweeps = swap_until_optimal(Matrix(vectors), medoids, max_iter)
-        return clustering.medoids, sweeps
+            medoids, sweeps = alternate(vectors, medoids, max_iter)
+        elif work.method == "sampled":
+            medoids, sweeps = swap_sampled(vectors, medoids, work, max_iter, generator)
+        elif work.method == "streamed" and len(vectors) > SMALL:
+            medoids, sweeps = swap_narrowing(vectors, vectors, medoids, max_iter)
+        else:
+            return self._search_to_the_end(vectors, work, medoids)
+        return first_of_equals(vectors, medoids), sweeps
 
-    def _checked_rows(self, data: Any) -> Tensor:
-        X: Tensor = data.detach() if isinstance(data, Tensor) else self._tensor(data)
+    def _search_to_the_end(self, vectors: Vectors, work: Plan, medoids: Tensor) -> tuple[Tensor, int]:
+        """Swap until no swap lowers the loss, also after ties have been broken, which may make room for more."""
+        matrix = Matrix(vectors) if work.method == "fasterpam" else None
+        sweeps = 0
+        for _ in range(BROKEN_TIES):
+            left = int(self.max_iter) - sweeps
+            if matrix is None:
+                medoids, more = swap_narrowing(vectors, vectors, medoids, left)
+            else:
+                clustering, more = swap_until_optimal(matrix, medoids, left)
+                medoids = clustering.medoids
+            found, medoids, sweeps = medoids, first_of_equals(vectors, medoids), sweeps + more
+            if sweeps >= int(self.max_iter) or torch.equal(medoids.sort().values, found.sort().values):
+                break
+        return medoids, sweeps
+
+    def _checked_rows(self, data: Any, reset: bool = True) -> Tensor:
+        """X as a tensor; of new rows (not `reset`) there are as many numbers as of those that were clustered."""
+        X: Tensor = data.detach() if isinstance(data, Tensor) else self._tensor(data, reset)
         if X.ndim != 2 or 0 in X.shape:
             raise ValueError(f"X has the shape {tuple(X.shape)}; it must be (rows, numbers), with one of each at least")
         if X.is_complex():
@@ -127,12 +188,17 @@ class KMedoids(ClusterMixin, BaseEstimator):
                 f"{len(bad)} of the {len(X)} rows of X have NaN or inf: {', '.join(map(str, bad[:10].tolist()))}"
                 f"{', ...' if len(bad) > 10 else ''}; leave them out or mend them"
             )
-        self.n_features_in_ = X.shape[1]
+        if reset:
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} numbers a row; it must have {self.n_features_in_}, as the rows that were clustered"
+            )
         return X
 
-    def _tensor(self, X: Any) -> Tensor:
+    def _tensor(self, X: Any, reset: bool) -> Tensor:
         dtypes = [np.float64, np.float32, np.float16]  # others become the first
-        array = np.ascontiguousarray(validate_data(self, X, dtype=dtypes, ensure_all_finite=False))
+        array = np.ascontiguousarray(validate_data(self, X, dtype=dtypes, ensure_all_finite=False, reset=reset))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # it is only read
             return torch.from_numpy(array)

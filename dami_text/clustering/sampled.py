@@ -1,11 +1,14 @@
 """Searches on samples of the rows: where the other methods start, and what a million rows allow.
 
-Source: Kaufman & Rousseeuw, "Finding Groups in Data", 1990, chapter 3 (CLARA): the medoids of a sample are good
-medoids of all rows.
+Sources: Kaufman & Rousseeuw, "Finding Groups in Data", 1990, chapter 3 (CLARA): the medoids of a sample are good
+medoids of all rows. Bachem, Lucic & Krause, "Scalable k-means clustering via lightweight coresets", KDD 2018: a sample
+that is half uniform and half in proportion to what a row adds to the loss, each row weighted by the inverse of its
+chance, tells the loss of heavy-tailed data too, where a few far rows make up most of it.
 """
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.clustering.distances import Matrix, Tiles, Vectors, assign, first_least, totals
@@ -37,10 +40,11 @@ def swap_sampled(
 
     Returns the medoids and the number of sweeps over the candidates.
     """
-    evaluators = _draw(vectors, work.evaluators, rng)
-    candidates = torch.cat([medoids, _draw(vectors, work.candidates, rng)]).unique()
+    chances = _chances(assign(vectors, medoids)[1])
+    evaluators, weights = _draw_weighted(chances, work.evaluators, rng)
+    candidates = torch.cat([medoids, _draw_weighted(chances, work.candidates, rng)[0]]).unique()
     places = torch.isin(candidates, medoids).nonzero().view(-1)
-    places, sweeps = swap_narrowing(vectors[evaluators], vectors[candidates], places, max_iter)
+    places, sweeps = swap_narrowing(vectors[evaluators], vectors[candidates], places, max_iter, weights)
     medoids = candidates[places]
     return polish(vectors, medoids), sweeps
 
@@ -64,6 +68,26 @@ def _nearest_to_mean(vectors: Vectors, rows: Tensor) -> Tensor:
     values = vectors.values[rows]
     squared = (values - values.mean(dim=0)).square_().sum(dim=1)
     return rows[squared.topk(min(POLISHED_CANDIDATES, len(rows)), largest=False).indices]
+
+
+def _chances(distances: Tensor) -> NDArray[np.float64]:
+    """The chances (N,), of sum 1, of rows at these distances to their medoids: half uniform, half by the distance."""
+    share = distances.double().cpu().numpy()
+    uniform = np.full(len(share), 1 / len(share))
+    return (uniform + share / share.sum()) / 2 if share.any() else uniform
+
+
+def _draw_weighted(chances: NDArray[np.float64], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """About `size` rows, rising, and their weights, float32: the inverse of what each was expected to be drawn.
+
+    Rows are drawn systematically: one whose expected number is 1 or more is there, and none twice.
+    """
+    if size >= len(chances):
+        return torch.arange(len(chances)), torch.ones(len(chances))
+    expected = np.minimum(chances * size, 1)
+    ends = np.floor(np.cumsum(expected) + rng.random())
+    rows = np.flatnonzero(np.diff(ends, prepend=0) > 0)
+    return torch.from_numpy(rows), torch.from_numpy(1 / expected[rows]).float()
 
 
 def _draw(vectors: Vectors, size: int, rng: np.random.Generator) -> Tensor:
