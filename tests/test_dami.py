@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from conftest import make_texts
+from encoder_cases import tiny_model
 from strategy_cases import CLASSES, KINDS, model_for, odd_pool, pool_of
 
 from dami_text.strategies import Dami, DamiKCenter, Representation
@@ -102,8 +104,10 @@ def test_no_swap_of_a_medoid_would_be_better(kind, n_classes, target, distance):
     model = model_for(kind, pool, n_classes)
     query = Dami(Representation(target), distance).query(model, pool, 6, np.random.default_rng(0))
     representations = slow_informative_words(slow_interpretations(model, pool, target, "auto"))[2]
-    D = matrix(list(representations), distance)
-    medoids = np.searchsorted(pool.unlabeled, query.rows).tolist()
+    with_words = [i for i, row in enumerate(pool.unlabeled) if pool.texts.lengths[row]]
+    assert len(with_words) == len(pool.unlabeled) - 1, "the empty text represents nothing"
+    D = matrix([representations[i] for i in with_words], distance)
+    medoids = np.searchsorted(pool.unlabeled[with_words], query.rows).tolist()
     loss = D[:, medoids].min(axis=1).sum()
     for place, other in itertools.product(range(6), set(range(len(D))) - set(medoids)):
         swapped = [*medoids[:place], other, *medoids[place + 1 :]]
@@ -114,6 +118,25 @@ def test_no_swap_of_a_medoid_would_be_better(kind, n_classes, target, distance):
     for i, size in zip(medoids, sizes, strict=True):
         others = np.delete(D[:, medoids], medoids.index(i), axis=1).min(axis=1)
         assert (D[:, i] < others - 1e-6).sum() <= size <= (D[:, i] < others + 1e-6).sum()
+
+
+@pytest.mark.parametrize("strategy", [Dami(), Dami(clustering="park-jun"), DamiKCenter()])
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_texts_without_words_are_asked_for_last(kind, strategy):
+    """Their representations are 0, a cluster far from all others, and the farthest point."""
+    texts = make_texts(20)
+    texts[3:3] = [""] * 4
+    texts[10:10] = [" \t "] * 3
+    without = [i for i, text in enumerate(texts) if not text.strip()]
+    pool = pool_of(texts, [0, 5], kind)
+    model = tiny_model("bert", 3) if kind == "bert" else model_for(kind, pool, 3)
+    for n in (1, 5, 18, 19):
+        assert set(strategy.query(model, pool, n, np.random.default_rng(0)).rows).isdisjoint(without)
+    query = strategy.query(model, pool, 22, np.random.default_rng(0))
+    assert query.rows[19:].tolist() == [3, 4, 6]  # row 5 has a label
+    assert {reason["word"] for reason in query.reasons[19:]} == {None}
+    empty = pool_of([""] * 6, [2], kind)
+    assert strategy.query(model, empty, 3, np.random.default_rng(0)).rows.tolist() == [0, 1, 3]
 
 
 @pytest.mark.parametrize("n_classes", CLASSES)

@@ -6,13 +6,17 @@ Liu et al. 2020, "Deep Active Learning by Model Interpretability", Algorithm 2:
     Ibar = mean over texts of (mean over words of I_ij)
     d_i  = argmax_j ||I_ij - Ibar||^2,  r_i = I_i,d_i      informative_words: what the text represents
     query = the medoids of K-medoids over {r_i}, K = n     KMedoids: one text for each region
+
+A table's row counts as a text of one word.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.aggregation import InformativeWords, informative_words, words_by_score
@@ -76,6 +80,18 @@ def word_reasons(pool: Pool, found: InformativeWords, positions: Rows) -> list[d
     ]
 
 
+def choose_with_words(found: InformativeWords, n: int, choose: Callable[[NDArray[np.float32], int], Rows]) -> Rows:
+    """n positions (n,) of texts: what `choose` makes of the representations (W, D) of those with words, then others.
+
+    `choose` gives as many places (k,) among them as it is asked for. A text without words represents nothing, and all
+    of them are the same to the model: they are asked for when no other is left.
+    """
+    with_words, without = np.flatnonzero(found.words >= 0), np.flatnonzero(found.words < 0)
+    k = min(n, len(with_words))
+    chosen = with_words[choose(found.representations[with_words], k)] if k else with_words
+    return np.concatenate([chosen, without[: n - k]])
+
+
 @dataclass(frozen=True)
 class Dami:
     """The medoids of the unlabelled texts' representations."""
@@ -91,19 +107,23 @@ class Dami:
         The reasons: the informative word, its deviation, and how many unlabelled texts the row stands for.
         """
         found = self.representation.of_unlabeled(model, pool, rng)
-        clustering = self._clustering(n, rng)
-        clusters = Processes.all().on_main(lambda: clustering.fit(found.representations))
+        sizes, details = np.ones(n, np.int64), {}  # a text without words stands for itself
 
-        sizes = np.bincount(clusters.labels_, minlength=n)
-        order = np.argsort(-sizes, kind="stable")
-        medoids = clusters.medoid_indices_[order]
+        def medoids(representations: NDArray[np.float32], k: int) -> Rows:
+            clusters = Processes.all().on_main(lambda: self._clustering(k, rng).fit(representations))
+            counts = np.bincount(clusters.labels_, minlength=k)
+            order = np.argsort(-counts, kind="stable")
+            sizes[:k], details["clustering"] = counts[order], clusters.method_
+            return np.asarray(clusters.medoid_indices_[order])
+
+        chosen = choose_with_words(found, n, medoids)
         reasons = [
             {**reason, "cluster_size": int(size)}
-            for reason, size in zip(word_reasons(pool, found, medoids), sizes[order], strict=True)
+            for reason, size in zip(word_reasons(pool, found, chosen), sizes, strict=True)
         ]
-        return Query.of(pool.unlabeled[medoids], reasons, clustering=clusters.method_, interpreted_twice=found.repeated)
+        return Query.of(pool.unlabeled[chosen], reasons, **details, interpreted_twice=found.repeated)
 
-    def _clustering(self, n: int, rng: np.random.Generator) -> KMedoids:
+    def _clustering(self, k: int, rng: np.random.Generator) -> KMedoids:
         paper: dict[str, Any] = {"method": "alternate", "init": "park-jun"}
         how = paper if self.clustering == "park-jun" else {"method": self.clustering}
-        return KMedoids(n, metric=self.distance, max_memory=self.max_memory, random_state=rng, **how)
+        return KMedoids(k, metric=self.distance, max_memory=self.max_memory, random_state=rng, **how)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Pool
+from dami_text.data.pool import Pool, Rows
 from dami_text.processes import Processes
 from dami_text.strategies.base import Query
 from dami_text.strategies.coreset import k_center_greedy
-from dami_text.strategies.dami import Representation, word_reasons
+from dami_text.strategies.dami import Representation, choose_with_words, word_reasons
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,19 @@ class DamiKCenter:
     representation: Representation = Representation()
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        """n unlabelled rows, each the farthest from Ibar and from all chosen before it.
+        """n unlabelled rows, each the farthest from Ibar and from all chosen before it; texts without words come last.
 
         The reasons: the informative word, its deviation, and that distance.
         """
         found = self.representation.of_unlabeled(model, pool, rng)
         start = found.mean.astype(np.float32)[None]
-        chosen, distances = Processes.all().on_main(lambda: k_center_greedy(found.representations, start, n))
+        distances = np.zeros(n, np.float32)
+
+        def centers(representations: NDArray[np.float32], k: int) -> Rows:
+            rows, distances[:k] = Processes.all().on_main(lambda: k_center_greedy(representations, start, k))
+            return rows
+
+        chosen = choose_with_words(found, n, centers)
         reasons = [
             {**reason, "distance": float(distance)}
             for reason, distance in zip(word_reasons(pool, found, chosen), distances, strict=True)
