@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,14 +89,37 @@ def predict_probabilities(
     processes: Processes | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`."""
+    softmax = partial(torch.softmax, dim=-1)
+    return _predict(softmax, model, texts, rows, batch_size, processes)
 
+
+def predict_logits(
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+) -> NDArray[np.float32]:
+    """Logits (n, C) of `rows` (n,) of `texts`, without dropout: they tell more than probabilities that round to 1."""
+    return _predict(lambda logits: logits, model, texts, rows, batch_size, processes)
+
+
+def _predict(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int,
+    processes: Processes | None,
+) -> NDArray[np.float32]:
+    """The results (n, C) of `function` of the logits."""
     reader, source = from_features(model, texts)
 
-    def probabilities(batch: Batch | FeatureBatch) -> torch.Tensor:
-        return torch.softmax(reader(**batch.inputs).logits.float(), dim=-1)
+    def of_batch(batch: Batch | FeatureBatch) -> torch.Tensor:
+        return function(reader(**batch.inputs).logits.float())
 
     with evaluation_mode(reader), torch.no_grad():
-        return over_batches(probabilities, source, rows, device_of(reader), batch_size, processes)
+        return over_batches(of_batch, source, rows, device_of(reader), batch_size, processes)
 
 
 def head_of(model: PreTrainedModel) -> nn.Linear:

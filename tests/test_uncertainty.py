@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from strategy_cases import CLASSES, KINDS, model_for, odd_pool, probabilities_of, reasons_by_row
+import torch
+from strategy_cases import CLASSES, KINDS, logits_of, model_for, odd_pool, probabilities_of, reasons_by_row
 
 from dami_text.strategies import Uncertainty
-from dami_text.strategies.uncertainty import uncertainty
+from dami_text.strategies.uncertainty import log_uncertainty
 
 UNCERTAINTIES = ("least-confidence", "margin", "entropy")
 
@@ -34,8 +35,9 @@ def slow_score(p: list[float], kind: str) -> float:
     ],
 )
 def test_by_hand(p, least_confidence, margin, entropy):
-    found = [float(uncertainty(np.array([p], np.float32), kind)[0]) for kind in UNCERTAINTIES]
-    assert found == pytest.approx([least_confidence, margin, entropy], abs=1e-7)
+    logits = 3 + np.log(np.array([p]).clip(min=1e-300))
+    found = [math.exp(log_uncertainty(logits, kind)[0]) - (kind == "margin") for kind in UNCERTAINTIES]
+    assert found == pytest.approx([least_confidence, margin, entropy], abs=1e-12)
 
 
 @pytest.mark.parametrize("n_classes", CLASSES)
@@ -52,10 +54,39 @@ def test_against_a_loop(kind, model_kind, n_classes):
     assert query.rows.tolist() == best.tolist()
 
 
-def test_of_two_classes_all_kinds_give_the_same_order():
-    p = np.random.default_rng(0).random(50).astype(np.float32)
-    orders = [np.argsort(-uncertainty(np.stack([p, 1 - p], axis=1), kind)).tolist() for kind in UNCERTAINTIES]
-    assert orders[0] == orders[1] == orders[2] == np.argsort(np.abs(p - 0.5)).tolist()
+@pytest.mark.parametrize("scale", [1, 20, 300])
+def test_of_two_classes_all_kinds_give_the_same_order(scale):
+    """Also where float32 rounds all probabilities to 0 and 1."""
+    difference = (scale * np.random.default_rng(0).normal(size=200)).astype(np.float32)
+    logits = np.stack([difference, np.zeros_like(difference)], axis=1)
+    orders = [np.argsort(-log_uncertainty(logits, kind), kind="stable").tolist() for kind in UNCERTAINTIES]
+    assert orders[0] == orders[1] == orders[2] == np.argsort(np.abs(difference), kind="stable").tolist()
+
+
+@pytest.mark.parametrize("n_classes", CLASSES)
+@pytest.mark.parametrize("kind", UNCERTAINTIES)
+def test_a_model_that_is_nearly_sure_is_asked_by_its_logits(kind, n_classes):
+    pool = odd_pool()
+    model = model_for("cnn", pool, n_classes)
+    for factor in (50.0, 2000.0):
+        model.classifier.weight.data.mul_(factor)
+        model.classifier.bias.data.mul_(factor)
+        with torch.no_grad():
+            z = np.array([logits_of(model, pool, row).tolist() for row in pool.unlabeled])
+        z.sort(axis=1)
+        surest = pool.unlabeled[np.argsort(z[:, -2] - z[:, -1], kind="stable")]  # by the second class alone
+        rows = Uncertainty(kind).query(model, pool, 6, np.random.default_rng(0)).rows
+        assert rows.tolist() == surest[::-1][:6].tolist()
+        model.classifier.weight.data.div_(factor)
+        model.classifier.bias.data.div_(factor)
+
+
+def test_logits_far_apart_give_numbers():
+    logits = np.array([[1e6, 0, -1e6], [3e38, -3e38, 0], [0, 0, 0]], np.float32)
+    for kind in UNCERTAINTIES:
+        found = log_uncertainty(logits, kind)
+        assert np.isfinite(found).all()
+        assert found[0] == found[1] < found[2]
 
 
 @pytest.mark.parametrize("kind", UNCERTAINTIES)

@@ -46,12 +46,13 @@ class QueryStrategy(Protocol):
         """Choose n of `pool.unlabeled`, with randomness from `rng` only; the model is left as it was."""
 
 
-def highest(scores: NDArray[np.floating], pool: Pool, n: int) -> Query:
+def highest(scores: NDArray[np.floating], pool: Pool, n: int, ranks: NDArray[np.floating] | None = None) -> Query:
     """The n unlabelled rows of the highest acquisition scores (N,), earlier ones first where scores are equal.
 
-    Scores that differ by rounding alone are equal.
+    Scores that differ by rounding alone are equal. `ranks` (N,), which order as the scores do, are compared in their
+    place where they tell more scores apart.
     """
-    order = highest_first(scores)[:n]
+    order = highest_first(scores if ranks is None else ranks)[:n]
     return Query.of(pool.unlabeled[order], [{"score": float(score)} for score in scores[order]])
 
 

@@ -2,6 +2,10 @@
 
     max over the text's words w of  sum_c p(c|x) ||d loss(x, c) / d E_w||_2
 
+The maximum is of the words' expected lengths: one word decides, whatever the class. (small-text has the maximum for
+each class and then the expectation, for which another word may decide in each class. For two classes both are the same:
+their gradients are collinear.)
+
 E_w is the embedding of w, so the gradients of a word's occurrences in the text are summed. Padding, unknown and special
 tokens do not compete; a text without a word that does has score 0. Where words come in pieces, w is a piece: it is the
 pieces that have embeddings.

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Pool
-from dami_text.inference import BATCH_SIZE, predict_probabilities
+from dami_text.inference import BATCH_SIZE, predict_logits
 from dami_text.strategies.base import Query, highest
 
 Kind = Literal["least-confidence", "margin", "entropy"]
+
+FLOOR = -700.0  # logits that are farther below the highest are as if they were this far: e^-700 is a number still
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,26 @@ class Uncertainty:
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows that the model is least sure of."""
-        probabilities = predict_probabilities(model, pool.texts, pool.unlabeled, self.batch_size)
-        return highest(uncertainty(probabilities, self.kind), pool, n)
+        logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
+        ranks = log_uncertainty(logits, self.kind)
+        scores = np.exp(ranks)
+        return highest(scores - 1 if self.kind == "margin" else scores, pool, n, ranks)
 
 
-def uncertainty(probabilities: NDArray[np.float32], kind: Kind) -> NDArray[np.float64]:
-    """The acquisition scores (N,) of probabilities (N, C)."""
-    p = probabilities.astype(np.float64)
-    if kind == "entropy":
-        return np.asarray(-(p * np.log(np.where(p > 0, p, 1))).sum(axis=1))
+def log_uncertainty(logits: NDArray[np.floating], kind: Kind) -> NDArray[np.float64]:
+    """The logarithms (N,) of the acquisition scores of logits (N, C); of the margin, which is negative, plus 1.
+
+    Where the model is nearly sure, probabilities in float32 are 1 and 0, and the scores would be equal. With z the
+    logits less the highest, and s the sum of e^z over the other classes, every probability is e^z / (1 + s).
+    """
+    z = logits.astype(np.float64)
+    z = np.sort(z - z.max(axis=1, keepdims=True), axis=1)[:, ::-1].clip(min=FLOOR)  # the highest first
+    e = np.exp(z[:, 1:])
+    s = e.sum(axis=1)
     if kind == "least-confidence":
-        return np.asarray(1 - p.max(axis=1))
-    second, first = np.partition(p, -2, axis=1)[:, -2:].T
-    return np.asarray(second - first)
+        total = s
+    elif kind == "margin":
+        total = s + e[:, 0]
+    else:
+        total = np.log1p(s) * (1 + s) - (e * z[:, 1:]).sum(axis=1)
+    return np.asarray(np.log(total) - np.log1p(s))
