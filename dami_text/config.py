@@ -98,8 +98,22 @@ class TabularConfig(Options):
     )
     hashed_features: int = option(64, "features that all categorical columns of more than 50 values share, by hashing")
 
+    @property
+    def categorical(self) -> list[str]:
+        """The columns that `categorical_columns` names."""
+        return _names(self.categorical_columns)
+
+    @property
+    def dropped(self) -> list[str]:
+        """The columns that `drop_columns` names."""
+        return _names(self.drop_columns)
+
     def _check(self) -> None:
         self.require(self.hashed_features >= 1, "hashed_features", "at least 1")
+
+
+def _names(listed: str | None) -> list[str]:
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
 
 
 @dataclass(frozen=True)

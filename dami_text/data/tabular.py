@@ -39,7 +39,11 @@ FILES = {
 ONE_HOT_VALUES = 50
 
 #: Cells that hold no value, lower-case.
-MISSING = ["", "na", "n/a", "nan", "null", "none", "?", "inf", "-inf", "+inf", "infinity", "-infinity"]
+MISSING = ["", "na", "n/a", "nan", "-nan", "null", "none", "?", "inf", "-inf", "+inf", "infinity", "-infinity"]
+
+
+#: A number as Arrow reads it.
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 class EncodedTable(EncodedTexts):
@@ -71,7 +75,8 @@ def load_table(data: DataConfig, tabular: TabularConfig) -> DatasetDict:
 
     Returns:
         Every split of the source, with the columns text (the row, written out), label, and row: a struct of all columns
-        but the label and what is dropped, float64 where all values are numbers, otherwise strings; null is missing.
+        but the label and what is dropped, their cells as strings, empty where one is missing. Which of the columns are
+        numbers is for the training split to say, which there is none of before the source is split.
 
     Raises:
         DataError: the source cannot be read, or has fewer than two classes.
@@ -88,25 +93,17 @@ def load_table(data: DataConfig, tabular: TabularConfig) -> DatasetDict:
     with utf8_expected(data):
         label_column = label_column_of(next(iter(source.values())).features, data)
         names = _feature_columns(source, label_column, tabular)
-        categorical = _names(tabular.categorical_columns)
-        numeric = [name for name in names if name not in categorical and _all_numbers(source, name)]
-        types = {name: Value("float64" if name in numeric else "string") for name in names}
-        columns = {"text": Value("string"), "row": types}
-        return labeled_rows(source, label_column, columns, _rows, data, names=names, numeric=numeric)
-
-
-def _names(listed: str | None) -> list[str]:
-    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+        columns = {"text": Value("string"), "row": {name: Value("string") for name in names}}
+        return labeled_rows(source, label_column, columns, _rows, data, names=names)
 
 
 def _feature_columns(source: DatasetDict, label_column: str, tabular: TabularConfig) -> list[str]:
     """The columns to classify by."""
     features = next(iter(source.values())).features
-    dropped = _names(tabular.drop_columns)
-    for flag, listed in (("--drop-columns", dropped), ("--categorical-columns", _names(tabular.categorical_columns))):
+    for flag, listed in (("--drop-columns", tabular.dropped), ("--categorical-columns", tabular.categorical)):
         if missing := [name for name in listed if name not in features]:
             raise ColumnError(f"no columns {missing} in {list(features)}; correct {flag}")
-    names = [name for name in features if name != label_column and name not in dropped]
+    names = [name for name in features if name != label_column and name not in tabular.dropped]
     if not names:
         raise ColumnError(f"no column is left of {list(features)} to classify by; drop fewer with --drop-columns")
     for name in names:
@@ -118,56 +115,51 @@ def _feature_columns(source: DatasetDict, label_column: str, tabular: TabularCon
     return names
 
 
-def _all_numbers(source: DatasetDict, name: str) -> bool:
-    try:
-        for rows in source.values():
-            _numbers(rows.with_format("arrow").select_columns(name)[:][name])
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as float64 with nulls for missing values; ArrowInvalid where one is no number."""
-    cells = pc.utf8_trim_whitespace(_strings(column))
-    missing = pc.is_in(pc.utf8_lower(cells), value_set=pa.array(MISSING))
-    numbers = pc.if_else(missing, pa.scalar(None, pa.string()), cells).cast(pa.float64())
-    return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))  # 1e400 is inf
-
-
 def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     column.validate(full=True)  # JSON and Parquet files are read without a look at their encoding
     return column.cast(pa.string())
 
 
-def _rows(table: pa.Table, names: Sequence[str], numeric: Sequence[str]) -> dict[str, Any]:
+def _rows(table: pa.Table, names: Sequence[str]) -> dict[str, Any]:
     """The columns text, such as "age=31, city=Ulm", and row."""
     cells = {name: pc.fill_null(_strings(table[name]), "") for name in names}
     written = [pc.binary_join_element_wise(pa.scalar(f"{name}="), cells[name], "") for name in names]
-    typed = [_numbers(table[name]) if name in numeric else cells[name] for name in names]
-    rows = pa.StructArray.from_arrays([column.combine_chunks() for column in typed], names=list(names))
+    rows = pa.StructArray.from_arrays([cells[name].combine_chunks() for name in names], names=list(names))
     return {"text": pc.binary_join_element_wise(*written, ", "), "row": rows}
 
 
 @dataclass(frozen=True)
 class TableEncoder:
-    """From rows to features: fitted on the training split alone, and kept beside the model that reads the features."""
+    """From rows to features: fitted on the training split alone, and kept beside the model that reads the features.
+
+    Attributes:
+        transformer: reads a frame of the columns, numbers as float64, which NaN is missing of.
+        numeric: the columns of numbers.
+    """
 
     transformer: ColumnTransformer
+    numeric: list[str]
 
     @classmethod
-    def fit(cls, train: Dataset, hashed_features: int) -> "TableEncoder":
-        """Fit on the column row of `train` what `load_table` describes.
+    def fit(cls, train: Dataset, tabular: TabularConfig) -> "TableEncoder":
+        """Fit on the column row of `train`, as `load_table` makes it.
 
-        Numbers: the median for missing values, then mean 0 and variance 1. Strings: one-hot, unknown ones 0, or hashed
-        (Weinberger et al. 2009) where a column has more than 50 values; a missing one is a value like others.
+        A column whose cells in `train` are all numbers or missing is one of numbers, unless it is named as
+        categorical. Numbers: the median for missing values, then mean 0 and variance 1. Strings: one-hot, unknown
+        ones 0, or hashed (Weinberger et al. 2009) where a column has more than 50 values; a missing one is a value like
+        others.
         """
-        rows = _frame(train)
-        numeric = [name for name in rows if rows[name].dtype == np.float64]
+        cells = _cells(train)
+        numeric = [
+            name for name in cells.column_names if name not in tabular.categorical and not _strangers(cells[name])
+        ]
+        rows = _frame(cells, numeric)
         hashed = [name for name in rows if name not in numeric and rows[name].nunique() > ONE_HOT_VALUES]
         one_hot = [name for name in rows if name not in numeric and name not in hashed]
         scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-        hash_words = make_pipeline(FunctionTransformer(_words), FeatureHasher(hashed_features, input_type="string"))
+        hash_words = make_pipeline(
+            FunctionTransformer(_words), FeatureHasher(tabular.hashed_features, input_type="string")
+        )
         steps = [
             ("numeric", scale, numeric),
             ("one_hot", OneHotEncoder(handle_unknown="ignore"), one_hot),
@@ -177,16 +169,24 @@ class TableEncoder:
         with np.errstate(over="ignore", invalid="ignore"):  # `features` names the column
             transformer.fit(rows)
         logger.info("%d columns are numeric, %d one-hot, %d hashed", len(numeric), len(one_hot), len(hashed))
-        return cls(transformer)
+        return cls(transformer, numeric)
 
     def features(self, dataset: Dataset) -> NDArray[np.float32]:
-        """The features (n, D) of the rows of `dataset`.
+        """The features (n, D) of the rows of `dataset`; a word where training has numbers is missing, with a warning.
 
         Raises:
             ColumnError: standardised numbers of a column are too large for float32.
         """
+        cells = _cells(dataset)
+        for name in self.numeric:
+            if strangers := _strangers(cells[name]):
+                logger.warning(
+                    "column %r holds numbers in the training split, and %d of %d cells of another are none, such as "
+                    "%r: they count as missing",
+                    *(name, len(strangers), len(dataset), str(strangers[0])[:40]),
+                )
         with np.errstate(over="ignore", invalid="ignore"):
-            features = np.ascontiguousarray(self.transformer.transform(_frame(dataset)), np.float32)
+            features = np.ascontiguousarray(self.transformer.transform(_frame(cells, self.numeric)), np.float32)
         finite = np.isfinite(features).all(axis=0)
         if not finite.all():
             numeric = self.transformer.transformers_[0][2]  # what comes first; other features are small
@@ -201,10 +201,36 @@ class TableEncoder:
         joblib.dump(self.transformer, path / "table_encoder.joblib")
 
 
-def _frame(dataset: Dataset) -> pd.DataFrame:
-    rows = dataset.select_columns("row").with_format("arrow")[:]["row"]
-    frame = pa.Table.from_struct_array(rows).to_pandas()
-    return frame.astype({name: object for name in frame if frame[name].dtype != np.float64})
+def _cells(dataset: Dataset) -> pa.Table:
+    """The columns of the rows, strings."""
+    return pa.Table.from_struct_array(dataset.select_columns("row").with_format("arrow")[:]["row"])
+
+
+def _frame(cells: pa.Table, numeric: Sequence[str]) -> pd.DataFrame:
+    """The cells as scikit-learn reads them: float64 of the numeric columns, strings of the others."""
+    columns = {name: _numbers(cells[name]) if name in numeric else cells[name] for name in cells.column_names}
+    return pa.table(columns).to_pandas().astype({name: object for name in columns if name not in numeric})
+
+
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of strings as float64, null where one is missing, infinite or no number."""
+    numbers = pc.if_else(_is_number(column), pc.utf8_trim_whitespace(column), pa.scalar(None, pa.string()))
+    numbers = numbers.cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))  # 1e400 is inf
+
+
+def _strangers(column: pa.ChunkedArray) -> list[str]:
+    """The cells of a column of strings that are neither numbers nor missing."""
+    cells = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    missing = pc.is_in(cells, value_set=pa.array(MISSING))
+    strange = pc.and_(pc.invert(missing), pc.invert(_is_number(column)))
+    found: list[str] = column.filter(strange).to_pylist()
+    return found
+
+
+def _is_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each string of a column can be read as a number, spaces around it aside."""
+    return pc.match_substring_regex(pc.utf8_trim_whitespace(column), NUMBER)
 
 
 def _words(rows: pd.DataFrame) -> list[tuple[str, ...]]:

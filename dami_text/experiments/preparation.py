@@ -56,7 +56,7 @@ def _prepare_table(config: RunConfig) -> PreparedData:
     splits = split_source(load_table(config.data, config.tabular), config.data.splits, config.loop.seed)
     class_names = splits.train.features["label"].names
     warn_of_missing_classes(splits, class_names, config.data.splits)
-    encoder = TableEncoder.fit(splits.train, config.tabular.hashed_features)
+    encoder = TableEncoder.fit(splits.train, config.tabular)
 
     def labeled_rows(dataset: Dataset) -> LabeledTexts:
         labels = dataset.with_format("numpy")["label"][:].astype(np.int64)
