@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -96,6 +97,28 @@ def one(reviews, tmp_path_factory):
     path = tmp_path_factory.mktemp("one") / "run"
     assert run_al([f"--dataset={reviews}", f"--output-dir={path}", *SMALL]) == 0
     return path
+
+
+@pytest.mark.parametrize("after", [0.0, 8.0])
+def test_workers_end_with_the_torchrun_that_is_killed(reviews, tmp_path, after):
+    """While they import, and while they work: they would wait for each other for a month."""
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPT)]
+    options = [f"--dataset={reviews}", f"--output-dir={tmp_path / 'run'}", "--epochs=1000", "--patience=1000"]
+    with (tmp_path / "log").open("w") as log:
+        launch = subprocess.Popen([*program, *options], env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=log)
+    workers = []
+    until = time.monotonic() + 120
+    while len(workers) < 2 and time.monotonic() < until:
+        workers = psutil.Process(launch.pid).children()
+        time.sleep(0.05)
+    assert len(workers) == 2
+    time.sleep(0.2 + after)
+    launch.kill()
+    launch.wait()
+    gone, left = psutil.wait_procs(workers, timeout=60)
+    for process in left:
+        process.kill()
+    assert (len(gone), left) == (2, [])
 
 
 def test_torchrun_gives_two_processes_that_know_of_each_other(found):

@@ -10,13 +10,12 @@ import logging
 import os
 import re
 import threading
-import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +33,7 @@ from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
 from dami_text.experiments.grid_config import GridConfig
 from dami_text.experiments.preparation import PreparedData, prepare
 from dami_text.experiments.run import Run, is_finished
+from dami_text.orphans import end_with
 from dami_text.records import ROUNDS, RunFolder, to_json, write_whole
 from dami_text.training import Training
 
@@ -284,19 +284,7 @@ def _set_up_worker(cell: Cell, job: Job) -> None:
     no_progress_bars()
     tqdm.set_lock(threading.RLock())  # its own would outlive a worker that is killed
     if os.getppid() == job.process:
-        _end_with(job.process)
-
-
-@cache
-def _end_with(parent: int) -> None:
-    """End at once when the parent process has: its runs are free then for whoever goes on with them."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        end_with(job.process)  # its runs are free then for whoever goes on with them
 
 
 def _run_of(cell: Cell, job: Job) -> Run:
