@@ -7,7 +7,6 @@ No text of the pool stands in a card.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from dami_text.config import RunConfig
 from dami_text.data.readers import ALIASES
+from dami_text.environment import environment
 from dami_text.options import flag
 from dami_text.paths import PATHS
 from dami_text.scores import ClassReport
@@ -28,7 +28,6 @@ METRIC_NAMES = {
     "micro_f1": ("f1", "Micro F1"),
     "roc_auc": ("roc_auc", "ROC AUC"),
 }
-LIBRARIES = ("dami_text", "transformers", "torch", "datasets", "accelerate", "scikit-learn", "numpy")
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def shown(value: object) -> str:
 
 
 def model_card(facts: CardFacts) -> ModelCard:
-    """The card of a model. It holds no time or date: the same facts give the same card."""
+    """The card of a model. It holds no time or date: on one machine the same facts give the same card."""
     config = facts.config
     model, dataset = public_name(config.model.model), public_name(config.data.dataset)
     start = {"random": "at random", "kmeans-features": "nearest to the means of features", "balanced": "by class"}
@@ -158,10 +157,18 @@ def model_card(facts: CardFacts) -> ModelCard:
             for name, value in facts.options.items()
             if value is not None and not (name == "dropout" and config.model.is_encoder)  # it has its own
         ],
-        "versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        "environment": _environment(),
     }
     card: ModelCard = ModelCard.from_template(metadata(facts), template_path=str(TEMPLATE), **template)
     return card
+
+
+def _environment() -> str:
+    """Where the model was trained, in a sentence."""
+    found = environment()
+    threads, device = found.pop("threads"), found.pop("device")
+    on = f"{found.pop('cpu')}, {threads} thread{'s' * (threads != 1)}" + (f", {device}" if device != "cpu" else "")
+    return f"{shown(on)}; {', '.join(f'{name} {shown(value)}' for name, value in found.items())}"
 
 
 def _warnings(report: ClassReport | None) -> list[str]:

@@ -12,7 +12,10 @@ PACKAGE = Path(dami_text.__file__).parent
 
 #: From the bottom up: a module imports from its own level and those below it.
 LEVELS = [
-    {"errors", "randomness", "options", "defaults", "conflicts", "config", "processes", "orphans", "paths"},
+    {
+        *("errors", "randomness", "options", "defaults", "conflicts", "config", "processes", "orphans", "environment"),
+        "paths",
+    },
     {"data"},
     {"models"},
     {

@@ -9,6 +9,7 @@ import io
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from dami_text import environment as environment_module
 from dami_text import records
 from dami_text.active_learning import ActiveLearner
 from dami_text.cli import run_al
@@ -197,6 +200,19 @@ def test_a_run_of_a_version_without_the_newer_options_goes_on_as_it_was(finished
     given = config(reviews, min_document_frequency=3)
     with pytest.raises(RecordError, match="--min-document-frequency 1 there, 3 now"):
         Run(given, copy)
+
+
+def test_every_round_says_where_it_was_made(finished, monkeypatch):
+    path, _ = finished
+    for line in read_lines(path / "rounds.jsonl"):
+        found = line["environment"]
+        assert (found["threads"], found["python"]) == (torch.get_num_threads(), platform.python_version())
+        assert found["torch"] == torch.__version__
+        assert found["cpu"].endswith(torch.backends.cpu.get_cpu_capability())
+    card = (path / "model" / "README.md").read_text()
+    assert f"Made on {found['cpu']}, 1 thread; python {found['python']}, dami_text" in card
+    monkeypatch.setattr(environment_module, "LIBRARIES", ("torch", "no-such-library"))
+    assert environment_module.environment().keys() == {"cpu", "threads", "device", "python", "torch"}
 
 
 def test_the_seconds_of_all_rounds_are_not_more_than_have_passed(reviews, tmp_path):

@@ -60,8 +60,8 @@ class RecordedRun:
 
     @property
     def results(self) -> list[Line]:
-        """Its rounds without what they took."""
-        return [{**line, "seconds": None} for line in self.rounds]
+        """Its rounds without what they took, and where."""
+        return [{**line, "seconds": None, "environment": None} for line in self.rounds]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
 from dami_text.cards import model_card, run_facts
 from dami_text.config import RunConfig
 from dami_text.data.pool import Oracle
+from dami_text.environment import environment
 from dami_text.errors import RecordError
 from dami_text.evaluation import compute_metrics, scorer
 from dami_text.experiments.preparation import PreparedData, learner_of, prepare
@@ -155,6 +156,7 @@ class Run:
             "class_counts": dict(zip(self.data.class_names, labels.tolist(), strict=True)),
             "test": asdict(report) if report else None,
             "query": dict(round_.query.details) if round_.query else None,
+            "environment": environment(),
         }
 
     def _query_lines(self, number: int, query: Query | None) -> list[Line]:
