@@ -329,6 +329,29 @@ def test_a_new_model_is_made_and_trained_in_each_round(make_learner):
     assert not same(weights(before), weights(after))
 
 
+def test_each_round_and_seed_begin_with_weights_of_their_own(encoded):
+    """Were they the same, a round's result would hang on one draw, and an average over rounds too."""
+    texts, tokenizer = encoded
+
+    def begun(seed):
+        made = []
+
+        def new_model():
+            with torch.random.fork_rng():  # the same draws as the model itself, which small_model would make apart
+                made.append(torch.rand(6))
+            return small_model("cnn", len(tokenizer), seed=int(torch.randint(1000, ())))
+
+        learner = ActiveLearner(texts, new_model, Lowest(), 2, training=TrainingConfig(steps=1), seed=seed)
+        for rows in ([0, 2, 9], [20, 31], [40]):
+            learner.tell(rows, LABELS[rows])
+            learner.train()
+        return [tuple(drawn.tolist()) for drawn in made]
+
+    first, again, other = begun(0), begun(0), begun(1)
+    assert first == again
+    assert len({*first, *other}) == 6
+
+
 def test_another_seed_trains_another_model(make_learner):
     models = []
     for seed in (0, 1):

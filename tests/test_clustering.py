@@ -11,13 +11,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dami_text.clustering import KMedoids
+from dami_text.clustering import KMedoids, sampled, streamed
 from dami_text.clustering import plan as planning
 from dami_text.clustering.alternate import best_members
 from dami_text.clustering.distances import Matrix, Tiles, assign, first_least, pairwise, prepare
 from dami_text.clustering.fasterpam import assigned, swap_block
 from dami_text.clustering.initialization import k_means_plus_plus, park_jun
 from dami_text.clustering.progress import progress
+from dami_text.clustering.sampled import _chances, _draw_weighted
 
 METHODS = ["fasterpam", "streamed", "sampled", "alternate"]
 
@@ -488,3 +489,62 @@ def test_of_two_equally_good_medoids_the_first_is_taken_whatever_rounding_says()
     assert int(first_least(sums)) == 1
     assert int(first_least(torch.tensor([1.0 + 1e-5, 1.0], dtype=torch.float64))) == 1
     assert int(first_least(torch.zeros(3, dtype=torch.float64))) == 0
+
+
+# What saves work
+
+
+@pytest.mark.parametrize(("kind", "full_sweeps"), [("zero rows", (2, 9)), ("cauchy", (1, 9))])
+def test_streamed_looks_again_at_three_tenths_and_then_at_every_fifth(kind, full_sweeps, monkeypatch):
+    X, metric = hard(kind, 4_000)
+    sizes, sweep = [], streamed._sweep
+    monkeypatch.setattr(
+        streamed, "_sweep", lambda distances, *rest: (sizes.append(distances.shape[1]), sweep(distances, *rest))[1]
+    )
+    KMedoids(100, metric=metric, method="streamed", random_state=0).fit(X)
+    assert full_sweeps[0] <= sizes.count(4_000) <= full_sweeps[1]
+    narrow = [100 + 3_900 * 3 // 10, 100 + 1_170 * 3 // 10, 100 + 351 * 3 // 10]
+    assert sizes[:4] == [4_000, *narrow]
+    assert 800 <= sizes[4] <= 900, "every fifth candidate, and the medoids"
+
+
+def test_a_weighted_sample_tells_the_loss_of_all_rows():
+    """Without bias, and far better than a uniform one where a few rows make up most of the loss."""
+    rng = np.random.default_rng(0)
+    distances = np.abs(rng.standard_cauchy(5_000))
+    chances = _chances(torch.from_numpy(distances))
+    assert chances.sum() == pytest.approx(1)
+    estimates, uniform = [], []
+    for _ in range(400):
+        rows, weights = (part.numpy() for part in _draw_weighted(chances, 500, rng))
+        assert len(np.unique(rows)) == len(rows)
+        assert 490 - (chances * 500 > 1).sum() * 100 < len(rows) <= 501
+        estimates.append((weights * distances[rows]).sum())
+        uniform.append(10 * distances[rng.choice(5_000, 500, replace=False)].sum())
+    assert np.mean(estimates) == pytest.approx(distances.sum(), rel=0.01)
+    assert np.std(estimates) < 0.05 * np.std(uniform)
+    assert set(np.flatnonzero(chances * 500 >= 1)) <= set(rows.tolist()), "what cannot be left out"
+    everything, ones = _draw_weighted(chances, 5_000, rng)
+    assert (everything.tolist(), ones.tolist()) == (list(range(5_000)), [1.0] * 5_000)
+
+
+def test_sampled_weighs_its_evaluators_and_polishes_what_it_finds(monkeypatch):
+    """With few candidates, what polishing finds among all rows is better."""
+    X = heavy_tailed(3_000, 8)
+    D = distances64(X)
+    given, before = [], []
+    search, polish = sampled.swap_narrowing, sampled.polish
+    monkeypatch.setattr(planning, "CANDIDATES", (200, 1))
+    monkeypatch.setattr(planning, "EVALUATORS", (700, 1))
+    monkeypatch.setattr(sampled, "swap_narrowing", lambda *inputs: (given.append(inputs), search(*inputs))[1])
+    monkeypatch.setattr(
+        sampled, "polish", lambda vectors, medoids: (before.append(medoids), polish(vectors, medoids))[1]
+    )
+    found = KMedoids(40, method="sampled", random_state=0).fit(X)
+    (points, candidates, _, _, weights), (medoids,) = given[0], before
+    assert len(points) == len(weights) < 710
+    assert len(candidates) < 260
+    assert float(weights.sum()) == pytest.approx(3_000, rel=0.15)
+    assert weights.min() >= 1
+    assert weights.max() > 4
+    assert loss(D, found.medoid_indices_) < 0.98 * loss(D, medoids.tolist())

@@ -287,3 +287,21 @@ def test_batches_waste_little_on_padding_and_differ_from_pass_to_pass():
     assert any(not np.array_equal(a, b) for a, b in zip(*passes, strict=True))
     same = list(training_batches(lengths, 50, np.random.default_rng(1)))
     assert all(np.array_equal(a, b) for a, b in zip(passes[0], same, strict=True))
+
+
+def test_who_is_in_a_batch_with_whom_is_drawn_at_random():
+    """Two texts of a length meet as often as chance has it; otherwise every pass would see the same batches."""
+    n, batch_size, passes, rng = 60, 10, 600, np.random.default_rng(0)
+    together = 0
+    for _ in range(passes):
+        batches = training_batches(np.full(n, 7), batch_size, rng)
+        together += sum({0, 1} <= set(batch.tolist()) for batch in batches)
+    assert together / passes == pytest.approx((batch_size - 1) / (n - 1), abs=0.05)
+
+
+def test_no_text_comes_first_because_it_is_short():
+    n, passes, rng = 60, 600, np.random.default_rng(0)
+    place = [
+        next(i for i, batch in enumerate(training_batches(np.arange(n), 10, rng)) if 0 in batch) for _ in range(passes)
+    ]
+    assert np.bincount(place, minlength=6) / passes == pytest.approx(np.full(6, 1 / 6), abs=0.06)

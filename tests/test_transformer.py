@@ -11,7 +11,11 @@ import pytest
 import torch
 from datasets import Dataset
 from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from transformers import (
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
@@ -27,13 +31,14 @@ from dami_text.config import ModelConfig, RunConfig, TrainingConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, HubError
-from dami_text.experiments.preparation import make_learner
+from dami_text.experiments.preparation import make_learner, prepare
 from dami_text.features import frozen_features
 from dami_text.inference import predict_features, predict_probabilities
 from dami_text.interpretation import interpret
 from dami_text.models.transformer import head_alone, load_encoder
 from dami_text.processes import make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
+from dami_text.scores import roc_auc
 from dami_text.training import train
 
 TEXTS = ["", "the film is good", "w1 zzz, w2.", "[SEP] good [sep]", "the zzz", "great cast and dull plot " * 9]
@@ -452,8 +457,26 @@ def test_real_weights_learn_real_data(minilm, real_data, data, tmp_path):
     assert cli.run_al([*command, *sizes, "--output-dir", str(tmp_path / "run")]) == 0
     rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert len(rounds[-1]["class_counts"]) == (2 if data == "subj" else 5)
-    # Five classes of short phrases, from 120 labels and an encoder that was never trained on any: better than chance.
-    assert rounds[-1]["metrics"]["roc_auc"] > (0.75 if data == "subj" else 0.54)
+    # What scikit-learn makes of the same labels and features: far better than chance on subj; five classes are hard.
+    queries = [json.loads(line) for line in (tmp_path / "run" / "queries.jsonl").read_text().splitlines()]
+    config = RunConfig.of(dataset=command[1], model=str(minilm), max_length=64, freeze_encoder=True, strategy="margin")
+    test = prepare(config).test
+    tokenizer, encoder = AutoTokenizer.from_pretrained(minilm), AutoModel.from_pretrained(minilm).eval()
+
+    def pooled(texts):
+        with torch.no_grad():
+            batch = tokenizer(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+            return encoder(**batch).pooler_output.numpy()
+
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    reference.fit(pooled([query["text"] for query in queries]), [query["label"] for query in queries])
+    found = reference.predict_proba(pooled([test.texts.text(row) for row in test.rows]))
+    names = prepare(config).class_names
+    assert reference.classes_.tolist() == sorted(names)
+    found = found[:, [reference.classes_.tolist().index(name) for name in names]]
+    expected = roc_auc(found.astype(np.float32), test.labels)
+    assert rounds[-1]["metrics"]["roc_auc"] > expected - 0.03
+    assert expected > (0.8 if data == "subj" else 0.54)
 
 
 @pytest.mark.slow
