@@ -1,4 +1,8 @@
-"""A convolutional network for sentences (Kim 2014, "Convolutional Neural Networks for Sentence Classification")."""
+"""A convolutional network for sentences (Kim 2014, "Convolutional Neural Networks for Sentence Classification").
+
+Kim has zeros before a text as well as behind it, and limits the norm of the last layer's weights to 3. Here zeros come
+behind only, so that a text's first word lies in one window of each filter, and the weights have no limit.
+"""
 
 from collections.abc import Sequence
 from typing import Any
