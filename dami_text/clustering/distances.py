@@ -7,7 +7,7 @@ what it rounded away is kept beside the rows, and counts in those differences.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -71,32 +71,33 @@ def prepare(X: Tensor, metric: Metric) -> Vectors:
     else:
         source, unit = X, _magnitude(X)
     centre = (widened(source[:: len(X) // CENTRE_ROWS + 1]) / unit).median(dim=0).values
+
+    def centred(rows: slice) -> Tensor:
+        return widened(source[rows]).double() / unit - centre.double()
+
     values = torch.empty(source.shape, dtype=torch.float32, device=X.device)
-    rest = torch.empty_like(values) if metric == "euclidean" else None
+    probe = centred(slice(None, None, len(X) // PROBED_ROWS + 1))
+    rest = torch.empty_like(values) if metric == "euclidean" and _rounding_matters(probe) else None
     for chunk in row_slices(*source.shape):
-        centred = widened(source[chunk]).double() / unit - centre.double()
-        values[chunk] = centred
+        wide = centred(chunk)
+        values[chunk] = wide
         if rest is not None:
-            rest[chunk] = centred.sub_(values[chunk])
-    if rest is not None:
+            rest[chunk] = wide.sub_(values[chunk])
+    if metric == "euclidean":
         magnitude = _magnitude(values)
         values /= magnitude
-        rest /= magnitude
+        rest = None if rest is None else rest.div_(magnitude)
         unit *= magnitude
     norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in row_slices(*source.shape)])
-    vectors = Vectors(values, rest, norms, metric, unit)
-    return vectors if _rest_matters(vectors) else replace(vectors, rest=None)
+    return Vectors(values, rest, norms, metric, unit)
 
 
-def _rest_matters(vectors: Vectors) -> bool:
-    """Whether rounding to float32 changes the distance of near neighbours by more than a tolerable share of it."""
-    if vectors.rest is None:
-        return False
-    probe = vectors[:: len(vectors) // PROBED_ROWS + 1]
-    distances = torch.cdist(probe.wide, probe.wide)
+def _rounding_matters(rows: Tensor) -> bool:
+    """Whether rounding rows (n, D) to float32 changes near neighbours' distances by more than is tolerable."""
+    distances = torch.cdist(rows, rows)
     distances = distances[distances > 0]
-    rounding = float(probe.norms.max().sqrt()) * torch.finfo(torch.float32).eps
-    return len(distances) > 0 and rounding > TOLERABLE * float(distances.quantile(1 / len(probe)))
+    rounding = float(rows.norm(dim=1).max()) * torch.finfo(torch.float32).eps
+    return len(distances) > 0 and rounding > TOLERABLE * float(distances.quantile(1 / len(rows)))
 
 
 def pairwise(a: Vectors, b: Vectors, out: Tensor | None = None) -> Tensor:
