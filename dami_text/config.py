@@ -8,12 +8,16 @@ import codecs
 import dataclasses
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, Self
 
 from dami_text.conflicts import check_together
 from dami_text.defaults import ENCODER_DEFAULTS, PRESETS, WORD_LEVEL_MODELS, implied_options
 from dami_text.errors import ConfigError
 from dami_text.options import Options, Size, option
+
+#: How word vectors are made where it is not said: gensim is not for every Python.
+TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
 
 #: What stands between the names of several text columns.
 JOIN = " + "
@@ -147,11 +151,12 @@ class WordVectorConfig(Options):
     _argument_group_name: ClassVar[str] = "word vectors"
 
     word_vectors: str = option(
-        "word2vec",
-        "word2vec (trained on the training split's texts), random, or a file in word2vec's text or binary format",
+        TRAINED_VECTORS,
+        "word2vec (trained on the training split's texts, by gensim), ppmi (of the same kind, without gensim), random, "
+        "or a file in word2vec's text or binary format (read by gensim)",
     )
-    word_vector_dim: int = option(100, "dimensions of word2vec and random vectors")
-    word_vector_texts: int = option(200_000, "train word2vec on at most this many texts, drawn at random")
+    word_vector_dim: int = option(100, "dimensions of word2vec, ppmi and random vectors")
+    word_vector_texts: int = option(200_000, "make vectors of at most this many texts, drawn at random")
 
     def _check(self) -> None:
         self.require(self.word_vector_dim >= 1, "word_vector_dim", "at least 1")

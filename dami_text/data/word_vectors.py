@@ -2,21 +2,26 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.config import WordVectorConfig
+from dami_text.config import TRAINED_VECTORS, WordVectorConfig
 from dami_text.data.cache import cached_array
 from dami_text.data.pool import EncodedTexts
+from dami_text.data.ppmi import ppmi_vectors
 from dami_text.errors import ConfigError, DataError
 from dami_text.randomness import integer_seed, numpy_stream
 
 logger = logging.getLogger(__name__)
 
 Vectors = NDArray[np.float32]
+
+#: What `--word-vectors` names beside files.
+METHODS = ("word2vec", "ppmi", "random")
 
 WINDOW, EPOCHS = 5, 10
 LONGEST_SENTENCE = 10_000  # gensim silently drops what comes after
@@ -25,22 +30,29 @@ LONGEST_SENTENCE = 10_000  # gensim silently drops what comes after
 def build_word_vectors(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
     """Vectors (V, D) for the vocabulary of `texts`' tokenizer; zero for padding and for unknown words.
 
-    word2vec's vectors are cached by content, in the folder dami_text of the Hugging Face cache.
+    Those of word2vec and ppmi are cached by content, in the folder dami_text of the Hugging Face cache.
 
     Raises:
-        ConfigError: `--word-vectors` names neither a method nor a file.
+        ConfigError: `--word-vectors` names neither a method nor a file, or needs gensim, which is not installed.
         DataError: the file cannot be read as word2vec's text or binary format.
     """
     size = len(texts.tokenizer)
     special = [texts.tokenizer.pad_token_id, texts.tokenizer.unk_token_id]
     if config.word_vectors == "word2vec":
         vectors = _cached_word2vec(texts, config, seed)
+    elif config.word_vectors == "ppmi":
+        if config.word_vectors == TRAINED_VECTORS:
+            logger.warning("gensim is not installed: word vectors are made by counting (--word-vectors ppmi)")
+        vectors = _cached("ppmi", texts, config, seed, lambda: _ppmi(texts, config, seed))
     elif config.word_vectors == "random":
         vectors = _random(numpy_stream(seed, 0, "word vectors"), size, config.word_vector_dim, scale=0.25)
     elif Path(config.word_vectors).is_file():
+        require_gensim(config)
         vectors = _from_file(Path(config.word_vectors), texts.tokenizer.get_vocab(), seed)
     else:
-        raise ConfigError(f"--word-vectors is {config.word_vectors!r}; it must be word2vec, random or an existing file")
+        raise ConfigError(
+            f"--word-vectors is {config.word_vectors!r}; it must be word2vec, ppmi, random or an existing file"
+        )
     vectors[special] = 0
     return vectors
 
@@ -67,27 +79,52 @@ class Sentences:
 
 
 def _cached_word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
+    require_gensim(config)
     import gensim
 
-    options = f"{config.word_vector_dim} {config.word_vector_texts} {seed} {WINDOW} {EPOCHS} {gensim.__version__}"
+    kind = f"{WINDOW} {EPOCHS} {gensim.__version__}"
+    return _cached(kind, texts, config, seed, lambda: _word2vec(texts, config, seed))
+
+
+def _cached(
+    kind: str, texts: EncodedTexts, config: WordVectorConfig, seed: int, make: Callable[[], Vectors]
+) -> Vectors:
+    """The vectors that `make` makes, from the cache where they were made before; `kind` says how."""
+    options = f"{config.word_vector_dim} {config.word_vector_texts} {seed} {kind}"
     vocabulary = f"{len(texts.tokenizer)} {texts.tokenizer.unk_token_id}"  # words are learned from by their ids
     content = hashlib.sha256(f"{options} {vocabulary}".encode())
     for part in texts.token_id_blocks():
         content.update(part)
-    key = content.hexdigest()[:32]
-    return np.array(cached_array("word_vectors", key, lambda: _word2vec(texts, config, seed)))
+    return np.array(cached_array("word_vectors", content.hexdigest()[:32], make))
+
+
+def _drawn_texts(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> NDArray[np.int64]:
+    """The rows of the texts to learn from."""
+    if len(texts) <= config.word_vector_texts:
+        return np.arange(len(texts))
+    rng = numpy_stream(seed, 0, "word2vec texts")
+    logger.info("word vectors are made of %d of %d texts", config.word_vector_texts, len(texts))
+    return np.sort(rng.choice(len(texts), config.word_vector_texts, replace=False))
+
+
+def _ppmi(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
+    """Vectors by counting (see `ppmi`); words without company are drawn."""
+    size, unknown = len(texts.tokenizer), texts.tokenizer.unk_token_id
+    words = (texts.token_ids(int(row)) for row in _drawn_texts(texts, config, seed))
+    vectors = ppmi_vectors(
+        (w[w != unknown] for w in words), size, config.word_vector_dim, integer_seed(seed, 0, "ppmi")
+    )
+    alone = ~vectors.any(axis=1)
+    rng = numpy_stream(seed, 0, "word vectors")
+    vectors[alone] = _random(rng, size, config.word_vector_dim, scale=0.25)[alone]
+    return vectors
 
 
 def _word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
     """Skip-gram with negative sampling (Mikolov et al. 2013), on one thread: the order of updates decides the bits."""
     from gensim.models import Word2Vec
 
-    rows = np.arange(len(texts))
-    if len(rows) > config.word_vector_texts:
-        drawn = numpy_stream(seed, 0, "word2vec texts").choice(len(rows), config.word_vector_texts, replace=False)
-        rows = np.sort(drawn)
-        logger.info("word2vec is trained on %d of %d texts", len(rows), len(texts))
-    sentences = Sentences(texts, rows)
+    sentences = Sentences(texts, _drawn_texts(texts, config, seed))
     model = Word2Vec(
         sg=1,
         vector_size=config.word_vector_dim,
@@ -104,6 +141,15 @@ def _word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vecto
         model.train(sentences, total_examples=model.corpus_count, epochs=model.epochs)
         vectors[[int(name) for name in model.wv.index_to_key]] = model.wv.vectors
     return vectors
+
+
+def require_gensim(config: WordVectorConfig) -> None:
+    """Raise ConfigError if the word vectors need gensim, and it is not installed."""
+    if config.word_vectors not in ("ppmi", "random") and find_spec("gensim") is None:
+        raise ConfigError(
+            f"--word-vectors {config.word_vectors} needs gensim, which is not installed; install it (pip install "
+            "gensim; there is none for Python 3.14 yet), or give --word-vectors ppmi"
+        )
 
 
 def _from_file(path: Path, vocabulary: dict[str, int], seed: int) -> Vectors:

@@ -25,6 +25,7 @@ from dami_text.active_learning import ActiveLearner
 from dami_text.aggregation import InformativeWords
 from dami_text.data.hub import no_progress_bars
 from dami_text.data.pool import EncodedTexts, Pool, Rows
+from dami_text.data.word_vectors import METHODS, require_gensim
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.experiments.preparation import make_learner
 from dami_text.inference import device_of, predict_probabilities
@@ -163,7 +164,9 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
     build_strategy(config.run.strategy)
 
     def begin(session: Session) -> None:
-        if config.run.model.is_encoder or config.run.word_vectors.word_vectors not in ("word2vec", "random"):
+        if not config.run.model.is_encoder:
+            require_gensim(config.run.word_vectors)
+        if config.run.model.is_encoder or config.run.word_vectors.word_vectors not in METHODS:
             make_learner(session.texts.select(range(2)), session.class_names, session.config.run)
         session.store.extend_queue(0, start_queue(session))
 
