@@ -283,6 +283,10 @@ class StrategyConfig(Options):
         "dami: MiB that a matrix of distances may take; with --clustering auto, K-medoids stream or sample where it "
         "would take more",
     )
+    clustering_seconds: float = option(
+        60.0,
+        "dami: with --clustering auto, about how long the K-medoids may take on one core of usual speed; label: 5",
+    )
     clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
     )
@@ -299,6 +303,7 @@ class StrategyConfig(Options):
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
         self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
+        self.require(self.clustering_seconds > 0, "clustering_seconds", "greater than 0")
         for name in ("clustering_memory", "inference_batch_size"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(self.pool_subsample is None or self.pool_subsample >= 1, "pool_subsample", "at least 1")

@@ -18,6 +18,7 @@ from dami_text.options import Options, flag, option
 from dami_text.paths import PATHS
 
 LOCAL_HOST = "127.0.0.1"  # this machine alone
+PATIENCE = 5.0  # seconds that the K-medoids of a session may take, for which a person waits
 
 #: Options of a session that may be others on another day.
 CHANGEABLE = ("budget", "lease_minutes")
@@ -87,7 +88,7 @@ def label_texts(arguments: list[str]) -> None:
 
     parser = _label_parser()
     given, arguments = _parsed(parser, arguments)
-    parser.set_defaults(**implied_options(given_flags(parser, arguments)))
+    parser.set_defaults(**{"clustering_seconds": PATIENCE} | implied_options(given_flags(parser, arguments)))
     require_texts(given.task)
     _check_labels(given.labels)
     if given.file in PRESETS:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -410,7 +411,7 @@ def test_auto_is_exact_where_the_matrix_fits(max_memory, method):
 
 
 @pytest.mark.parametrize(
-    ("n", "method"), [(8_192, "fasterpam"), (8_193, "streamed"), (100_000, "streamed"), (1_000_000, "sampled")]
+    ("n", "method"), [(8_192, "fasterpam"), (8_193, "streamed"), (50_000, "streamed"), (1_000_000, "sampled")]
 )
 def test_auto_follows_the_number_of_rows(n, method):
     work = planning.plan(n, 100, 1000, "auto", 2 * 1024**3, init_given=False)
@@ -418,10 +419,38 @@ def test_auto_follows_the_number_of_rows(n, method):
     assert 4 * work.sample**2 <= 1024**3
 
 
+@pytest.mark.parametrize(("k", "seconds"), [(20, 5), (20, 60), (1_000, 60), (10, 3)])
+@pytest.mark.parametrize("d", [10, 100, 384])
+def test_the_estimate_never_falls_with_the_rows_and_keeps_to_the_budget(d, k, seconds):
+    sizes = np.unique(np.geomspace(max(1_000, k), 1_000_000, 400).astype(int))
+    plans = [planning.plan(int(n), d, k, "auto", 2 * 1024**3, False, seconds) for n in sizes]
+    estimates = np.array([work.seconds for work in plans])
+    assert (estimates[1:] >= 0.999 * estimates[:-1]).all()
+    if k * d < 100_000:  # of more, assigning a million rows to their medoids takes longer by itself
+        assert estimates.max() <= 2 * seconds
+    methods = [work.method for work in plans]
+    assert methods == sorted(methods, key=["fasterpam", "streamed", "sampled"].index)
+    least = next(work for work in plans if work.method == "sampled")
+    assert least.evaluators >= min(least.n_rows, max(10_000, 50 * k))
+    assert least.candidates >= max(2_000, 10 * k)
+
+
+def test_more_seconds_give_larger_samples_and_better_medoids(monkeypatch):
+    monkeypatch.setattr(planning, "MATRIX_ROWS", 100)
+    monkeypatch.setattr(planning, "CANDIDATES", (100, 1))
+    monkeypatch.setattr(planning, "EVALUATORS", (400, 1))
+    X = heavy_tailed(3_000, 30)
+    found = [KMedoids(60, max_seconds=seconds, random_state=0).fit(X) for seconds in (1e-3, 0.02, 10)]
+    assert [each.method_ for each in found] == ["sampled", "sampled", "streamed"]
+    losses = [each.inertia_ for each in found]
+    assert losses[0] > 1.01 * losses[1] > 1.01 * losses[2]
+
+
 def test_the_work_is_logged_before_it_starts(caplog):
     with caplog.at_level(logging.DEBUG, "dami_text.clustering"):
         KMedoids(20, method="fasterpam", random_state=0).fit(heavy_tailed(1000, 10))
     assert "'fasterpam': 1,000 rows of 10 numbers, 20 medoids, about 1.0e+06 distances" in caplog.text
+    assert re.search(r"K-medoids by 'fasterpam' took \d+\.\d s", caplog.text)
 
 
 def test_no_bar_where_there_is_no_terminal(capsys):
@@ -440,6 +469,8 @@ def test_no_bar_where_there_is_no_terminal(capsys):
         ({"n_clusters": 51}, "n_clusters=51 is more than n_samples=50"),
         ({"max_iter": 0}, "max_iter is 0"),
         ({"max_memory": 1e9}, "max_memory is 1000000000.0; it must be an integer"),
+        ({"max_seconds": 0}, "max_seconds is 0; it must be a number greater than 0"),
+        ({"max_seconds": "60"}, "max_seconds is '60'; it must be a number greater than 0"),
         ({"method": "pam"}, "method is 'pam'; it must be one of auto, fasterpam, streamed, sampled, alternate"),
         ({"metric": "manhattan"}, "metric is 'manhattan'; it must be one of euclidean, cosine"),
         ({"init": "best"}, "init is 'best'; it must be one of random, k-means\\+\\+, park-jun, or row numbers"),

@@ -4,7 +4,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -52,13 +52,16 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             "sampled" swaps by samples of candidates and evaluators, then polishes: for millions of rows.
             "alternate" is Park & Jun's alternation, for replication; its own start is init="park-jun".
             "auto" is "fasterpam" up to 8,192 rows whose 4 * N * N bytes are within max_memory, else "streamed" as long
-            as that takes minutes (200,000 rows of 100 numbers), else "sampled".
+            as that is within max_seconds (60,000 rows of 100 numbers in 60), else "sampled", with as large samples as
+            there is time for.
         init: "k-means++", "random", "park-jun", or the row numbers of K distinct rows. A name says how the search
             starts: by "alternate" on all rows, by the others on a sample whose medoids they then go on from. Row
             numbers are gone on from directly.
         max_iter: sweeps over the candidates, or rounds of the alternation, at most.
         max_memory: bytes that a matrix of distances may take, twice what the sample's may. Beside these a fit needs
             a float32 copy of the data and some 200 MB.
+        max_seconds: about how long "auto" may take, on one core of usual speed. The estimate is of the sizes alone, so
+            that the same data have the same medoids on every machine. What "sampled" needs at least it takes anyway.
         random_state: None, an integer, or a NumPy Generator or RandomState. The same seed gives the same medoids.
 
     Attributes:
@@ -83,6 +86,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         init: Init = "k-means++",
         max_iter: int = 100,
         max_memory: int = 2 * 1024**3,
+        max_seconds: float = 60.0,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -91,6 +95,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.init = init
         self.max_iter = max_iter
         self.max_memory = max_memory
+        self.max_seconds = max_seconds
         self.random_state = random_state
 
     def fit(self, X: Any, y: None = None) -> Self:
@@ -106,10 +111,12 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         init = self._checked_parameters(len(rows))
         generator = np.random.default_rng(_seed(self.random_state))
         n_clusters, max_memory = int(self.n_clusters), int(self.max_memory)
-        work = plan(len(rows), rows.shape[1], n_clusters, self.method, max_memory, not isinstance(init, str))
+        init_given, seconds = not isinstance(init, str), float(self.max_seconds)
+        work = plan(len(rows), rows.shape[1], n_clusters, self.method, max_memory, init_given, seconds)
         vectors = prepare(rows, self.metric)
-        seconds = _seconds(work, vectors)
-        logger.log(logging.INFO if seconds >= LONG else logging.DEBUG, "%s, some %.0f s", work, seconds)
+        start, expected = time.perf_counter(), _seconds(work, vectors)
+        level = logging.INFO if expected >= LONG else logging.DEBUG
+        logger.log(level, "%s, some %.0f s", work, expected)
         medoids, self.n_iter_ = self._search(vectors, work, init, generator)
         medoids = medoids.sort().values
         labels, distances = assign(vectors, medoids)
@@ -118,6 +125,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.labels_: NDArray[np.int64] = labels.cpu().numpy()
         self.inertia_ = float(distances.double().sum()) * vectors.unit
         self.method_ = work.method
+        logger.log(level, "K-medoids by %r took %.1f s", work.method, time.perf_counter() - start)
         return self
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -208,6 +216,8 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
+        if not isinstance(self.max_seconds, Real) or isinstance(self.max_seconds, bool) or not self.max_seconds > 0:
+            raise ValueError(f"max_seconds is {self.max_seconds!r}; it must be a number greater than 0")
         if self.n_clusters > n_rows:
             raise ValueError(
                 f"n_clusters={self.n_clusters} is more than n_samples={n_rows}; ask for {n_rows} clusters at most"

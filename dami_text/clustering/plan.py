@@ -7,13 +7,17 @@ from typing import Literal
 Method = Literal["auto", "fasterpam", "streamed", "sampled", "alternate"]
 
 # Up to this many rows "auto" keeps all distances. Of more, reading them again and again costs more than computing them
-# again: streamed swaps then end within 0.05% of the same loss, and take 0.3 to 0.6 of the time.
+# again: streamed swaps then take 0.3 to 0.6 of the time.
 MATRIX_ROWS = 8_192
-STREAMED_WORK = 4e12  # N * N * D up to which "auto" computes all distances: some minutes on one core
+# Distances times dimensions that are taken to be computed in a second, on one core. It is not measured: the method
+# decides which rows are found, and must be the same on every machine and in a run that is resumed.
+SPEED = 1e10
+FEWEST_DIMENSIONS = 30  # of fewer a distance costs as much
+SWEEPS = 1.6  # what the sweeps of a search cost beside the first one
 # Rows of a sample: at least so many, and so many for each medoid.
 SAMPLE = (1_000, 12)  # where the search starts
-CANDIDATES = (2_000, 10)  # that "sampled" swaps in
-EVALUATORS = (10_000, 50)  # that "sampled" sums the loss over
+CANDIDATES = (2_000, 10)  # that "sampled" swaps in, or more where there is time
+EVALUATORS = (10_000, 50)  # that "sampled" sums the loss over, or more where there is time
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,20 @@ class Plan:
 
     @property
     def distances(self) -> int:
-        """About how many distances the fit computes: 1.5 sweeps of streamed swaps, 10 rounds of the alternation."""
+        """About how many distances the fit computes: 1.6 sweeps of streamed swaps, 10 rounds of the alternation."""
         N, K = self.n_rows, self.n_clusters
         search = {
             "fasterpam": N * N,
-            "streamed": 3 * N * N // 2,
-            "sampled": 3 * self.candidates * self.evaluators // 2 + 2 * N * K,
+            "streamed": _sweeps(N, N),
+            "sampled": _sweeps(self.candidates, self.evaluators) + 3 * N * K,
             "alternate": 2 * N * N + 10 * (N * N // K + N * K),
         }[self.method]
         return self.sample**2 + search + N * K
+
+    @property
+    def seconds(self) -> float:
+        """About how long the fit takes on one core of usual speed."""
+        return self.distances * max(self.n_dimensions, FEWEST_DIMENSIONS) / SPEED
 
     @property
     def bytes(self) -> int:
@@ -61,28 +70,55 @@ class Plan:
         )
 
 
-def plan(n_rows: int, n_dimensions: int, n_clusters: int, method: Method, max_memory: int, init_given: bool) -> Plan:
+def plan(
+    n_rows: int,
+    n_dimensions: int,
+    n_clusters: int,
+    method: Method,
+    max_memory: int,
+    init_given: bool,
+    max_seconds: float = 60.0,
+) -> Plan:
     """Choose the method and the sizes such that the matrices stay within max_memory bytes.
 
-    `init_given`: the search starts from row numbers of the user, and so from no sample.
+    "auto" takes the best method whose estimate is within max_seconds, and "sampled" as many candidates and evaluators
+    as there is time for, but no fewer than it needs. `init_given`: the search starts from row numbers of the user, and
+    so from no sample.
     """
-    if method == "auto" and n_rows <= MATRIX_ROWS and 4 * n_rows**2 <= max_memory:
-        method = "fasterpam"
-    elif method == "auto":
-        method = "streamed" if n_rows**2 * n_dimensions <= STREAMED_WORK else "sampled"
     sample = min(_size(SAMPLE, n_clusters), math.isqrt(max_memory // 8))
     if method == "alternate" or init_given or not 2 * n_clusters <= sample <= n_rows // 2:
         sample = 0
     affordable = max_memory // (16 * n_dimensions)
-    return Plan(
-        method=method,
-        n_rows=n_rows,
-        n_dimensions=n_dimensions,
-        n_clusters=n_clusters,
-        sample=sample,
-        candidates=min(n_rows, max(n_clusters, min(_size(CANDIDATES, n_clusters), affordable))),
-        evaluators=min(n_rows, max(n_clusters, min(_size(EVALUATORS, n_clusters), affordable))),
-    )
+
+    def planned(method: Method, pairs: int = 0) -> Plan:
+        """The plan with that many pairs of candidates and evaluators at least, five evaluators to a candidate."""
+        evaluators = min(n_rows, max(_size(EVALUATORS, n_clusters), math.isqrt(5 * pairs)))
+        candidates = min(n_rows, max(_size(CANDIDATES, n_clusters), pairs // evaluators))
+        return Plan(
+            method=method,
+            n_rows=n_rows,
+            n_dimensions=n_dimensions,
+            n_clusters=n_clusters,
+            sample=sample,
+            candidates=max(n_clusters, min(candidates, affordable)),
+            evaluators=max(n_clusters, min(evaluators, affordable)),
+        )
+
+    if method != "auto":
+        return planned(method)
+    if n_rows <= MATRIX_ROWS and 4 * n_rows**2 <= max_memory and planned("fasterpam").seconds <= max_seconds:
+        return planned("fasterpam")
+    if planned("streamed").seconds <= max_seconds:
+        return planned("streamed")
+    least = planned("sampled")
+    left = (max_seconds - least.seconds) * SPEED / max(n_dimensions, FEWEST_DIMENSIONS)
+    spent = least.candidates * least.evaluators
+    return planned("sampled", spent + max(0, int(left / SWEEPS)))
+
+
+def _sweeps(candidates: int, evaluators: int) -> int:
+    """The distances of a full sweep of swaps and those after it (see `streamed.swap_narrowing`)."""
+    return int(SWEEPS * candidates * evaluators)
 
 
 def _size(sample: tuple[int, int], n_clusters: int) -> int:

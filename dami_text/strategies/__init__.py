@@ -60,7 +60,13 @@ def build_strategy(config: StrategyConfig) -> QueryStrategy:
         "egl-word": lambda: EglWord(size),
         "coreset": lambda: Coreset(size),
         "badge": lambda: Badge(size),
-        "dami": lambda: Dami(representation, config.distance, config.clustering, config.clustering_memory * 2**20),
+        "dami": lambda: Dami(
+            representation,
+            config.distance,
+            config.clustering,
+            config.clustering_memory * 2**20,
+            config.clustering_seconds,
+        ),
         "dami-kcenter": lambda: DamiKCenter(representation),
         "kmeans-features": lambda: KMeansFeatures(size),
     }

@@ -100,6 +100,7 @@ class Dami:
     distance: Literal["euclidean", "cosine"] = "euclidean"
     clustering: Method | Literal["park-jun"] = "auto"
     max_memory: int = 2 * 1024**3  # bytes of distances, see KMedoids
+    max_seconds: float = 60.0  # about, see KMedoids
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n medoids, those of the largest clusters first.
@@ -126,4 +127,5 @@ class Dami:
     def _clustering(self, k: int, rng: np.random.Generator) -> KMedoids:
         paper: dict[str, Any] = {"method": "alternate", "init": "park-jun"}
         how = paper if self.clustering == "park-jun" else {"method": self.clustering}
-        return KMedoids(k, metric=self.distance, max_memory=self.max_memory, random_state=rng, **how)
+        limits: dict[str, Any] = {"max_memory": self.max_memory, "max_seconds": self.max_seconds}
+        return KMedoids(k, metric=self.distance, random_state=rng, **limits, **how)
