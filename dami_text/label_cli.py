@@ -131,19 +131,19 @@ def _export(arguments: list[str]) -> None:
     _check_safe_csv(options)
     if options.all and options.format == "events":
         raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
-    session = Session(options.session)
-    if options.format == "events":
-        events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
-        for event in events:
-            event["label"] = None if event["label"] is None else session.class_names[event["label"]]
-        write_file(session, options.out, "".join(to_json(event) + "\n" for event in events).encode())
-        print(f"{len(events)} events in {printable(str(options.out))}")
-        return
-    records = records_of(session, only_decided=not options.all)
-    write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
-    print(f"{len({record.id for record in records})} texts in {printable(str(options.out))}")
-    if options.format == "label-studio":
-        print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
+    with Session(options.session) as session:
+        if options.format == "events":
+            events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
+            for event in events:
+                event["label"] = None if event["label"] is None else session.class_names[event["label"]]
+            write_file(session, options.out, "".join(to_json(event) + "\n" for event in events).encode())
+            print(f"{len(events)} events in {printable(str(options.out))}")
+            return
+        records = records_of(session, only_decided=not options.all)
+        write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+        print(f"{len({record.id for record in records})} texts in {printable(str(options.out))}")
+        if options.format == "label-studio":
+            print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
 
 
 def _check_safe_csv(options: argparse.Namespace) -> None:
@@ -166,32 +166,32 @@ def _import(arguments: list[str]) -> None:
         help="whose labels they are where the file does not say (default: who gave a text its label, or import)",
     )
     options = parser.parse_args(arguments)
-    session = Session(options.session)
-    try:
-        content = options.file.read_bytes()
-    except OSError as error:
-        raise DamiError(f"cannot read {options.file}: {error}") from error
-    name = options.format or guess_format(options.file.name, content)
-    done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
-    print(f"{done.added} labels and skips added, {done.known} were known")
-    if done.marks:
-        print(f"{done.marks} flags and notes added")
-    if done.changed:
-        print(f"{done.changed} of the added change what the same annotator had decided before")
-    if done.unmatched:
-        print(f"{done.unmatched} are about texts that the session does not have: left out")
-    if done.ambiguous:
-        print(f"{done.ambiguous} have no id and fit two texts, with and without an apostrophe: left out")
-    if done.contradictory:
-        print(f"{done.contradictory} texts have several labels by the same annotator in the file: left out")
-    if done.unusable:
-        examples = "; ".join(dict.fromkeys(done.unusable[:3]))
-        print(f"{len(done.unusable)} cannot be taken: left out (such as: {printable(examples)})")
-    if not (done.added or done.known or done.marks):
-        raise DamiError(
-            f"nothing was taken from {options.file}; its texts or ids must be those of the session, and its labels "
-            f"{session.class_names}"
-        )
+    with Session(options.session) as session:
+        try:
+            content = options.file.read_bytes()
+        except OSError as error:
+            raise DamiError(f"cannot read {options.file}: {error}") from error
+        name = options.format or guess_format(options.file.name, content)
+        done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
+        print(f"{done.added} labels and skips added, {done.known} were known")
+        if done.marks:
+            print(f"{done.marks} flags and notes added")
+        if done.changed:
+            print(f"{done.changed} of the added change what the same annotator had decided before")
+        if done.unmatched:
+            print(f"{done.unmatched} are about texts that the session does not have: left out")
+        if done.ambiguous:
+            print(f"{done.ambiguous} have no id and fit two texts, with and without an apostrophe: left out")
+        if done.contradictory:
+            print(f"{done.contradictory} texts have several labels by the same annotator in the file: left out")
+        if done.unusable:
+            examples = "; ".join(dict.fromkeys(done.unusable[:3]))
+            print(f"{len(done.unusable)} cannot be taken: left out (such as: {printable(examples)})")
+        if not (done.added or done.known or done.marks):
+            raise DamiError(
+                f"nothing was taken from {options.file}; its texts or ids must be those of the session, and its labels "
+                f"{session.class_names}"
+            )
 
 
 def _add(arguments: list[str]) -> None:
@@ -205,10 +205,10 @@ def _add(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     no_progress_bars()
     tell_of_data()
-    session = Session(options.session)
-    with locked(session):
-        added, known = add_texts(session, options.file)
-    print(f"{added} texts added, {known} were there; the session has {len(session)}")
+    with Session(options.session) as session:
+        with locked(session):
+            added, known = add_texts(session, options.file)
+        print(f"{added} texts added, {known} were there; the session has {len(session)}")
 
 
 def _rename(arguments: list[str]) -> None:
@@ -219,11 +219,11 @@ def _rename(arguments: list[str]) -> None:
     parser.add_argument("old", help="the class's name")
     parser.add_argument("new", help="its new name")
     options = parser.parse_args(arguments)
-    session = Session(options.session)
-    with locked(session):
-        session.rename_class(options.old, options.new)
-    print(f"classes  {', '.join(map(printable, session.class_names))}")
-    print("a page that is open shows the old name until it is started again, and so do models until the next training")
+    with Session(options.session) as session:
+        with locked(session):
+            session.rename_class(options.old, options.new)
+        print(f"classes  {', '.join(map(printable, session.class_names))}")
+        print("a page that is open shows the old name until it is started again, and so do models until the next round")
 
 
 def _select(arguments: list[str]) -> None:
@@ -242,10 +242,10 @@ def _select(arguments: list[str]) -> None:
         raise ConfigError(f"--n is {options.n}; it must be at least 1")
     _check_safe_csv(options)
     no_progress_bars()
-    session = Session(options.session)
-    records = selected_records(session, options.n)
-    write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
-    print(f"{len(records)} texts in {printable(str(options.out))}")
+    with Session(options.session) as session:
+        records = selected_records(session, options.n)
+        write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+        print(f"{len(records)} texts in {printable(str(options.out))}")
 
 
 def _train(arguments: list[str]) -> None:
@@ -267,21 +267,21 @@ def _train(arguments: list[str]) -> None:
         raise ConfigError(
             "--private is about what is pushed, and nothing is; name where to with --push-to-hub ORG/NAME"
         )
-    session = Session(options.session)
-    if options.push_to_hub:
-        check_push(options.push_to_hub, "model", options.private)
-    no_progress_bars()
-    final = train_final(session, options.output_dir)
-    print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
-    print(f"accuracy {measured(final) or 'not measured: no held-out text has a label'}")
-    warnings = final.report.warnings() if final.report else []
-    for told in [*warnings, *missing_classes(session, LabeledNow.of(session))]:
-        print(f"WARNING: {printable(told)}", file=sys.stderr)
-    print(f"model    {printable(str(options.output_dir))}")
-    if options.export_code and not add_code(options.output_dir):
-        print("--export-code: transformers has this model's code, there is none to export")
-    if options.push_to_hub:
-        print(f"pushed   {printable(push_model(options.output_dir, options.push_to_hub, options.private))}")
+    with Session(options.session) as session:
+        if options.push_to_hub:
+            check_push(options.push_to_hub, "model", options.private)
+        no_progress_bars()
+        final = train_final(session, options.output_dir)
+        print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
+        print(f"accuracy {measured(final) or 'not measured: no held-out text has a label'}")
+        warnings = final.report.warnings() if final.report else []
+        for told in [*warnings, *missing_classes(session, LabeledNow.of(session))]:
+            print(f"WARNING: {printable(told)}", file=sys.stderr)
+        print(f"model    {printable(str(options.output_dir))}")
+        if options.export_code and not add_code(options.output_dir):
+            print("--export-code: transformers has this model's code, there is none to export")
+        if options.push_to_hub:
+            print(f"pushed   {printable(push_model(options.output_dir, options.push_to_hub, options.private))}")
 
 
 def _predict(arguments: list[str]) -> None:
@@ -299,8 +299,8 @@ def _status(arguments: list[str]) -> None:
     from dami_text.labeling.session import Session
 
     options = _simple_parser("status", "Say how far a session is.").parse_args(arguments)
-    session = Session(options.session)
-    print(status_text(progress_of(session), agreements(session), missing_classes(session, LabeledNow.of(session))))
+    with Session(options.session) as session:
+        print(status_text(progress_of(session), agreements(session), missing_classes(session, LabeledNow.of(session))))
 
 
 def measured(done: Any) -> str | None:

@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from ipaddress import IPv4Address
 from itertools import takewhile
@@ -80,6 +81,12 @@ def _is_address(url: str) -> bool:
 
 def label_texts(arguments: list[str]) -> None:
     """Open the session that the arguments name, or make it, and serve its page until ctrl-c."""
+    with ExitStack() as opened:
+        _label(arguments, opened)
+
+
+def _label(arguments: list[str], opened: ExitStack) -> None:
+    """The same; `opened` closes the session at the end."""
     from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.accounts import ask_for_passwords, read_passwords, set_passwords
     from dami_text.labeling.rounds import create_session
@@ -95,7 +102,7 @@ def label_texts(arguments: list[str]) -> None:
         raise ConfigError(f"{given.file} is a table, and people label texts, not rows of a table; give a file of texts")
     tell_of_data()
     folder = Path(given.session) if given.session else session_folder(given.file)
-    session = Session(folder) if is_session(folder) else None
+    session = opened.enter_context(Session(folder)) if is_session(folder) else None
     if session is not None:
         session.store.require_writable()
         if Path(given.file).resolve() != folder.resolve():
@@ -123,7 +130,7 @@ def label_texts(arguments: list[str]) -> None:
             )
         require_gradio()
         no_progress_bars()
-        session = create_session(folder, SessionConfig(config, labeling))
+        session = opened.enter_context(create_session(folder, SessionConfig(config, labeling)))
     names = ", ".join(map(printable, session.class_names))
     print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
     if not page.passwords:

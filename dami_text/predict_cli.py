@@ -2,14 +2,18 @@
 
 import argparse
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dami_text.cli import printable, tell_of_data
 from dami_text.config import DataConfig
 from dami_text.errors import ConfigError
 from dami_text.options import flag
+
+if TYPE_CHECKING:
+    from dami_text.labeling.session import Session
 
 OF_FILES = ("text_column", "columns", "delimiter", "quote", "encoding")
 
@@ -28,12 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Write the predictions that the options ask for, and print how many texts are of each class."""
-    from tqdm import tqdm
-
-    from dami_text.data.hub import no_progress_bars
-    from dami_text.data.sources import read_texts
-    from dami_text.labeling.exchange import require_other_file
-    from dami_text.labeling.prediction import Classifier, require_writable, rest_of, write_predictions
+    from dami_text.labeling.prediction import require_writable
     from dami_text.labeling.session import Session, is_session
 
     wanted = "--rest OUT" if options.rest else "FILE OUT"
@@ -47,7 +46,22 @@ def predict(options: argparse.Namespace) -> None:
     require_writable(file)
     if options.safe_csv and file.suffix.lower() == ".jsonl":
         raise ConfigError(f"--safe-csv is about tables, and {file} is none; leave it out")
-    session = Session(options.session) if is_session(options.session) else None
+    with ExitStack() as opened:
+        session = opened.enter_context(Session(options.session)) if is_session(options.session) else None
+        _predict(options, session, sources, file, given)
+
+
+def _predict(
+    options: argparse.Namespace, session: "Session | None", sources: list[str], file: Path, given: dict[str, Any]
+) -> None:
+    """Predict, and say what was written."""
+    from tqdm import tqdm
+
+    from dami_text.data.hub import no_progress_bars
+    from dami_text.data.sources import read_texts
+    from dami_text.labeling.exchange import require_other_file
+    from dami_text.labeling.prediction import Classifier, rest_of, write_predictions
+
     if options.rest and session is None:
         raise ConfigError(f"--rest is of a session, and {options.session} is none; name a file of texts")
     no_progress_bars()

@@ -2,9 +2,10 @@
 
 import gc
 import os
+import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +73,36 @@ def encode_texts(texts: list[str], **options: Any) -> EncodedTexts:
     dataset = Dataset.from_dict({"text": texts})
     tokenizer = build_tokenizer(dataset, TokenizationConfig(**{"min_document_frequency": 1} | options))
     return EncodedTexts(encode(dataset, tokenizer), tokenizer)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def all_connections() -> Iterator[list[sqlite3.Connection]]:
+    """The connections to databases that tests, and what they call, have opened; they are closed at the end.
+
+    What commands leave open is for `test_commands_close_what_they_open`.
+    """
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def recording(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", recording)
+        yield opened
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture(autouse=True)
+def connections(all_connections: list[sqlite3.Connection]) -> Iterator[list[sqlite3.Connection]]:
+    """All that are open; those that a test opens itself are closed at its end."""
+    before = len(all_connections)
+    yield all_connections
+    for connection in all_connections[before:]:
+        connection.close()
+    del all_connections[before:]
 
 
 def small_model(

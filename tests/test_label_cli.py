@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,11 @@ def folder(tmp_path, monkeypatch, reviews):
 def served(folder, monkeypatch):
     """What the page would be served with; it is not."""
     calls = []
-    monkeypatch.setattr(dami_text.labeling.server, "serve", lambda *arguments: calls.append(arguments))
+
+    def serve(session, *rest):
+        calls.append((Session(session.folder), *rest))  # the command closes its own
+
+    monkeypatch.setattr(dami_text.labeling.server, "serve", serve)
     monkeypatch.setattr(dami_text.labeling.server, "require_gradio", lambda: None)
     return calls
 
@@ -158,7 +163,7 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         ),
         (
             ["label", "texts.csv", "--labels", "a", "b", "--word-vectors", "gone.txt"],
-            "--word-vectors is 'gone.txt'; it must be word2vec, random or an existing file",
+            "--word-vectors is 'gone.txt'; it must be word2vec, ppmi, random or an existing file",
         ),
         (
             ["label", "texts.csv", "--labels", "a", "b", "--cold-start", "balanced"],
@@ -448,3 +453,43 @@ def test_help_calls_a_command_by_the_name_it_was_given(name, capsys):
         main([name, "--help"])
     assert end.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: dami-text {name} ")
+
+
+def test_commands_close_what_they_open(served, folder, truth, connections, capsys):
+    """Also those that end with an error; a page's are those of the test here."""
+
+    def closed_after(*arguments, status=0):
+        before = len(connections)
+        assert main(arguments) == status, capsys.readouterr().err
+        mine = [connection for session, *_ in served for connection in [session.store._connection]]
+        left = [c for c in connections[before:] if c not in mine and _is_open(c)]
+        assert left == [], arguments
+
+    closed_after("label", "texts.csv", "--labels", "neg", "pos", *FAST)
+    session = served[0][0]
+    label_some(session, truth, 24)
+    closed_after("label", "texts.csv")
+    closed_after("status", "texts.dami")
+    closed_after("export", "texts.dami", "out.csv")
+    closed_after("export", "texts.dami", "events.jsonl", "--format", "events")
+    closed_after("import", "texts.dami", "out.csv")
+    closed_after("add", "texts.dami", "texts.csv")
+    closed_after("rename", "texts.dami", "neg", "bad")
+    closed_after("select", "texts.dami", "next.csv", "--n", "3")
+    closed_after("train", "texts.dami", "--output-dir", "model")
+    closed_after("predict", "texts.dami", "--rest", "predicted.csv")
+    closed_after("import", "texts.dami", "no-such-file.csv", status=1)
+    closed_after("predict", "texts.dami", "texts.csv", "texts.csv", status=1)
+    closed_after("label", "texts.csv", "--labels", "x", "y", status=1)
+    (folder / "texts.dami" / "pool").rename(folder / "pool")
+    closed_after("status", "texts.dami", status=1)
+    (folder / "texts.dami" / "labels.sqlite").write_text("no database")
+    closed_after("status", "texts.dami", status=1)
+
+
+def _is_open(connection):
+    try:
+        connection.total_changes  # noqa: B018 - which a closed one refuses
+    except sqlite3.ProgrammingError:
+        return False
+    return True

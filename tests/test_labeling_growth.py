@@ -38,7 +38,7 @@ def words(i):
 def pages(monkeypatch):
     """The sessions that pages would be served of; they are not."""
     calls = []
-    monkeypatch.setattr(dami_text.labeling.server, "serve", lambda *arguments: calls.append(arguments[0]))
+    monkeypatch.setattr(dami_text.labeling.server, "serve", lambda session, *_: calls.append(Session(session.folder)))
     monkeypatch.setattr(dami_text.labeling.server, "require_gradio", lambda: None)
     return calls
 

@@ -203,7 +203,8 @@ class TableEncoder:
 
 def _cells(dataset: Dataset) -> pa.Table:
     """The columns of the rows, strings."""
-    return pa.Table.from_struct_array(dataset.select_columns("row").with_format("arrow")[:]["row"])
+    rows = dataset.select_columns("row").with_format("arrow")[:]["row"]
+    return pa.Table.from_struct_array(rows.combine_chunks())  # of a split there is a chunk for nearly every row
 
 
 def _frame(cells: pa.Table, numeric: Sequence[str]) -> pd.DataFrame:

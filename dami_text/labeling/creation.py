@@ -77,8 +77,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
                 held_out = _drawn(hashes, run, labeling)
                 store.set_meta(fingerprint=fingerprint, sources=[fingerprint], held_out=held_out.tolist())
                 store.add_labels(_labels(given, class_names, 0))
-            session = Session(unfinished)
-            with closing(session.store):
+            with Session(unfinished) as session:
                 begin(session)
     except OSError as error:
         raise RecordError(f"cannot make the session {folder}: {error}; choose another with --session") from error

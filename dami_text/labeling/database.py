@@ -59,13 +59,17 @@ class Database:
     def _open(self, how: str) -> None:
         name = f"{self._place.as_uri()}?{how}"
         self._connection = sqlite3.connect(name, timeout=60, isolation_level=None, check_same_thread=False, uri=True)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA synchronous = FULL")
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version != len(schema.MIGRATIONS):
-            self._connection.execute("PRAGMA journal_mode = WAL")  # which the file keeps
-            with self.transaction() as connection:
-                schema.migrate(connection, self.path)
+        try:
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA synchronous = FULL")
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version != len(schema.MIGRATIONS):
+                self._connection.execute("PRAGMA journal_mode = WAL")  # which the file keeps
+                with self.transaction() as connection:
+                    schema.migrate(connection, self.path)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file; what the write-ahead log holds goes into it where no other process has it open."""

@@ -264,7 +264,8 @@ def main() -> int:
         with FileLock(folder / LOCK, timeout=0):
             for left in folder.glob(f".{MODEL}.*.unfinished"):  # by a training that was killed
                 shutil.rmtree(left, ignore_errors=True)
-            train_round(Session(folder))
+            with Session(folder) as session:
+                train_round(session)
     except Timeout:
         return 0
     except DamiError as error:

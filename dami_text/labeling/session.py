@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import yaml
@@ -86,17 +86,40 @@ class Session:
         try:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             self.config = SessionConfig.of({k: v for k, v in dict(options).items() if k not in GONE})
-            self.store = Store(folder / LABELS)
-            self._load()
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
-            raise RecordError(f"{folder} holds no session ({error}); `dami-text label FILE` makes one") from error
-        self.class_names: list[str] = list(self.config.labeling.labels or [])
+            raise self._no_session(error) from error
+        self.store = Store(folder / LABELS)
+        try:
+            self._load()
+            self.class_names: list[str] = list(self.config.labeling.labels or [])
+            self._check_texts()
+        except (OSError, TypeError, ValueError) as error:
+            self.close()
+            raise self._no_session(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _no_session(self, error: Exception) -> RecordError:
+        return RecordError(f"{self.folder} holds no session ({error}); `dami-text label FILE` makes one")
+
+    def _check_texts(self) -> None:
         recorded = self.store.meta("fingerprint")
         if recorded != self.fingerprint:
             raise RecordError(
-                f"the texts in {folder / self.pool_name} changed after labelling began ({self.fingerprint}, not "
+                f"the texts in {self.folder / self.pool_name} changed after labelling began ({self.fingerprint}, not "
                 f"{recorded}); restore them from a backup"
             )
+
+    def close(self) -> None:
+        """Close the file of labels; nothing can be read from it or written after that."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _load(self) -> None:
         self.pool_name = str(self.store.meta("pool") or POOL)
