@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from dami_text.data.pool import Rows, batches_by_length
-from dami_text.processes import ALONE, Processes
+from dami_text.processes import ALONE, Processes, where_float64_is
 
 #: What rounding in float32 may do to a difference of squared distances, relative to the largest term in it.
 ROUNDING = 1e-5
@@ -76,7 +76,8 @@ def informative_words(
         stage, before = batches[begin : max(1, 2 * begin)], center
         center = total / max(n_texts, 1)
         reach = REACH * float(np.linalg.norm(center - before))
-        for choice in processes.gather(_choose(p, *interpreter(p), center, reach) for p in processes.share(stage)):
+        found = (_choose(p, *_interpreted(interpreter, p), center, reach) for p in processes.share(stage))
+        for choice in processes.gather(found):
             chosen.take(choice)
             total, n_texts = total + choice.total, n_texts + len(choice.positions)
         stages.append((np.concatenate(stage), center))
@@ -88,7 +89,8 @@ def informative_words(
         errors[positions] = np.linalg.norm(center - mean)
     doubtful = chosen.settle(mean, errors)
     again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size)]
-    for choice in processes.gather(_choose(p, *interpreter(p), mean, None) for p in processes.share(again)):
+    found = (_choose(p, *_interpreted(interpreter, p), mean, None) for p in processes.share(again))
+    for choice in processes.gather(found):
         chosen.take(choice)
     return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, len(doubtful))
 
@@ -108,7 +110,7 @@ def words_by_score(
     total, n_texts = np.zeros(1), 0
 
     def choose(positions: Rows) -> _Choice:
-        interpretations, is_word = interpreter(positions)
+        interpretations, is_word = _interpreted(interpreter, positions)
         scores = scorer(positions, interpretations, is_word).masked_fill(~is_word, -torch.inf)
         words = scores.argmax(dim=1, keepdim=True)
         return _choice(positions, words, torch.full_like(scores, torch.inf), None, interpretations, is_word)
@@ -119,6 +121,12 @@ def words_by_score(
         total, n_texts = total + choice.total, n_texts + len(choice.positions)
     mean = total / max(n_texts, 1)
     return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, 0)
+
+
+def _interpreted(interpreter: Interpreter, positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the interpreter gives, where sums in float64 can be made of it."""
+    interpretations, is_word = where_float64_is(*interpreter(positions))
+    return interpretations, is_word
 
 
 def evenly_spread(n: int) -> NDArray[np.int64]:

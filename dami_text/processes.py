@@ -42,6 +42,16 @@ def on_own_device(model: M) -> M:
     return model
 
 
+def lacks_float64(values: torch.Tensor) -> bool:
+    """Whether the device of the values has no float64, as Apple's mps."""
+    return values.device.type == "mps"
+
+
+def where_float64_is(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The values as they are, or on the CPU where their device has no float64."""
+    return tuple(each.cpu() if lacks_float64(each) else each for each in values)
+
+
 def _cpu_only() -> bool:
     """Whether accelerate must be told to use the CPU: without that, torchrun's processes would not find each other."""
     return not torch.accelerator.is_available()

@@ -31,6 +31,7 @@ from dami_text.clustering.initialization import INITS, Init
 from dami_text.clustering.plan import Method, Plan, plan
 from dami_text.clustering.sampled import first_medoids, swap_sampled
 from dami_text.clustering.streamed import SMALL, swap_narrowing
+from dami_text.processes import where_float64_is
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,8 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.random_state = random_state
 
     def fit(self, X: Any, y: None = None) -> Self:
-        """Find the medoids of X, (N, D): an array of real numbers, or a tensor, whose device is then used.
+        """Find the medoids of X, (N, D): an array of real numbers, or a tensor, whose device is then used (but
+        for one that has no float64).
 
         float16, bfloat16 and integers are computed in float32, and so is float64 once it is centred and scaled.
 
@@ -185,7 +187,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
 
     def _checked_rows(self, data: Any, reset: bool = True) -> Tensor:
         """X as a tensor; of new rows (not `reset`) there are as many numbers as of those that were clustered."""
-        X: Tensor = data.detach() if isinstance(data, Tensor) else self._tensor(data, reset)
+        (X,) = where_float64_is(data.detach() if isinstance(data, Tensor) else self._tensor(data, reset))
         if X.ndim != 2 or 0 in X.shape:
             raise ValueError(f"X has the shape {tuple(X.shape)}; it must be (rows, numbers), with one of each at least")
         if X.is_complex():

@@ -33,6 +33,7 @@ from dami_text.interpretation import interpret
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, whole
 from dami_text.labeling.store import Kind, QueueItem, RoundRecord
+from dami_text.processes import where_float64_is
 from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
 
 LOCK = ".trainer.lock"
@@ -68,7 +69,9 @@ def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: EncodedTexts,
     if not isinstance(representation, _Remembering) or not representation.found:
         return []
     batch = texts.collate(np.array([row])).to(device_of(model))
-    interpretations = interpret(model, batch, representation.target, representation.target_class)[0]
+    (interpretations,) = where_float64_is(
+        interpret(model, batch, representation.target, representation.target_class)[0]
+    )
     mean = torch.as_tensor(representation.found[0].mean, device=interpretations.device)
     deviations = (interpretations.double() - mean).square().sum(dim=-1).tolist()
     places = texts.word_places(row)  # more than there are deviations where the text was cut

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from dami_text.data.pool import Batch, Pool
 from dami_text.gradients import expected_word_gradients
 from dami_text.inference import BATCH_SIZE, device_of, over_batches
+from dami_text.processes import where_float64_is
 from dami_text.strategies.base import Query, highest
 
 
@@ -40,6 +41,7 @@ class EglWord:
             scores, words = lengths.max(dim=1)
             if batch.word_ids is not None:
                 words = batch.word_ids.gather(1, words.unsqueeze(1)).squeeze(1)
+            scores, words = where_float64_is(scores, words)
             return torch.stack([scores.clamp(min=0).double(), torch.where(scores < 0, -1, words).double()], dim=1)
 
         rows = pool.unlabeled
