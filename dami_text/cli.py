@@ -1,6 +1,7 @@
 """The command line: options in, one run out, errors in one line each."""
 
 import argparse
+import io
 import logging
 import os
 import re
@@ -79,6 +80,7 @@ def command(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    show_whatever_comes()
     given: dict[str, Any] = {}
     try:
         given, configs = _configs(arguments, topics, prog, description)
@@ -98,6 +100,15 @@ def command(
             again = "the same command without --overwrite" if given.get("overwrite") else "the same command"
             print(f"stopped; {again} goes on after the last finished round", file=sys.stderr)
         return 130
+
+
+def show_whatever_comes() -> None:
+    """Have standard output show characters that its encoding lacks, as on many Windows consoles, as escapes.
+
+    Otherwise the first of them, in the name of a class or a folder, would end the command.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dami_text.cli import logging_restored, printable, run_al, tell_of_data
+from dami_text.cli import logging_restored, printable, run_al, show_whatever_comes, tell_of_data
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
 from dami_text.page_cli import label_texts
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rename": _guarded(_rename),
         "predict": _guarded(_predict),
     }
+    show_whatever_comes()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0

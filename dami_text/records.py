@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -126,9 +127,14 @@ class RunFolder:
                 raise BusyError(f"another process has been at work in {self.path}; give the command again to go on")
             yield
         finally:
-            # Unlinked before it is released: whoever waits for it sees that it is gone and makes a new one.
-            (self.path / LOCK).unlink(missing_ok=True)
+            # Unlinked before it is released: whoever waits for it sees that it is gone and makes a new one. Windows
+            # unlinks no open file, and so none after the release that another process has opened meanwhile.
+            with suppress(PermissionError):
+                (self.path / LOCK).unlink(missing_ok=True)
             lock.release()
+            if sys.platform == "win32":
+                with suppress(OSError):
+                    (self.path / LOCK).unlink(missing_ok=True)
             with suppress(OSError):  # of a run that has written nothing, nothing is left behind
                 for folder in made:
                     folder.rmdir()

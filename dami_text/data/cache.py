@@ -19,6 +19,11 @@ def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArr
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{np.random.SeedSequence().entropy}.npy")
         np.save(unfinished, make())
-        unfinished.rename(path)
+        try:
+            unfinished.replace(path)
+        except PermissionError:  # on Windows, where another process has made it meanwhile and reads it
+            unfinished.unlink()
+            if not path.exists():
+                raise
     cached: NDArray[Any] = np.load(path, mmap_mode="r")
     return cached

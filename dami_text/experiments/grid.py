@@ -43,6 +43,9 @@ ERROR = "error.txt"
 ASKED = "asked.jsonl"
 #: In the grid's folder: the first rounds' models, as long as runs are left that want them.
 FIRST_ROUNDS = ".first-rounds"
+#: Names that Windows keeps for devices, whatever follows a point.
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+
 TOGETHER = 2  # times that a cell may lose its worker beside others: any of them may be why
 
 logger = logging.getLogger(__name__)
@@ -107,8 +110,10 @@ def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[C
 
 
 def folder_name(value: str) -> str:
-    """The last part of a name or path, safe as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", value.rstrip("/").rpartition("/")[2]).strip("-.") or "data"
+    """The last part of a name or path, safe as the name of a folder on any system."""
+    last = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "data"
+    return f"{name}-" if name.partition(".")[0].upper() in DEVICES else name
 
 
 def finished(cell: Cell, save_models: bool) -> bool:

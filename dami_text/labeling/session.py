@@ -10,7 +10,7 @@ trainer.log       what the last training had to say
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -319,6 +319,8 @@ def whole(folder: Path) -> Iterator[Path]:
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
+        with suppress(OSError):
+            folder.rmdir()  # an empty one, which Windows does not put another in the place of
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -60,6 +60,7 @@ class Trainer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # ctrl-c at the page does not reach it: its round is not lost
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
 
