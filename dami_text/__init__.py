@@ -1,8 +1,8 @@
 """Active learning for text classification by model interpretability (DAMI), on Hugging Face libraries."""
 
-from dami_text.orphans import end_with_launcher
+from dami_text.orphans import end_with_launcher as _end_with_launcher
 
-end_with_launcher()  # before the imports below, which take seconds
+_end_with_launcher()  # before the imports below, which take seconds
 
 from dami_text.active_learning import ActiveLearner, Round, schedule, simulate
 from dami_text.config import RunConfig
