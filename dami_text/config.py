@@ -189,6 +189,11 @@ class ModelConfig(Options):
         """Whether the model is a pretrained encoder, with a tokenizer of its own."""
         return self.model not in (*WORD_LEVEL_MODELS, "mlp")
 
+    @property
+    def is_small(self) -> bool:
+        """Whether a GPU is hardly faster: every step of so small a model waits for its launches."""
+        return not self.is_encoder
+
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
@@ -231,6 +236,10 @@ class TrainingConfig(Options):
         "none", "balanced weighs each class by the inverse of its count among the labelled texts"
     )
     mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto",
+        "what computes; auto is a GPU where there is one, but for cnn, bilstm and mlp the CPU unless it is a CUDA card",
+    )
     distributed_training: bool = option(
         False, "train data-parallel on all processes (results then depend on their number)"
     )

@@ -8,21 +8,19 @@ from pathlib import Path
 
 import torch
 
+from dami_text.processes import own_device
+
 #: What may change a result.
 LIBRARIES = ("dami_text", "torch", "transformers", "datasets", "accelerate", "gensim", "scikit-learn", "scipy", "numpy")
 
 
 def environment() -> dict[str, str | int]:
     """The processor and what of it torch uses, the threads, the device, and the versions of Python and libraries."""
-    device = "cpu"
-    if torch.accelerator.is_available():
-        device = str(torch.accelerator.current_accelerator())
-        if device.startswith("cuda"):
-            device = torch.cuda.get_device_name()
+    device = own_device()
     return {
         "cpu": f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
-        "device": device,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "python": platform.python_version(),
         **_versions(),
     }

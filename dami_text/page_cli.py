@@ -22,7 +22,7 @@ LOCAL_HOST = "127.0.0.1"  # this machine alone
 PATIENCE = 5.0  # seconds that the K-medoids of a session may take, for which a person waits
 
 #: Options of a session that may be others on another day.
-CHANGEABLE = ("budget", "lease_minutes")
+CHANGEABLE = ("budget", "lease_minutes", "device")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Under a single process everything here is a plain function call.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
@@ -14,6 +14,11 @@ from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 
 from dami_text.errors import ConfigError, DamiError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+#: The kind of device that `use_device` has chosen, if it has.
+_chosen: list[str] = []
 
 T = TypeVar("T")
 M = TypeVar("M", bound=torch.nn.Module)
@@ -36,9 +41,38 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
         ) from error
 
 
+def use_device(wanted: Device, small: bool) -> None:
+    """Decide what this process computes on, before it first does; it keeps to that.
+
+    `auto` is what accelerate finds, but for `small` models (word-level ones, tables), which gain nothing by a GPU other
+    than a CUDA card, the CPU.
+
+    Raises:
+        ConfigError: this machine has no such device, or the process has begun on another.
+    """
+    there = torch.accelerator.current_accelerator()
+    found = there.type if there is not None and torch.accelerator.is_available() else "cpu"
+    if wanted not in ("auto", "cpu", found):
+        known = "auto or cpu" if found == "cpu" else f"auto, cpu or {found}"
+        raise ConfigError(f"--device is {wanted}, and this machine has {found}; give {known}")
+    chosen = "cpu" if wanted == "cpu" or (wanted == "auto" and small and found != "cuda") else found
+    begun = PartialState._shared_state.get("device")
+    if begun is None:
+        _chosen.clear()
+        _chosen.append(chosen)
+    elif begun.type != chosen and wanted != "auto":
+        raise ConfigError(f"--device is {wanted}, and this process computes on {begun.type} to its end; start another")
+
+
+def own_device() -> torch.device:
+    """The device of this process."""
+    device: torch.device = PartialState(cpu=_cpu_only()).device
+    return device
+
+
 def on_own_device(model: M) -> M:
     """The model, moved to the device of this process."""
-    torch.nn.Module.to(model, PartialState(cpu=_cpu_only()).device)
+    torch.nn.Module.to(model, own_device())
     return model
 
 
@@ -54,7 +88,7 @@ def where_float64_is(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 def _cpu_only() -> bool:
     """Whether accelerate must be told to use the CPU: without that, torchrun's processes would not find each other."""
-    return not torch.accelerator.is_available()
+    return not torch.accelerator.is_available() or _chosen == ["cpu"]
 
 
 def disconnect() -> None:

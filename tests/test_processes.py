@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import psutil
 import pytest
 import torch
 
+from dami_text import processes
 from dami_text.cli import run_al
-from dami_text.errors import DamiError, RecordError
+from dami_text.errors import ConfigError, DamiError, RecordError
 from dami_text.processes import ALONE, Processes, make_accelerator
 from dami_text.records import RunFolder
 
@@ -60,6 +62,55 @@ def test_a_single_process_gathers_items_as_they_are_made():
 def test_the_processes_shares_are_every_count_th_item(index, share):
     assert Processes(index, 3).share(list(range(7))) == share
     np.testing.assert_array_equal(Processes(index, 3).share(np.arange(7)), share)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine that has a GPU of a kind, and on which this process has not begun yet, or on a device."""
+
+    class State:
+        _shared_state: ClassVar[dict[str, torch.device]] = {}
+
+    def make(kind, begun=None):
+        has = kind != "cpu"
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: has)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind) if has else None)
+        State._shared_state = {} if begun is None else {"device": torch.device(begun)}
+        monkeypatch.setattr(processes, "PartialState", State)
+        monkeypatch.setattr(processes, "_chosen", [])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "small", "cpu"),
+    [
+        ("cpu", "auto", True, True),
+        ("mps", "auto", True, True),
+        ("mps", "auto", False, False),
+        ("mps", "mps", True, False),
+        ("cuda", "auto", True, False),
+        ("cuda", "cpu", False, True),
+        ("cuda", "cuda", False, False),
+    ],
+)
+def test_what_computes(machine, kind, wanted, small, cpu):
+    machine(kind)
+    processes.use_device(wanted, small)
+    assert processes._cpu_only() == cpu
+
+
+def test_a_device_that_is_not_there_or_comes_too_late(machine):
+    machine("cpu")
+    with pytest.raises(ConfigError, match=r"^--device is cuda, and this machine has cpu; give auto or cpu$"):
+        processes.use_device("cuda", True)
+    machine("mps", begun="cpu")
+    processes.use_device("auto", False)
+    with pytest.raises(
+        ConfigError, match="^--device is mps, and this process computes on cpu to its end; start another$"
+    ):
+        processes.use_device("mps", False)
+    processes.use_device("cpu", False)
 
 
 # Two processes ----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from dami_text.errors import ConfigError, DataError
 from dami_text.features import frozen_features
 from dami_text.models import build_mlp, build_model
 from dami_text.models.transformer import Encoder, head_alone, load_encoder
-from dami_text.processes import on_own_device
+from dami_text.processes import on_own_device, use_device
 from dami_text.strategies import QueryStrategy, build_strategy
 from dami_text.strategies.bald import check_dropout
 
@@ -134,6 +134,7 @@ def make_learner(
         ConfigError: class names that are not two or more, or options that cannot work.
     """
     config = config or RunConfig()
+    use_device(config.training.device, config.model.is_small)
     if config.data.task != "text":
         raise ConfigError(f"--task is {config.data.task}; make_learner takes texts, and so --task text")
     if isinstance(class_names, str) or len(class_names) < 2 or len(set(class_names)) < len(class_names):

@@ -23,7 +23,7 @@ from dami_text.experiments.preparation import PreparedData, learner_of, prepare
 from dami_text.hub import export_code, labeled_dataset
 from dami_text.inference import predict_probabilities
 from dami_text.models.transformer import Encoder
-from dami_text.processes import Processes, make_accelerator
+from dami_text.processes import Processes, make_accelerator, use_device
 from dami_text.records import CURVE, MODEL, START, Line, RunFolder
 from dami_text.scores import ClassReport
 from dami_text.strategies import PLACE, Query
@@ -62,6 +62,7 @@ class Run:
         self._train, self._saves_model = train, save_model
         self.folder = RunFolder(output_dir, config, overwrite)
         self.config = config = self.folder.config
+        use_device(config.training.device, config.model.is_small)
         self.accelerator = make_accelerator(config.training.mixed_precision)
         self._processes = Processes.all()
         self.data = data or self._processes.main_first(lambda: prepare(config))

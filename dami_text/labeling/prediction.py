@@ -23,8 +23,8 @@ from dami_text.inference import predict_probabilities
 from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import MODEL, Session
 from dami_text.labeling.tables import as_cell, as_json, no_formula
-from dami_text.models.word_level import class_names_of
-from dami_text.processes import on_own_device
+from dami_text.models.word_level import WordLevelForSequenceClassification, class_names_of
+from dami_text.processes import on_own_device, use_device
 from dami_text.records import to_json
 
 BLOCK = 10_000  # texts that are in memory at once
@@ -51,6 +51,7 @@ class Classifier:
         if any((place / "table_encoder.joblib").exists() for place in (folder, folder / MODEL)):
             raise ConfigError(f"{folder} holds a model of a table's rows; wanted one of texts")
         model, tokenizer = load_classifier(folder, None, "the folder")
+        use_device("auto", isinstance(model, WordLevelForSequenceClassification))
         return cls(on_own_device(model), tokenizer, class_names_of(model.config))
 
     @classmethod
