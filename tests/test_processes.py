@@ -107,7 +107,7 @@ def test_a_device_that_is_not_there_or_comes_too_late(machine):
     machine("mps", begun="cpu")
     processes.use_device("auto", False)
     with pytest.raises(
-        ConfigError, match="^--device is mps, and this process computes on cpu to its end; start another$"
+        ConfigError, match="--device is mps, and this process computes on cpu to its end; start another"
     ):
         processes.use_device("mps", False)
     processes.use_device("cpu", False)
