@@ -100,7 +100,8 @@ def draw_choices(path: Path, toy: Toy, seed: int) -> None:
         _square(axes).set_title(STRATEGY_NAMES.get(name, f"The {len(rows)} labelled points"), fontsize=11)
     figure.colorbar(image, ax=figure.axes, label="predicted p(y=1); black line: 0.5", shrink=0.7)
     figure.legend(loc="outside lower left", ncols=2, frameon=False)
-    figure.suptitle(f"15 points chosen of {len(toy.pool.unlabeled):,}; model trained on the labelled ones", fontsize=11)
+    title = f"15 points chosen of {len(toy.pool.unlabeled):,}; model trained on the labelled ones (BALD's with dropout)"
+    figure.suptitle(title, fontsize=11)
     _save(figure, path)
 
 
