@@ -299,6 +299,7 @@ def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, c
 
 
 def test_a_session_is_opened_from_any_folder(served, folder, monkeypatch):
+    pytest.importorskip("gensim", reason="it reads files of word vectors")
     (folder / "vectors.txt").write_text("2 3\nfilm 1 2 3\nplot 3 2 1\n")
     command = ("label", "texts.csv", "--labels", "neg", "pos", "--word-vectors", "vectors.txt")
     run(*command)

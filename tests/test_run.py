@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -207,7 +208,7 @@ def test_every_round_says_where_it_was_made(finished, monkeypatch):
     for line in read_lines(path / "rounds.jsonl"):
         found = line["environment"]
         assert (found["threads"], found["python"]) == (torch.get_num_threads(), platform.python_version())
-        assert found["torch"] == torch.__version__
+        assert found["torch"] == version("torch")
         assert found["cpu"].endswith(torch.backends.cpu.get_cpu_capability())
     card = (path / "model" / "README.md").read_text()
     assert f"Made on {found['cpu']}, 1 thread; python {found['python']}, dami_text" in card

@@ -145,7 +145,8 @@ def _word2vec(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vecto
 
 def require_gensim(config: WordVectorConfig) -> None:
     """Raise ConfigError if the word vectors need gensim, and it is not installed."""
-    if config.word_vectors not in ("ppmi", "random") and find_spec("gensim") is None:
+    needed = config.word_vectors == "word2vec" or Path(config.word_vectors).is_file()
+    if needed and find_spec("gensim") is None:
         raise ConfigError(
             f"--word-vectors {config.word_vectors} needs gensim, which is not installed; install it (pip install "
             "gensim; there is none for Python 3.14 yet), or give --word-vectors ppmi"
