@@ -40,9 +40,10 @@ def swap_sampled(
 
     Returns the medoids and the number of sweeps over the candidates.
     """
-    chances = _chances(assign(vectors, medoids)[1])
-    evaluators, weights = _draw_weighted(chances, work.evaluators, rng)
-    candidates = torch.cat([medoids, _draw_weighted(chances, work.candidates, rng)[0]]).unique()
+    chances, device = _chances(assign(vectors, medoids)[1]), medoids.device
+    evaluators, weights = (part.to(device) for part in _draw_weighted(chances, work.evaluators, rng))
+    drawn, _ = _draw_weighted(chances, work.candidates, rng)
+    candidates = torch.cat([medoids, drawn.to(device)]).unique()
     places = torch.isin(candidates, medoids).nonzero().view(-1)
     places, sweeps = swap_narrowing(vectors[evaluators], vectors[candidates], places, max_iter, weights)
     medoids = candidates[places]
