@@ -1,6 +1,7 @@
 """K-medoids beside its yardsticks: what each finds, how long it takes, how much memory it needs.
 
     python scripts/benchmarks/kmedoids.py --sizes 7000 20000 --vectors REPRESENTATIONS.npy
+    python scripts/benchmarks/kmedoids.py --sizes growth
 
 Each measurement runs in a fresh process, on one thread, and the methods of a row take turns, so that a busy machine
 disturbs all of them alike. The time is the process's CPU seconds for the fit alone, the lowest of the repetitions; the
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -39,8 +41,18 @@ SIZES = {
     "100000": (100_000, 100, 1_000, ["k-means++", "bare distances", "auto"]),
     "1000000": (1_000_000, 100, 1_000, ["k-means++", "bare assignment", "auto"]),
 }
-OURS = {"auto": {}, "park-jun": {"method": "alternate", "init": "park-jun"}} | {
-    method: {"method": method} for method in ("fasterpam", "streamed", "sampled")
+# From a thousand rows to a million, at two numbers of medoids: what `auto` takes, in a run and in a session.
+GROWTH = {
+    f"{n}k{k}": (n, 100, k, ["k-means++", "auto", "auto in 5 s"])
+    for k in (20, 1_000)
+    for n in (1_000, 3_000, 8_000, 20_000, 60_000, 200_000, 1_000_000)
+    if n > k
+}
+OURS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "auto in 5 s": {"max_seconds": 5.0},
+    "park-jun": {"method": "alternate", "init": "park-jun"},
+    **{method: {"method": method} for method in ("fasterpam", "streamed", "sampled")},
 }
 
 
@@ -69,7 +81,7 @@ def heavy_tailed(path: Path, n: int, d: int) -> None:
     vectors.flush()
 
 
-def ours(X: np.ndarray, k: int, seed: int, **parameters: str) -> np.ndarray:
+def ours(X: np.ndarray, k: int, seed: int, **parameters: Any) -> np.ndarray:
     """The medoids of dami_text."""
     return KMedoids(k, random_state=seed, **parameters).fit(X).medoid_indices_
 
@@ -176,7 +188,8 @@ def table(measurements: list[Measurement]) -> str:
 def main() -> None:
     """Measure the rows that are asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(SIZES), help="synthetic rows of the table")
+    names = [*SIZES, *GROWTH, "growth"]
+    parser.add_argument("--sizes", nargs="*", choices=names, default=list(SIZES), help="synthetic rows of the table")
     parser.add_argument("--vectors", nargs="*", type=Path, default=[], help=".npy files of (N, D) vectors, K = N / 50")
     parser.add_argument("--repetitions", type=int, default=3, help="seeds for each method, but one from 100,000 rows")
     parser.add_argument("--json", type=Path, help="write the measurements to this file")
@@ -190,9 +203,9 @@ def main() -> None:
         for path in options.vectors:
             n, d = np.load(path, mmap_mode="r").shape
             rows.append((path.stem, path, n, d, n // 50, SIZES["7000"][3]))
-        for name in options.sizes:
-            n, d, k, methods = SIZES[name]
-            rows.append(("synthetic", Path(folder) / f"{name}.npy", n, d, k, methods))
+        names = [name for asked in options.sizes for name in (GROWTH if asked == "growth" else [asked])]
+        for n, d, k, methods in map((SIZES | GROWTH).__getitem__, names):
+            rows.append(("synthetic", Path(folder) / f"{n}x{d}.npy", n, d, k, methods))
         for source, path, n, d, k, methods in rows:
             if not path.exists():
                 heavy_tailed(path, n, d)
