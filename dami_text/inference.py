@@ -19,10 +19,9 @@ BATCH_SIZE = 64
 
 
 @contextmanager
-def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Switch dropout and the like off inside the block; every module's own mode is restored after it."""
+def _modes_restored(model: PreTrainedModel) -> Iterator[None]:
+    """Every module's own mode, training or not, is restored after the block."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
         yield
     finally:
@@ -31,16 +30,20 @@ def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
 
 
 @contextmanager
+def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Switch dropout and the like off inside the block; every module's own mode is restored after it."""
+    with _modes_restored(model):
+        model.eval()
+        yield
+
+
+@contextmanager
 def dropout_mode(model: PreTrainedModel) -> Iterator[None]:
     """Switch dropout on inside the block, and nothing else that training switches on; modes are restored after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    for module, _ in modes:
-        module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)  # whose statistics would move
-    try:
+    with _modes_restored(model):
+        for module in model.modules():
+            module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)  # whose statistics would move
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def device_of(model: PreTrainedModel) -> torch.device:

@@ -4,10 +4,9 @@ Source: Park & Jun, "A simple and fast algorithm for K-medoids clustering", Expe
 2009. It finds much worse medoids than swaps do where the data are heavy-tailed, and is here for replication.
 """
 
-import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import Tiles, Vectors, assign, first_least, totals
+from dami_text.clustering.distances import Tiles, Vectors, assign, first_least, members_of, totals
 from dami_text.clustering.progress import progress
 
 LARGE = 1_000  # members of a cluster that are compared with each other, to tell which are equally good medoids
@@ -33,7 +32,7 @@ def alternate(vectors: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor,
 def best_members(vectors: Vectors, medoids: Tensor, labels: Tensor) -> Tensor:
     """For each cluster the member with the smallest sum of distances to the members, the first within rounding."""
     best = medoids.clone()
-    for slot, members in enumerate(progress(_clusters(labels, len(medoids)), "K-medoids, medoids of the clusters")):
+    for slot, members in enumerate(progress(members_of(labels, len(medoids)), "K-medoids, medoids of the clusters")):
         best[slot] = _best(vectors, members)
     return best
 
@@ -46,18 +45,12 @@ def first_of_equals(vectors: Vectors, medoids: Tensor) -> Tensor:
     """
     labels, distances = assign(vectors, medoids)
     first = medoids.clone()
-    for slot, members in enumerate(_clusters(labels, len(medoids))):
+    for slot, members in enumerate(members_of(labels, len(medoids))):
         if len(members) > LARGE:
             first[slot] = members[(distances[members] == 0).nonzero()[0, 0]]
         elif len(members) > 1:
             first[slot] = _best(vectors, members)
     return first
-
-
-def _clusters(labels: Tensor, n_clusters: int) -> tuple[Tensor, ...]:
-    """The rows of each cluster, rising."""
-    sizes: list[int] = torch.bincount(labels, minlength=n_clusters).tolist()
-    return tuple(torch.split(labels.argsort(stable=True), sizes))
 
 
 def _best(vectors: Vectors, members: Tensor) -> Tensor:

@@ -255,6 +255,12 @@ def assign(vectors: Vectors, medoids: Tensor) -> tuple[Tensor, Tensor]:
     return labels, _finish(squared, vectors.metric)
 
 
+def members_of(labels: Tensor, n_clusters: int) -> tuple[Tensor, ...]:
+    """The rows of each cluster, rising, from the slot of each row (N,)."""
+    sizes: list[int] = torch.bincount(labels, minlength=n_clusters).tolist()
+    return tuple(torch.split(labels.argsort(stable=True), sizes))
+
+
 def _unit_rows(X: Tensor) -> Tensor:
     rows = torch.empty(X.shape, dtype=torch.float32, device=X.device)
     for chunk in row_slices(*X.shape):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dami_text.clustering.distances import Matrix, Tiles, Vectors, assign, first_least, totals
+from dami_text.clustering.distances import Matrix, Tiles, Vectors, assign, first_least, members_of, totals
 from dami_text.clustering.fasterpam import swap_until_optimal
 from dami_text.clustering.initialization import Init, initial_medoids
 from dami_text.clustering.plan import Plan
@@ -53,10 +53,8 @@ def swap_sampled(
 def polish(vectors: Vectors, medoids: Tensor) -> Tensor:
     """Take for each cluster's medoid the best of the members near its mean: one round of the alternation, in chunks."""
     labels, _ = assign(vectors, medoids)
-    sizes = torch.bincount(labels, minlength=len(medoids)).tolist()
-    clusters = labels.argsort(stable=True).split(sizes)
     polished = medoids.clone()
-    for slot, members in enumerate(progress(clusters, "K-medoids, polishing")):
+    for slot, members in enumerate(progress(members_of(labels, len(medoids)), "K-medoids, polishing")):
         near = _nearest_to_mean(vectors, members[:: len(members) // POLISHED_MEMBERS + 1])
         candidates = torch.cat([near.sort().values, medoids[slot : slot + 1]])
         evaluators = members[:: len(members) // POLISHED_EVALUATORS + 1]
