@@ -189,11 +189,6 @@ class ModelConfig(Options):
         """Whether the model is a pretrained encoder, with a tokenizer of its own."""
         return self.model not in (*WORD_LEVEL_MODELS, "mlp")
 
-    @property
-    def is_small(self) -> bool:
-        """Whether a GPU is hardly faster: every step of so small a model waits for its launches."""
-        return not self.is_encoder
-
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")

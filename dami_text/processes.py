@@ -44,8 +44,8 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
 def use_device(wanted: Device, small: bool) -> None:
     """Decide what this process computes on, before it first does; it keeps to that.
 
-    `auto` is what accelerate finds, but for `small` models (word-level ones, tables), which gain nothing by a GPU other
-    than a CUDA card, the CPU.
+    `auto` is what accelerate finds. For `small` models (word-level ones, tables), whose every step waits for a GPU's
+    launches, it is the CPU unless there is a CUDA card.
 
     Raises:
         ConfigError: this machine has no such device, or the process has begun on another.

@@ -41,7 +41,6 @@ ONE_HOT_VALUES = 50
 #: Cells that hold no value, lower-case.
 MISSING = ["", "na", "n/a", "nan", "-nan", "null", "none", "?", "inf", "-inf", "+inf", "infinity", "-infinity"]
 
-
 #: A number as Arrow reads it.
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 

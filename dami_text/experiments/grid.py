@@ -45,7 +45,6 @@ ASKED = "asked.jsonl"
 FIRST_ROUNDS = ".first-rounds"
 #: Names that Windows keeps for devices, whatever follows a point.
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
-
 TOGETHER = 2  # times that a cell may lose its worker beside others: any of them may be why
 
 logger = logging.getLogger(__name__)

@@ -134,7 +134,7 @@ def make_learner(
         ConfigError: class names that are not two or more, or options that cannot work.
     """
     config = config or RunConfig()
-    use_device(config.training.device, config.model.is_small)
+    use_device(config.training.device, small=not config.model.is_encoder)
     if config.data.task != "text":
         raise ConfigError(f"--task is {config.data.task}; make_learner takes texts, and so --task text")
     if isinstance(class_names, str) or len(class_names) < 2 or len(set(class_names)) < len(class_names):

@@ -62,7 +62,7 @@ class Run:
         self._train, self._saves_model = train, save_model
         self.folder = RunFolder(output_dir, config, overwrite)
         self.config = config = self.folder.config
-        use_device(config.training.device, config.model.is_small)
+        use_device(config.training.device, small=not config.model.is_encoder)
         self.accelerator = make_accelerator(config.training.mixed_precision)
         self._processes = Processes.all()
         self.data = data or self._processes.main_first(lambda: prepare(config))

@@ -51,7 +51,7 @@ class Classifier:
         if any((place / "table_encoder.joblib").exists() for place in (folder, folder / MODEL)):
             raise ConfigError(f"{folder} holds a model of a table's rows; wanted one of texts")
         model, tokenizer = load_classifier(folder, None, "the folder")
-        use_device("auto", isinstance(model, WordLevelForSequenceClassification))
+        use_device("auto", small=isinstance(model, WordLevelForSequenceClassification))
         return cls(on_own_device(model), tokenizer, class_names_of(model.config))
 
     @classmethod
