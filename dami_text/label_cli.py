@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from dami_text.cli import logging_restored, printable, run_al, show_whatever_comes, tell_of_data
 from dami_text.errors import ConfigError, DamiError
 from dami_text.grid_cli import run_grid
 from dami_text.page_cli import label_texts
-from dami_text.processes import disconnect
+from dami_text.processes import Device, disconnect
 from dami_text.report_cli import make_report
 
 FORMAT_NAMES = ("csv", "jsonl", "parquet", "label-studio", "prodigy", "doccano", "argilla")
@@ -112,6 +112,10 @@ def _simple_parser(
     parser.add_argument("session", type=Path, help=session)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=get_args(Device), help="what computes (default: as the session says)")
 
 
 def _export(arguments: list[str]) -> None:
@@ -236,6 +240,7 @@ def _select(arguments: list[str]) -> None:
     parser = _simple_parser("select", "Write the next texts to label, with reasons, for another tool.")
     parser.add_argument("out", type=Path, help="the file to write")
     parser.add_argument("--n", type=int, default=100, metavar="N", help="texts (default: 100)")
+    _add_device(parser)
     parser.add_argument("--format", choices=FORMAT_NAMES, default="csv", help="the file's format (default: csv)")
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
     options = parser.parse_args(arguments)
@@ -243,7 +248,7 @@ def _select(arguments: list[str]) -> None:
         raise ConfigError(f"--n is {options.n}; it must be at least 1")
     _check_safe_csv(options)
     no_progress_bars()
-    with Session(options.session) as session:
+    with Session(options.session, options.device) as session:
         records = selected_records(session, options.n)
         write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
         print(f"{len(records)} texts in {printable(str(options.out))}")
@@ -263,12 +268,13 @@ def _train(arguments: list[str]) -> None:
     code = "put the model's code beside it, for where dami_text is not installed"
     parser.add_argument("--export-code", action="store_true", help=code)
     parser.add_argument("--private", action="store_true", help="make what is pushed private")
+    _add_device(parser)
     options = parser.parse_args(arguments)
     if options.private and not options.push_to_hub:
         raise ConfigError(
             "--private is about what is pushed, and nothing is; name where to with --push-to-hub ORG/NAME"
         )
-    with Session(options.session) as session:
+    with Session(options.session, options.device) as session:
         if options.push_to_hub:
             check_push(options.push_to_hub, "model", options.private)
         no_progress_bars()
@@ -291,6 +297,7 @@ def _predict(arguments: list[str]) -> None:
     what = "Write the classes of texts that nobody has labelled, with probabilities."
     parser = _simple_parser("predict", what, "the session's folder, or that of a model or of a run")
     add_arguments(parser)
+    _add_device(parser)
     predict(parser.parse_args(arguments))
 
 

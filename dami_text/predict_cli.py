@@ -47,7 +47,8 @@ def predict(options: argparse.Namespace) -> None:
     if options.safe_csv and file.suffix.lower() == ".jsonl":
         raise ConfigError(f"--safe-csv is about tables, and {file} is none; leave it out")
     with ExitStack() as opened:
-        session = opened.enter_context(Session(options.session)) if is_session(options.session) else None
+        known = is_session(options.session)
+        session = opened.enter_context(Session(options.session, options.device)) if known else None
         _predict(options, session, sources, file, given)
 
 
@@ -71,7 +72,9 @@ def _predict(
         require_other_file(session, file)
     _require_apart(file, [Path(source) for source in sources], options.session)
     texts = rest_of(session) if session and options.rest else read_texts(_of_file(data, sources[0], given))
-    classifier = Classifier.of_session(session) if session else Classifier.load(options.session)
+    classifier = (
+        Classifier.of_session(session) if session else Classifier.load(options.session, options.device or "auto")
+    )
     with tqdm(total=len(texts), unit="text", disable=not sys.stderr.isatty()) as bar:
         done = write_predictions(classifier, texts, file, options.safe_csv, bar.update)
     print(f"{len(texts)} texts in {printable(str(file))}")

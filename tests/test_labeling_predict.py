@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
 from labeling_cases import label_some, make_session, texts_without_labels
 from transformers import AutoTokenizer, pipeline
@@ -71,6 +72,24 @@ def test_another_file_by_a_trained_model_as_the_pipeline_has_it(session, capsys)
     assert set(list(rows[4].values())[2:]) == {""}
     assert told.splitlines()[0] == "5 texts in out.csv"
     assert "1 texts are empty" in told
+
+
+def test_what_computes_can_be_named(session, capsys):
+    write("new.csv", [["text"], ["a dull film"]])
+    run("train", "texts.dami", "--output-dir", "model", "--device", "cpu")
+    for command in (
+        ["predict", "model", "new.csv", "out.csv"],
+        ["predict", "texts.dami", "out.csv", "--rest"],
+        ["select", "texts.dami", "next.csv", "--n", "2"],
+    ):
+        run(*command, "--device", "cpu")
+        capsys.readouterr()
+        if not torch.accelerator.is_available():
+            assert main([*command, "--device", "cuda"]) == 1
+            wanted = "error: --device is cuda, and this machine has cpu; give auto or cpu\n"
+            assert capsys.readouterr().err == wanted
+    with Session(Path("texts.dami")) as again:
+        assert again.config.run.training.device == "auto", "it is of the command alone"
 
 
 def test_an_encoder_with_odd_class_names_and_copies_as_the_pipeline_has_it(session, tmp_path, capsys):

@@ -24,7 +24,7 @@ from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import MODEL, Session
 from dami_text.labeling.tables import as_cell, as_json, no_formula
 from dami_text.models.word_level import WordLevelForSequenceClassification, class_names_of
-from dami_text.processes import on_own_device, use_device
+from dami_text.processes import Device, on_own_device, use_device
 from dami_text.records import to_json
 
 BLOCK = 10_000  # texts that are in memory at once
@@ -42,16 +42,16 @@ class Classifier:
     class_names: list[str]
 
     @classmethod
-    def load(cls, folder: Path) -> "Classifier":
+    def load(cls, folder: Path, device: Device = "auto") -> "Classifier":
         """The model in a folder, or in that of the run that made it.
 
         Raises:
-            ConfigError: there is none, or it reads no texts.
+            ConfigError: there is none, it reads no texts, or this machine has no such device.
         """
         if any((place / "table_encoder.joblib").exists() for place in (folder, folder / MODEL)):
             raise ConfigError(f"{folder} holds a model of a table's rows; wanted one of texts")
         model, tokenizer = load_classifier(folder, None, "the folder")
-        use_device("auto", small=isinstance(model, WordLevelForSequenceClassification))
+        use_device(device, small=isinstance(model, WordLevelForSequenceClassification))
         return cls(on_own_device(model), tokenizer, class_names_of(model.config))
 
     @classmethod
@@ -63,7 +63,7 @@ class Classifier:
         """
         now, rounds = LabeledNow.of(session), session.store.rounds()
         if rounds and rounds[-1].through == now.through and (session.folder / MODEL).is_dir():
-            loaded = cls.load(session.folder / MODEL)
+            loaded = cls.load(session.folder / MODEL, session.config.run.training.device)
             if len(loaded.class_names) == len(session.class_names):
                 return cls(loaded.model, loaded.tokenizer, session.class_names)
         learner, _ = told_learner(session, now)

@@ -27,6 +27,7 @@ from dami_text.data.sources import OWN, find_column, load_texts, own_columns
 from dami_text.errors import ConfigError, RecordError
 from dami_text.labeling.store import Kind, QueueItem, Store
 from dami_text.options import Size
+from dami_text.processes import Device
 from dami_text.randomness import numpy_stream
 from dami_text.records import write_whole
 
@@ -70,6 +71,10 @@ class SessionConfig:
 class Session:
     """An open session.
 
+    Args:
+        folder: where it is.
+        device: what it computes on while it is open; None is what its options name.
+
     Attributes:
         folder: where it is.
         config: its options.
@@ -81,13 +86,15 @@ class Session:
         RecordError: the folder holds no session, or one that is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: Device | None = None) -> None:
         self.folder = folder
         try:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             self.config = SessionConfig.of({k: v for k, v in dict(options).items() if k not in GONE})
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise self._no_session(error) from error
+        if device is not None:
+            self.config = SessionConfig(self.config.run.changed(device=device), self.config.labeling)
         self.store = Store(folder / LABELS)
         try:
             self._load()
