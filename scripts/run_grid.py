@@ -1,8 +1,8 @@
-"""Run a grid of simulations; see `dami_text.grid_cli`."""
+"""Run a grid of simulations; see `dami_text.cli.grid`."""
 
 import sys
 
-from dami_text.grid_cli import run_grid
+from dami_text.cli.grid import run_grid
 
 if __name__ == "__main__":
     sys.exit(run_grid())

@@ -7,8 +7,8 @@ import argparse
 import json
 from pathlib import Path
 
-from dami_text.experiments.toy import LARGE, SMALL, make_toy, measure
-from dami_text.experiments.toy_report import draw_choices, draw_clusters, draw_data, tables
+from dami_text.simulation.toy import LARGE, SMALL, make_toy, measure
+from dami_text.simulation.toy_report import draw_choices, draw_clusters, draw_data, tables
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from dami_text import processes
-from dami_text.cli import run_al
+from dami_text.cli.parsing import run_al
 from dami_text.errors import ConfigError, DamiError, RecordError
 from dami_text.processes import ALONE, Processes, make_accelerator
-from dami_text.records import RunFolder
+from dami_text.simulation.records import RunFolder
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "run_al.py"
 OPTIONS = shlex.split(

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from dami_text import records
-from dami_text.cli import show_whatever_comes
-from dami_text.config import RunConfig
+from dami_text.cli.parsing import show_whatever_comes
+from dami_text.config.options import RunConfig
 from dami_text.data import cache
-from dami_text.experiments.grid import folder_name
 from dami_text.labeling.session import whole
-from dami_text.records import LOCK, RunFolder
+from dami_text.simulation import records
+from dami_text.simulation.grid import folder_name
+from dami_text.simulation.records import LOCK, RunFolder
 
 
 def test_a_lock_that_is_open_cannot_be_unlinked(tmp_path, monkeypatch):

@@ -12,10 +12,10 @@ from test_strategy_battery import OPTIONS, ask
 
 from dami_text import processes
 from dami_text.clustering import KMedoids
-from dami_text.config import TrainingConfig
+from dami_text.config.options import TrainingConfig
 from dami_text.data.pool import Batch, LabeledTexts
-from dami_text.interpretation import interpret
-from dami_text.training import train
+from dami_text.interpretation.word_gradients import interpret
+from dami_text.models.training import train
 
 
 class Elsewhere(torch.Tensor):

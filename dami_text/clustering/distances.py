@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dami_text.scores import ROUNDING
+from dami_text.models.scores import ROUNDING
 
 Metric = Literal["euclidean", "cosine"]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dami_text.clustering.distances import Distances, first_least, nonzero, row_slices
 from dami_text.clustering.progress import progress
-from dami_text.scores import ROUNDING
+from dami_text.models.scores import ROUNDING
 
 TOLERANCE = 1e-9  # a swap must lower the loss by more than this share of it
 

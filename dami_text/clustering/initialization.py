@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.clustering.distances import Distances, totals
-from dami_text.scores import highest_first
+from dami_text.models.scores import highest_first
 
 InitName = Literal["random", "k-means++", "park-jun"]
 Init = InitName | NDArray[np.integer]

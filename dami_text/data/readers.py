@@ -22,14 +22,14 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from dami_text.config import DataConfig
+from dami_text.config.fields import flag
+from dami_text.config.options import DataConfig
 from dami_text.data.delimited import layout_of, not_encoded, opened, separator
 from dami_text.data.demo import demo_dataset
 from dami_text.data.folders import read_folder, read_sheet
 from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub
 from dami_text.data.strict_csv import StrictCsv
 from dami_text.errors import DataError
-from dami_text.options import flag
 
 logger = logging.getLogger(__name__)
 

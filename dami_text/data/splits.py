@@ -9,10 +9,10 @@ import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from numpy.typing import NDArray
 
+from dami_text.config.fields import listed
 from dami_text.data.copies import copy_hashes, deal
 from dami_text.data.pool import Rows
 from dami_text.errors import DataError
-from dami_text.options import listed
 from dami_text.randomness import numpy_stream
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from dami_text.config import DataConfig, TabularConfig
+from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.data.pool import Batch, EncodedTexts, Rows
 from dami_text.data.readers import read_splits, utf8_expected
 from dami_text.data.sources import label_column_of, labeled_rows

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dami_text.config import TokenizationConfig
+from dami_text.config.options import TokenizationConfig
 
 logger = logging.getLogger(__name__)
 

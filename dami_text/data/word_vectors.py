@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.config import TRAINED_VECTORS, WordVectorConfig
+from dami_text.config.options import TRAINED_VECTORS, WordVectorConfig
 from dami_text.data.cache import cached_array
 from dami_text.data.pool import EncodedTexts
 from dami_text.data.ppmi import ppmi_vectors

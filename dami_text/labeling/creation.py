@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 
-from dami_text.config import LabelingConfig, RunConfig
+from dami_text.config.fields import flag
+from dami_text.config.options import LabelingConfig, RunConfig
+from dami_text.config.paths import from_anywhere
 from dami_text.data.classes import in_class_order
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.pool import Rows, content_hashes, stable_id
@@ -31,9 +33,7 @@ from dami_text.labeling.session import (
     whole,
     write_config,
 )
-from dami_text.labeling.store import Store
-from dami_text.options import flag
-from dami_text.paths import from_anywhere
+from dami_text.labeling.store.events import Store
 from dami_text.randomness import numpy_stream
 
 logger = logging.getLogger(__name__)

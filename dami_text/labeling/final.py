@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dami_text.cards import CardFacts, PeoplesLabels, model_card
 from dami_text.data.pool import text_hash
 from dami_text.errors import RecordError
 from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
 from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import FILE_ANNOTATOR, Session, whole
-from dami_text.records import to_json
-from dami_text.scores import ClassReport
+from dami_text.models.scores import ClassReport
+from dami_text.publishing.cards import CardFacts, PeoplesLabels, model_card
+from dami_text.simulation.records import to_json
 
 RECORD = "labeling.json"  # beside the model: what it was made of
 

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from dami_text.labeling.database import Database
+from dami_text.labeling.store.database import Database
 
 LONGEST = 2000  # characters of a note
 

@@ -14,18 +14,18 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.cold_start import load_classifier
 from dami_text.data.pool import EncodedTexts
 from dami_text.data.sources import OWN, own_columns
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
-from dami_text.inference import predict_probabilities
+from dami_text.labeling.exchange.tables import as_cell, as_json, no_formula
 from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import MODEL, Session
-from dami_text.labeling.tables import as_cell, as_json, no_formula
+from dami_text.learning.cold_start import load_classifier
+from dami_text.models.inference import predict_probabilities
 from dami_text.models.word_level import WordLevelForSequenceClassification, class_names_of
 from dami_text.processes import Device, on_own_device, use_device
-from dami_text.records import to_json
+from dami_text.simulation.records import to_json
 
 BLOCK = 10_000  # texts that are in memory at once
 

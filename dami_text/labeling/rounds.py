@@ -21,18 +21,18 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.active_learning import ActiveLearner
-from dami_text.aggregation import InformativeWords
 from dami_text.data.hub import no_progress_bars
 from dami_text.data.pool import EncodedTexts, Pool, Rows
 from dami_text.data.word_vectors import METHODS, require_gensim
 from dami_text.errors import BusyError, DamiError, TrainingError
-from dami_text.experiments.preparation import make_learner
-from dami_text.inference import device_of, predict_probabilities
-from dami_text.interpretation import interpret
+from dami_text.interpretation.aggregation import InformativeWords
+from dami_text.interpretation.word_gradients import interpret
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, whole
-from dami_text.labeling.store import Kind, QueueItem, RoundRecord
+from dami_text.labeling.store.events import Kind, QueueItem, RoundRecord
+from dami_text.learning.learner import ActiveLearner
+from dami_text.learning.preparation import make_learner
+from dami_text.models.inference import device_of, predict_probabilities
 from dami_text.processes import where_float64_is
 from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
 

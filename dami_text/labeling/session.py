@@ -21,15 +21,15 @@ import yaml
 from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
-from dami_text.config import LabelingConfig, RunConfig
+from dami_text.config.fields import Size
+from dami_text.config.options import LabelingConfig, RunConfig
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import OWN, find_column, load_texts, own_columns
 from dami_text.errors import ConfigError, RecordError
-from dami_text.labeling.store import Kind, QueueItem, Store
-from dami_text.options import Size
+from dami_text.labeling.store.events import Kind, QueueItem, Store
 from dami_text.processes import Device
 from dami_text.randomness import numpy_stream
-from dami_text.records import write_whole
+from dami_text.simulation.records import write_whole
 
 POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"
 

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.config import ModelConfig
+from dami_text.config.options import ModelConfig
 from dami_text.data.word_vectors import Vectors
 from dami_text.models.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
+from dami_text.models.encoder import Encoder
 from dami_text.models.mlp import MLPConfig, MLPForSequenceClassification
 from dami_text.models.text_cnn import TextCNNConfig, TextCNNForSequenceClassification
-from dami_text.models.transformer import Encoder
 from dami_text.models.word_level import WordLevelForSequenceClassification
 
 KINDS: dict[str, tuple[type[Any], type[WordLevelForSequenceClassification]]] = {

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from dami_text.config import STRATEGIES, StrategyConfig
+from dami_text.config.options import STRATEGIES, StrategyConfig
 from dami_text.errors import ConfigError
 from dami_text.strategies.badge import Badge
 from dami_text.strategies.bald import Bald

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Pool, Rows
-from dami_text.inference import BATCH_SIZE, head_probabilities, predict_features
+from dami_text.models.inference import BATCH_SIZE, head_probabilities, predict_features
+from dami_text.models.scores import first_highest
 from dami_text.processes import Processes
-from dami_text.scores import first_highest
 from dami_text.strategies.base import Query
 
 

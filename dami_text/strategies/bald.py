@@ -21,7 +21,14 @@ from transformers import PreTrainedModel
 
 from dami_text.data.pool import Batch, FeatureBatch, Pool
 from dami_text.errors import ConfigError
-from dami_text.inference import BATCH_SIZE, device_of, dropout_mode, from_features, over_batches, predict_features
+from dami_text.models.inference import (
+    BATCH_SIZE,
+    device_of,
+    dropout_mode,
+    from_features,
+    over_batches,
+    predict_features,
+)
 from dami_text.models.mlp import MLPForSequenceClassification
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.randomness import hashed_noise, torch_stream

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.pool import Pool, Rows
 from dami_text.errors import QueryError
-from dami_text.scores import highest_first
+from dami_text.models.scores import highest_first
 
 Reason = Mapping[str, Any]
 

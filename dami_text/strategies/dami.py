@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.clustering import KMedoids
 from dami_text.clustering.plan import Method
 from dami_text.data.pool import Pool, Rows
-from dami_text.inference import BATCH_SIZE, device_of
-from dami_text.interpretation import Target, TargetClass, interpret
+from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
+from dami_text.interpretation.word_gradients import Target, TargetClass, interpret
+from dami_text.models.inference import BATCH_SIZE, device_of
 from dami_text.processes import Processes
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query

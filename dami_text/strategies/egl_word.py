@@ -18,10 +18,10 @@ import torch
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Batch, Pool
-from dami_text.gradients import expected_word_gradients
-from dami_text.inference import BATCH_SIZE, device_of, over_batches
+from dami_text.models.inference import BATCH_SIZE, device_of, over_batches
 from dami_text.processes import where_float64_is
 from dami_text.strategies.base import Query, highest
+from dami_text.strategies.gradient_lengths import expected_word_gradients
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Pool, Rows
-from dami_text.inference import BATCH_SIZE, predict_features
+from dami_text.models.inference import BATCH_SIZE, predict_features
+from dami_text.models.scores import first_highest
 from dami_text.processes import Processes
-from dami_text.scores import first_highest
 from dami_text.strategies.base import Query
 
 NEAR = 1.001  # times the smallest squared distance: rows that are measured again

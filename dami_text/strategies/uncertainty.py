@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.pool import Pool
-from dami_text.inference import BATCH_SIZE, predict_logits
+from dami_text.models.inference import BATCH_SIZE, predict_logits
 from dami_text.strategies.base import Query, highest
 
 Kind = Literal["least-confidence", "margin", "entropy"]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dami_text.experiments.results import RecordedRun, read_runs
+from dami_text.simulation.results import RecordedRun, read_runs
 
 ENDS = {"start": ("0.02", "0.04"), "end": ("0.48", "0.5")}
 MODELS, STRATEGIES = ("cnn", "bilstm"), ("random", "egl-word", "bald", "coreset", "badge", "dami")

@@ -94,9 +94,10 @@ def run_round(folder: Path, output: Path) -> None:
     import torch
 
     from dami_text.clustering import KMedoids
-    from dami_text.config import RunConfig
-    from dami_text.experiments import preparation, run
+    from dami_text.config.options import RunConfig
+    from dami_text.learning import preparation
     from dami_text.processes import Processes, disconnect
+    from dami_text.simulation import run
     from dami_text.strategies import dami
 
     torch.set_num_threads(1)
@@ -194,7 +195,7 @@ def plot(cells: list[dict[str, Any]], file: Path) -> None:
     """Seconds a stage against the number of texts, both logarithmic, of the runs on one process."""
     from matplotlib.figure import Figure
 
-    from dami_text.experiments.plots import LINES, MARKERS, PALETTE
+    from dami_text.simulation.plots import LINES, MARKERS, PALETTE
 
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()

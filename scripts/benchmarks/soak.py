@@ -25,13 +25,13 @@ import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from dami_text.config import LabelingConfig, RunConfig
+from dami_text.config.options import LabelingConfig, RunConfig
 from dami_text.data.pool import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
-from dami_text.evaluation import evaluate_model
-from dami_text.experiments.run import PreparedData, Run, prepare
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, is_session
+from dami_text.models.evaluation import evaluate_model
+from dami_text.simulation.run import PreparedData, Run, prepare
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def served(folder: Path, port: int) -> Iterator[str]:
         command = [
             sys.executable,
             "-m",
-            "dami_text.label_cli",
+            "dami_text.cli.main",
             "label",
             str(folder),
             "--no-browser",

@@ -23,15 +23,15 @@ from accelerate import Accelerator
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dami_text.config import STRATEGIES, RunConfig
+from dami_text.config.options import STRATEGIES, RunConfig
 from dami_text.data.pool import LabeledTexts, Pool
-from dami_text.experiments.preparation import PreparedData, prepare
-from dami_text.inference import predict_probabilities
+from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models import build_model
+from dami_text.models.inference import predict_probabilities
+from dami_text.models.training import train
 from dami_text.processes import Processes
 from dami_text.randomness import numpy_stream, torch_stream
 from dami_text.strategies import QueryStrategy, build_strategy
-from dami_text.training import train
 
 #: Passes at most, by model; of egl-word on two classes.
 LIMITS = {

@@ -3,8 +3,8 @@
     python scripts/benchmarks/training.py --datasets PATH_OF_SUBJ PATH_OF_MR
 
 For each data set, model, share of the training set labelled at random, and seed: the test accuracy, the CPU seconds of
-`dami_text.training.train`, and those of a loop of forward, backward, `torch.optim.Adam` and a validation pass an epoch,
-over the same batches, padded beforehand. Cells that the output file holds are not run again.
+`dami_text.models.training.train`, and those of a loop of forward, backward, `torch.optim.Adam` and a validation pass
+an epoch, over the same batches, padded beforehand. Cells that the output file holds are not run again.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from accelerate import Accelerator
 from torch.nn import functional
 from tqdm import tqdm
 
-from dami_text.config import RunConfig, TrainingConfig
+from dami_text.config.options import RunConfig, TrainingConfig
 from dami_text.data.pool import Batch, LabeledTexts, batches_by_length
-from dami_text.evaluation import evaluate_model
-from dami_text.experiments.preparation import PreparedData, prepare
-from dami_text.inference import BATCH_SIZE
+from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models import build_model
+from dami_text.models.evaluation import evaluate_model
+from dami_text.models.inference import BATCH_SIZE
+from dami_text.models.training import Training, train, training_batches
 from dami_text.randomness import numpy_stream, torch_stream
-from dami_text.training import Training, train, training_batches
 
 
 def timed(function: Callable[[], Training | None]) -> tuple[Training | None, float]:

@@ -1,0 +1,131 @@
+"""The command line of the grid: options in, progress and a summary out."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dami_text.cli.parsing import TOPICS, command, one_line, printable
+from dami_text.config.fields import Options, option
+from dami_text.config.options import RunConfig
+from dami_text.errors import ConfigError, DamiError
+from dami_text.simulation.grid_config import GridConfig
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from dami_text.simulation.grid import Cell, GridRun, Outcome
+
+DESCRIPTION = "Run a grid of simulations, one for each data set, model, strategy and seed; finished ones are skipped."
+
+
+@dataclass(frozen=True)
+class GridOutputConfig(Options):
+    """Where the runs go."""
+
+    _argument_group_name: ClassVar[str] = "output"
+
+    output_dir: str = option("runs/grid", "the folder of the runs")
+    overwrite: bool = option(False, "replace runs that the folder holds")
+    config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
+    debug: bool = option(False, "show the traceback of an error")
+
+
+def run_grid(arguments: Sequence[str] | None = None, prog: str = "run_grid.py") -> int:
+    """Run a grid as the options say and return the exit status: what scripts/run_grid.py does.
+
+    `prog` is what --help calls the command.
+    """
+    topics = [*TOPICS.values(), GridConfig, GridOutputConfig]
+    return command(arguments, topics, _run, prog, DESCRIPTION)
+
+
+def _run(given: dict[str, Any], *configs: Any) -> int:
+    """Run the cells that are not finished; 1 if any failed or was another process's."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from dami_text.simulation.grid import GridRun, Job, cells_of, forget_first_rounds, record_asked
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("run_grid.py was started several times over; start one process of it and give it --workers")
+    *_, grid, output = configs
+    root = Path(output.output_dir)
+    names = RunConfig().options().keys()
+    every = cells_of({name: value for name, value in given.items() if name in names}, grid, root)
+    cells = every[grid.shard_slice()]
+    left, problems = _left(cells, grid.save_models, output.overwrite)
+    record_asked(every, root)
+    skipped = len(cells) - len(left) - len(problems)
+    job = Job(root.absolute(), Path.cwd(), os.getpid(), output.overwrite, grid.save_models)
+    run = GridRun(left, job, grid)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    with logging_redirect_tqdm(), _progress(run, len(cells), problems) as bar:
+        for outcome in run.outcomes():
+            if outcome.status != "finished":
+                problems.append(outcome)
+                bar.write(f"{outcome.status}: {_described(outcome)}", file=sys.stderr)
+    print(f"{len(cells) - len(problems)} of {len(cells)} runs are finished in {printable(str(root))}", end="")
+    print(f", {skipped} of them before" if skipped else "")
+    if problems:
+        print(f"{len(problems)} are not; the same command tries them again:", file=sys.stderr)
+        for outcome in problems:
+            print(f"{outcome.status}: {_described(outcome)}", file=sys.stderr)
+    else:
+        own = {cell.number for cell in cells}
+        if _left([cell for cell in every if cell.number not in own], False, False) == ([], []):  # of other shards
+            forget_first_rounds(root)
+    return 1 if problems else 0
+
+
+def _left(cells: Sequence["Cell"], save_models: bool, overwrite: bool) -> tuple[list["Cell"], list["Outcome"]]:
+    """The cells that are not finished, and those whose folders cannot be used."""
+    from dami_text.simulation.grid import Outcome, finished
+
+    left, problems = [], []
+    for cell in cells:
+        try:
+            if overwrite or not finished(cell, save_models):
+                left.append(cell)
+        except DamiError as error:
+            problems.append(Outcome(cell, "failed", str(error)))
+    return left, problems
+
+
+def _described(outcome: "Outcome") -> str:
+    return f"{printable(str(outcome.cell.path))}: {one_line(DamiError(outcome.message))}"
+
+
+@contextmanager
+def _progress(run: "GridRun", total: int, problems: Sequence["Outcome"]) -> "Iterator[tqdm[Any]]":
+    """A bar of all runs, those that are on their way counted in part, brought up to date by a thread."""
+    from tqdm import tqdm
+
+    from dami_text.simulation.grid import share_done
+
+    def position() -> float:
+        return round(total - sum(1 - share_done(cell) for cell in run.left), 2)
+
+    def show() -> None:
+        bar.n = position()
+        bar.set_postfix(running=len(run.running), failed=len(problems))
+
+    def keep_showing() -> None:
+        while not ended.wait(seconds):
+            show()
+
+    seconds = 1 if sys.stderr.isatty() else 60
+    ended = threading.Event()
+    thread = threading.Thread(target=keep_showing, daemon=True)
+    with tqdm(total=total, initial=position(), desc="grid", unit="run") as bar:
+        thread.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            thread.join()
+            show()

@@ -1,0 +1,63 @@
+"""The command line of the report: folders of runs in, a report and figures out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dami_text.cli.parsing import one_line, printable
+from dami_text.config.options import METRICS
+from dami_text.errors import ConfigError, DamiError
+
+
+def make_report(arguments: Sequence[str] | None = None, prog: str = "make_report.py") -> int:
+    """Write the report as the options say and return the exit status: what scripts/make_report.py does.
+
+    `prog` is what --help calls the command.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Compare finished runs: learning curves, label savings and pairwise comparisons, with intervals.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("results", nargs="+", type=Path, help="folders that hold runs, or a records.jsonl.gz")
+    parser.add_argument("--output-dir", type=Path, help="where the report goes (default: the first folder)")
+    parser.add_argument("--on", choices=("test", "validation"), default="test", help="the split (default: test)")
+    parser.add_argument("--metric", default="accuracy", help=f"one of {', '.join(METRICS)} (default: accuracy)")
+    parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
+    parser.add_argument("--strategies", nargs="+", help="only these, in this order (default: all that have runs)")
+    parser.add_argument("--save-records", type=Path, metavar="FILE", help="write all rounds to FILE.jsonl.gz too")
+    options = parser.parse_args(arguments)
+    try:
+        _report(options)
+    except DamiError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    from dami_text.simulation.report import write_report
+    from dami_text.simulation.results import ARCHIVE, compare, failures, read_runs, write_archive
+
+    if options.save_records and options.save_records.name != ARCHIVE:
+        raise ConfigError(f"--save-records is {options.save_records}; it must be a file named {ARCHIVE}")
+    first = options.results[0]
+    folder = options.output_dir or (first if first.is_dir() else first.parent)
+    runs = read_runs(options.results)
+    if options.strategies:
+        found = {run.options["strategy"] for run in runs}
+        missing = [name for name in options.strategies if name not in found]
+        if missing:
+            raise ConfigError(f"--strategies names {missing}, of which there is no run; there are {sorted(found)}")
+        runs = [run for run in runs if run.options["strategy"] in options.strategies]
+        runs.sort(key=lambda run: options.strategies.index(run.options["strategy"]))
+    comparisons = compare(runs, options.on, options.metric)
+    write_report(comparisons, folder, options.on, options.metric, options.baseline, failures(options.results))
+    if options.save_records:
+        write_archive(options.save_records, runs)
+    for comparison in comparisons:
+        for note in comparison.notes:
+            print(printable(f"{comparison.dataset}, {comparison.model}: {note}"))
+    for name in ("report.md", "report.html"):
+        print(f"{name:12} {printable(str(folder / name))}")

@@ -1,0 +1,54 @@
+"""Options of a run that do not go together."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from dami_text.config.defaults import PRESETS, TABULAR_BALD, WORD_LEVEL_MODELS
+from dami_text.config.fields import flag
+from dami_text.errors import ConfigError
+
+#: What only texts, and only tables, have a use for.
+OF_TEXTS = (
+    *("text_column", "lowercase", "max_vocabulary", "max_length", "word_vectors", "word_vector_dim"),
+    *("word_vector_texts", "init_model", "min_document_frequency", "duplicates"),
+)
+OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features")
+
+
+def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None:
+    """Raise ConfigError where options, by name, do not go together; `changed` are those that are not at their defaults.
+
+    An option that would do nothing is refused where it is among these alone: a run's config.yaml holds all options.
+    """
+    dataset, task, model, strategy = (options[name] for name in ("dataset", "task", "model", "strategy"))
+    if dataset in PRESETS and task != "tabular":
+        raise ConfigError(f"--dataset {dataset} is a table, and --task is {task}; use --task tabular")
+    if dataset in PRESETS and options["data_dir"] is None:
+        raise ConfigError(f"--dataset {dataset} needs --data-dir; it must be the folder that holds its file")
+    if task == "tabular" and model != "mlp":
+        raise ConfigError(f"--model {model} reads texts, and --task is tabular; use --model mlp")
+    if task == "tabular" and strategy == "egl-word":
+        raise ConfigError("--strategy egl-word compares words, and --task is tabular; use --strategy egl")
+    if task == "text" and model == "mlp":
+        raise ConfigError("--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular")
+    _check_dropout(options, changed)
+    for name in OF_TABLES:
+        if task == "text" and name in changed:
+            raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
+    for name in OF_TEXTS:
+        if task == "tabular" and name in changed:
+            raise ConfigError(f"{flag(name)} is for texts, and --task is tabular; leave it out")
+    if dataset not in PRESETS and "data_dir" in changed:
+        raise ConfigError(f"--data-dir is for the tables {', '.join(PRESETS)}, not --dataset {dataset}; leave it out")
+
+
+def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:
+    model, strategy, dropout = (options[name] for name in ("model", "strategy", "dropout"))
+    if model not in (*WORD_LEVEL_MODELS, "mlp"):
+        if "dropout" in changed:
+            raise ConfigError(f"--model {model} has dropout of its own, and --dropout is {dropout}; leave it out")
+    elif strategy == "bald" and dropout == 0:
+        raise ConfigError(
+            "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "
+            f"{TABULAR_BALD['dropout'] if model == 'mlp' else 0.5}"
+        )

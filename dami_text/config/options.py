@@ -1,0 +1,438 @@
+"""The options of a run: one frozen dataclass a topic, checked once, where they are made.
+
+The metadata of the fields is the only help text: the command line (`cli.py`), the YAML files and the README's list of
+options all come from here.
+"""
+
+import codecs
+import dataclasses
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal, Self
+
+from dami_text.config.conflicts import check_together
+from dami_text.config.defaults import ENCODER_DEFAULTS, PRESETS, WORD_LEVEL_MODELS, implied_options
+from dami_text.config.fields import Options, Size, option
+from dami_text.errors import ConfigError
+
+#: How word vectors are made where it is not said: gensim is not for every Python.
+TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
+
+#: What stands between the names of several text columns.
+JOIN = " + "
+
+
+@dataclass(frozen=True)
+class DataConfig(Options):
+    """Where the texts come from and how they are split."""
+
+    _argument_group_name: ClassVar[str] = "data"
+
+    dataset: str = option(
+        "demo",
+        "demo, subj, mr, a Hub id, a local folder, or a csv, tsv, jsonl, txt, xlsx or parquet file; a table of the "
+        "paper by its name, see --data-dir",
+    )
+    task: Literal["text", "tabular"] = option("text", "classify texts, or the rows of a table by all their columns")
+    text_column: str = option(
+        "text", "the column that holds the texts, or several, such as title body, which are joined by line breaks"
+    )
+    label_column: str = option("label", "the column that holds the labels")
+    columns: list[str] | None = option(None, "the columns' names, where a csv or tsv file has no line of them")
+    delimiter: str | None = option(
+        None, "what separates the columns of a csv or tsv file (default: what its header shows)"
+    )
+    quote: str | None = option(None, 'what quotes the cells of a csv or tsv file, or none (default: ")')
+    encoding: str | None = option(None, "the encoding of a csv, tsv or txt file, such as latin-1 (default: UTF-8)")
+    label_names: list[str] | None = option(None, "names for classes that are numbers, such as 0=bad 1=good")
+    dataset_config: str | None = option(None, "the configuration of a Hub data set that has several")
+    revision: str | None = option(None, "the branch, tag or commit of a Hub data set")
+    dataset_split: str | None = option(None, "use only this split of the data set")
+    splits: Literal["resplit", "stratified", "keep"] = option(
+        "resplit",
+        "join all splits and split them 70/10/20 at random, or each class so (stratified), or keep the data set's own",
+    )
+    duplicates: Literal["auto", "together", "anywhere"] = option(
+        "auto",
+        "draw copies of a text into one split (together), or as if they were different (anywhere); auto is together "
+        "for a local file or folder, and anywhere for demo, subj, mr and data sets on the Hub",
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.text_column, list | tuple):
+            object.__setattr__(self, "text_column", JOIN.join(map(str, self.text_column)))
+        super().__post_init__()
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns that `text_column` names, where there is no column of the whole name."""
+        return [name.strip() for name in self.text_column.split(JOIN)]
+
+    def _check(self) -> None:
+        self.require(bool(self.dataset.strip()), "dataset", "a name, a path or a Hub id")
+        names = self.columns
+        self.require(names is None or len(set(names)) == len(names) > 0, "columns", "different names, one or more")
+        tab = self.delimiter == "\\t"  # as a shell leaves it
+        self.require(self.delimiter is None or len(self.delimiter) == 1 or tab, "delimiter", "one character")
+        self.require(self.quote is None or len(self.quote) == 1 or self.quote == "none", "quote", "a character or none")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                self.require(False, "encoding", "one that Python knows, such as latin-1, cp1252 or utf-16")
+        pairs = [name.partition("=") for name in self.label_names or []]
+        fit = all(old.strip() and new.strip() for old, _, new in pairs)
+        fit = fit and all(len({pair[i] for pair in pairs}) == len(pairs) for i in (0, 2))
+        self.require(fit, "label_names", "NUMBER=NAME for each class, all different, such as 0=bad 1=good")
+        wanted = "auto or anywhere, since --splits keep moves no text"
+        self.require(self.duplicates != "together" or self.splits != "keep", "duplicates", wanted)
+
+
+@dataclass(frozen=True)
+class TabularConfig(Options):
+    """How the columns of a table become numbers; numeric ones are standardised, missing values imputed."""
+
+    _argument_group_name: ClassVar[str] = "tables (--task tabular)"
+
+    data_dir: str | None = option(None, f"the folder of the paper's tables, --dataset {', '.join(PRESETS)}")
+    drop_columns: str | None = option(None, "columns to leave out, separated by commas")
+    categorical_columns: str | None = option(
+        None, "columns of numbers that are names (of a place, a person), separated by commas; text always is"
+    )
+    hashed_features: int = option(64, "features that all categorical columns of more than 50 values share, by hashing")
+
+    @property
+    def categorical(self) -> list[str]:
+        """The columns that `categorical_columns` names."""
+        return _names(self.categorical_columns)
+
+    @property
+    def dropped(self) -> list[str]:
+        """The columns that `drop_columns` names."""
+        return _names(self.drop_columns)
+
+    def _check(self) -> None:
+        self.require(self.hashed_features >= 1, "hashed_features", "at least 1")
+
+
+def _names(listed: str | None) -> list[str]:
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+
+
+@dataclass(frozen=True)
+class TokenizationConfig(Options):
+    """How the word-level tokenizer of the CNN and the BiLSTM is built."""
+
+    _argument_group_name: ClassVar[str] = "tokenization"
+
+    lowercase: bool = option(True, "lower-case the texts")
+    max_vocabulary: int = option(
+        50_000, "size of the vocabulary, padding and unknown among it: the training split's most frequent words"
+    )
+    max_length: int = option(
+        512,
+        "cut texts to this many words, or pieces of words for an encoder (a warning counts the texts that were cut)",
+    )
+    min_document_frequency: int = option(
+        2, "leave words of fewer training texts out of the vocabulary, which is published with the model; 1 keeps all"
+    )
+
+    def _check(self) -> None:
+        self.require(self.max_vocabulary >= 3, "max_vocabulary", "at least 3 (padding, unknown, one word)")
+        self.require(self.max_length >= 1, "max_length", "at least 1")
+        self.require(self.min_document_frequency >= 1, "min_document_frequency", "at least 1")
+
+
+@dataclass(frozen=True)
+class WordVectorConfig(Options):
+    """The word vectors that the CNN and the BiLSTM start from."""
+
+    _argument_group_name: ClassVar[str] = "word vectors"
+
+    word_vectors: str = option(
+        TRAINED_VECTORS,
+        "word2vec (trained on the training split's texts, by gensim), ppmi (of the same kind, without gensim), random, "
+        "or a file in word2vec's text or binary format (read by gensim)",
+    )
+    word_vector_dim: int = option(100, "dimensions of word2vec, ppmi and random vectors")
+    word_vector_texts: int = option(200_000, "make vectors of at most this many texts, drawn at random")
+
+    def _check(self) -> None:
+        self.require(self.word_vector_dim >= 1, "word_vector_dim", "at least 1")
+        self.require(self.word_vector_texts >= 1, "word_vector_texts", "at least 1")
+
+
+def _for_encoder(name: str) -> str:
+    return f"for an encoder {ENCODER_DEFAULTS[name]}"
+
+
+@dataclass(frozen=True)
+class ModelConfig(Options):
+    """The classifier."""
+
+    _argument_group_name: ClassVar[str] = "model"
+
+    model: str = option(
+        "cnn", "cnn (Kim 2014), bilstm, or an encoder: its folder or Hub id, such as ORG/NAME; for tables mlp"
+    )
+    model_revision: str | None = option(None, "the branch, tag or commit of an encoder on the Hub")
+    freeze_encoder: bool = option(False, "train an encoder's head only, on features that are computed once a run")
+    dropout: float = option(
+        0.5,
+        "dropout before the last layer of cnn and bilstm, and after each hidden layer of mlp, in training and in "
+        "bald's samples; encoders have their own",
+    )
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the model is a pretrained encoder, with a tokenizer of its own."""
+        return self.model not in (*WORD_LEVEL_MODELS, "mlp")
+
+    def _check(self) -> None:
+        self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
+        self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
+        for name in ("model_revision", "freeze_encoder"):
+            wanted = f"left out: --model {self.model} is no pretrained encoder"
+            self.require(self.is_encoder or not getattr(self, name), name, wanted)
+
+
+METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Options):
+    """How each round's model is trained."""
+
+    _argument_group_name: ClassVar[str] = "training"
+
+    optimizer: Literal["adam", "adamw"] = option(
+        "adam", f"adam, whose weight decay is L2, or adamw, whose is decoupled; {_for_encoder('optimizer')}"
+    )
+    learning_rate: float = option(2e-3, f"the optimizer's learning rate; {_for_encoder('learning_rate')}, frozen 0.01")
+    weight_decay: float = option(0.0, f"the optimizer's weight decay; {_for_encoder('weight_decay')}")
+    warmup_steps: int = option(
+        0, f"steps over which the learning rate rises from 0 in a line; {_for_encoder('warmup_steps')}"
+    )
+    train_batch_size: int = option(25, f"texts in a training batch; {_for_encoder('train_batch_size')}")
+    gradient_accumulation_steps: int = option(1, "batches whose gradients make a training step")
+    epochs: int = option(25, "train at most this many epochs, each followed by an evaluation on the validation split")
+    epoch_steps: int = option(10, "an epoch is a pass over the labelled texts, or as many as make this many steps")
+    patience: int = option(
+        5, "stop after this many epochs without a higher --metric or lower loss on the validation split"
+    )
+    metric: str = option(
+        "accuracy",
+        f"what stops training early and is drawn as the curve: {', '.join(METRICS)}, or a metric of one's own: the "
+        "path or Hub id of a module for evaluate (its code is run)",
+    )
+    steps: int = option(400, "training steps in all where there is no validation split")
+    class_weights: Literal["none", "balanced"] = option(
+        "none", "balanced weighs each class by the inverse of its count among the labelled texts"
+    )
+    mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto",
+        "what computes; auto is a GPU where there is one, but for cnn, bilstm and mlp the CPU unless it is a CUDA card",
+    )
+    distributed_training: bool = option(
+        False, "train data-parallel on all processes (results then depend on their number)"
+    )
+
+    def _check(self) -> None:
+        self.require(0 < self.learning_rate < math.inf, "learning_rate", "greater than 0 and finite")
+        self.require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0 and finite")
+        self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
+        for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        wanted = f"one of {', '.join(METRICS)}, or the path or Hub id of a metric"
+        self.require(self.metric in METRICS or "/" in self.metric or "\\" in self.metric, "metric", wanted)
+
+
+STRATEGIES = (
+    "random",
+    "least-confidence",
+    "margin",
+    "entropy",
+    "bald",
+    "egl",
+    "egl-word",
+    "coreset",
+    "badge",
+    "dami",
+    "dami-kcenter",
+    "kmeans-features",
+)
+
+
+@dataclass(frozen=True)
+class StrategyConfig(Options):
+    """Which texts are asked for."""
+
+    _argument_group_name: ClassVar[str] = "strategy"
+
+    strategy: str = option("dami", f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class")
+    interpretation_target: Literal["probability", "logit"] = option(
+        "probability", "dami: differentiate the class's probability, or its log-odds"
+    )
+    interpretation_class: Literal["auto", "predicted", "all"] = option(
+        "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
+    )
+    informative_word: Literal["deviation", "norm", "random"] = option(
+        "deviation", "dami: a text's word, by deviation from the mean; by norm or at random are ablations"
+    )
+    distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
+    clustering_memory: int = option(
+        2048,
+        "dami: MiB that a matrix of distances may take; with --clustering auto, K-medoids stream or sample where it "
+        "would take more",
+    )
+    clustering_seconds: float = option(
+        60.0,
+        "dami: with --clustering auto, about how long the K-medoids may take on one core of usual speed; label: 5",
+    )
+    clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
+        "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
+    )
+    bald_samples: int = option(10, "bald: samples of the model's dropout")
+    egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
+    inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
+    pool_subsample: int | None = option(
+        None,
+        "consider only this many of the unlabelled texts, drawn at random in each round, and at the start with "
+        "--init-model (default: all)",
+    )
+
+    def _check(self) -> None:
+        wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
+        self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
+        self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
+        self.require(self.clustering_seconds > 0, "clustering_seconds", "greater than 0")
+        for name in ("clustering_memory", "inference_batch_size"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        self.require(self.pool_subsample is None or self.pool_subsample >= 1, "pool_subsample", "at least 1")
+
+
+@dataclass(frozen=True)
+class LoopConfig(Options):
+    """How many texts are labelled, and when."""
+
+    _argument_group_name: ClassVar[str] = "loop (a number with a decimal point is a share of the training set)"
+
+    seed: int = option(0, "seed of everything that is random")
+    cold_start: Literal["random", "kmeans-features", "balanced"] = option(
+        "random",
+        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, or "
+        "as many of each class (a simulation alone can know them)",
+    )
+    init_model: str | None = option(
+        None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"
+    )
+    initial_size: Size | None = option(None, "texts labelled at the start (default: 0.02, as in the paper)")
+    query_size: Size | None = option(None, "texts labelled a round (default: 0.02)")
+    budget: Size | None = option(None, "texts labelled in all (default: 0.5; for demo 0.2)")
+
+    def _check(self) -> None:
+        self.require(0 <= self.seed < 2**32, "seed", "from 0 to 4294967295")
+        if self.init_model is not None:
+            self.require(self.cold_start == "random", "cold_start", "left out where --init-model makes the first query")
+        for name in ("initial_size", "query_size", "budget"):
+            size = getattr(self, name)
+            if size is not None:
+                wanted = "in (0, 1] as a share of the training set, or a count of at least 1"
+                self.require(0 < size.value <= 1 if size.is_share else size.value >= 1, name, wanted)
+
+
+@dataclass(frozen=True)
+class LabelingConfig(Options):
+    """How people label a file of texts: what a session keeps from its first day to its last."""
+
+    _argument_group_name: ClassVar[str] = "labelling"
+
+    labels: list[str] | None = option(None, "the classes, in the order of their keys; at least two")
+    ignore_labels: bool = option(False, "leave out the labels that the file has, which are about something else")
+    validation_share: float = option(
+        0.1, "share of the labelled texts, drawn at random from all, that is kept out of training to measure accuracy"
+    )
+    overlap: int = option(1, "annotators for each text of the overlap")
+    overlap_share: float = option(0.1, "share of the texts that go to --overlap annotators")
+    lease_minutes: float = option(10.0, "after this many minutes without an answer a text goes to another annotator")
+
+    def _check(self) -> None:
+        names = self.labels
+        if names is not None:
+            fit = len(names) >= 2 and len(set(names)) == len(names) and all(name.strip() for name in names)
+            self.require(fit, "labels", "two names or more, all different and none of them empty")
+        self.require(0 <= self.validation_share <= 0.5, "validation_share", "from 0 to 0.5")
+        self.require(self.overlap >= 1, "overlap", "at least 1")
+        self.require(0 <= self.overlap_share <= 1, "overlap_share", "from 0 to 1")
+        self.require(0 < self.lease_minutes < math.inf, "lease_minutes", "greater than 0 and finite")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All options that decide a run's result.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+
+    data: DataConfig = DataConfig()
+    tabular: TabularConfig = TabularConfig()
+    tokenization: TokenizationConfig = TokenizationConfig()
+    word_vectors: WordVectorConfig = WordVectorConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    loop: LoopConfig = LoopConfig()
+
+    def __post_init__(self) -> None:
+        topics = [getattr(self, topic.name) for topic in dataclasses.fields(self)]
+        fields = [(topic, f) for topic in topics for f in dataclasses.fields(topic)]
+        check_together(self.options(), [f.name for topic, f in fields if getattr(topic, f.name) != f.default])
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """The initial size, the query size and the budget, the paper's where they were left open."""
+        paper = {"initial_size": 0.02, "query_size": 0.02, "budget": 0.2 if self.data.dataset == "demo" else 0.5}
+        return {name: getattr(self.loop, name) or Size(default) for name, default in paper.items()}
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """A config from options by name, the rest implied or at their defaults: RunConfig.of(dataset="subj", seed=3).
+
+        Raises:
+            ConfigError: for a name that no topic knows, or a value that cannot work.
+        """
+        topics = {}
+        options = implied_options(options) | options
+        for topic in dataclasses.fields(cls):
+            kind: Any = type(topic.default)
+            names = {f.name for f in dataclasses.fields(kind)}
+            topics[topic.name] = kind(**{name: options.pop(name) for name in names & options.keys()})
+        if options:
+            raise ConfigError(f"unknown options {sorted(options)}; the options are listed by --help")
+        return cls(**topics)
+
+    def sizes_of(self, n: int) -> dict[str, Size]:
+        """The sizes for n texts; those that were left open are one text at least."""
+        return {
+            name: Size(1) if getattr(self.loop, name) is None and size.value * n < 1 else size
+            for name, size in self.sizes.items()
+        }
+
+    def changed(self, **options: Any) -> Self:
+        """The config with other values of some options."""
+        topics = {topic.name: getattr(self, topic.name) for topic in dataclasses.fields(self)}
+        for name, topic in topics.items():
+            own = {f.name for f in dataclasses.fields(topic)} & options.keys()
+            topics[name] = dataclasses.replace(topic, **{option: options[option] for option in own})
+        return dataclasses.replace(self, **topics)
+
+    def options(self) -> dict[str, Any]:
+        """All options by name, as plain values (what config.yaml holds)."""
+        flat = {}
+        for topic in dataclasses.fields(self):
+            for f in dataclasses.fields(getattr(self, topic.name)):
+                flat[f.name] = getattr(getattr(self, topic.name), f.name)
+        return flat | {name: size.value for name, size in self.sizes.items()}

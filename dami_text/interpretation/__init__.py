@@ -1,0 +1,1 @@
+"""How a classifier's output changes with each word, and the most informative word of each text."""

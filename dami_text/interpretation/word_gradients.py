@@ -1,0 +1,86 @@
+"""The interpretation of a text: the gradient of the model's output with respect to each word's embedding.
+
+I_ij = d yhat_i / d x_ij for word j of text i ("Deep Active Learning by Model Interpretability", Liu et al. 2020): the
+weights of the linear function that a piecewise linear model is at that text, and so the region that the text lies in.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Batch
+from dami_text.models.inference import evaluation_mode
+
+Target = Literal["probability", "logit"]
+TargetClass = Literal["auto", "predicted", "all"]
+
+
+@contextmanager
+def embedding_hook(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
+    """Capture the embeddings (B, T, D) of the words in each forward pass, as tensors to differentiate by.
+
+    The hook sits on `model.get_input_embeddings()` and is removed at the end, whatever happens. The embedding's own
+    weights need no gradient.
+    """
+    captured: list[torch.Tensor] = []
+
+    def capture(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        captured.append(output.detach().requires_grad_())
+        return captured[-1]
+
+    handle = model.get_input_embeddings().register_forward_hook(capture)
+    try:
+        yield captured
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def interpretation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """No dropout, gradients on, and cuDNN off, which refuses to go backward through an RNN out of training mode."""
+    with evaluation_mode(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+def interpret(
+    model: PreTrainedModel, batch: Batch, target: Target = "probability", target_class: TargetClass = "auto"
+) -> torch.Tensor:
+    """The interpretations (B, W, D) of a batch's words, zero where there is none; (B, W, C * D) for all classes joined.
+
+    The places of `batch.is_word` are words; a word's interpretation is the sum of its pieces' gradients, and special
+    tokens, which are no words, have none.
+
+    `target` is what is differentiated: the class's probability p, or its log-odds log p - log(1 - p). `target_class` is
+    whose: `auto` takes the positive class of two (the sign of the predicted class's gradient flips between the classes,
+    which would merge regions) and the predicted class of more.
+    """
+    with interpretation_mode(model), embedding_hook(model) as captured:
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+        gradients: list[torch.Tensor] = []
+        for log_odds in _log_odds(logits, target_class):
+            # dp = p (1 - p) dlog-odds; through the softmax, 1 - p would drown where p is close to 1.
+            p, rest = torch.sigmoid(log_odds.detach()), torch.sigmoid(-log_odds.detach())
+            scale = p * rest if target == "probability" else torch.ones_like(p)
+            gradients += torch.autograd.grad(log_odds, captured[0], scale, retain_graph=True)
+    return batch.by_word(torch.cat(gradients, dim=-1))
+
+
+def _log_odds(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch.Tensor]:
+    """The log-odds (B,) to differentiate, log p - log(1 - p), one after another, from logits (B, C)."""
+    n_texts, n_classes = logits.shape
+    if target_class == "auto" and n_classes == 2:
+        yield (logits - logits.flip(1))[:, 1]  # what is against a class is the other one
+    elif target_class == "all":
+        for c in range(n_classes):
+            yield _against_the_rest(logits, torch.full((n_texts, 1), c, device=logits.device))
+    else:
+        yield _against_the_rest(logits, logits.argmax(dim=1, keepdim=True))
+
+
+def _against_the_rest(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """The log-odds (B,) of each text's chosen class (B, 1)."""
+    rest = logits.scatter(1, chosen, -torch.inf)
+    return (logits.gather(1, chosen) - rest.logsumexp(dim=1, keepdim=True)).squeeze(1)

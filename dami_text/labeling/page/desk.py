@@ -1,0 +1,226 @@
+"""What each annotator has before them, and what a key does to it: the page without its components."""
+
+import re
+import threading
+from dataclasses import dataclass, replace
+
+from dami_text.labeling.page.view import Tokens, panel_html, shaded, visible, why
+from dami_text.labeling.progress import progress_of
+from dami_text.labeling.session import Session
+from dami_text.labeling.store.events import QueueItem, Refused, Shown
+from dami_text.labeling.store.history import Find, HistoryPage, history
+from dami_text.labeling.trainer import Trainer
+
+NOTHING = "-"  # the token of a screen without a text
+_TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What an annotator sees.
+
+    Attributes:
+        token: what is on the screen: row, version of the row, and what the annotator did last; `-` without a text.
+        text, why: shaded words, and the reason in words.
+        notice: what there is to say about the last key.
+        label: the label that the annotator gave the text before, where they look at it again.
+        flagged: whether they have flagged it.
+        again: whether they look at a text again that they have decided on.
+        note: what they have written about it.
+    """
+
+    token: str
+    text: Tokens
+    why: Tokens
+    notice: str = ""
+    label: int | None = None
+    flagged: bool = False
+    again: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What stands beside the text: numbers as HTML, and a page of the annotator's own decisions."""
+
+    html: str
+    history: HistoryPage
+
+
+class Desk:
+    """The desks of all annotators of a session.
+
+    Every method that changes something takes the token of the screen on which it was decided, and returns the screen
+    that comes next; a decision about a text that is no longer as it was is refused in the screen's notice.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.trainer = Trainer(session)
+        self._lease_seconds = 60 * session.config.labeling.lease_minutes
+        self._refill = threading.Lock()
+        budget = session.config.run.loop.budget
+        self.budget = None if budget is None else budget.of(len(session))
+
+    def next(self, annotator: str, notice: str = "") -> Screen:
+        """The text to label next."""
+        return self._arrived(annotator, self._leased(annotator), notice)
+
+    def label(self, annotator: str, token: str, label: int) -> Screen:
+        """Label the text on the screen."""
+        return self._decide(annotator, token, label)
+
+    def skip(self, annotator: str, token: str) -> Screen:
+        """Skip the text on the screen."""
+        return self._decide(annotator, token, None)
+
+    def undo(self, annotator: str, token: str) -> Screen:
+        """Take back the last decision or flag; the text of a decision is shown again, if nobody else has it."""
+        store = self.session.store
+        last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else store.last_act(annotator)
+        with store.transaction():
+            try:
+                event = store.undo(annotator, last, self._lease_seconds)
+            except Refused as refused:
+                return self._arrived(annotator, self._leased(annotator), f"Not undone: {refused}.")
+            found = self._leased(annotator)
+        if event["action"] in ("flag", "unflag"):
+            notice = "Undone: the flag is gone." if event["action"] == "flag" else "Undone: flagged."
+        else:
+            notice = "Undone. Here it is again." if found is not None and found[0].row == event["row"] else "Undone."
+        return self._arrived(annotator, found, notice)
+
+    def flag(self, annotator: str, token: str) -> Screen:
+        """Flag the text on the screen, or take its flag away."""
+        shown = self._shown(token)
+        if shown is None:
+            return self.next(annotator)
+        try:
+            shown = self.session.store.toggle_flag(shown, annotator)
+        except Refused as refused:
+            return self.next(annotator, f"Not flagged: {refused}.")
+        _, item = self.session.store.shown(shown.row, annotator)
+        screen = self._screen(annotator, shown, item, "")
+        return replace(screen, notice="Flagged." if screen.flagged else "The flag is gone.")
+
+    def again(self, annotator: str, number: int) -> Screen:
+        """Show a text that the annotator has decided on: the event `number`."""
+        for decision in self.session.store.decisions(annotator):
+            if decision["number"] == number:
+                shown, item = self.session.store.shown(decision["row"], annotator)
+                return self._screen(annotator, shown, item, "Choose again, or press Esc to go back.")
+        return self.next(annotator, "That decision was changed meanwhile.")
+
+    def guess(self, token: str) -> str:
+        """What the model makes of the text on the screen, in words."""
+        shown = self._shown(token)
+        reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
+        if "guess" not in reason:
+            return "There is no guess for this text."
+        name = visible(self.session.class_names[reason["guess"]])
+        return f"The model's guess: {name}, {reason['probability']:.0%}"
+
+    def accept(self, annotator: str, token: str) -> Screen:
+        """Label the text on the screen with the model's guess, where there is one."""
+        shown = self._shown(token)
+        if shown is None:
+            return self.next(annotator, "There was no text on the screen.")
+        _, item = self.session.store.shown(shown.row, annotator)
+        if "guess" not in item.reason:
+            return self._screen(annotator, shown, item, "There is no guess for this text: choose a label.")
+        return self._decide(annotator, token, item.reason["guess"])
+
+    def note(self, annotator: str, token: str, text: str) -> str:
+        """Write the annotator's note on the text on the screen; what became of it, in words."""
+        shown = self._shown(token)
+        if shown is None:
+            return ""
+        changed = self.session.store.set_note(shown.row, annotator, text)
+        return ("Note saved." if text.strip() else "Note removed.") if changed else ""
+
+    def panel(self, annotator: str, find: Find | None = None) -> Panel:
+        """The side panel now, with the page of the history that `find` asks for; starts a training that is due."""
+        self.trainer.start_if_due()
+        html = panel_html(progress_of(self.session), self.trainer.state(), self.budget)
+        return Panel(html, history(self.session, annotator, find or Find()))
+
+    def _decide(self, annotator: str, token: str, label: int | None) -> Screen:
+        shown = self._shown(token)
+        if shown is None:
+            return self.next(annotator, "There was no text on the screen.")
+        notice = ""
+        with self.session.store.transaction():  # the decision and the next text's lease wait for the disk once
+            try:
+                self.session.store.decide(shown, annotator, "skip" if label is None else "label", label)
+            except Refused as refused:
+                notice = f"Not counted: {refused}."
+            found = self._leased(annotator)
+        return self._arrived(annotator, found, notice)
+
+    def _leased(self, annotator: str) -> tuple[Shown, QueueItem] | None:
+        """What the queue has for an annotator, theirs from now on; no new text where the budget is spent."""
+        self.session.refresh()
+        return self.session.store.next(annotator, self._lease_seconds, budget=self.budget)
+
+    def _arrived(self, annotator: str, found: tuple[Shown, QueueItem] | None, notice: str) -> Screen:
+        """The screen with what the queue had, with what else can be found, or with why there is nothing."""
+        if found is None and self.budget is not None:
+            if len(self.session.store.labels()) >= self.budget:
+                return self._nothing(f"All {self.budget} labels of the budget are given. Thank you!", notice)
+            if self.session.store.n_taken(annotator) >= self.budget:
+                return self._nothing("The last texts of the budget are with others.", notice)
+        found = found or self._further(annotator)
+        if found is not None:
+            return self._screen(annotator, *found, notice)
+        if self.trainer.state().kind == "training":
+            return self._nothing("The model is training on your labels. The next texts come in a moment.", notice)
+        return self._at_the_end(annotator, notice)
+
+    def _at_the_end(self, annotator: str, notice: str) -> Screen:
+        """The screen at the end of the queue: what this annotator skipped, once again, or why there is nothing."""
+        store = self.session.store
+        skipped = len(store.skipped())
+        if len(store.labels()) + skipped < len(self.session):
+            return self._nothing("There is no text for you now: the rest is held out, or others have it.", notice)
+        if (again := store.skipped_by(annotator)) is not None:
+            return self._screen(annotator, *again, f"{notice} You skipped this text: label it now, or skip it.".strip())
+        if skipped:
+            texts = "1 text was" if skipped == 1 else f"{skipped:,} texts were"
+            return self._nothing(f"{texts} skipped, and all others are labelled. Thank you!", notice)
+        return self._nothing("All texts are labelled. Thank you!", notice)
+
+    def _further(self, annotator: str) -> tuple[Shown, QueueItem] | None:
+        """Where the queue is empty, train on what is new, or draw further texts where nothing is."""
+        self.trainer.start_if_due(exhausted=True)
+        if self.trainer.state().kind == "training":
+            return None
+        with self._refill:
+            store = self.session.store
+            found = self._leased(annotator)  # somebody else may have come here first
+            items = [] if found else self.session.random_items(self.session.query_size(), "refill")
+            if items:
+                store.extend_queue(len(store.rounds()), items)
+                found = self._leased(annotator)
+            return found
+
+    def _screen(self, annotator: str, shown: Shown, item: QueueItem, notice: str) -> Screen:
+        store = self.session.store
+        earlier = store.decision(shown.row, annotator)
+        return Screen(
+            f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
+            shaded(self.session.text(shown.row), item.reason),
+            why(item),
+            notice,
+            earlier["label"] if earlier else None,
+            store.is_flagged(shown.row, annotator),
+            earlier is not None,
+            store.note(shown.row, annotator),
+        )
+
+    def _nothing(self, message: str, notice: str) -> Screen:
+        return Screen(NOTHING, [(message, None)], [], notice)
+
+    def _shown(self, token: str) -> Shown | None:
+        """What a token says was on the screen; None for no text of the pool."""
+        match = _TOKEN.fullmatch(token)
+        return Shown(int(match[1]), int(match[2])) if match and int(match[1]) < len(self.session) else None

@@ -1,0 +1,184 @@
+"""What the page shows, as plain data: a text with its shaded words, why it was asked for, the numbers beside it.
+
+Texts of the pool leave this module only as tokens of `HighlightedText`, which the browser shows as text. The HTML made
+here holds numbers, and names of classes and annotators, which are escaped.
+"""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from dami_text.labeling.progress import Progress
+from dami_text.labeling.store.events import QueueItem
+from dami_text.labeling.trainer import TrainerState
+
+#: Pieces of text, each with the name of how it is shown, or None.
+Tokens = list[tuple[str, str | None]]
+
+WORD = "informative"
+LEVELS = 4
+
+# What would turn the direction of what follows, or be invisible; marks of direction that right-to-left texts need stay.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+)
+
+
+def visible(text: str) -> str:
+    """The text with what is invisible or would act on its surroundings written out, such as ⟨U+202E⟩."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+
+
+def shaded(text: str, reason: dict[str, Any]) -> Tokens:
+    """The text with its words in levels of their deviation, 1 to 4, and the informative word under its own name.
+
+    The levels divide the span from the least to the largest deviation of the text's words; the least are not shaded.
+    """
+    shades = reason.get("shades") or []
+    if not shades:
+        return [(visible(text), None)]
+    deviations = [deviation for _, _, deviation in shades]
+    least, most = min(deviations), max(deviations)
+    informative = deviations.index(most)
+    tokens: Tokens = []
+    end = 0
+    for i, (start, stop, deviation) in enumerate(shades):
+        if start > end:
+            tokens.append((visible(text[end:start]), None))
+        share = (deviation - least) / (most - least) if most > least else 0.0
+        level = min(LEVELS, int(share * (LEVELS + 1)))
+        tokens.append((visible(text[start:stop]), WORD if i == informative else str(level) if level else None))
+        end = stop
+    return [*tokens, (visible(text[end:]), None)] if end < len(text) else tokens
+
+
+def why(item: QueueItem) -> Tokens:
+    """Why a text was asked for, in words."""
+    reason = item.reason
+    if item.kind == "held-out":
+        return [("Drawn at random to measure the accuracy: the model never trains on it.", None)]
+    if item.kind == "start":
+        return [("One of the first texts, drawn at random: there is no model yet.", None)]
+    if not reason.get("strategy") or reason["strategy"] == "random":
+        return [("Drawn at random.", None)]
+    tokens: Tokens = []
+    if reason.get("word"):
+        tokens += [("The model turns on ", None), (visible(str(reason["word"])), WORD), (" here. ", None)]
+    if "cluster_size" in reason:
+        others = int(reason["cluster_size"]) - 1
+        similar = f"stands for {others:,} similar text{'s' * (others != 1)}" if others > 0 else "is like no other"
+        tokens.append((f"This text {similar}.", None))
+    elif "score" in reason:
+        tokens.append((f"Asked for by {reason['strategy']}, score {reason['score']:.3g}.", None))
+    return tokens or [(f"Asked for by {reason['strategy']}.", None)]
+
+
+def one_line(text: str, length: int = 70) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(visible(text[: 4 * length]).split())
+    return line if len(line) <= length and len(text) <= 4 * length else line[: length - 1].rstrip() + "…"
+
+
+# The side panel -------------------------------------------------------------------------------------------------
+
+
+def panel_html(done: Progress, trainer: TrainerState, budget: int | None = None) -> str:
+    """The side panel's HTML."""
+    goal = budget or done.n_texts
+    towards = min(done.n_since_round, done.query_size)
+    parts = [
+        '<dl class="numbers">',
+        _number("Labelled", f"{done.n_labeled:,}", f"of {goal:,}" + (" in the budget" if budget else "")),
+        _number("This round", f"{towards}", f"of {done.query_size}"),
+        "</dl>",
+        f'<div class="bar" role="progressbar" aria-label="Labels towards the next training" aria-valuemin="0" '
+        f'aria-valuemax="{done.query_size}" aria-valuenow="{towards}">'
+        f'<div style="width:{100 * towards / max(1, done.query_size):.0f}%"></div></div>',
+        _trainer_html(trainer, done.rounds),
+        "<h3>Accuracy</h3>",
+        *_accuracy_html(done),
+        "<h3>Labels</h3>",
+        '<ul class="classes">',
+        *(_class_html(name, count, done.n_labeled) for name, count in done.by_class.items()),
+        "</ul>",
+    ]
+    aside = [f"{done.n_skipped:,} skipped"] * bool(done.n_skipped) + [f"{done.n_flagged:,} flagged"] * bool(
+        done.n_flagged
+    )
+    if aside:
+        parts.append(f'<p class="small">{", ".join(aside)}</p>')
+    return "".join(parts)
+
+
+def _number(name: str, value: str, of: str) -> str:
+    return f"<div><dt>{name}</dt><dd><b>{value}</b> <span>{of}</span></dd></div>"
+
+
+def _trainer_html(trainer: TrainerState, rounds: int) -> str:
+    if trainer.kind == "failed":
+        return (
+            '<p class="trainer failed" role="alert">'
+            f"The last training failed: {escape(visible(trainer.message)[:300])} "
+            "Every label is safe; it is tried again after some more.</p>"
+        )
+    if trainer.kind == "training":
+        state = "A new model is training; go on."
+    else:
+        state = f"{rounds} model{'s' * (rounds != 1)} so far." if rounds else "The first model comes after these."
+    return f'<p class="trainer {trainer.kind}">{state}</p>'
+
+
+def _accuracy_html(done: Progress) -> list[str]:
+    if done.accuracy is None:
+        return ['<p class="small">Measured on texts that the model never trains on, from the first training on.</p>']
+    a = done.accuracy
+    parts = [
+        f'<p><b class="large">{a.value:.0%}</b> '
+        f'<span class="small">{a.low:.0%} to {a.high:.0%} on {a.n} held-out text{"s" * (a.n != 1)}</span></p>',
+        curve_svg(done.curve),
+    ]
+    if done.gain is not None:
+        g = done.gain
+        parts.append(
+            f'<p class="small">The next {g.labels} labels may add <b>{100 * g.value:.1f}</b> points '
+            f"({100 * g.low:.1f} to {100 * g.high:.1f}).</p>"
+        )
+    elif len(done.curve) > 1:
+        parts.append('<p class="small">What more labels would add is told after a few more rounds.</p>')
+    return parts
+
+
+def _class_html(name: str, count: int, total: int) -> str:
+    share = 100 * count / max(1, total)
+    return f'<li><span>{escape(visible(name))}</span><b>{count:,}</b><i style="width:{share:.0f}%"></i></li>'
+
+
+def curve_svg(curve: Sequence[tuple[int, float]], width: int = 260, height: int = 110) -> str:
+    """The learning curve as SVG: accuracy after so many labels, from the lowest tenth below it to 100%."""
+    if len(curve) < 2:
+        return ""
+    left, right, top, bottom = 34, 8, 8, 18
+    low = int(10 * min(accuracy for _, accuracy in curve)) / 10
+    low = min(low, 0.9)
+    first, last = curve[0][0], curve[-1][0]
+
+    def point(n: int, accuracy: float) -> str:
+        x = left + (n - first) / max(1, last - first) * (width - left - right)
+        y = top + (1 - accuracy) / (1 - low) * (height - top - bottom)
+        return f"{x:.1f},{y:.1f}"
+
+    points = " ".join(point(n, accuracy) for n, accuracy in curve)
+    end = point(*curve[-1]).split(",")
+    told = f"Accuracy after {first} to {last} labels: from {curve[0][1]:.0%} to {curve[-1][1]:.0%}"
+    return (
+        f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" aria-label="{told}">'
+        f'<line x1="{left}" y1="{top}" x2="{width - right}" y2="{top}"/>'
+        f'<line x1="{left}" y1="{height - bottom}" x2="{width - right}" y2="{height - bottom}"/>'
+        f'<text x="{left - 5}" y="{top + 4}" text-anchor="end">100%</text>'
+        f'<text x="{left - 5}" y="{height - bottom + 4}" text-anchor="end">{low:.0%}</text>'
+        f'<text x="{left}" y="{height - 4}">{first:,}</text>'
+        f'<text x="{width - right}" y="{height - 4}" text-anchor="end">{last:,} labels</text>'
+        f'<polyline points="{points}"/><circle cx="{end[0]}" cy="{end[1]}" r="3.5"/></svg>'
+    )

@@ -1,0 +1,178 @@
+"""Pretrained encoders (Devlin et al. 2019 and those after it) with their own fast tokenizers, by folder or Hub id."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from dami_text.config.options import ModelConfig
+from dami_text.data.hub import explained, quiet_hub, resolve
+from dami_text.errors import ConfigError
+from dami_text.models.word_level import WordLevelConfig, class_names_of
+from dami_text.randomness import torch_stream
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A pretrained encoder, loaded once a run, and its tokenizer: every round's model starts from it.
+
+    Attributes:
+        pretrained: the classifier, whose head is drawn anew in every model.
+        tokenizer: cuts texts to what the model takes.
+        commit: the commit of the Hub's repository that it was loaded from; None for a folder.
+        frozen: whether models train their heads only.
+    """
+
+    pretrained: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    commit: str | None = None
+    frozen: bool = False
+
+    def new_model(self) -> PreTrainedModel:
+        """A copy of the pretrained classifier with a new head, drawn from torch's generator."""
+        model = copy.deepcopy(self.pretrained)
+        with torch.no_grad():
+            for module in _head(model):
+                for part in module.modules():
+                    for weight in part.parameters(recurse=False):
+                        weight._is_hf_initialized = False  # type: ignore[attr-defined]  # or transformers leaves it
+                    model._init_weights(part)
+        model.base_model.requires_grad_(not self.frozen)
+        return model
+
+
+def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: int, seed: int) -> Encoder:
+    """The encoder that `config.model` names, for classes `class_names` and texts of up to `max_length` tokens.
+
+    Weights that the checkpoint lacks are drawn by `seed`. Whatever head the checkpoint has is not used.
+
+    Raises:
+        ConfigError: it is not found, cannot be loaded, is no encoder, or has no fast tokenizer.
+        HubError: the Hub refuses it, or is out of reach and the cache has no copy.
+    """
+    name = config.model
+    path = Path(name).expanduser()
+    commit = None if path.is_dir() else resolve("model", name, config.model_revision, "--model")
+    if path.is_dir() and config.model_revision is not None:
+        raise ConfigError(f"--model {name} is a folder and has no revisions; leave out --model-revision")
+    source: dict[str, Any] = {"pretrained_model_name_or_path": str(path) if path.is_dir() else name, "revision": commit}
+    with quiet_hub(), explained(f"--model {name!r}"):
+        # By the revision's own name, which the cache then knows when the Hub is out of reach; the rest by the commit.
+        model_config = AutoConfig.from_pretrained(**source | {"revision": config.model_revision})
+        _check_kind(model_config, name)
+        tokenizer = _fast_tokenizer(source, name)
+        _tell_of_head(model_config, name, class_names)
+        model_config.num_labels = len(class_names)
+        model_config.id2label = dict(enumerate(class_names))
+        model_config.label2id = {label: i for i, label in enumerate(class_names)}
+        model_config.problem_type = "single_label_classification"
+        model_config.pad_token_id = tokenizer.pad_token_id
+        with torch_stream(seed, 0, "encoder"):
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                **source,
+                config=model_config,
+                dtype=torch.float32,  # a checkpoint's own may be one that a CPU does not train in
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    prefix = f"{model.base_model_prefix}."
+    if model.base_model is model or not _head(model):
+        raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
+    if drawn := sorted(key for key in loading["missing_keys"] if key.startswith(prefix)):
+        logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
+    tokenizer.model_max_length = longest_text(model, tokenizer, max_length)
+    return Encoder(model.eval(), tokenizer, commit, config.freeze_encoder)
+
+
+def _check_kind(config: PreTrainedConfig, name: str) -> None:
+    """Raise ConfigError unless the configuration is of an encoder that can classify texts."""
+    kind, wanted = type(config), "choose an encoder such as BERT, RoBERTa or DeBERTa"
+    if issubclass(kind, WordLevelConfig):
+        raise ConfigError(
+            f"--model {name} is a trained {config.model_type}; --init-model takes it for the first query, and "
+            "--model cnn or bilstm trains a new one"
+        )
+    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ConfigError(f"--model {name} is a {config.model_type}, which has no text classifier; {wanted}")
+    if config.is_encoder_decoder:
+        raise ConfigError(f"--model {name} is a {config.model_type}, an encoder with a decoder; {wanted}")
+    only_left_to_right = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
+    if only_left_to_right or getattr(config, "is_decoder", False):
+        raise ConfigError(f"--model {name} is a {config.model_type}, a decoder, which reads left to right; {wanted}")
+
+
+def _fast_tokenizer(source: dict[str, Any], name: str) -> PreTrainedTokenizerFast:
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ConfigError(
+            f"--model {name} has a {type(tokenizer).__name__}, no fast tokenizer, which alone tells the pieces of a "
+            "word (word_ids); choose a model with a tokenizer.json"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ConfigError(f"the tokenizer of --model {name} has no padding token; choose another model, or give it one")
+    return tokenizer
+
+
+def _tell_of_head(config: PreTrainedConfig, name: str, class_names: Sequence[str]) -> None:
+    """Warn that the checkpoint was trained to classify, and for other classes."""
+    if any(str(each).endswith("ForSequenceClassification") for each in config.architectures or ()):
+        found = class_names_of(config)
+        if found != list(class_names):
+            logger.warning(
+                "%s classifies into %d classes %s, the data set has %d: its head is replaced by a new one",
+                *(name, len(found), found[:10], len(class_names)),
+            )
+
+
+def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> int:
+    """The tokens that a text is cut to: as many as asked for, or what the tokenizer or the model takes if less."""
+    limits = [max_length, tokenizer.model_max_length]
+    for path, module in model.named_modules():
+        if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # Where there is a padding position, the first word's comes after it (RoBERTa).
+            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    special = tokenizer.num_special_tokens_to_add()
+    if min(limits) <= special:
+        raise ConfigError(
+            f"--max-length is {max_length}, and a text has {special} special tokens; it must be at least {special + 1}"
+        )
+    return min(limits)
+
+
+def _head(model: PreTrainedModel) -> list[nn.Module]:
+    """What comes after the encoder: dropout, pooling of its own, and the layers up to the logits."""
+    return [module for name, module in model.named_children() if name != model.base_model_prefix]
+
+
+class _Features(nn.Module):
+    """Stands in for an encoder: its output is the features that it is given."""
+
+    def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> BaseModelOutputWithPooling:
+        """Features (B, 1, H) as the states of texts of one token, and as what was pooled of them."""
+        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=inputs_embeds[:, 0])
+
+
+def head_alone(model: PreTrainedModel) -> PreTrainedModel:
+    """The model's head, from features (`FeatureBatch.inputs`) to logits; it shares its weights with `model`."""
+    head = copy.copy(model)
+    head.__dict__["_modules"] = {**model._modules, model.base_model_prefix: _Features()}
+    return head

@@ -1,0 +1,97 @@
+"""Metrics as `evaluate.Metric`s that need no network, the user's own beside them, and what a round reports of them."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.config.options import METRICS
+from dami_text.data.hub import one_line
+from dami_text.data.pool import LabeledTexts
+from dami_text.errors import ConfigError, DamiError
+from dami_text.models.inference import BATCH_SIZE, predict_probabilities
+from dami_text.models.scores import accuracy, roc_auc
+from dami_text.processes import Processes
+
+#: From probabilities (N, C) and labels (N,) to a number of which more is better.
+Scorer = Callable[[NDArray[np.float32], NDArray[np.int64]], float]
+
+QUICK: dict[str, Scorer] = {"accuracy": accuracy, "roc_auc": roc_auc}
+
+
+def evaluate_model(
+    model: PreTrainedModel,
+    data: LabeledTexts,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+    metric: str = "accuracy",
+) -> dict[str, float]:
+    """The metrics of the model on `data`: those of `compute_metrics` and, by its name, the user's own `metric`."""
+    probabilities = predict_probabilities(model, data.texts, data.rows, batch_size, processes)
+    return compute_metrics(probabilities, data.labels, metric)
+
+
+def compute_metrics(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], metric: str = "accuracy"
+) -> dict[str, float]:
+    """Accuracy, macro F1, micro F1 and ROC AUC of probabilities (N, C), and the user's own `metric` by its name.
+
+    Macro F1 is over all C classes; one that is neither present nor predicted counts 0. ROC AUC is the positive class's
+    of two, and the mean over the classes of more, each against the rest; see `metrics.RocAuc`.
+    """
+    return {name: scorer(name)(probabilities, labels) for name in dict.fromkeys((*METRICS, metric))}
+
+
+def scorer(metric: str) -> Scorer:
+    """The metric of that name, one of `config.METRICS`, or the user's own by path or Hub id.
+
+    Raises:
+        ConfigError: the user's own cannot be loaded; or, when it is called, gives no number.
+    """
+    if metric in QUICK:  # without evaluate's seconds of import and its tables
+        return QUICK[metric]
+    if metric not in METRICS:
+        return _own(metric)
+
+    def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+        from dami_text.models import metrics
+
+        module = metrics.METRICS[metric](keep_in_memory=True)
+        options = {"n_classes": probabilities.shape[1]} if metric == "macro_f1" else {}
+        return float(module.compute(predictions=probabilities.argmax(axis=1), references=labels, **options)[metric])
+
+    return score
+
+
+@cache
+def _own(metric: str) -> Scorer:
+    """A module for `evaluate`: of predicted classes, or of probabilities where it asks for `prediction_scores`."""
+    import evaluate
+
+    try:
+        module: Any = evaluate.load(str(Path(metric).expanduser()), keep_in_memory=True)
+    except Exception as error:  # whatever the module's own code and the Hub's transport raise
+        raise ConfigError(
+            f"--metric {metric} cannot be loaded: {one_line(error)}; wanted the path or Hub id of a metric for evaluate"
+        ) from error
+
+    def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+        if "prediction_scores" in module.features:
+            scores = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+            given = {"prediction_scores": scores}
+        else:
+            given = {"predictions": probabilities.argmax(axis=1)}
+        try:
+            found = module.compute(references=labels, **given)
+            value = found[module.name] if module.name in found else next(iter(found.values()))
+            return float(value)
+        except DamiError:
+            raise
+        except Exception as error:  # of the user's code
+            raise ConfigError(f"--metric {metric} gives no number: {one_line(error)}; it must give one") from error
+
+    return score

@@ -1,0 +1,177 @@
+"""Passes over texts: batches of like length, dealt out whole to the processes, rows travelling with their results."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+
+from dami_text.data.pool import Batch, EncodedTexts, FeatureBatch, FeatureTexts, Rows, batches_by_length
+from dami_text.models.encoder import head_alone
+from dami_text.processes import Processes
+
+BATCH_SIZE = 64
+
+
+@contextmanager
+def _modes_restored(model: PreTrainedModel) -> Iterator[None]:
+    """Every module's own mode, training or not, is restored after the block."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Switch dropout and the like off inside the block; every module's own mode is restored after it."""
+    with _modes_restored(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def dropout_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Switch dropout on inside the block, and nothing else that training switches on; modes are restored after it."""
+    with _modes_restored(model):
+        for module in model.modules():
+            module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)  # whose statistics would move
+        yield
+
+
+def device_of(model: PreTrainedModel) -> torch.device:
+    """The device that the model's weights are on."""
+    return next(model.parameters()).device
+
+
+def from_features(model: PreTrainedModel, texts: EncodedTexts) -> tuple[PreTrainedModel, EncodedTexts | FeatureTexts]:
+    """The model's head and the features that it reads, where `texts` have a frozen encoder's; else both as given."""
+    return (model, texts) if texts.frozen_features is None else (head_alone(model), texts.frozen_features)
+
+
+def over_batches(
+    function: Callable[[Any], torch.Tensor],
+    texts: EncodedTexts | FeatureTexts,
+    rows: Rows,
+    device: torch.device,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+) -> NDArray[Any]:
+    """The results (n, ...) of `function`, a row of it a text, in the order of `rows` (n,) of `texts`.
+
+    The batches do not depend on the number of processes. Without `processes`, all those of the launch share the work,
+    and every one of them gets the whole result.
+    """
+    processes = Processes.all() if processes is None else processes
+    batches = batches_by_length(texts.lengths[rows], batch_size)
+
+    def results() -> Iterator[tuple[Rows, NDArray[Any]]]:
+        for positions in processes.share(batches):
+            yield positions, function(texts.collate(rows[positions]).to(device)).cpu().numpy()
+
+    assembled: NDArray[Any] = np.zeros(0)
+    for positions, values in processes.gather(results()):
+        if not len(assembled):
+            assembled = np.zeros((len(rows), *values.shape[1:]), values.dtype)
+        assembled[positions] = values
+    return assembled
+
+
+def predict_probabilities(
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+) -> NDArray[np.float32]:
+    """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`."""
+    softmax = partial(torch.softmax, dim=-1)
+    return _predict(softmax, model, texts, rows, batch_size, processes)
+
+
+def predict_logits(
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+) -> NDArray[np.float32]:
+    """Logits (n, C) of `rows` (n,) of `texts`, without dropout: they tell more than probabilities that round to 1."""
+    return _predict(lambda logits: logits, model, texts, rows, batch_size, processes)
+
+
+def _predict(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int,
+    processes: Processes | None,
+) -> NDArray[np.float32]:
+    """The results (n, C) of `function` of the logits."""
+    reader, source = from_features(model, texts)
+
+    def of_batch(batch: Batch | FeatureBatch) -> torch.Tensor:
+        return function(reader(**batch.inputs).logits.float())
+
+    with evaluation_mode(reader), torch.no_grad():
+        return over_batches(of_batch, source, rows, device_of(reader), batch_size, processes)
+
+
+def head_of(model: PreTrainedModel) -> nn.Linear:
+    """The model's last layer: the linear one that gives the logits.
+
+    Raises:
+        ValueError: the model has none.
+    """
+    n_classes = model.config.num_labels
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == n_classes]
+    if not linear:
+        raise ValueError(f"{type(model).__name__} has no linear layer of {n_classes} outputs to be its last layer")
+    return linear[-1]
+
+
+def predict_features(
+    model: PreTrainedModel,
+    texts: EncodedTexts,
+    rows: Rows,
+    batch_size: int = BATCH_SIZE,
+    processes: Processes | None = None,
+    layer: nn.Module | None = None,
+) -> NDArray[np.float32]:
+    """The features (n, H) of `rows` (n,) of `texts`: what the last layer, or `layer`, reads, without dropout.
+
+    See `over_batches`.
+    """
+    captured: list[torch.Tensor] = []
+    reader, source = from_features(model, texts)
+
+    def capture(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        captured.append(inputs[0])
+
+    def features(batch: Batch | FeatureBatch) -> torch.Tensor:
+        reader(**batch.inputs)
+        return captured.pop().float()
+
+    hook = (layer or head_of(model)).register_forward_pre_hook(capture)
+    try:
+        with evaluation_mode(reader), torch.no_grad():
+            return over_batches(features, source, rows, device_of(reader), batch_size, processes)
+    finally:
+        hook.remove()
+
+
+def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Class probabilities (n, C) of features (n, H)."""
+    head = head_of(model)
+    with torch.no_grad():
+        logits = head(torch.from_numpy(features).to(head.weight))
+        probabilities: NDArray[np.float32] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+    return probabilities

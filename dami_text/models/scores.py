@@ -1,0 +1,120 @@
+"""How good class probabilities are, quickly: what trainings compute at every epoch, and the metrics are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dami_text.config.fields import listed
+
+#: How far rounding in float32 takes two numbers apart that are equal, as a share of their size.
+ROUNDING = 1e-6
+
+#: Accuracy above the largest class's share up to which a model is said to know no more than that class.
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """What an accuracy alone does not show of predictions.
+
+    Attributes:
+        accuracy, macro_f1: of the predictions; macro F1 is the mean over all classes, 0 for one that is neither present
+            nor predicted.
+        largest, largest_share: the largest class and its share, the accuracy of a model that always predicts it.
+        never_predicted: the classes that are present, but never predicted.
+    """
+
+    accuracy: float
+    macro_f1: float
+    largest: str
+    largest_share: float
+    never_predicted: list[str]
+
+    @classmethod
+    def of(
+        cls, predicted: NDArray[np.int64], labels: NDArray[np.int64], class_names: Sequence[str]
+    ) -> "ClassReport | None":
+        """The report on predictions (N,) of labels (N,), both places in `class_names`; None without a label."""
+        if not len(labels):
+            return None
+        n = len(class_names)
+        present, asserted = np.bincount(labels, minlength=n), np.bincount(predicted, minlength=n)
+        right = np.bincount(labels[predicted == labels], minlength=n)
+        f1 = 2 * right / np.maximum(present + asserted, 1)
+        largest = int(present.argmax())
+        never = np.flatnonzero((present > 0) & (asserted == 0)).tolist()
+        share = float(present[largest] / len(labels))
+        return cls(
+            float(right.sum() / len(labels)),
+            float(f1.mean()),
+            class_names[largest],
+            share,
+            [class_names[i] for i in never],
+        )
+
+    @classmethod
+    def of_round(cls, line: Mapping[str, Any]) -> "ClassReport | None":
+        """What a run's round has recorded of the test split; None in folders of versions without it."""
+        return cls(**line["test"]) if line.get("test") else None
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether always predicting the largest class would be as good, where there are others to tell it from."""
+        return self.largest_share < 1 and self.accuracy <= self.largest_share + MARGIN
+
+    def __str__(self) -> str:
+        return f"macro F1 {self.macro_f1:.2f}; the largest class, {self.largest!r}, has {self.largest_share:.1%}"
+
+    def warnings(self) -> list[str]:
+        """What there is to worry about, and what may help; empty where there is nothing."""
+        told = []
+        if self.never_predicted:
+            told.append(f"never predicted: {listed(self.never_predicted)}")
+        if self.knows_nothing:
+            told.append(f"the accuracy is no better than that of always saying {self.largest!r}")
+        if told:
+            told.append("--class-weights balanced gives rare classes more weight; --metric macro_f1 counts all alike")
+        return told
+
+
+def highest_first(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The places of scores (N,), highest first, and of scores that are equal within rounding the earlier place.
+
+    The last digits of a score depend on the processor and on the batch that its text was in. Two copies of a text must
+    not change places because of them.
+    """
+    size = float(np.abs(scores).max(initial=0))
+    steps = np.round(scores.astype(np.float64) / (ROUNDING * size)) if 0 < size < np.inf else scores
+    return np.argsort(-steps, kind="stable")
+
+
+def first_highest(values: NDArray[np.floating]) -> int:
+    """The first place of values (N,) whose number is the largest within rounding."""
+    largest = float(values.max())
+    return int(np.flatnonzero(values >= largest - ROUNDING * abs(largest))[0])
+
+
+def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The share of rows whose most probable class, of probabilities (N, C), is their label (N,)."""
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def roc_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The area under the ROC curve of probabilities (N, C): of the second class of two, else the mean over the classes.
+
+    Each of more than two classes stands against the rest. A class that is nowhere, or everywhere, has no curve and is
+    left out; 0.5 where none has one.
+    """
+    from scipy.stats import rankdata
+
+    areas = []
+    for c in [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1]):
+        positive = labels == c
+        n_positive, n = int(positive.sum()), len(labels)
+        if 0 < n_positive < n:  # Mann and Whitney's U, by the ranks of the positive: without scikit-learn's checks
+            u = rankdata(probabilities[:, c])[positive].sum() - n_positive * (n_positive + 1) / 2
+            areas.append(u / (n_positive * (n - n_positive)))
+    return float(np.mean(areas)) if areas else 0.5

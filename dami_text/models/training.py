@@ -1,0 +1,171 @@
+"""One round's training, on accelerate: a new model goes in and comes out with its best weights."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
+
+from dami_text.config.options import TrainingConfig
+from dami_text.data.pool import LabeledTexts, Rows
+from dami_text.errors import TrainingError
+from dami_text.models.evaluation import Scorer, scorer
+from dami_text.models.inference import from_features, predict_probabilities
+from dami_text.processes import ALONE, Processes
+
+BUCKET = 20  # batches whose texts are sorted by length among each other
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a training went: epochs and steps that ran, and the metric on the validation split of the weights kept.
+
+    `seconds` are those of building the model and training it.
+    """
+
+    epochs: int
+    steps: int
+    validation_score: float | None
+    seconds: float = field(default=0.0, compare=False)
+
+
+def train(
+    model: PreTrainedModel,
+    data: LabeledTexts,
+    validation: LabeledTexts | None,
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    rng: np.random.Generator,
+) -> Training:
+    """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
+
+    Where the texts have a frozen encoder's features, its head alone is trained, on them.
+
+    With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
+    many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
+    Training stops after `patience` epochs that neither raised the metric on it nor lowered the loss, and the weights
+    of the highest metric are restored, of the lowest loss where several have it. Without a validation split, it
+    trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the order of
+    the texts from `rng`.
+
+    Raises:
+        TrainingError: there is no text to train on, or the weights or probabilities are not finite.
+    """
+    if not len(data.rows):
+        raise TrainingError("there is no labelled text to train on; label one at least")
+    processes = Processes.all() if config.distributed_training else ALONE
+    model.to(accelerator.device)
+    reader, texts = from_features(model, data.texts)
+    trained = accelerator.prepare_model(reader) if config.distributed_training else reader
+    adam, schedule = _optimizer(reader, config)
+    # The wrapper scales fp16's gradients; where there is nothing to scale, it costs as much as a small model's step.
+    optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
+    weights = _class_weights(data.labels, len(model.config.id2label or ()), config).to(accelerator.device)
+    lengths = texts.lengths[data.rows]
+    best, epoch, step = _Best(reader, scorer(config.metric)), 0, 0
+    while (epoch < config.epochs and best.age < config.patience) if validation else step < config.steps:
+        trained.train()
+        epoch_end = step + config.epoch_steps if validation else config.steps
+        while step < epoch_end:
+            batches = training_batches(lengths, config.train_batch_size, rng)
+            for group in islice(_groups(batches, config), None if validation else epoch_end - step):
+                n = sum(map(len, group))
+                for positions in group:
+                    mine = processes.share(positions)
+                    batch = texts.collate(data.rows[mine]).to(accelerator.device)
+                    labels = torch.from_numpy(data.labels[mine]).to(accelerator.device)
+                    with accelerator.autocast():
+                        logits = trained(**batch.inputs).logits
+                    loss = functional.cross_entropy(logits.float(), labels, weights, reduction="sum")
+                    # The mean over the step's texts, also where processes hold a part each and average their gradients.
+                    accelerator.backward(loss * (processes.count / n))
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                step += 1
+        epoch += 1
+        if validation:
+            probabilities = predict_probabilities(model, validation.texts, validation.rows, processes=processes)
+            if not np.isfinite(probabilities).all():
+                break  # it only gets worse; what was kept before still counts
+            best.offer(probabilities, validation.labels)
+    best.restore()
+    if accelerator.scaler or config.distributed_training:
+        accelerator.free_memory()  # of what was prepared
+    nothing_kept = validation is not None and best.score is None
+    if nothing_kept or not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise TrainingError(
+            f"after {step} training steps the model's weights or outputs are not finite; lower --learning-rate "
+            f"(it is {config.learning_rate}) or use --mixed-precision no"
+        )
+    return Training(epoch, step, best.score)
+
+
+def training_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[Rows]:
+    """Positions 0..n-1 of texts of `lengths` (n,), every one once, in random batches of like length."""
+    shuffled = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(shuffled), BUCKET * batch_size):
+        bucket = shuffled[start : start + BUCKET * batch_size]
+        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    for i in rng.permutation(len(batches)):
+        yield batches[i]
+
+
+def _groups(batches: Iterator[Rows], config: TrainingConfig) -> Iterator[list[Rows]]:
+    """The batches of each training step; the last step has those that are left."""
+    while group := list(islice(batches, config.gradient_accumulation_steps)):
+        yield group
+
+
+def _optimizer(model: nn.Module, config: TrainingConfig) -> tuple[Optimizer, LambdaLR]:
+    """The optimizer of the weights that are to be trained, and its warm-up."""
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = kind(weights, config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    return optimizer, LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, config.warmup_steps)))
+
+
+class _Best:
+    """The model's best weights so far: by the validation metric and, where that is equal, by the lower loss."""
+
+    def __init__(self, model: PreTrainedModel, score: Scorer) -> None:
+        self.model, self._score = model, score
+        self.score: float | None = None
+        self.loss = self.lowest_loss = np.inf
+        self.age = 0
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+        """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
+        score = self._score(probabilities, labels)
+        loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+        # A model that learns slowly shows it in the loss long before the metric moves.
+        self.age = 0 if loss < self.lowest_loss else self.age + 1
+        self.lowest_loss = min(loss, self.lowest_loss)
+        if self.score is None or (score, -loss) > (self.score, -self.loss):
+            self.score, self.loss, self.age = score, loss, 0
+            self.weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
+
+    def restore(self) -> None:
+        """Give the model the weights that were kept, if any."""
+        if self.weights:
+            self.model.load_state_dict(self.weights)
+
+
+def _class_weights(labels: NDArray[np.int64], n_classes: int, config: TrainingConfig) -> torch.Tensor:
+    """A weight a class (C,): 1, or n / (number of classes present * count) where they are balanced; 0 for none."""
+    counts = np.bincount(labels, minlength=n_classes)
+    if config.class_weights == "none":
+        return torch.ones(n_classes)
+    balanced = np.where(counts > 0, counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
+    return torch.tensor(balanced, dtype=torch.float32)

@@ -1,0 +1,247 @@
+"""Model cards: what a model was trained on and how, in the Hub's layout, by huggingface_hub's own ModelCard.
+
+Names of classes, data sets and options come from outside: in the text they are shown, never read as Markdown or HTML.
+No text of the pool stands in a card.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from dami_text.config.fields import flag
+from dami_text.config.options import RunConfig
+from dami_text.config.paths import PATHS
+from dami_text.data.readers import ALIASES
+from dami_text.environment import environment
+from dami_text.models.scores import ClassReport
+
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
+
+#: The names that the Hub and its readers know the metrics by, and those for people.
+METRIC_NAMES = {
+    "accuracy": ("accuracy", "Accuracy"),
+    "macro_f1": ("f1", "Macro F1"),
+    "micro_f1": ("f1", "Micro F1"),
+    "roc_auc": ("roc_auc", "ROC AUC"),
+}
+
+
+@dataclass(frozen=True)
+class SimulatedLabels:
+    """Labels that a data set had: the numbers of its texts for validation (0 where there are none) and for test."""
+
+    n_validation: int
+    n_test: int
+
+
+@dataclass(frozen=True)
+class PeoplesLabels:
+    """Labels that people gave, and on what the model was measured.
+
+    Attributes:
+        n_before: labels that the texts had before anybody was asked.
+        n_trained_on, n_held_out: how many of all labels trained the model, and how many measured it.
+        by_annotator: how many texts each annotator labelled; nobody's name stands in a card.
+        agreements: of two annotators each, in words.
+        accuracy: the model's on the held-out texts with its interval, in words; None where it was not measured.
+    """
+
+    n_before: int
+    n_trained_on: int
+    n_held_out: int
+    by_annotator: Sequence[int]
+    agreements: Sequence[str]
+    accuracy: str | None
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card tells of a model.
+
+    Attributes:
+        config: the options of data, model and strategy.
+        options: all options by name.
+        n_texts: texts there were to choose from.
+        class_counts: the labels of each class.
+        rounds: the number of labels and the metrics of each round's model, by name; none where it was not measured.
+        metrics: the model's own.
+        curve_metric: the metric whose learning curve is told.
+        commit: the commit of the Hub's model that training started from, if any.
+        labels: where the labels are from.
+        report: what the accuracy does not show; None where it was not measured.
+    """
+
+    config: RunConfig
+    options: Mapping[str, Any]
+    n_texts: int
+    class_counts: Mapping[str, int]
+    rounds: Sequence[tuple[int, Mapping[str, float]]]
+    metrics: Mapping[str, float]
+    curve_metric: str
+    commit: str | None
+    labels: SimulatedLabels | PeoplesLabels
+    report: ClassReport | None = None
+
+    @property
+    def n_labeled(self) -> int:
+        """All labels."""
+        return sum(self.class_counts.values())
+
+
+def run_facts(
+    config: RunConfig, rounds: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], commit: str | None
+) -> CardFacts:
+    """The facts of a run with these round lines, one at least, and numbers of texts by split."""
+    last = rounds[-1]
+    return CardFacts(
+        config,
+        config.options(),
+        sizes["train"],
+        last["class_counts"],
+        [(line["n_labeled"], line["metrics"]) for line in rounds],
+        last["metrics"],
+        config.training.metric,
+        commit,
+        SimulatedLabels(sizes["validation"], sizes["test"]),
+        ClassReport.of_round(last),
+    )
+
+
+def shown(value: object) -> str:
+    """Text from outside as Markdown shows it: on one line, what could be markup or a link as character references."""
+    line = " ".join(str(value).split())
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    markup = r"[^\w .,-]|_|(?<=www)\."
+    return re.sub(markup, lambda match: f"&#{ord(match[0])};", visible, flags=re.IGNORECASE)
+
+
+def model_card(facts: CardFacts) -> ModelCard:
+    """The card of a model. It holds no time or date: on one machine the same facts give the same card."""
+    config = facts.config
+    model, dataset = public_name(config.model.model), public_name(config.data.dataset)
+    start = {"random": "at random", "kmeans-features": "nearest to the means of features", "balanced": "by class"}
+    first = facts.rounds[0][0] if facts.rounds else facts.n_labeled
+    template: dict[str, Any] = {
+        "title": shown(f"{Path(model).name} on {Path(dataset).name}, {config.strategy.strategy}"),
+        "model": shown(model) + (f", commit {shown(facts.commit)}" if facts.commit else ""),
+        "strategy": shown(config.strategy.strategy),
+        "dataset": shown(dataset),
+        "class_names": ", ".join(map(shown, facts.class_counts)),
+        "class_counts": ", ".join(f"{shown(name)} {n}" for name, n in facts.class_counts.items()),
+        "simulated": isinstance(facts.labels, SimulatedLabels),
+        "labels": facts.labels,
+        "n_texts": facts.n_texts,
+        "n_labeled": facts.n_labeled,
+        "share": f"{facts.n_labeled / facts.n_texts:.1%}",
+        "n_first": first,
+        "n_rounds": len(facts.rounds),
+        "start": "by a model trained before" if config.loop.init_model else start[config.loop.cold_start],
+        "is_table": config.data.task == "tabular",
+        "own_splits": config.data.splits == "keep",
+        "seed": config.loop.seed,
+        "needs_dami_text": not config.model.is_encoder,
+        "metric": shown(metric_name(facts.curve_metric)),
+        "results": [(shown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
+        "warnings": _warnings(facts.report),
+        "curve": [
+            (n, f"{n / facts.n_texts:.1%}", f"{metrics[facts.curve_metric]:.4f}")
+            for n, metrics in facts.rounds
+            if facts.curve_metric in metrics
+        ],
+        "options": [
+            (flag(name), shown(public_name(value) if name in PATHS else value))
+            for name, value in facts.options.items()
+            if value is not None and not (name == "dropout" and config.model.is_encoder)  # it has its own
+        ],
+        "environment": _environment(),
+    }
+    card: ModelCard = ModelCard.from_template(metadata(facts), template_path=str(TEMPLATE), **template)
+    return card
+
+
+def _environment() -> str:
+    """Where the model was trained, in a sentence."""
+    found = environment()
+    threads, device = found.pop("threads"), found.pop("device")
+    on = f"{found.pop('cpu')}, {threads} thread{'s' * (threads != 1)}" + (f", {device}" if device != "cpu" else "")
+    return f"{shown(on)}; {', '.join(f'{name} {shown(value)}' for name, value in found.items())}"
+
+
+def _warnings(report: ClassReport | None) -> list[str]:
+    """Sentences on what the accuracy does not show, to be shown as Markdown."""
+    if report is None:
+        return []
+    largest = shown(report.largest)
+    share = f"the largest class, {largest}, has {report.largest_share:.1%} of these texts"
+    told = [f"Macro F1 is {report.macro_f1:.4f}; {share}."]
+    if report.never_predicted:
+        told.append(f"The model never predicts {', '.join(map(shown, report.never_predicted))}.")
+    if report.knows_nothing:
+        told.append(f"Its accuracy is no better than that of always saying {largest}.")
+    return told
+
+
+def metadata(facts: CardFacts) -> ModelCardData:
+    """The card's header, its results, if there are any, as a model-index."""
+    config = facts.config
+    model, dataset, strategy = config.model.model, config.data.dataset, config.strategy.strategy
+    on_hub = hub_id(dataset)
+    task = f"{config.data.task}-classification"
+    split: str | None = "held-out"
+    if isinstance(facts.labels, SimulatedLabels):  # a split of one's own is not the data set's
+        split = "test" if config.data.splits == "keep" else None
+    results = [
+        EvalResult(
+            task_type=task,
+            task_name=task.replace("-", " ").capitalize(),
+            dataset_type=on_hub or plain(public_name(dataset)),
+            dataset_name=plain(Path(public_name(dataset)).name),
+            dataset_config=config.data.dataset_config,
+            dataset_split=split,
+            dataset_revision=config.data.revision,
+            metric_type=METRIC_NAMES.get(name, (plain(public_name(name)),))[0],
+            metric_name=plain(metric_name(name)),
+            metric_value=value,
+        )
+        for name, value in facts.metrics.items()
+    ]
+    parts = (Path(public_name(dataset)).name, Path(public_name(model)).name, strategy)
+    return ModelCardData(
+        model_name=plain("-".join(parts)) if results else None,  # which is part of the model-index
+        base_model=hub_id(model) if config.model.is_encoder else None,
+        datasets=[on_hub] if on_hub else None,
+        eval_results=results or None,
+        library_name="dami_text" if config.data.task == "tabular" else "transformers",
+        metrics=sorted({result.metric_type for result in results}) or None,
+        pipeline_tag=task,
+        tags=["active-learning", "dami_text", plain(strategy)],
+    )
+
+
+def plain(text: str) -> str:
+    """A name from outside on one line of printable characters, for the header."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for people."""
+    return METRIC_NAMES[metric][1] if metric in METRIC_NAMES else Path(public_name(metric)).name
+
+
+def public_name(name: object) -> str:
+    """A Hub id or an option's value as it is; of a local path its last part only: folders are nobody's business."""
+    text = str(name)
+    path = Path(text).expanduser()
+    if path.is_absolute() or text.startswith((".", "~")) or path.exists():
+        return path.name or path.resolve().name  # a link's own name where it is one
+    return text
+
+
+def hub_id(name: str) -> str | None:
+    """The Hub id that `name` is or stands for; None for the demo and for local paths."""
+    name = ALIASES.get(name, name)
+    return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists() else None

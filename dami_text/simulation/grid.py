@@ -1,0 +1,334 @@
+"""A grid of runs, one for each data set, model, strategy and seed: each an ordinary run in a folder of its own.
+
+joblib runs them side by side. What depends on the data set, the model and the seed alone is made once for all
+strategies: the split, the tokenizer and the word vectors in each worker, the first round's model in the grid's folder.
+"""
+
+import itertools
+import json
+import logging
+import os
+import re
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import joblib
+import torch
+from filelock import FileLock, Timeout
+from joblib.externals.loky import get_reusable_executor
+from tqdm import tqdm
+
+from dami_text.config.options import RunConfig, StrategyConfig
+from dami_text.data.hub import no_progress_bars
+from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
+from dami_text.learning.learner import ActiveLearner
+from dami_text.learning.preparation import PreparedData, prepare
+from dami_text.models.training import Training
+from dami_text.orphans import end_with
+from dami_text.simulation.grid_config import GridConfig
+from dami_text.simulation.records import ROUNDS, RunFolder, to_json, write_whole
+from dami_text.simulation.run import Run, is_finished
+
+#: In a cell's folder: why its last run failed.
+ERROR = "error.txt"
+#: In the grid's folder: a line a run that was ever asked for, with its path in the folder and its options.
+ASKED = "asked.jsonl"
+#: In the grid's folder: the first rounds' models, as long as runs are left that want them.
+FIRST_ROUNDS = ".first-rounds"
+#: Names that Windows keeps for devices, whatever follows a point.
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+TOGETHER = 2  # times that a cell may lose its worker beside others: any of them may be why
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["finished", "failed", "busy"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid: its number, its options and, below the grid's folder, its own."""
+
+    number: int
+    config: RunConfig
+    path: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended; `message` says what went wrong in one that failed or in which another process is at work."""
+
+    cell: Cell
+    status: Status
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all cells of a grid have in common; `process` is the one that hands them out."""
+
+    root: Path
+    working_directory: Path
+    process: int
+    overwrite: bool = False
+    save_models: bool = True
+
+
+def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[Cell]:
+    """The grid's cells, those of a seed, data set and model side by side: `options` with each combination of the lists.
+
+    What is not among the options, each cell's data set and model imply. A cell's folder is
+    root/DATASET/MODEL/STRATEGY/seed-S.
+
+    Raises:
+        ConfigError: an option that cannot work, or two cells with the same folder.
+    """
+    lists = {"dataset": grid.datasets, "model": grid.models, "strategy": grid.strategies}
+    every = {"seed": grid.seed_list(), **lists}
+    combined: dict[str, Any] = {name: values for name, values in every.items() if values is not None}
+    cells: dict[Path, Cell] = {}
+    for values in itertools.product(*combined.values()):
+        config = RunConfig.of(**{**options, **dict(zip(combined, values, strict=True))})
+        dataset, model, strategy = config.data.dataset, config.model.model, config.strategy.strategy
+        path = root / folder_name(dataset) / folder_name(model) / folder_name(strategy) / f"seed-{config.loop.seed}"
+        if path in cells:
+            first = cells[path].config
+            raise ConfigError(
+                f"{first.data.dataset}, {first.model.model}, {first.strategy.strategy} and {dataset}, {model}, "
+                f"{strategy} would share the folder {path}; run them with an --output-dir each"
+            )
+        cells[path] = Cell(len(cells), config, path)
+    return list(cells.values())
+
+
+def folder_name(value: str) -> str:
+    """The last part of a name or path, safe as the name of a folder on any system."""
+    last = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "data"
+    return f"{name}-" if name.partition(".")[0].upper() in DEVICES else name
+
+
+def finished(cell: Cell, save_models: bool) -> bool:
+    """Whether the cell's run has all its rounds and, if models are saved, its model.
+
+    Raises:
+        DamiError: the cell's folder cannot be used, or holds a run with other options.
+    """
+    folder = RunFolder(cell.path, cell.config)
+    return is_finished(folder) and (folder.has_model() or not save_models)
+
+
+def record_asked(cells: Sequence[Cell], root: Path) -> None:
+    """Add the cells to those that were asked for in the grid's folder before, by this process or another."""
+    file = root / ASKED
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{ASKED}.lock"):
+            now = {cell.path.relative_to(root).as_posix(): cell.config.options() for cell in cells}
+            lines = [to_json({"run": run, "options": value}) + "\n" for run, value in (read_asked(root) | now).items()]
+            write_whole(file, "".join(lines).encode())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"cannot use {file}: {error}; restore it, or choose another --output-dir") from error
+
+
+def read_asked(root: Path) -> dict[str, dict[str, Any]]:
+    """The options of all runs that were asked for in a grid's folder, by their paths in it."""
+    file = root / ASKED
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return {line["run"]: line["options"] for line in map(json.loads, lines)}
+
+
+def share_done(cell: Cell) -> float:
+    """About what share of the cell's run is on disk, by its labels."""
+    try:
+        last = json.loads((cell.path / ROUNDS).read_bytes().split(b"\n")[-2])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    budget = cell.config.sizes["budget"]
+    done: float = last["labeled_fraction"] if budget.is_share else last["n_labeled"]
+    return min(1.0, done / budget.value)
+
+
+class GridRun:
+    """The cells that are left, run side by side by joblib."""
+
+    def __init__(self, cells: Sequence[Cell], job: Job, grid: GridConfig) -> None:
+        self._left = {cell.path: cell for cell in cells}
+        self._job, self._grid = job, grid
+        self._order: list[Cell] = []
+        self._parallel: Any = None
+
+    @property
+    def left(self) -> list[Cell]:
+        """The cells that have not ended."""
+        return list(self._left.values())
+
+    @property
+    def running(self) -> list[Cell]:
+        """The cells that were handed to workers and have not ended."""
+        started = self._order[: self._parallel.n_dispatched_tasks] if self._parallel is not None else []
+        return [cell for cell in started if cell.path in self._left]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Each cell's outcome as it ends.
+
+        A worker that is killed may take the others with it: the cells that were running then are started again, and go
+        on from their records. Those to which this happens repeatedly are run alone at the end, and the one whose worker
+        is killed even then has failed.
+
+        Raises:
+            ConfigError: the backend is not there, or runs nothing.
+        """
+        lost: Counter[Path] = Counter()
+        with _backend(self._grid):
+            while self._left:
+                together = [cell for cell in self.left if lost[cell.path] < TOGETHER]
+                self._order = together or self.left
+                self._parallel = joblib.Parallel(
+                    return_as="generator_unordered", pre_dispatch="n_jobs" if together else 1, batch_size=1
+                )
+                try:
+                    for outcome in self._parallel(joblib.delayed(run_cell)(cell, self._job) for cell in self._order):
+                        del self._left[outcome.cell.path]
+                        yield outcome
+                except Exception as error:  # run_cell raises none: it is the backend's
+                    running = self.running
+                    if not running:
+                        raise ConfigError(f"--backend {self._grid.backend} cannot run anything ({error})") from error
+                    logger.warning("a worker died (%s); its runs go on from their records", type(error).__name__)
+                    lost.update(cell.path for cell in running)
+                    if not together:
+                        yield self._failed(running[-1], str(error))
+
+    def _failed(self, cell: Cell, error: str) -> Outcome:
+        message = f"its worker died {TOGETHER + 1} times, of lack of memory perhaps ({error})"
+        _record_error(cell, message)
+        del self._left[cell.path]
+        return Outcome(cell, "failed", message)
+
+
+@contextmanager
+def _backend(grid: GridConfig) -> Iterator[None]:
+    """joblib set to run cells with the grid's backend."""
+    if grid.backend == "dask":
+        with _dask_client(grid.scheduler) as client, joblib.parallel_config("dask", client=client, n_jobs=-1):
+            yield
+        return
+    threads = {"inner_max_num_threads": 1} if grid.backend == "loky" else {}
+    try:
+        config = joblib.parallel_config(grid.backend, n_jobs=grid.workers, **threads)
+    except ValueError as error:
+        raise ConfigError(f"--backend is {grid.backend!r}, which joblib does not know ({error})") from error
+    try:
+        with config:
+            yield
+    finally:
+        if grid.backend == "loky" and grid.workers > 1:  # else the workers stay for minutes, and this process with them
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+def _dask_client(scheduler: str | None) -> Any:
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise ConfigError("--backend dask needs the extra dask: pip install 'dami_text[dask]'") from error
+    try:
+        client = Client(scheduler, timeout=30, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no dask scheduler answers at --scheduler {scheduler} ({error})") from error
+    threads = [worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    if any(n != 1 for n in threads):
+        client.close()
+        raise ConfigError(f"dask's workers have {threads} threads; start them with --nthreads 1, several a machine")
+    return client
+
+
+# In a worker ------------------------------------------------------------------------------------------------------
+
+_ONE_AT_A_TIME = threading.Lock()  # a run's random streams are the process's
+
+
+def run_cell(cell: Cell, job: Job) -> Outcome:
+    """Run one cell, on one thread, or what is left of it; errors are recorded, not raised."""
+    with _ONE_AT_A_TIME:
+        _set_up_worker(cell, job)
+        try:
+            (cell.path / ERROR).unlink(missing_ok=True)
+            for _ in _run_of(cell, job).rounds():
+                pass
+        except BusyError as error:
+            return Outcome(cell, "busy", str(error))
+        except Exception as error:
+            message = str(error) if isinstance(error, DamiError) else f"{type(error).__name__}: {error}"
+            _record_error(cell, f"{message}\n\n{traceback.format_exc()}")
+            return Outcome(cell, "failed", message)
+        return Outcome(cell, "finished")
+
+
+def _record_error(cell: Cell, text: str) -> None:
+    with suppress(OSError):
+        cell.path.mkdir(parents=True, exist_ok=True)
+        (cell.path / ERROR).write_text(text + "\n", encoding="utf-8")
+
+
+def _set_up_worker(cell: Cell, job: Job) -> None:
+    """Its thread, its GPU and its folder; no output but results; and it ends with the grid's process."""
+    torch.set_num_threads(1)
+    if torch.cuda.device_count() > 1:  # read once, by the worker's first run
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", f"cuda:{cell.number % torch.cuda.device_count()}")
+    os.chdir(job.working_directory)  # where relative paths and a strategy of one's own are found
+    logging.getLogger("dami_text").setLevel(logging.ERROR)
+    no_progress_bars()
+    tqdm.set_lock(threading.RLock())  # its own would outlive a worker that is killed
+    if os.getppid() == job.process:
+        end_with(job.process)  # its runs are free then for whoever goes on with them
+
+
+def _run_of(cell: Cell, job: Job) -> Run:
+    config = RunFolder(cell.path, cell.config, job.overwrite).config
+    common = replace(config, strategy=StrategyConfig())  # all that decides the data and the first round's model
+    data = _prepare(common)
+
+    def train(learner: ActiveLearner) -> Training:
+        return learner.train() if learner.round > 0 else _first_round(learner, common, data, job.root / FIRST_ROUNDS)
+
+    return Run(config, cell.path, job.overwrite, data=data, train=train, save_model=job.save_models)
+
+
+@lru_cache(maxsize=1)
+def _prepare(config: RunConfig) -> PreparedData:
+    return prepare(config)
+
+
+def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, folder: Path) -> Training:
+    """Train the learner's first model, or take it from a cell that has trained it on the same labelled texts."""
+    content = sha256(repr((config, data.class_names)).encode() + learner.pool.labeled.tobytes())
+    for texts in filter(None, (data.train, data.validation)):
+        content.update(texts.texts.keys(texts.rows).tobytes() + texts.labels.tobytes())
+    file = folder / f"{content.hexdigest()[:32]}.pt"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        if file.exists():
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+            learner.restore(saved["weights"])
+            return Training(**saved["training"])
+        training = learner.train()
+        unfinished = file.with_suffix(".unfinished")
+        torch.save({"weights": learner.trained_model().state_dict(), "training": asdict(training)}, unfinished)
+        unfinished.replace(file)
+        return training
+
+
+def forget_first_rounds(root: Path) -> None:
+    """Remove the first rounds' models, but for one that another grid in the same folder is about to use."""
+    for file in (root / FIRST_ROUNDS).glob("*.lock"):
+        with suppress(Timeout), FileLock(file, blocking=False):
+            file.with_suffix(".pt").unlink(missing_ok=True)
+            file.with_suffix(".unfinished").unlink(missing_ok=True)

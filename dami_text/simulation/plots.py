@@ -1,0 +1,85 @@
+"""Figures, drawn by matplotlib without a display."""
+
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dami_text.simulation.comparison import LearningCurve
+
+#: Okabe and Ito's colours, which colour-blind readers can tell apart; the markers repeat what they say.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX*"
+LINES = ("-", "--", ":")
+
+
+def plot_learning_curve(
+    path: Path, n_labeled: Sequence[int], scores: Sequence[float], n: int, title: str, metric: str = "accuracy"
+) -> None:
+    """Write the test scores (rounds,) against the number of labelled texts (rounds,) out of n, as a PNG."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(n_labeled, scores, marker="o", markersize=4, color="#0072B2")
+    axes.set_xlabel("labelled texts")
+    axes.set_ylabel(f"test {metric}", parse_math=False)
+    axes.set_title(title, parse_math=False)
+    shares = axes.secondary_xaxis("top", functions=(partial(np.multiply, 100 / n), partial(np.multiply, n / 100)))
+    shares.set_xlabel("% of the training set")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
+
+
+def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: str, label: str) -> None:
+    """Write mean scores against the labelled share, with 95% intervals as bands, to each path as its suffix says."""
+    names = [textwrap.fill(curve.strategy, 80, break_on_hyphens=False) for curve in curves]
+    lines = [line for name in names for line in name.splitlines()]
+    columns = max(1, 88 // (max(map(len, lines)) + 8))
+    figure = Figure(figsize=(6.5, 3.75 + 0.25 * -(-len(lines) // columns)), layout="constrained")
+    axes = figure.subplots()
+    for i, curve in enumerate(curves):
+        x, mean, half = 100 * curve.share, 100 * curve.mean(), 100 * curve.half_interval()
+        color, marker, line = (
+            PALETTE[i % len(PALETTE)],
+            MARKERS[i % len(MARKERS)],
+            LINES[i // len(PALETTE) % len(LINES)],
+        )
+        axes.plot(x, mean, line, marker=marker, markersize=4, color=color)
+        axes.fill_between(x, *np.clip((mean - half, mean + half), 0, 100), color=color, alpha=0.1, linewidth=0)
+    axes.set(xlabel="labelled texts, % of the training set")
+    axes.set_ylabel(f"{label}, %", parse_math=False)
+    axes.set_title(title, parse_math=False)
+    legend = figure.legend(axes.lines, names, loc="outside lower center", ncols=columns, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    axes.grid(alpha=0.3)
+    _save(figure, paths)
+
+
+def plot_matrix(paths: Sequence[Path], names: Sequence[str], shares: NDArray[np.float64], title: str) -> None:
+    """Write a pairwise matrix (n, n) of shares, the row's strategy against the column's, as `plot_curves` does."""
+    names = [textwrap.fill(name, 27, break_on_hyphens=False) for name in names]
+    size = 1.5 + 0.5 * len(names)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, vmin=0, vmax=1, cmap="PuOr")
+    for (row, column), share in np.ndenumerate(shares):
+        if not np.isnan(share):
+            color = "white" if abs(share - 0.5) > 0.3 else "black"
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_xlabel("share of comparisons that the row wins against the column")
+    axes.set_title(title, parse_math=False, fontsize=10)
+    _save(figure, paths)
+
+
+def _save(figure: Figure, paths: Sequence[Path]) -> None:
+    """Write the figure, the same bytes for the same figure."""
+    with mpl.rc_context({"svg.hashsalt": "dami_text"}):
+        for path in paths:
+            figure.savefig(path, dpi=150, metadata={"Date" if path.suffix == ".svg" else "Software": None})

@@ -1,0 +1,240 @@
+"""One simulated run: from the options to a folder with the records, the learning curve and the model."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from dami_text.config.options import RunConfig
+from dami_text.data.pool import Oracle
+from dami_text.environment import environment
+from dami_text.errors import RecordError
+from dami_text.learning.learner import ActiveLearner, Round, schedule, simulate
+from dami_text.learning.preparation import PreparedData, learner_of, prepare
+from dami_text.models.encoder import Encoder
+from dami_text.models.evaluation import compute_metrics, scorer
+from dami_text.models.inference import predict_probabilities
+from dami_text.models.scores import ClassReport
+from dami_text.models.training import Training
+from dami_text.processes import Processes, make_accelerator, use_device
+from dami_text.publishing.cards import model_card, run_facts
+from dami_text.publishing.push import export_code, labeled_dataset
+from dami_text.simulation.records import CURVE, MODEL, START, Line, RunFolder
+from dami_text.strategies import PLACE, Query
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether the folder holds all of a run's rounds: the last one asks for nothing, and no larger budget was given."""
+    return bool(folder.rounds) and folder.rounds[-1]["query"] is None and not folder.grows
+
+
+class Run:
+    """A simulated run in a folder; it resumes what the folder holds of it.
+
+    Attributes:
+        n: the number of texts in the training set.
+        sizes: the number of labelled texts of each round.
+        folder: the records.
+        metric: the name of the metric that stops training early and is drawn.
+
+    Raises:
+        DamiError: options, data or folder that cannot work; nothing is written then.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        output_dir: Path,
+        overwrite: bool = False,
+        *,
+        data: PreparedData | None = None,
+        train: Callable[[ActiveLearner], Training] | None = None,
+        save_model: bool = True,
+    ) -> None:
+        """A run of `config` in `output_dir`; runs of a grid share the data and what trains their first model."""
+        self._train, self._saves_model = train, save_model
+        self.folder = RunFolder(output_dir, config, overwrite)
+        self.config = config = self.folder.config
+        use_device(config.training.device, small=not config.model.is_encoder)
+        self.accelerator = make_accelerator(config.training.mixed_precision)
+        self._processes = Processes.all()
+        self.data = data or self._processes.main_first(lambda: prepare(config))
+        self.n = len(self.data.train.rows)
+        self.sizes = schedule(**config.sizes_of(self.n), n=self.n)
+        if self.folder.grows:
+            self.folder.keep(self._n_to_keep())
+        data = self.data
+        self.learner = learner_of(
+            config, data.train.texts, data.validation, data.class_names, data.start, labels=data.train.labels
+        )
+        self._oracle = Oracle(self.data.train.labels)
+        self.metric = config.training.metric
+        scorer(self.metric)  # an error of the user's own metric comes before the first training
+        self._replay()
+
+    def rounds(self) -> Iterator[Line]:
+        """Run what is left, and yield each round's line once it is on disk; the folder is locked meanwhile."""
+        with ExitStack() as lock:
+            self._processes.on_main(lambda: lock.enter_context(self.folder.locked()))
+            if len(self.folder.rounds) < len(self.sizes):
+                yield from self._remaining_rounds()
+            elif self._saves_model and self._processes.on_main(lambda: not self.folder.has_model()):
+                self.learner.train()
+                self._processes.on_main(partial(self._save_model, self.folder.rounds))
+            self._processes.on_main(self._plot)
+
+    def _remaining_rounds(self) -> Iterator[Line]:
+        for round_ in simulate(self.learner, self._oracle, self.sizes, self._evaluate, self._train):
+            line = self._round_line(round_)
+            self._processes.on_main(partial(self._record, round_, line))
+            yield line
+
+    def _evaluate(self, model: PreTrainedModel) -> dict[str, float]:
+        """The model's metrics on the test split; its predictions are kept for the round's line."""
+        test, size = self.data.test, self.config.strategy.inference_batch_size
+        probabilities = predict_probabilities(model, test.texts, test.rows, size)
+        self._predicted = probabilities.argmax(axis=1)
+        return compute_metrics(probabilities, test.labels, self.metric)
+
+    def _record(self, round_: Round, line: Line) -> None:
+        if round_.query is None and self._saves_model:
+            self._save_model([*self.folder.rounds, line])
+        first = self._first if round_.number == 0 else []
+        self.folder.commit(line, [*first, *self._query_lines(round_.number, round_.query)])
+
+    def _n_to_keep(self) -> int:
+        """How many rounds of a run with a smaller budget have asked for as many texts as with this one."""
+        recorded = [line["n_labeled"] for line in self.folder.rounds]
+        alike = [found == wanted for found, wanted in zip(recorded, self.sizes, strict=False)]
+        # The last round asked for nothing, and the one before it for what was left.
+        return max(0, len(list(takewhile(bool, alike))) - 1)
+
+    def _replay(self) -> None:
+        """Tell the learner the labels of the start's rows, which a new run asks for, and of the committed queries."""
+        self._first: list[Line] = []  # recorded with round 0
+        if all(query["round"] != START for query in self.folder.queries):  # also in folders of versions without them
+            self._first = self._query_lines(START, self.learner.ask(self.sizes[0]))
+        asked: list[list[int]] = [[] for _ in range(START, len(self.folder.rounds))]
+        texts, names = self.data.train.texts, self.data.class_names
+        for query in [*self._first, *self.folder.queries]:
+            row, recorded = query["row"], (query["id"], query["label"])
+            if row >= self.n or (texts.stable_id(row), names[self._oracle.reveal(row)]) != recorded:
+                raise RecordError(
+                    f"{self.folder.path} holds a run on other data: its row {row} is {recorded[0]}, labelled "
+                    f"{recorded[1]!r}; give the same data to resume it, another --output-dir, or --overwrite to "
+                    "replace it"
+                )
+            asked[query["round"] - START].append(row)
+        wanted = np.diff([0, *self.sizes, self.sizes[-1]]).tolist()[: len(asked)]
+        found = [len(set(rows)) for rows in asked]
+        if found != wanted:
+            raise RecordError(
+                f"{self.folder.path} is damaged: its start and finished rounds asked for {found} rows, not {wanted}; "
+                "restore it, or start again with --overwrite or another --output-dir"
+            )
+        for rows in filter(None, asked):
+            self.learner.tell(rows, self._oracle.reveal(np.array(rows)))
+
+    def _round_line(self, round_: Round) -> Line:
+        labels = np.bincount(self.learner.labels, minlength=len(self.data.class_names))
+        report = ClassReport.of(self._predicted, self.data.test.labels, self.data.class_names)
+        return {
+            "round": round_.number,
+            "n_labeled": round_.n_labeled,
+            "labeled_fraction": round_.n_labeled / self.n,
+            "metrics": round_.metrics,
+            "validation": {self.metric: round_.training.validation_score} if self.data.validation else None,
+            "seconds": {name: round(value, 3) for name, value in round_.seconds.items()},
+            "epochs": round_.training.epochs,
+            "steps": round_.training.steps,
+            "class_counts": dict(zip(self.data.class_names, labels.tolist(), strict=True)),
+            "test": asdict(report) if report else None,
+            "query": dict(round_.query.details) if round_.query else None,
+            "environment": environment(),
+        }
+
+    def _query_lines(self, number: int, query: Query | None) -> list[Line]:
+        if query is None:
+            return []
+        texts, names = self.data.train.texts, self.data.class_names
+        labels = self._oracle.reveal(query.rows)
+        return [
+            {
+                "round": number,
+                "rank": rank,
+                "row": int(row),
+                "id": texts.stable_id(int(row)),
+                "text": texts.text(int(row)),
+                "label": names[label],
+                **reason,
+            }
+            for rank, (row, label, reason) in enumerate(zip(query.rows, labels, query.reasons, strict=True))
+        ]
+
+    def _save_model(self, rounds: Sequence[Line]) -> None:
+        data = self.data
+        sizes = {"train": self.n, "test": len(data.test.rows)}
+        sizes["validation"] = len(data.validation.rows) if data.validation else 0
+        commit = data.start.commit if isinstance(data.start, Encoder) else None
+        card = model_card(run_facts(self.config, rounds, sizes, commit))
+
+        def save(path: Path) -> None:
+            self.learner.trained_model().save_pretrained(path)
+            data.preprocessor.save_pretrained(path)
+            (path / "README.md").write_text(str(card), encoding="utf-8")
+
+        self.folder.save_model(save)
+
+    def export_code(self) -> bool:
+        """Put the finished model's code beside it; False where transformers has the code."""
+        exported: list[bool] = []
+
+        def save(path: Path) -> None:
+            exported.append(export_code(self.folder.path / MODEL, path))
+            if not exported[0]:
+                shutil.copytree(self.folder.path / MODEL, path)
+
+        self.folder.save_model(save)
+        return exported[0]
+
+    def labeled_dataset(self) -> Dataset:
+        """What is labelled when the run is finished, in the order in which it was.
+
+        Columns: text, label, id (see `EncodedTexts.stable_id`), round (the first whose model had learnt from it), and
+        reason (why it was asked for, in JSON; {} if at random).
+        """
+        lines = {line["row"]: line for line in [*self._first, *self.folder.queries]}
+        rows, texts = list(lines), self.data.train.texts
+        return labeled_dataset(
+            [texts.text(row) for row in rows],
+            self._oracle.reveal(np.array(rows)).tolist(),
+            self.data.class_names,
+            id=[texts.stable_id(row) for row in rows],
+            round=[line["round"] + 1 for line in lines.values()],
+            reason=[_reason(line) for line in lines.values()],
+        )
+
+    def _plot(self) -> None:
+        from dami_text.simulation.plots import plot_learning_curve
+
+        data, model, strategy = self.config.data.dataset, self.config.model.model, self.config.strategy.strategy
+        plot_learning_curve(
+            self.folder.path / CURVE,
+            [line["n_labeled"] for line in self.folder.rounds],
+            [line["metrics"][self.metric] for line in self.folder.rounds],
+            self.n,
+            f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
+            Path(self.metric).name.replace("_", " "),
+        )
+
+
+def _reason(query: Line) -> Line:
+    """What a query's line says beyond which text it is: why the strategy asked for it."""
+    return {name: value for name, value in query.items() if name not in PLACE}
