@@ -12,7 +12,7 @@ PACKAGE = Path(dami_text.__file__).parent
 
 #: From the bottom up: a module imports from its own level and those below it.
 LEVELS = [
-    {"errors", "randomness", "processes", "orphans", "environment"},
+    {"errors", "randomness", "processes", "orphans", "environment", "files", "escaping"},
     {"config"},
     {"data"},
     {"models"},

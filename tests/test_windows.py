@@ -12,7 +12,7 @@ from filelock import FileLock
 from dami_text.cli.parsing import show_whatever_comes
 from dami_text.config.options import RunConfig
 from dami_text.data import cache
-from dami_text.labeling.session import whole
+from dami_text.files import whole_folder
 from dami_text.simulation import records
 from dami_text.simulation.grid import folder_name
 from dami_text.simulation.records import LOCK, RunFolder
@@ -82,7 +82,7 @@ def test_a_folder_takes_the_place_of_an_empty_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "rename", refusing)
     (tmp_path / "session").mkdir()
-    with whole(tmp_path / "session") as unfinished:
+    with whole_folder(tmp_path / "session") as unfinished:
         (unfinished / "a").write_text("a", encoding="utf-8")
     assert (tmp_path / "session" / "a").read_text(encoding="utf-8") == "a"
 

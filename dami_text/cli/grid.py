@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dami_text.cli.parsing import TOPICS, command, one_line, printable
+from dami_text.cli.parsing import TOPICS, command
 from dami_text.config.fields import Options, option
 from dami_text.config.options import RunConfig
 from dami_text.errors import ConfigError, DamiError
+from dami_text.escaping import printable, terminal_line
 from dami_text.simulation.grid_config import GridConfig
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _left(cells: Sequence["Cell"], save_models: bool, overwrite: bool) -> tuple[
 
 
 def _described(outcome: "Outcome") -> str:
-    return f"{printable(str(outcome.cell.path))}: {one_line(DamiError(outcome.message))}"
+    return f"{printable(str(outcome.cell.path))}: {terminal_line(DamiError(outcome.message))}"
 
 
 @contextmanager

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from dami_text.cli.parsing import TOPICS, _Parser, _parser, given_flags, printable, tell_of_data
+from dami_text.cli.parsing import TOPICS, _Parser, _parser, given_flags, tell_of_data
 from dami_text.config.defaults import PRESETS, implied_options
 from dami_text.config.fields import Options, flag, option
 from dami_text.config.options import DataConfig, LabelingConfig, RunConfig, TabularConfig
 from dami_text.config.paths import PATHS
 from dami_text.errors import ConfigError
+from dami_text.escaping import printable
 
 LOCAL_HOST = "127.0.0.1"  # this machine alone
 PATIENCE = 5.0  # seconds that the K-medoids of a session may take, for which a person waits

@@ -11,9 +11,10 @@ from typing import Any, NoReturn, get_args
 
 from dami_text.cli.grid import run_grid
 from dami_text.cli.label import label_texts
-from dami_text.cli.parsing import logging_restored, printable, run_al, show_whatever_comes, tell_of_data
+from dami_text.cli.parsing import logging_restored, run_al, show_whatever_comes, tell_of_data
 from dami_text.cli.report import make_report
 from dami_text.errors import ConfigError, DamiError
+from dami_text.escaping import printable
 from dami_text.processes import Device, disconnect
 
 FORMAT_NAMES = ("csv", "jsonl", "parquet", "label-studio", "prodigy", "doccano", "argilla")
@@ -119,10 +120,10 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: list[str]) -> None:
+    from dami_text.escaping import to_json
     from dami_text.labeling.exchange.formats import label_studio_config, write_records
     from dami_text.labeling.exchange.matching import records_of, write_file
     from dami_text.labeling.session import Session
-    from dami_text.simulation.records import to_json
 
     parser = _simple_parser("export", "Write the labels for another tool.")
     parser.add_argument("out", type=Path, help="the file to write")

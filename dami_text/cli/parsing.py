@@ -21,9 +21,10 @@ from dami_text.config.defaults import implied_options
 from dami_text.config.fields import Options, Size, option
 from dami_text.config.options import JOIN, RunConfig
 from dami_text.errors import ConfigError, DamiError
+from dami_text.escaping import printable, terminal_line
 from dami_text.models.scores import ClassReport
 from dami_text.processes import Processes, disconnect
-from dami_text.simulation.records import CURVE, MODEL, QUERIES, ROUNDS, Line
+from dami_text.simulation.records import CURVE, MODEL, QUERIES, RECORDS, ROUNDS, Line
 
 DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
 
@@ -92,7 +93,7 @@ def command(
         if debug:
             raise
         if _speaks():
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            print(f"error: {terminal_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         disconnect()
@@ -109,11 +110,6 @@ def show_whatever_comes() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def one_line(error: BaseException) -> str:
-    """The error's message in one line that is safe for a terminal."""
-    return printable(re.sub(r"\s*\n\s*", " ", str(error)))
 
 
 def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
@@ -169,11 +165,6 @@ def logging_restored() -> Iterator[None]:
 def _speaks() -> bool:
     """Whether this process is the one of its machine that tells the user what all of them find."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-def printable(text: str) -> str:
-    """Text from outside, made safe for a terminal: control characters and the like as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class _Parser(HfArgumentParser):
@@ -298,7 +289,8 @@ def _publish(run: "Run", output: OutputConfig) -> None:
     if output.export_code and not run.export_code():
         logging.getLogger(__name__).info("--export-code: transformers has this model's code, there is none to export")
     if output.push_to_hub is not None:
-        print(f"pushed   {printable(hub.push_run(run.folder.path, output.push_to_hub, output.private))}")
+        url = hub.push_run(run.folder.path, MODEL, RECORDS, output.push_to_hub, output.private)
+        print(f"pushed   {printable(url)}")
     if output.push_dataset is not None:
         labeled = run.labeled_dataset()
         url = hub.push_labels(labeled, output.push_dataset, output.private, run.folder.path)

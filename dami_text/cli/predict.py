@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dami_text.cli.parsing import printable, tell_of_data
+from dami_text.cli.parsing import tell_of_data
 from dami_text.config.fields import flag
 from dami_text.config.options import DataConfig
 from dami_text.errors import ConfigError
+from dami_text.escaping import printable
 
 if TYPE_CHECKING:
     from dami_text.labeling.session import Session

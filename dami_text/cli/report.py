@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dami_text.cli.parsing import one_line, printable
 from dami_text.config.options import METRICS
 from dami_text.errors import ConfigError, DamiError
+from dami_text.escaping import printable, terminal_line
 
 
 def make_report(arguments: Sequence[str] | None = None, prog: str = "make_report.py") -> int:
@@ -31,7 +31,7 @@ def make_report(arguments: Sequence[str] | None = None, prog: str = "make_report
     try:
         _report(options)
     except DamiError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {terminal_line(error)}", file=sys.stderr)
         return 1
     return 0
 

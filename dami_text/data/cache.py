@@ -8,6 +8,8 @@ import numpy as np
 from huggingface_hub.constants import HF_HOME
 from numpy.typing import NDArray
 
+from dami_text.files import whole_file
+
 
 def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """What `make` returns, from the file of `kind` and `key` where it is there, which is written otherwise.
@@ -17,12 +19,11 @@ def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArr
     path = Path(HF_HOME) / "dami_text" / kind / f"{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{np.random.SeedSequence().entropy}.npy")
-        np.save(unfinished, make())
+        made = make()
         try:
-            unfinished.replace(path)
+            with whole_file(path) as unfinished, unfinished.open("wb") as stream:
+                np.save(stream, made)
         except PermissionError:  # on Windows, where another process has made it meanwhile and reads it
-            unfinished.unlink()
             if not path.exists():
                 raise
     cached: NDArray[Any] = np.load(path, mmap_mode="r")

@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import huggingface_hub
 import pyarrow as pa
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from datasets.packaged_modules.cache.cache import Cache
 from datasets.packaged_modules.csv.csv import Csv
 from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 
 from dami_text.config.fields import flag
@@ -27,9 +22,10 @@ from dami_text.config.options import DataConfig
 from dami_text.data.delimited import layout_of, not_encoded, opened, separator
 from dami_text.data.demo import demo_dataset
 from dami_text.data.folders import read_folder, read_sheet
-from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub
+from dami_text.data.hub import Sought, Unreachable, commit_of, quiet_hub
 from dami_text.data.strict_csv import StrictCsv
 from dami_text.errors import DataError
+from dami_text.escaping import short_message
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +68,9 @@ def utf8_expected(config: DataConfig) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{config.dataset!r} holds text that is not UTF-8 ({one_line(error)}); convert it") from error
+        raise DataError(
+            f"{config.dataset!r} holds text that is not UTF-8 ({short_message(error)}); convert it"
+        ) from error
 
 
 def _demo(config: DataConfig) -> datasets.DatasetDict:
@@ -107,7 +105,7 @@ def _read(config: DataConfig) -> datasets.DatasetDict:
             raise DataError(str(cause)) from error
         if isinstance(cause, UnicodeError) and name.lower().removesuffix(".gz").endswith(".txt"):
             raise not_encoded(name, config.encoding, cause) from error
-        raise DataError(f"{name!r} cannot be read as a data set: {one_line(cause)}") from error
+        raise DataError(f"{name!r} cannot be read as a data set: {short_message(cause)}") from error
 
 
 def _file(path: Path, config: DataConfig) -> datasets.DatasetDict:
@@ -205,38 +203,29 @@ def _builder(name: str, config: DataConfig, cache: str | None = None) -> dataset
 
 
 def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
-    found = f"{name!r} is no file or folder here, and"
+    sought = Sought(
+        kind="dataset",
+        name=name,
+        revision=config.revision,
+        shown=repr(name),
+        missing="no file or folder here",
+        spelling="the spelling of --dataset",
+        spelling_of_revision="the spelling of --revision",
+        instead=LOCAL,
+        error=DataError,
+        refused=DataError,
+    )
     try:
-        # One request without retries: load_dataset_builder alone needs 23 seconds to find the Hub out of reach.
-        huggingface_hub.HfApi().dataset_info(name, revision=config.revision, timeout=HUB_TIMEOUT)
-    except HFValidationError as error:
-        raise DataError(f"{found} no Hub id; check the spelling of --dataset") from error
-    except GatedRepoError as error:
-        raise _gated(name) from error
-    except RevisionNotFoundError as error:
-        raise DataError(
-            f"{name!r} has no revision {config.revision!r} on the Hub; check the spelling of --revision"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise DataError(
-            f"{found} the Hub has no such data set, or a private one; check the spelling, log in with "
-            f"`hf auth login`, or {LOCAL}"
-        ) from error
-    except Exception as error:  # of the Hub's transport, whichever library that is
-        return _cached_builder(name, config, error)
+        commit_of(sought)
+    except Unreachable as error:
+        return _cached_builder(name, config, error.__cause__ or error)
     try:
         return _builder(name, config)
     except DatasetNotFoundError as error:
-        raise _gated(name) from error
+        raise sought.gated() from error
 
 
-def _gated(name: str) -> DataError:
-    return DataError(
-        f"{name!r} is gated on the Hub; ask for access on its page and log in with `hf auth login`, or {LOCAL}"
-    )
-
-
-def _cached_builder(name: str, config: DataConfig, reason: Exception) -> datasets.DatasetBuilder:
+def _cached_builder(name: str, config: DataConfig, reason: BaseException) -> datasets.DatasetBuilder:
     """What an earlier run downloaded, where the Hub cannot be reached; of a revision, its commit must be given."""
     try:
         builder = Cache(
@@ -247,9 +236,11 @@ def _cached_builder(name: str, config: DataConfig, reason: Exception) -> dataset
             hash=config.revision or "auto",
         )
     except ValueError as error:
-        found, cached = f"{name!r} is no file or folder here, and the Hub", one_line(error)
+        found, cached = f"{name!r} is no file or folder here, and the Hub", short_message(error)
         if isinstance(reason, OfflineModeIsEnabled):
             raise DataError(f"{found} is switched off by HF_HUB_OFFLINE ({cached}); unset it, or {LOCAL}") from reason
-        raise DataError(f"{found} cannot be reached: {one_line(reason)} ({cached}); connect, or {LOCAL}") from reason
+        raise DataError(
+            f"{found} cannot be reached: {short_message(reason)} ({cached}); connect, or {LOCAL}"
+        ) from reason
     logger.warning("the Hub cannot be reached: using the copy of %s that is in the cache", name)
     return builder

@@ -16,8 +16,8 @@ from datasets.fingerprint import Hasher
 from datasets.packaged_modules.csv.csv import Csv
 
 from dami_text.data.delimited import escaped_quotes, not_encoded, rewritten
-from dami_text.data.hub import one_line
 from dami_text.errors import DataError
+from dami_text.escaping import short_message
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +71,10 @@ class StrictCsv(Csv):
                 except (UnicodeError, pa.ArrowInvalid) as error:
                     if isinstance(error, UnicodeError) or "invalid UTF8" in str(error):
                         raise not_encoded(name, self.config.encoding, error) from error
+                    found = f"{name} is no well-formed CSV file for the separator {self.config.sep!r}"
                     raise DataError(
-                        f"{name} is no well-formed CSV file for the separator {self.config.sep!r} ({one_line(error)}); "
-                        "name another with --delimiter, or mend the row or its quotes"
+                        f"{found} ({short_message(error)}); name another with --delimiter, or mend the row or its "
+                        "quotes"
                     ) from error
 
     def _closed(self, stream: Any) -> Any:

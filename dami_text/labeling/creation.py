@@ -21,6 +21,7 @@ from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.pool import Rows, content_hashes, stable_id
 from dami_text.data.sources import OWN, load_texts
 from dami_text.errors import DataError, RecordError
+from dami_text.files import whole_folder
 from dami_text.labeling.session import (
     FILE_ANNOTATOR,
     LABELS,
@@ -30,7 +31,6 @@ from dami_text.labeling.session import (
     SessionConfig,
     fingerprint_of,
     require_texts,
-    whole,
     write_config,
 )
 from dami_text.labeling.store.events import Store
@@ -69,7 +69,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     warn_of_frequent_texts(texts, hashes)
     labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
     try:
-        with whole(folder) as unfinished:
+        with whole_folder(folder) as unfinished:
             texts.save_to_disk(str(unfinished / POOL))
             write_config(unfinished, SessionConfig(run, labeling))
             with closing(Store(unfinished / LABELS, create=True)) as store:
@@ -147,7 +147,7 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
     name = f"{POOL}-{int(session.pool_name.partition('-')[2] or 1) + 1}"
     try:
         shutil.rmtree(session.folder / name, ignore_errors=True)  # of a call that was killed
-        with whole(session.folder / name) as unfinished:
+        with whole_folder(session.folder / name) as unfinished:
             whole_pool.save_to_disk(str(unfinished))
         with session.store.transaction():
             fingerprint = fingerprint_of(content_hashes(whole_pool)[0])

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from dami_text.data.pool import text_hash
 from dami_text.errors import RecordError
+from dami_text.escaping import to_json
+from dami_text.files import whole_folder
 from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
 from dami_text.labeling.rounds import LabeledNow, told_learner
-from dami_text.labeling.session import FILE_ANNOTATOR, Session, whole
+from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.models.scores import ClassReport
 from dami_text.publishing.cards import CardFacts, PeoplesLabels, model_card
-from dami_text.simulation.records import to_json
 
 RECORD = "labeling.json"  # beside the model: what it was made of
 
@@ -70,7 +71,7 @@ def train_final(session: Session, folder: Path) -> FinalModel:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "a model of other labels" if found else "something else"
             raise RecordError(f"{folder} is there already and holds {what}; choose another with --output-dir")
-        with whole(folder) as unfinished:
+        with whole_folder(folder) as unfinished:
             learner, _ = told_learner(session, now)
             learner.train()
             model = learner.trained_model()

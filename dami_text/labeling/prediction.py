@@ -18,14 +18,15 @@ from dami_text.data.pool import EncodedTexts
 from dami_text.data.sources import OWN, own_columns
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
-from dami_text.labeling.exchange.tables import as_cell, as_json, no_formula
+from dami_text.escaping import no_formula, to_json
+from dami_text.files import whole_file
+from dami_text.labeling.exchange.tables import as_cell, as_json
 from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import MODEL, Session
 from dami_text.learning.cold_start import load_classifier
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.word_level import WordLevelForSequenceClassification, class_names_of
 from dami_text.processes import Device, on_own_device, use_device
-from dami_text.simulation.records import to_json
 
 BLOCK = 10_000  # texts that are in memory at once
 
@@ -136,9 +137,8 @@ def write_predictions(
     names += [_free(f"probability_{name}", taken) for name in classifier.class_names]
     done = Predicted()
     place = file.absolute().resolve()
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
     try:
-        with unfinished.open("w", encoding="utf-8", newline="") as stream:
+        with whole_file(place) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
             write = _writer(stream, file.suffix.lower(), [*(name.removeprefix(OWN) for name in own), *names], safe_csv)
             for rows in _blocks(texts):
                 filled = [row for row, text in enumerate(rows["text"]) if text.strip()]
@@ -154,11 +154,8 @@ def write_predictions(
                     write([*(as_json(rows[name][row]) for name in own), *predicted])
                 if tell:
                     tell(len(found))
-        unfinished.replace(place)
     except OSError as error:
         raise DataError(f"cannot write {file}: {error.strerror or error}; choose another file") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return done
 
 

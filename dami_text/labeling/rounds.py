@@ -5,7 +5,6 @@ SESSION`), so that a page goes on while it trains and survives whatever happens 
 options, its number and the labels, and nothing of it counts before the one transaction that records it.
 """
 
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,10 +24,11 @@ from dami_text.data.hub import no_progress_bars
 from dami_text.data.pool import EncodedTexts, Pool, Rows
 from dami_text.data.word_vectors import METHODS, require_gensim
 from dami_text.errors import BusyError, DamiError, TrainingError
+from dami_text.files import remove_unfinished, whole_folder
 from dami_text.interpretation.aggregation import InformativeWords
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.labeling.creation import new_session
-from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved, whole
+from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.store.events import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import make_learner
@@ -193,9 +193,8 @@ def train_round(session: Session) -> RoundRecord:
     asked = explained(session, learner, strategy, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
-    with whole(session.folder / MODEL) as unfinished:
+    with whole_folder(session.folder / MODEL, overwrite=True) as unfinished:
         learner.save_pretrained(unfinished)
-        shutil.rmtree(session.folder / MODEL, ignore_errors=True)
     record = RoundRecord(
         number,
         now.through,
@@ -265,8 +264,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     try:
         with FileLock(folder / LOCK, timeout=0):
-            for left in folder.glob(f".{MODEL}.*.unfinished"):  # by a training that was killed
-                shutil.rmtree(left, ignore_errors=True)
+            remove_unfinished(folder / MODEL)
             with Session(folder) as session:
                 train_round(session)
     except Timeout:

@@ -8,9 +8,7 @@ trainer.log       what the last training had to say
 """
 
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +24,10 @@ from dami_text.config.options import LabelingConfig, RunConfig
 from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
 from dami_text.data.sources import OWN, find_column, load_texts, own_columns
 from dami_text.errors import ConfigError, RecordError
+from dami_text.files import write_whole
 from dami_text.labeling.store.events import Kind, QueueItem, Store
 from dami_text.processes import Device
 from dami_text.randomness import numpy_stream
-from dami_text.simulation.records import write_whole
 
 POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"
 
@@ -313,24 +311,6 @@ def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list
     other_places = [(i + 0.5) / max(1, len(others)) for i in range(len(others))]
     together = [*zip(places, items, strict=True), *zip(other_places, others, strict=True)]
     return [item for _, item in sorted(together, key=lambda pair: pair[0])]
-
-
-@contextmanager
-def whole(folder: Path) -> Iterator[Path]:
-    """A new folder to write, which has the name of `folder` from the end of the block on, and is gone if that fails.
-
-    Where `folder` is there already, it must be empty then.
-    """
-    unfinished = folder.absolute().with_name(f".{folder.name}.{os.getpid()}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        with suppress(OSError):
-            folder.rmdir()  # an empty one, which Windows does not put another in the place of
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def require_source(session: Session, source: str) -> None:

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from dami_text.config.options import ModelConfig
-from dami_text.data.hub import explained, quiet_hub, resolve
+from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
 from dami_text.models.word_level import WordLevelConfig, class_names_of
 from dami_text.randomness import torch_stream
@@ -71,7 +71,7 @@ def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: in
     """
     name = config.model
     path = Path(name).expanduser()
-    commit = None if path.is_dir() else resolve("model", name, config.model_revision, "--model")
+    commit = None if path.is_dir() else model_commit(name, config.model_revision, "--model")
     if path.is_dir() and config.model_revision is not None:
         raise ConfigError(f"--model {name} is a folder and has no revisions; leave out --model-revision")
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(path) if path.is_dir() else name, "revision": commit}

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.options import METRICS
-from dami_text.data.hub import one_line
 from dami_text.data.pool import LabeledTexts
 from dami_text.errors import ConfigError, DamiError
+from dami_text.escaping import short_message
 from dami_text.models.inference import BATCH_SIZE, predict_probabilities
 from dami_text.models.scores import accuracy, roc_auc
 from dami_text.processes import Processes
@@ -76,7 +76,8 @@ def _own(metric: str) -> Scorer:
         module: Any = evaluate.load(str(Path(metric).expanduser()), keep_in_memory=True)
     except Exception as error:  # whatever the module's own code and the Hub's transport raise
         raise ConfigError(
-            f"--metric {metric} cannot be loaded: {one_line(error)}; wanted the path or Hub id of a metric for evaluate"
+            f"--metric {metric} cannot be loaded: {short_message(error)}; wanted the path or Hub id of a "
+            "metric for evaluate"
         ) from error
 
     def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -92,6 +93,6 @@ def _own(metric: str) -> Scorer:
         except DamiError:
             raise
         except Exception as error:  # of the user's code
-            raise ConfigError(f"--metric {metric} gives no number: {one_line(error)}; it must give one") from error
+            raise ConfigError(f"--metric {metric} gives no number: {short_message(error)}; it must give one") from error
 
     return score

@@ -17,6 +17,7 @@ from dami_text.config.options import RunConfig
 from dami_text.config.paths import PATHS
 from dami_text.data.readers import ALIASES
 from dami_text.environment import environment
+from dami_text.escaping import markdown
 from dami_text.models.scores import ClassReport
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -111,14 +112,6 @@ def run_facts(
     )
 
 
-def shown(value: object) -> str:
-    """Text from outside as Markdown shows it: on one line, what could be markup or a link as character references."""
-    line = " ".join(str(value).split())
-    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    markup = r"[^\w .,-]|_|(?<=www)\."
-    return re.sub(markup, lambda match: f"&#{ord(match[0])};", visible, flags=re.IGNORECASE)
-
-
 def model_card(facts: CardFacts) -> ModelCard:
     """The card of a model. It holds no time or date: on one machine the same facts give the same card."""
     config = facts.config
@@ -126,12 +119,12 @@ def model_card(facts: CardFacts) -> ModelCard:
     start = {"random": "at random", "kmeans-features": "nearest to the means of features", "balanced": "by class"}
     first = facts.rounds[0][0] if facts.rounds else facts.n_labeled
     template: dict[str, Any] = {
-        "title": shown(f"{Path(model).name} on {Path(dataset).name}, {config.strategy.strategy}"),
-        "model": shown(model) + (f", commit {shown(facts.commit)}" if facts.commit else ""),
-        "strategy": shown(config.strategy.strategy),
-        "dataset": shown(dataset),
-        "class_names": ", ".join(map(shown, facts.class_counts)),
-        "class_counts": ", ".join(f"{shown(name)} {n}" for name, n in facts.class_counts.items()),
+        "title": markdown(f"{Path(model).name} on {Path(dataset).name}, {config.strategy.strategy}"),
+        "model": markdown(model) + (f", commit {markdown(facts.commit)}" if facts.commit else ""),
+        "strategy": markdown(config.strategy.strategy),
+        "dataset": markdown(dataset),
+        "class_names": ", ".join(map(markdown, facts.class_counts)),
+        "class_counts": ", ".join(f"{markdown(name)} {n}" for name, n in facts.class_counts.items()),
         "simulated": isinstance(facts.labels, SimulatedLabels),
         "labels": facts.labels,
         "n_texts": facts.n_texts,
@@ -144,8 +137,8 @@ def model_card(facts: CardFacts) -> ModelCard:
         "own_splits": config.data.splits == "keep",
         "seed": config.loop.seed,
         "needs_dami_text": not config.model.is_encoder,
-        "metric": shown(metric_name(facts.curve_metric)),
-        "results": [(shown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
+        "metric": markdown(metric_name(facts.curve_metric)),
+        "results": [(markdown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
         "warnings": _warnings(facts.report),
         "curve": [
             (n, f"{n / facts.n_texts:.1%}", f"{metrics[facts.curve_metric]:.4f}")
@@ -153,7 +146,7 @@ def model_card(facts: CardFacts) -> ModelCard:
             if facts.curve_metric in metrics
         ],
         "options": [
-            (flag(name), shown(public_name(value) if name in PATHS else value))
+            (flag(name), markdown(public_name(value) if name in PATHS else value))
             for name, value in facts.options.items()
             if value is not None and not (name == "dropout" and config.model.is_encoder)  # it has its own
         ],
@@ -168,18 +161,18 @@ def _environment() -> str:
     found = environment()
     threads, device = found.pop("threads"), found.pop("device")
     on = f"{found.pop('cpu')}, {threads} thread{'s' * (threads != 1)}" + (f", {device}" if device != "cpu" else "")
-    return f"{shown(on)}; {', '.join(f'{name} {shown(value)}' for name, value in found.items())}"
+    return f"{markdown(on)}; {', '.join(f'{name} {markdown(value)}' for name, value in found.items())}"
 
 
 def _warnings(report: ClassReport | None) -> list[str]:
     """Sentences on what the accuracy does not show, to be shown as Markdown."""
     if report is None:
         return []
-    largest = shown(report.largest)
+    largest = markdown(report.largest)
     share = f"the largest class, {largest}, has {report.largest_share:.1%} of these texts"
     told = [f"Macro F1 is {report.macro_f1:.4f}; {share}."]
     if report.never_predicted:
-        told.append(f"The model never predicts {', '.join(map(shown, report.never_predicted))}.")
+        told.append(f"The model never predicts {', '.join(map(markdown, report.never_predicted))}.")
     if report.knows_nothing:
         told.append(f"Its accuracy is no better than that of always saying {largest}.")
     return told

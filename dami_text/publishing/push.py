@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,12 +13,10 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from dami_text.data.hub import HUB_TIMEOUT, one_line, quiet_hub, unreachable
+from dami_text.data.hub import HUB_TIMEOUT, quiet_hub, unreachable
 from dami_text.errors import ConfigError, DamiError, HubError, RecordError
+from dami_text.escaping import short_message
 from dami_text.models.word_level import WordLevelForSequenceClassification
-from dami_text.simulation.records import CONFIG, CURVE, MODEL, QUERIES, ROUNDS
-
-RECORDS = (CONFIG, ROUNDS, QUERIES, CURVE)
 
 
 def check_push(repository: str, kind: str, private: bool) -> None:
@@ -46,14 +44,20 @@ def check_push(repository: str, kind: str, private: bool) -> None:
             )
 
 
-def push_run(folder: Path, repository: str, private: bool) -> str:
+def push_run(folder: Path, model: str, records: Sequence[str], repository: str, private: bool) -> str:
     """Push a finished run's model with its card, and its records in the folder `run`, in one commit; return its URL.
+
+    Args:
+        folder: the run's folder.
+        model, records: the names in it of the model's folder and of the files of records, as far as they are there.
+        repository: the Hub id.
+        private: make a new repository private.
 
     Raises:
         HubError: the Hub refuses, cannot be reached or breaks off; it holds what it held before then.
     """
-    records = {f"run/{name}": folder / name for name in RECORDS if (folder / name).exists()}
-    return _push(_files(folder / MODEL) | records, repository, private, f"the run is complete in {folder}")
+    beside = {f"run/{name}": folder / name for name in records if (folder / name).exists()}
+    return _push(_files(folder / model) | beside, repository, private, f"the run is complete in {folder}")
 
 
 def push_model(folder: Path, repository: str, private: bool) -> str:
@@ -178,6 +182,6 @@ def _explained(what: str, done: str = "") -> Iterator[None]:
             raise HubError(
                 f"{what}: the Hub refuses ({status}); log in with `hf auth login` and a token that may write{again}"
             ) from error
-        raise HubError(f"{what}: the Hub answers {one_line(error)}{again}") from error
+        raise HubError(f"{what}: the Hub answers {short_message(error)}{again}") from error
     except Exception as error:  # of the Hub's transport, whichever library that is
         raise HubError(f"{what}: {unreachable(error)}{again}") from error

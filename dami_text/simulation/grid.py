@@ -29,12 +29,14 @@ from tqdm import tqdm
 from dami_text.config.options import RunConfig, StrategyConfig
 from dami_text.data.hub import no_progress_bars
 from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
+from dami_text.escaping import to_json
+from dami_text.files import remove_unfinished, whole_file, write_whole
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models.training import Training
 from dami_text.orphans import end_with
 from dami_text.simulation.grid_config import GridConfig
-from dami_text.simulation.records import ROUNDS, RunFolder, to_json, write_whole
+from dami_text.simulation.records import ROUNDS, RunFolder
 from dami_text.simulation.run import Run, is_finished
 
 #: In a cell's folder: why its last run failed.
@@ -320,9 +322,8 @@ def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, 
             learner.restore(saved["weights"])
             return Training(**saved["training"])
         training = learner.train()
-        unfinished = file.with_suffix(".unfinished")
-        torch.save({"weights": learner.trained_model().state_dict(), "training": asdict(training)}, unfinished)
-        unfinished.replace(file)
+        with whole_file(file) as unfinished:
+            torch.save({"weights": learner.trained_model().state_dict(), "training": asdict(training)}, unfinished)
         return training
 
 
@@ -331,4 +332,4 @@ def forget_first_rounds(root: Path) -> None:
     for file in (root / FIRST_ROUNDS).glob("*.lock"):
         with suppress(Timeout), FileLock(file, blocking=False):
             file.with_suffix(".pt").unlink(missing_ok=True)
-            file.with_suffix(".unfinished").unlink(missing_ok=True)
+            remove_unfinished(file.with_suffix(".pt"))

@@ -13,13 +13,11 @@ last line are what a killed process leaves: they are dropped when the folder is 
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,36 +29,21 @@ from dami_text.config.fields import Size, flag
 from dami_text.config.options import RunConfig
 from dami_text.config.paths import PATHS, absolute, from_anywhere
 from dami_text.errors import BusyError, RecordError
+from dami_text.escaping import to_json
+from dami_text.files import remove_unfinished, whole_file, whole_folder, write_whole
 
 logger = logging.getLogger(__name__)
 
 Line = dict[str, Any]
 
 CONFIG, ROUNDS, QUERIES, MODEL, CURVE = "config.yaml", "rounds.jsonl", "queries.jsonl", "model", "learning_curve.png"
+RECORDS = (CONFIG, ROUNDS, QUERIES, CURVE)  # what is pushed beside the model
 LOCK = ".lock"
 
 # What every line holds.
 ROUND_FIELDS = {"round", "n_labeled", "labeled_fraction", "metrics", "seconds", "query"}
 QUERY_FIELDS = {"round", "row", "id", "label"}
 START = -1  # the number of the round, in queries.jsonl, of the rows labelled at the start
-
-# What json leaves as it is though a terminal may act on it: C1 controls, and what turns the direction of text.
-_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def to_json(value: Any) -> str:
-    """One line of JSON, safe to show in a terminal whatever texts it holds."""
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Write a file whole or, with an OSError, not at all."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -152,7 +135,8 @@ class RunFolder:
         """Let `save` write the model into a new folder, which then replaces `model/`."""
         with self._errors():
             self._start()
-            self._replace(MODEL, save)
+            with whole_folder(self.path / MODEL, overwrite=True) as unfinished:
+                save(unfinished)
 
     def has_model(self) -> bool:
         """Whether the final model is there."""
@@ -163,15 +147,19 @@ class RunFolder:
         if self._started:
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        self._replace(ROUNDS, partial(_write, lines=self.rounds))  # from here on the folder is this run's
+        for name in (ROUNDS, QUERIES, CONFIG, MODEL):
+            remove_unfinished(self.path / name)
+        with whole_file(self.path / ROUNDS) as unfinished:  # from here on the folder is this run's
+            _write(unfinished, self.rounds)
         if not self.rounds:
             for name in (CURVE, CONFIG):
                 (self.path / name).unlink(missing_ok=True)
             if (self.path / MODEL).exists():
                 shutil.rmtree(self.path / MODEL)
-        self._replace(QUERIES, partial(_write, lines=self.queries))
+        with whole_file(self.path / QUERIES) as unfinished:
+            _write(unfinished, self.queries)
         options = yaml.safe_dump(from_anywhere(self.config).options(), sort_keys=False, allow_unicode=True)
-        self._replace(CONFIG, partial(Path.write_text, data=options, encoding="utf-8"))
+        write_whole(self.path / CONFIG, options.encode())
         self._started = True
 
     def _check_writable(self) -> None:
@@ -195,17 +183,6 @@ class RunFolder:
                     f"{self.path} holds {', '.join(strangers)}, but no run (no {ROUNDS}); choose another folder with "
                     "--output-dir, or give --overwrite to replace them"
                 )
-
-    def _replace(self, name: str, write: Callable[[Path], object]) -> None:
-        """Have `write` make a file or folder under another name, and put it in place at once."""
-        unfinished = self.path / f".{name}.unfinished"
-        target = self.path / name
-        if unfinished.is_dir():
-            shutil.rmtree(unfinished)
-        write(unfinished)
-        if target.is_dir():
-            shutil.rmtree(target)
-        unfinished.replace(target)
 
     def _bytes(self) -> bytes:
         """What the file of rounds holds now."""

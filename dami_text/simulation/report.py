@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dami_text.escaping import markdown, no_formula
 from dami_text.simulation.comparison import (
     EqualLabels,
     Interval,
@@ -277,13 +278,7 @@ def _number(value: float) -> str:
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.with_name(path.name + ".csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([[csv_cell(cell) for cell in row] for row in (header, *rows)])
-
-
-def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    text = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{value}" if text and not re.fullmatch(r"-?\d[\d.e+-]*", str(value)) else value
+        csv.writer(stream).writerows([[no_formula(cell) for cell in row] for row in (header, *rows)])
 
 
 def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
@@ -291,20 +286,16 @@ def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
     parts = []
     for block in blocks:
         if isinstance(block, Heading):
-            parts.append(f"{'#' * block.level} {_escaped(block.text)}")
+            parts.append(f"{'#' * block.level} {markdown(block.text)}")
         elif isinstance(block, Paragraph):
-            parts.append(_escaped(block.text))
+            parts.append(markdown(block.text))
         elif isinstance(block, Table):
             rows = [block.header, ["---"] * len(block.header), *block.rows]
-            lines = [" | ".join(cell if row is rows[1] else _escaped(cell) for cell in row) for row in rows]
+            lines = [" | ".join(cell if row is rows[1] else markdown(cell) for cell in row) for row in rows]
             parts.append("\n".join(f"| {line} |" for line in lines))
         else:
-            parts.append(f"![{_escaped(block.text)}]({block.path.relative_to(folder).as_posix()}.png)")
+            parts.append(f"![{markdown(block.text)}]({block.path.relative_to(folder).as_posix()}.png)")
     return "\n\n".join(parts) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", " ".join(text.split()))
 
 
 STYLE = (

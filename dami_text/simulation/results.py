@@ -20,10 +20,11 @@ from dami_text.config.fields import flag
 from dami_text.config.options import RunConfig, StrategyConfig
 from dami_text.config.paths import PATHS
 from dami_text.errors import ConfigError, RecordError
+from dami_text.escaping import to_json
 from dami_text.publishing.cards import public_name
 from dami_text.simulation.comparison import LearningCurve
 from dami_text.simulation.grid import ASKED, ERROR, folder_name, read_asked
-from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, in_todays_names, to_json
+from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, in_todays_names
 
 ARCHIVE = "records.jsonl.gz"
 

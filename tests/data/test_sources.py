@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from dami_text.config.options import DataConfig
-from dami_text.data import readers
+from dami_text.data import hub
 from dami_text.data.sources import load_source
 from dami_text.errors import ColumnError, DataError
 
@@ -445,9 +445,10 @@ class TestHub:
     """The Hub's side is played by what its client raises; no test here needs a network."""
 
     def answer(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
-        def dataset_info(*_: Any, **__: Any) -> None:
+        def dataset_info(*_: Any, **__: Any) -> SimpleNamespace:
             if error is not None:
                 raise error
+            return SimpleNamespace(sha="0" * 40)
 
         monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", dataset_info)
 
@@ -512,7 +513,7 @@ class TestHub:
                 server.listen()
             monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
             monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-            monkeypatch.setattr(readers, "HUB_TIMEOUT", 0.5)
+            monkeypatch.setattr(hub, "HUB_TIMEOUT", 0.5)
             start = time.monotonic()
             assert "no file or folder here, and the Hub cannot be reached: " in self.failure("subj")
             assert time.monotonic() - start < 4

@@ -111,7 +111,7 @@ def test_a_safe_csv_has_no_formula():
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain", "a=b"]
     records = [Record(str(i), text, "good", "labelled") for i, text in enumerate(texts)]
     rows = list(csv.DictReader(io.StringIO(write_records("csv", records, CLASSES, safe_csv=True).decode(), newline="")))
-    assert [row["text"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "plain", "a=b"]
+    assert [row["text"] for row in rows] == ["'=1+1", "+1", "-1", "'@SUM(A1)", "'\t=1", "plain", "a=b"]
 
 
 def test_classes_and_annotators_come_back_from_a_safe_csv():

@@ -6,8 +6,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from dami_text.config.options import RunConfig
+from dami_text.escaping import markdown
 from dami_text.publishing import cards
-from dami_text.publishing.cards import CardFacts, PeoplesLabels, hub_id, model_card, public_name, run_facts, shown
+from dami_text.publishing.cards import CardFacts, PeoplesLabels, hub_id, model_card, public_name, run_facts
 
 REPOSITORY = Path(__file__).parents[2]
 SIZES = {"train": 200, "validation": 30, "test": 60}
@@ -201,9 +202,9 @@ def test_hub_ids(name, wanted):
 
 
 def test_names_that_need_no_escape_stand_as_they_are():
-    assert shown("sci-fi, 1.5 stars") == "sci-fi, 1.5 stars"
+    assert markdown("sci-fi, 1.5 stars") == "sci-fi, 1.5 stars"
     assert public_name("acme/x") == "acme/x"
-    assert shown("größe") == "größe"
+    assert markdown("größe") == "größe"
 
 
 def test_the_template_stands_among_the_cards():

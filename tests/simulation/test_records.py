@@ -26,7 +26,7 @@ def query_lines(number):
 
 
 def save_weights(path):
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     (path / "weights").write_text("new")
 
 
@@ -299,7 +299,7 @@ def test_a_folder_without_a_finished_round_is_new_whatever_its_options_were(tmp_
 
 def test_a_model_that_cannot_be_saved_leaves_the_old_one(folder):
     def fail(path):
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         (path / "weights").write_text("half")
         raise OSError(28, "No space left on device")
 

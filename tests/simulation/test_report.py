@@ -9,7 +9,7 @@ import pytest
 from test_results import write_run
 
 from dami_text.cli.report import make_report
-from dami_text.simulation.report import Heading, Paragraph, Table, csv_cell, to_html, to_markdown
+from dami_text.simulation.report import Heading, Paragraph, Table, to_html, to_markdown
 
 HOSTILE = "mine:<script>alert('x')</script>|`$x$`=1"
 
@@ -77,7 +77,7 @@ def test_what_the_records_hold_is_text_and_no_markup(reported):
     assert HOSTILE in text
     assert any("<b>no</b> memory" in part for part in text)
     markdown = (reported / "report.md").read_text(encoding="utf-8")
-    assert "<script>" not in markdown.replace(r"\<", "")
+    assert "<script>" not in markdown
     table = next(line for line in markdown.splitlines() if line.startswith("| labelled"))
     assert len(re.findall(r"(?<!\\)\|", table)) == 5, "four columns"
 
@@ -143,14 +143,6 @@ def test_one_seed_and_one_round_are_reported_without_intervals(tmp_path):
 def test_markdown_and_html_of_odd_text(tmp_path):
     blocks = [Heading(2, "a_b*c"), Paragraph("# 1 < 2 & 3\n\n- x"), Table(["a|b"], [["<i>\\|"]])]
     assert to_markdown(blocks, tmp_path) == (
-        "## a\\_b\\*c\n\n\\# 1 \\< 2 \\& 3 - x\n\n| a\\|b |\n| --- |\n| \\<i\\>\\\\\\| |\n"
+        "## a&#95;b&#42;c\n\n&#35; 1 &#60; 2 &#38; 3 - x\n\n| a&#124;b |\n| --- |\n| &#60;i&#62;&#92;&#124; |\n"
     )
     assert "<p># 1 &lt; 2 &amp; 3\n\n- x</p>" in to_html(blocks)
-
-
-@pytest.mark.parametrize(
-    ("value", "cell"),
-    [("=1+1", "'=1+1"), ("@x", "'@x"), ("-x", "'-x"), ("-0.5", "-0.5"), ("1e-05", "1e-05"), ("dami", "dami"), (3, 3)],
-)
-def test_no_csv_cell_is_a_formula(value, cell):
-    assert csv_cell(value) == cell

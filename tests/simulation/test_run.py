@@ -391,15 +391,16 @@ def die_in_append(name, number, share):
 
 def die_in_start(step):
     """Die while the folder is cleaned up, after `step` files."""
-    replace, done = RunFolder._replace, []
+    replace, done = Path.replace, []
 
-    def replace_or_die(self, name, write):
-        if len(done) == step:
-            kill_now()
-        done.append(name)
-        replace(self, name, write)
+    def replace_or_die(self, target):
+        if self.name.endswith(".unfinished"):
+            if len(done) == step:
+                kill_now()
+            done.append(self)
+        return replace(self, target)
 
-    RunFolder._replace = replace_or_die
+    Path.replace = replace_or_die
 
 
 def die_in_model(_):

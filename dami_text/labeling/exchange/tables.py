@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dami_text.errors import DataError
-from dami_text.simulation.records import to_json
+from dami_text.escaping import no_formula, to_json, without_guard
 
 Json = dict[str, Any]
 
@@ -192,20 +192,6 @@ def write_csv(records: Sequence[Record], class_names: Sequence[str], safe: bool 
     return stream.getvalue().encode("utf-8")
 
 
-#: What a spreadsheet begins to calculate at.
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-
-
-def no_formula(value: Any) -> Any:
-    """A cell that a spreadsheet shows and does not calculate: an apostrophe first."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-
-def _as_it_was(value: str | None) -> str | None:
-    """What was in a cell before `no_formula`."""
-    return value[1:] if value and value[0] == "'" and value[1:].startswith(FORMULA) else value
-
-
 def read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     """What the rows of a table decide, csv or tsv; it needs a column `label`, and `text` or `id`."""
     csv.field_size_limit(2**31 - 1)
@@ -215,9 +201,9 @@ def read_csv(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     _require_columns(names)
     reader.fieldnames = names
     for decision in _decisions(
-        row | {name: _as_it_was(row.get(name)) for name in ("label", "annotator")} for row in reader
+        row | {name: without_guard(row.get(name)) for name in ("label", "annotator")} for row in reader
     ):
-        before = _as_it_was(decision.text)
+        before = without_guard(decision.text)
         yield decision if before == decision.text else replace(decision, unescaped=before)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import gradio as gr
 
+from dami_text.escaping import visible
 from dami_text.labeling.notes import LONGEST
 from dami_text.labeling.page.desk import NOTHING, Desk, Panel, Screen
-from dami_text.labeling.page.view import LEVELS, WORD, visible
+from dami_text.labeling.page.view import LEVELS, WORD
 from dami_text.labeling.store.history import FILTERS, PAGE, Find
 
 MOST_BUTTONS = 9

@@ -4,7 +4,8 @@ import re
 import threading
 from dataclasses import dataclass, replace
 
-from dami_text.labeling.page.view import Tokens, panel_html, shaded, visible, why
+from dami_text.escaping import visible
+from dami_text.labeling.page.view import Tokens, panel_html, shaded, why
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.session import Session
 from dami_text.labeling.store.events import QueueItem, Refused, Shown

@@ -4,11 +4,11 @@ Texts of the pool leave this module only as tokens of `HighlightedText`, which t
 here holds numbers, and names of classes and annotators, which are escaped.
 """
 
-import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from dami_text.escaping import visible
 from dami_text.labeling.progress import Progress
 from dami_text.labeling.store.events import QueueItem
 from dami_text.labeling.trainer import TrainerState
@@ -18,17 +18,6 @@ Tokens = list[tuple[str, str | None]]
 
 WORD = "informative"
 LEVELS = 4
-
-# What would turn the direction of what follows, or be invisible; marks of direction that right-to-left texts need stay.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
-)
-
-
-def visible(text: str) -> str:
-    """The text with what is invisible or would act on its surroundings written out, such as ⟨U+202E⟩."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def shaded(text: str, reason: dict[str, Any]) -> Tokens:

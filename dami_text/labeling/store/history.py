@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from dami_text.labeling.page.view import one_line, visible
+from dami_text.escaping import visible
+from dami_text.labeling.page.view import one_line
 from dami_text.labeling.session import Session
 
 PAGE = 10  # decisions on a page
