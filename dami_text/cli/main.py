@@ -15,9 +15,8 @@ from dami_text.cli.parsing import logging_restored, run_al, show_whatever_comes,
 from dami_text.cli.report import make_report
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import printable
+from dami_text.labeling.exchange.formats import FORMATS, READABLE
 from dami_text.processes import Device, disconnect
-
-FORMAT_NAMES = ("csv", "jsonl", "parquet", "label-studio", "prodigy", "doccano", "argilla")
 
 USAGE = """usage: dami-text COMMAND ...
 
@@ -120,14 +119,14 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    from dami_text.escaping import to_json
-    from dami_text.labeling.exchange.formats import label_studio_config, write_records
+    from dami_text.labeling.exchange.events import write_events
+    from dami_text.labeling.exchange.formats import advice, write_records
     from dami_text.labeling.exchange.matching import records_of, write_file
     from dami_text.labeling.session import Session
 
     parser = _simple_parser("export", "Write the labels for another tool.")
     parser.add_argument("out", type=Path, help="the file to write")
-    choices = (*FORMAT_NAMES, "events")
+    choices = (*READABLE,)
     parser.add_argument(
         "--format", choices=choices, default="csv", help="events is all that ever happened, as jsonl (default: csv)"
     )
@@ -139,17 +138,15 @@ def _export(arguments: list[str]) -> None:
         raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
     with Session(options.session) as session:
         if options.format == "events":
-            events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
-            for event in events:
-                event["label"] = None if event["label"] is None else session.class_names[event["label"]]
-            write_file(session, options.out, "".join(to_json(event) + "\n" for event in events).encode())
-            print(f"{len(events)} events in {printable(str(options.out))}")
+            content, n_events = write_events(session)
+            write_file(session, options.out, content)
+            print(f"{n_events} events in {printable(str(options.out))}")
             return
         records = records_of(session, only_decided=not options.all)
         write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
         print(f"{len({record.id for record in records})} texts in {printable(str(options.out))}")
-        if options.format == "label-studio":
-            print(f"labelling interface: {printable(label_studio_config(session.class_names))}")
+        if told := advice(options.format, session.class_names):
+            print(printable(told))
 
 
 def _check_safe_csv(options: argparse.Namespace) -> None:
@@ -164,7 +161,7 @@ def _import(arguments: list[str]) -> None:
 
     parser = _simple_parser("import", "Add labels that were made elsewhere, matched by id and text.")
     parser.add_argument("file", type=Path, help="the file to read, in one of the formats of dami-text export")
-    formats = (*FORMAT_NAMES, "events")
+    formats = (*READABLE,)
     parser.add_argument("--format", choices=formats, help="the file's format (default: as it looks)")
     parser.add_argument(
         "--annotator",
@@ -242,7 +239,7 @@ def _select(arguments: list[str]) -> None:
     parser.add_argument("out", type=Path, help="the file to write")
     parser.add_argument("--n", type=int, default=100, metavar="N", help="texts (default: 100)")
     _add_device(parser)
-    parser.add_argument("--format", choices=FORMAT_NAMES, default="csv", help="the file's format (default: csv)")
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="the file's format (default: csv)")
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
     options = parser.parse_args(arguments)
     if options.n < 1:

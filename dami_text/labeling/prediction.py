@@ -20,7 +20,8 @@ from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
 from dami_text.escaping import no_formula, to_json
 from dami_text.files import whole_file
-from dami_text.labeling.exchange.tables import as_cell, as_json
+from dami_text.labeling.exchange.records import as_json
+from dami_text.labeling.exchange.tables import as_cell
 from dami_text.labeling.rounds import LabeledNow, told_learner
 from dami_text.labeling.session import MODEL, Session
 from dami_text.learning.cold_start import load_classifier

@@ -9,14 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dami_text.errors import DataError
-from dami_text.labeling.exchange.formats import (
-    FORMATS,
-    guess_format,
-    label_studio_config,
-    read_decisions,
-    write_records,
-)
-from dami_text.labeling.exchange.tables import Decision, Record
+from dami_text.labeling.exchange.formats import FORMATS, guess_format, read_decisions, write_records
+from dami_text.labeling.exchange.label_studio import labeling_interface
+from dami_text.labeling.exchange.records import Decision, Record
 
 CLASSES = ["good", 'b"ad & <worse>']
 HOSTILE = [
@@ -164,7 +159,7 @@ def test_label_studios_annotators_are_told_apart():
 
 
 def test_label_studios_interface_has_every_class():
-    root = ET.fromstring(label_studio_config(CLASSES))
+    root = ET.fromstring(labeling_interface(CLASSES))
     assert root.tag == "View"
     assert (root[0].tag, root[0].get("name"), root[0].get("value")) == ("Text", "text", "$text")
     assert (root[1].get("toName"), root[1].get("choice")) == ("text", "single")

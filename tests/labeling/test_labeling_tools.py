@@ -13,8 +13,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from dami_text.labeling.exchange.formats import label_studio_config, read_decisions, write_records
-from dami_text.labeling.exchange.tables import Record
+from dami_text.labeling.exchange.formats import read_decisions, write_records
+from dami_text.labeling.exchange.label_studio import labeling_interface
+from dami_text.labeling.exchange.records import Record
 
 CLASSES = ["good", 'b"ad & <worse>', "naïve 好"]
 TEXTS = ["plain", 'two\nlines "quoted", =1+1', "<b>好 \U0001f600</b>", "\u202e\x1b[31m", " spaces "]
@@ -40,7 +41,7 @@ def imported(name):
 
 @pytest.mark.filterwarnings("ignore")
 def test_label_studio_finds_every_task_annotation_and_prediction_valid():
-    interface = imported("label_studio_sdk.label_interface").LabelInterface(label_studio_config(CLASSES))
+    interface = imported("label_studio_sdk.label_interface").LabelInterface(labeling_interface(CLASSES))
     interface.validate()
     tasks = json.loads(write_records("label-studio", RECORDS, CLASSES))
     for task in tasks:

@@ -10,7 +10,7 @@ from dami_text.data.copies import plain_text
 from dami_text.data.pool import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.files import write_whole
-from dami_text.labeling.exchange.tables import Decision, Record
+from dami_text.labeling.exchange.records import Decision, Record
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.events import QueueItem

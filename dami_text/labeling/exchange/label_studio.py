@@ -1,0 +1,94 @@
+"""Tasks for Label Studio, and its JSON export."""
+
+from collections.abc import Iterable, Sequence
+
+from dami_text.labeling.exchange.marks import by_text, labeled, marked, marks_of
+from dami_text.labeling.exchange.records import Decision, Json, Record, array_of, as_text, json_array, own_columns
+
+
+def labeling_interface(class_names: Sequence[str]) -> str:
+    """The labelling interface that a project for these tasks needs."""
+    from xml.sax.saxutils import quoteattr
+
+    choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in class_names)
+    return (
+        '<View><Text name="text" value="$text"/>'
+        f'<Choices name="label" toName="text" choice="single">{choices}</Choices></View>'
+    )
+
+
+def write(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
+    """Label Studio's tasks, an array of JSON."""
+    return array_of(map(_task, by_text(records)))
+
+
+def _task(records: Sequence[Record]) -> Json:
+    record = records[0]
+    task: Json = {"data": {"text": record.text, "dami_id": record.id}, "annotations": [], "predictions": []}
+    if record.reason:
+        task["meta"] = {"reason": record.reason}
+    if record.guess is not None:
+        task["predictions"].append(
+            {"model_version": f"r{record.round or 0}", "score": record.score, "result": _choice("p1", record.guess)}
+        )
+    # Skips last: Label Studio's tables leave them out, and their rows are told apart by their order.
+    decided = sorted((record for record in records if record.status != "open"), key=lambda record: not record.label)
+    if decided:
+        # Annotations have the numbers of users there, not names.
+        task["data"]["dami_annotator"] = decided[0].annotator
+        if len(decided) > 1:
+            task["data"]["dami_annotators"] = [record.annotator for record in decided]
+    task["data"] = own_columns(record) | task["data"] | marks_of(records)
+    for record in decided:
+        task["annotations"].append(
+            {
+                "completed_by": {"email": record.annotator} if "@" in (record.annotator or "") else 1,
+                "was_cancelled": record.label is None,
+                "lead_time": record.seconds,
+                "result": [] if record.label is None else _choice("a1", record.label),
+            }
+        )
+    return task
+
+
+def _choice(number: str, label: str) -> list[Json]:
+    names = {"id": number, "from_name": "label", "to_name": "text", "type": "choices"}
+    return [names | {"value": {"choices": [label]}}]
+
+
+def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+    """What the annotations of its JSON export decide."""
+    for task in json_array(content):
+        data = task["data"]
+        number, text = as_text(data.get("dami_id")), data.get("text")
+        sent = data.get("dami_annotators") or [data.get("dami_annotator")]
+        for i, annotation in enumerate(task.get("annotations") or []):
+            who = annotation.get("completed_by")
+            annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
+            if i < len(sent):  # one of those that went out with the task, whoever was put down for it there
+                annotator = sent[i] or annotator
+            if annotation.get("was_cancelled"):
+                yield Decision(number, text, None, annotator)
+            elif choices := _choices(annotation.get("result") or [], class_names):
+                yield labeled(number, text, choices, annotator)
+        yield from marked(number, text, data)
+
+
+def _choices(parts: Sequence[Json], class_names: Sequence[str]) -> list[str]:
+    """The choices of the control `label`, or else of the first one that offers classes, or else of the first."""
+    controls: dict[str, list[str]] = {}
+    for part in parts:
+        if part.get("type") == "choices":
+            controls.setdefault(str(part.get("from_name")), []).extend(part["value"]["choices"])
+    fitting = (choices for choices in controls.values() if set(choices) <= set(class_names))
+    return controls.get("label") or next(fitting, None) or next(iter(controls.values()), [])
+
+
+def recognizes(first: Json, is_lines: bool) -> bool:
+    """Whether a file of JSON that begins with this record, in lines or in an array, is of this format."""
+    return "data" in first
+
+
+def advice(class_names: Sequence[str]) -> str:
+    """What there is to say when tasks are written."""
+    return f"labelling interface: {labeling_interface(class_names)}"
