@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dami_text import processes
 from dami_text.config.options import TokenizationConfig
-from dami_text.data.pool import EncodedTexts
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.models import KINDS
 from dami_text.models.word_level import WordLevelForSequenceClassification

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dami_text.config.options import LabelingConfig, RunConfig
+from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig
 

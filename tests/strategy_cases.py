@@ -11,7 +11,8 @@ from encoder_cases import tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.config.options import TokenizationConfig
-from dami_text.data.pool import EncodedTexts, Pool
+from dami_text.data.pool import Pool
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.strategies import Query

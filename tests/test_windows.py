@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from dami_text.cli.parsing import show_whatever_comes
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.data import cache
 from dami_text.files import whole_folder
 from dami_text.simulation import records

@@ -13,7 +13,8 @@ from test_strategy_battery import OPTIONS, ask
 from dami_text import processes
 from dami_text.clustering import KMedoids
 from dami_text.config.options import TrainingConfig
-from dami_text.data.pool import Batch, LabeledTexts
+from dami_text.data.batches import Batch
+from dami_text.data.texts import LabeledTexts
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.models.training import train
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dami_text.cli.parsing import TOPICS, command
 from dami_text.config.fields import Options, option
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import printable, terminal_line
 from dami_text.simulation.grid_config import GridConfig

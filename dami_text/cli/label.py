@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from dami_text.cli.parsing import TOPICS, _Parser, _parser, given_flags, tell_of_data
 from dami_text.config.defaults import PRESETS, implied_options
 from dami_text.config.fields import Options, flag, option
-from dami_text.config.options import DataConfig, LabelingConfig, RunConfig, TabularConfig
+from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.paths import PATHS
+from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ConfigError
 from dami_text.escaping import printable
 

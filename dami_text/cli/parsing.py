@@ -19,7 +19,8 @@ from transformers.hf_argparser import string_to_bool
 
 from dami_text.config.defaults import implied_options
 from dami_text.config.fields import Options, Size, option
-from dami_text.config.options import JOIN, RunConfig
+from dami_text.config.options import JOIN
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import printable, terminal_line
 from dami_text.models.scores import ClassReport

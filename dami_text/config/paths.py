@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 
 #: Options that may be local paths.
 PATHS = ("dataset", "data_dir", "word_vectors", "model", "init_model", "metric")

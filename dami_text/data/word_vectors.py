@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dami_text.config.options import TRAINED_VECTORS, WordVectorConfig
 from dami_text.data.cache import cached_array
-from dami_text.data.pool import EncodedTexts
 from dami_text.data.ppmi import ppmi_vectors
+from dami_text.data.texts import EncodedTexts
 from dami_text.errors import ConfigError, DataError
 from dami_text.randomness import integer_seed, numpy_stream
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Batch
+from dami_text.data.batches import Batch
 from dami_text.models.inference import evaluation_mode
 
 Target = Literal["probability", "logit"]

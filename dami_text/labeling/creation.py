@@ -14,12 +14,13 @@ from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 
 from dami_text.config.fields import flag
-from dami_text.config.options import LabelingConfig, RunConfig
 from dami_text.config.paths import from_anywhere
+from dami_text.config.run import LabelingConfig, RunConfig
+from dami_text.data.batches import Rows
 from dami_text.data.classes import in_class_order
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
-from dami_text.data.pool import Rows, content_hashes, stable_id
 from dami_text.data.sources import OWN, load_texts
+from dami_text.data.texts import content_hashes, stable_id
 from dami_text.errors import DataError, RecordError
 from dami_text.files import whole_folder
 from dami_text.labeling.session import (

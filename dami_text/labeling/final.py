@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dami_text.data.pool import text_hash
+from dami_text.data.texts import text_hash
 from dami_text.errors import RecordError
 from dami_text.escaping import to_json
 from dami_text.files import whole_folder

@@ -14,8 +14,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.data.pool import EncodedTexts
 from dami_text.data.sources import OWN, own_columns
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
 from dami_text.escaping import no_formula, to_json

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.fields import listed
-from dami_text.data.pool import EncodedTexts
+from dami_text.data.texts import EncodedTexts
 from dami_text.labeling.rounds import PREDICTION, LabeledNow
 from dami_text.labeling.session import Session
-from dami_text.labeling.store.events import RoundRecord
+from dami_text.labeling.store.queues import RoundRecord
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.scores import ClassReport
 from dami_text.randomness import numpy_stream

@@ -20,8 +20,10 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.data.batches import Rows
 from dami_text.data.hub import no_progress_bars
-from dami_text.data.pool import EncodedTexts, Pool, Rows
+from dami_text.data.pool import Pool
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.word_vectors import METHODS, require_gensim
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
@@ -29,7 +31,7 @@ from dami_text.interpretation.aggregation import InformativeWords
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
-from dami_text.labeling.store.events import Kind, QueueItem, RoundRecord
+from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import make_learner
 from dami_text.models.inference import device_of, predict_probabilities

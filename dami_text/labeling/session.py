@@ -20,12 +20,14 @@ from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
 from dami_text.config.fields import Size
-from dami_text.config.options import LabelingConfig, RunConfig
-from dami_text.data.pool import Rows, content_hashes, stable_id, text_hash
+from dami_text.config.run import LabelingConfig, RunConfig
+from dami_text.data.batches import Rows
 from dami_text.data.sources import OWN, find_column, load_texts, own_columns
+from dami_text.data.texts import content_hashes, stable_id, text_hash
 from dami_text.errors import ConfigError, RecordError
 from dami_text.files import write_whole
-from dami_text.labeling.store.events import Kind, QueueItem, Store
+from dami_text.labeling.store.events import Store
+from dami_text.labeling.store.queues import Kind, QueueItem
 from dami_text.processes import Device
 from dami_text.randomness import numpy_stream
 

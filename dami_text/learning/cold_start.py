@@ -8,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.config.options import RunConfig, TokenizationConfig
+from dami_text.config.options import TokenizationConfig
+from dami_text.config.run import RunConfig
 from dami_text.data.hub import explained, quiet_hub
-from dami_text.data.pool import EncodedTexts, Pool
+from dami_text.data.pool import Pool
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
 from dami_text.models.encoder import longest_text

@@ -9,12 +9,12 @@ from datasets import Dataset, Value
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.config.options import RunConfig
-from dami_text.data.pool import EncodedTexts, LabeledTexts
+from dami_text.config.run import RunConfig
 from dami_text.data.readers import is_local
 from dami_text.data.sources import load_source
 from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.data.tabular import EncodedTable, TableEncoder, load_table
+from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import build_tokenizer, encode, warn_of_cut_texts
 from dami_text.data.word_vectors import Vectors, build_word_vectors
 from dami_text.errors import ConfigError, DataError

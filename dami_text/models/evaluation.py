@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.options import METRICS
-from dami_text.data.pool import LabeledTexts
+from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import short_message
 from dami_text.models.inference import BATCH_SIZE, predict_probabilities

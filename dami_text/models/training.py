@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
-from dami_text.data.pool import LabeledTexts, Rows
+from dami_text.data.batches import Rows
+from dami_text.data.texts import LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.inference import from_features, predict_probabilities

@@ -13,8 +13,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from dami_text.config.fields import flag
-from dami_text.config.options import RunConfig
 from dami_text.config.paths import PATHS
+from dami_text.config.run import RunConfig
 from dami_text.data.readers import ALIASES
 from dami_text.environment import environment
 from dami_text.escaping import markdown

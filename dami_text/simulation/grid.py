@@ -26,7 +26,8 @@ from filelock import FileLock, Timeout
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
-from dami_text.config.options import RunConfig, StrategyConfig
+from dami_text.config.options import StrategyConfig
+from dami_text.config.run import RunConfig
 from dami_text.data.hub import no_progress_bars
 from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
 from dami_text.escaping import to_json

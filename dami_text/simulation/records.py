@@ -26,8 +26,8 @@ from filelock import FileLock, Timeout
 
 from dami_text.config.defaults import WORD_LEVEL_MODELS
 from dami_text.config.fields import Size, flag
-from dami_text.config.options import RunConfig
 from dami_text.config.paths import PATHS, absolute, from_anywhere
+from dami_text.config.run import RunConfig
 from dami_text.errors import BusyError, RecordError
 from dami_text.escaping import to_json
 from dami_text.files import remove_unfinished, whole_file, whole_folder, write_whole

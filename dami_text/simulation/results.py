@@ -17,8 +17,9 @@ import yaml
 
 from dami_text.config.defaults import implied_options
 from dami_text.config.fields import flag
-from dami_text.config.options import RunConfig, StrategyConfig
+from dami_text.config.options import StrategyConfig
 from dami_text.config.paths import PATHS
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
 from dami_text.publishing.cards import public_name

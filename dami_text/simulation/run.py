@@ -12,11 +12,11 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.data.pool import Oracle
 from dami_text.environment import environment
 from dami_text.errors import RecordError
-from dami_text.learning.learner import ActiveLearner, Round, schedule, simulate
+from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import PreparedData, learner_of, prepare
 from dami_text.models.encoder import Encoder
 from dami_text.models.evaluation import compute_metrics, scorer
@@ -26,6 +26,7 @@ from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator, use_device
 from dami_text.publishing.cards import model_card, run_facts
 from dami_text.publishing.push import export_code, labeled_dataset
+from dami_text.simulation.loop import Round, schedule, simulate
 from dami_text.simulation.records import CURVE, MODEL, START, Line, RunFolder
 from dami_text.strategies import PLACE, Query
 

@@ -21,9 +21,12 @@ from transformers import PreTrainedModel
 
 from dami_text.clustering import KMedoids
 from dami_text.config.defaults import TABULAR_BALD
-from dami_text.config.options import RunConfig, TrainingConfig
-from dami_text.data.pool import LabeledTexts, Pool, Rows
+from dami_text.config.options import TrainingConfig
+from dami_text.config.run import RunConfig
+from dami_text.data.batches import Rows
+from dami_text.data.pool import Pool
 from dami_text.data.tabular import EncodedTable
+from dami_text.data.texts import LabeledTexts
 from dami_text.learning.learner import ActiveLearner
 from dami_text.models import build_mlp
 from dami_text.models.inference import head_probabilities, predict_features, predict_probabilities

@@ -8,7 +8,7 @@ from typing import Any
 from accelerate import tracking
 from accelerate.utils import LoggerType
 
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.simulation.records import Line
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Batch, FeatureBatch, Pool
+from dami_text.data.batches import Batch, FeatureBatch
+from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
 from dami_text.models.inference import (
     BATCH_SIZE,

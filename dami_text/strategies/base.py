@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Pool, Rows
+from dami_text.data.batches import Rows
+from dami_text.data.pool import Pool
 from dami_text.errors import QueryError
 from dami_text.models.scores import highest_first
 

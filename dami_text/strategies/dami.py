@@ -21,7 +21,8 @@ from transformers import PreTrainedModel
 
 from dami_text.clustering import KMedoids
 from dami_text.clustering.plan import Method
-from dami_text.data.pool import Pool, Rows
+from dami_text.data.batches import Rows
+from dami_text.data.pool import Pool
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.interpretation.word_gradients import Target, TargetClass, interpret
 from dami_text.models.inference import BATCH_SIZE, device_of

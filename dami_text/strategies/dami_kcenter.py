@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Pool, Rows
+from dami_text.data.batches import Rows
+from dami_text.data.pool import Pool
 from dami_text.processes import Processes
 from dami_text.strategies.base import Query
 from dami_text.strategies.coreset import k_center_greedy

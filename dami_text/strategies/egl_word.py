@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Batch, Pool
+from dami_text.data.batches import Batch
+from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, device_of, over_batches
 from dami_text.processes import where_float64_is
 from dami_text.strategies.base import Query, highest

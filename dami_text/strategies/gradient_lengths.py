@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Batch
+from dami_text.data.batches import Batch
 from dami_text.interpretation.word_gradients import embedding_hook, interpretation_mode
 
 

@@ -9,7 +9,8 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from transformers import PreTrainedModel
 
-from dami_text.data.pool import Pool, Rows
+from dami_text.data.batches import Rows
+from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, predict_features
 from dami_text.models.scores import first_highest
 from dami_text.processes import Processes

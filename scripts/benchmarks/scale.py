@@ -94,7 +94,7 @@ def run_round(folder: Path, output: Path) -> None:
     import torch
 
     from dami_text.clustering import KMedoids
-    from dami_text.config.options import RunConfig
+    from dami_text.config.run import RunConfig
     from dami_text.learning import preparation
     from dami_text.processes import Processes, disconnect
     from dami_text.simulation import run

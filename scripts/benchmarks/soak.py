@@ -25,8 +25,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from dami_text.config.options import LabelingConfig, RunConfig
-from dami_text.data.pool import EncodedTexts, LabeledTexts
+from dami_text.config.run import LabelingConfig, RunConfig
+from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, is_session

@@ -23,8 +23,10 @@ from accelerate import Accelerator
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dami_text.config.options import STRATEGIES, RunConfig
-from dami_text.data.pool import LabeledTexts, Pool
+from dami_text.config.options import STRATEGIES
+from dami_text.config.run import RunConfig
+from dami_text.data.pool import Pool
+from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models import build_model
 from dami_text.models.inference import predict_probabilities

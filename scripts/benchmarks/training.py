@@ -19,8 +19,10 @@ from accelerate import Accelerator
 from torch.nn import functional
 from tqdm import tqdm
 
-from dami_text.config.options import RunConfig, TrainingConfig
-from dami_text.data.pool import Batch, LabeledTexts, batches_by_length
+from dami_text.config.options import TrainingConfig
+from dami_text.config.run import RunConfig
+from dami_text.data.batches import Batch, batches_by_length
+from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models import build_model
 from dami_text.models.evaluation import evaluate_model

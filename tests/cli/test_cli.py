@@ -10,7 +10,7 @@ import yaml
 from dami_text.cli import parsing as cli
 from dami_text.cli.parsing import default_output_dir, parse, printable, run_al, table
 from dami_text.config.fields import Size
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.models.scores import ClassReport
 

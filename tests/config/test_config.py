@@ -4,7 +4,8 @@ import pytest
 
 from dami_text.config.conflicts import OF_TABLES, OF_TEXTS
 from dami_text.config.fields import Size
-from dami_text.config.options import LoopConfig, RunConfig
+from dami_text.config.options import LoopConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 
 TOPICS = [type(topic.default) for topic in fields(RunConfig)]

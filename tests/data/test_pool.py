@@ -11,7 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.config.options import TokenizationConfig
-from dami_text.data.pool import EncodedTexts, Oracle, Pool, batches_by_length
+from dami_text.data.batches import batches_by_length
+from dami_text.data.pool import Oracle, Pool
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode
 
 LENGTHS = {

@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification
 
 from dami_text.cli.parsing import run_al
 from dami_text.config.defaults import PRESETS
-from dami_text.config.options import DataConfig, RunConfig, TabularConfig
+from dami_text.config.options import DataConfig, TabularConfig
+from dami_text.config.run import RunConfig
 from dami_text.data.splits import split_source
 from dami_text.data.tabular import FILES, EncodedTable, TableEncoder, _cells, _frame, load_table
 from dami_text.errors import ColumnError, DataError

@@ -11,7 +11,7 @@ from datasets import Dataset
 from dami_text.config.options import WordVectorConfig
 from dami_text.data import cache as array_cache
 from dami_text.data import ppmi, word_vectors
-from dami_text.data.pool import EncodedTexts
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.data.word_vectors import Sentences, build_word_vectors
 from dami_text.errors import ConfigError, DataError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dami_text.config.options import TrainingConfig
 from dami_text.data.demo import demo_dataset
-from dami_text.data.pool import LabeledTexts
+from dami_text.data.texts import LabeledTexts
 from dami_text.interpretation.aggregation import evenly_spread, informative_words
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.models.training import train

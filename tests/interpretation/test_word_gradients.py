@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from dami_text.data.pool import Batch
+from dami_text.data.batches import Batch
 from dami_text.interpretation.word_gradients import embedding_hook, interpret
 
 KINDS = ["cnn", "bilstm"]

@@ -17,12 +17,13 @@ from dami_text.labeling.page.accounts import (
     set_passwords,
 )
 from dami_text.labeling.page.desk import Desk
+from dami_text.labeling.page.history import Find
 from dami_text.labeling.page.server import OPEN_PATHS, Guard, free_port
 from dami_text.labeling.page.view import WORD, curve_svg, one_line, panel_html, shaded, visible, why
 from dami_text.labeling.progress import Gain, Progress, Proportion
 from dami_text.labeling.rounds import train_round
-from dami_text.labeling.store.events import QueueItem, RoundRecord, Store
-from dami_text.labeling.store.history import Find
+from dami_text.labeling.store.events import Store
+from dami_text.labeling.store.queues import QueueItem, RoundRecord
 from dami_text.labeling.trainer import TrainerState
 
 

@@ -13,7 +13,7 @@ from labeling_cases import label_some, make_session
 
 import dami_text.labeling.page.server
 from dami_text.cli.main import main
-from dami_text.config.options import LabelingConfig
+from dami_text.config.run import LabelingConfig
 from dami_text.errors import BusyError, ConfigError, DataError
 from dami_text.labeling.creation import add_texts
 from dami_text.labeling.exchange.formats import FORMATS, guess_format, read_decisions, write_records
@@ -21,7 +21,7 @@ from dami_text.labeling.exchange.matching import import_decisions, records_of
 from dami_text.labeling.progress import held_out_hits, progress_of
 from dami_text.labeling.rounds import locked, train_round
 from dami_text.labeling.session import Session, require_source
-from dami_text.labeling.store.events import RoundRecord
+from dami_text.labeling.store.queues import RoundRecord
 
 
 def write(file, rows, header=("text",)):

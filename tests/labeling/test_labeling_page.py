@@ -25,7 +25,7 @@ import dami_text
 from dami_text.cli.main import main
 from dami_text.labeling.page.view import visible
 from dami_text.labeling.session import Session
-from dami_text.labeling.store.events import QueueItem, RoundRecord
+from dami_text.labeling.store.queues import QueueItem, RoundRecord
 
 CHROMIUM = os.environ.get("DAMI_TEXT_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -27,7 +27,7 @@ from dami_text.labeling.progress import (
 )
 from dami_text.labeling.rounds import LOCK, LabeledNow, shades, told_learner, train_round
 from dami_text.labeling.rounds import main as rounds_main
-from dami_text.labeling.store.events import RoundRecord
+from dami_text.labeling.store.queues import RoundRecord
 from dami_text.labeling.trainer import Trainer, TrainerState
 from dami_text.models.inference import predict_probabilities
 from dami_text.strategies import Dami

@@ -9,7 +9,7 @@ import yaml
 from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
 
 from dami_text.cli.main import main
-from dami_text.config.options import LabelingConfig, RunConfig
+from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ColumnError, ConfigError, DataError, RecordError
 from dami_text.labeling.exchange.formats import FORMATS, read_decisions, write_records
 from dami_text.labeling.exchange.matching import Imported, import_decisions, records_of, selected_records
@@ -17,7 +17,7 @@ from dami_text.labeling.exchange.records import Decision, Record
 from dami_text.labeling.progress import agreements
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig, interleaved
-from dami_text.labeling.store.events import QueueItem
+from dami_text.labeling.store.queues import QueueItem
 from dami_text.learning.learner import ActiveLearner
 
 

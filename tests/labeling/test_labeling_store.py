@@ -18,7 +18,8 @@ import pytest
 from dami_text.errors import RecordError
 from dami_text.labeling.store import events as store_module
 from dami_text.labeling.store import schema
-from dami_text.labeling.store.events import QueueItem, Refused, RoundRecord, Shown, Store
+from dami_text.labeling.store.events import Refused, Shown, Store
+from dami_text.labeling.store.queues import QueueItem, RoundRecord
 
 LEASE = 60.0
 

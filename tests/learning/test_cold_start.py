@@ -11,7 +11,7 @@ from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
 from strategy_cases import pool_of
 
 from dami_text.cli import parsing as cli
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
 from dami_text.learning.cold_start import balanced_rows, build_first_query, load_classifier, random_rows

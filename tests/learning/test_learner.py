@@ -7,12 +7,15 @@ import torch
 from conftest import small_model
 
 from dami_text.config.fields import Size
-from dami_text.config.options import RunConfig, TrainingConfig
-from dami_text.data.pool import LabeledTexts, Oracle, Pool
+from dami_text.config.options import TrainingConfig
+from dami_text.config.run import RunConfig
+from dami_text.data.pool import Oracle, Pool
+from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError, DataError, QueryError
 from dami_text.learning import preparation
-from dami_text.learning.learner import ActiveLearner, schedule, simulate
+from dami_text.learning.learner import ActiveLearner
 from dami_text.models.inference import predict_probabilities
+from dami_text.simulation.loop import schedule, simulate
 from dami_text.strategies import Query
 
 # schedule -------------------------------------------------------------------------------------------------------

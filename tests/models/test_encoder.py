@@ -27,8 +27,9 @@ from transformers import (
 )
 
 from dami_text.cli import parsing as cli
-from dami_text.config.options import ModelConfig, RunConfig, TrainingConfig
-from dami_text.data.pool import EncodedTexts, LabeledTexts
+from dami_text.config.options import ModelConfig, TrainingConfig
+from dami_text.config.run import RunConfig
+from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, HubError
 from dami_text.interpretation.word_gradients import interpret

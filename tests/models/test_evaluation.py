@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics
 from conftest import encode_texts, make_texts, small_model
 
-from dami_text.data.pool import LabeledTexts
+from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError
 from dami_text.models.evaluation import accuracy, compute_metrics, evaluate_model, scorer
 from dami_text.models.inference import predict_probabilities

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import encode_texts, in_processes, make_texts, small_model
 
-from dami_text.data.pool import EncodedTexts
+from dami_text.data.texts import EncodedTexts
 from dami_text.models.inference import device_of, evaluation_mode, over_batches, predict_probabilities
 from dami_text.processes import ALONE, Processes
 

@@ -12,7 +12,7 @@ from conftest import encode_texts, make_texts, small_model
 from sklearn.metrics import roc_auc_score
 
 from dami_text.config.options import TrainingConfig
-from dami_text.data.pool import EncodedTexts, LabeledTexts
+from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models import training
 from dami_text.models.evaluation import accuracy

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.escaping import markdown
 from dami_text.publishing import cards
 from dami_text.publishing.cards import CardFacts, PeoplesLabels, hub_id, model_card, public_name, run_facts

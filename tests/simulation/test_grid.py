@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from dami_text.cli.grid import run_grid
 from dami_text.cli.parsing import run_al
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.learning.learner import ActiveLearner
 from dami_text.simulation.grid import Cell, cells_of, share_done

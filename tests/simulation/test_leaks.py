@@ -8,8 +8,10 @@ import pytest
 import torch
 from conftest import encode_texts, small_model
 
-from dami_text.config.options import STRATEGIES, RunConfig, StrategyConfig, TrainingConfig
-from dami_text.data.pool import LabeledTexts, Oracle, Pool
+from dami_text.config.options import STRATEGIES, StrategyConfig, TrainingConfig
+from dami_text.config.run import RunConfig
+from dami_text.data.pool import Oracle, Pool
+from dami_text.data.texts import LabeledTexts
 from dami_text.learning.cold_start import build_first_query
 from dami_text.learning.preparation import learner_of, prepare
 from dami_text.models.training import train

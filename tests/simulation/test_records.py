@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import BusyError, RecordError
 from dami_text.simulation.records import RunFolder, to_json
 
@@ -224,7 +224,7 @@ def test_an_option_that_is_gone_is_a_difference(folder):
 HOLD = """
 import sys, time
 from pathlib import Path
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.simulation.records import RunFolder
 with RunFolder(Path(sys.argv[1]), RunConfig.of(seed=1)).locked():
     print("locked", flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.simulation.grid import Cell, record_asked
 from dami_text.simulation.results import compare, failures, read_runs, spans, write_archive

@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dami_text import environment as environment_module
 from dami_text.cli.parsing import run_al
-from dami_text.config.options import RunConfig
+from dami_text.config.run import RunConfig
 from dami_text.errors import RecordError
 from dami_text.learning import preparation
 from dami_text.learning.learner import ActiveLearner

@@ -9,7 +9,7 @@ from conftest import small_model
 from strategy_cases import CLASSES, KINDS, loss_gradients, model_for, odd_pool
 from torch import nn
 
-from dami_text.data.pool import Batch
+from dami_text.data.batches import Batch
 from dami_text.models.bilstm import BiLSTMConfig
 from dami_text.models.text_cnn import TextCNNConfig
 from dami_text.models.word_level import WordLevelForSequenceClassification

@@ -9,7 +9,8 @@ import torch
 from conftest import encode_texts, small_model
 
 from dami_text.config.options import StrategyConfig
-from dami_text.data.pool import EncodedTexts, Pool
+from dami_text.data.pool import Pool
+from dami_text.data.texts import EncodedTexts
 from dami_text.models.scores import first_highest, highest_first
 from dami_text.strategies import Query, RandomSampling, build_strategy, check_query
 from dami_text.strategies.coreset import k_center_greedy

@@ -17,7 +17,9 @@ from encoder_cases import tiny_model
 from strategy_cases import CLASSES, KINDS, ODD_TEXTS, odd_pool, pool_of, reasons_by_row, tokenizer_of
 
 from dami_text.config.options import STRATEGIES, ModelConfig, StrategyConfig
-from dami_text.data.pool import Batch, EncodedTexts, Pool
+from dami_text.data.batches import Batch
+from dami_text.data.pool import Pool
+from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, QueryError
 from dami_text.models import build_model

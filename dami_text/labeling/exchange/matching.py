@@ -7,13 +7,13 @@ from typing import Any
 
 from dami_text.data.classes import NUMBER
 from dami_text.data.copies import plain_text
-from dami_text.data.pool import text_hash
+from dami_text.data.texts import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
 from dami_text.labeling.rounds import LabeledNow, explained, told_learner
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
-from dami_text.labeling.store.events import QueueItem
+from dami_text.labeling.store.queues import QueueItem
 
 #: Whose labels those are that nobody is named for.
 NOBODY = "import"

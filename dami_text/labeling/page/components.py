@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from dami_text.escaping import visible
-from dami_text.labeling.notes import LONGEST
 from dami_text.labeling.page.desk import NOTHING, Desk, Panel, Screen
+from dami_text.labeling.page.history import FILTERS, PAGE, Find
 from dami_text.labeling.page.view import LEVELS, WORD
-from dami_text.labeling.store.history import FILTERS, PAGE, Find
+from dami_text.labeling.store.notes import LONGEST
 
 MOST_BUTTONS = 9
 SCREEN_PARTS = 5  # components that a screen fills

@@ -5,11 +5,12 @@ import threading
 from dataclasses import dataclass, replace
 
 from dami_text.escaping import visible
+from dami_text.labeling.page.history import Find, HistoryPage, history
 from dami_text.labeling.page.view import Tokens, panel_html, shaded, why
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.session import Session
-from dami_text.labeling.store.events import QueueItem, Refused, Shown
-from dami_text.labeling.store.history import Find, HistoryPage, history
+from dami_text.labeling.store.events import Refused, Shown
+from dami_text.labeling.store.queues import QueueItem
 from dami_text.labeling.trainer import Trainer
 
 NOTHING = "-"  # the token of a screen without a text

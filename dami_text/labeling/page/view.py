@@ -10,7 +10,7 @@ from typing import Any
 
 from dami_text.escaping import visible
 from dami_text.labeling.progress import Progress
-from dami_text.labeling.store.events import QueueItem
+from dami_text.labeling.store.queues import QueueItem
 from dami_text.labeling.trainer import TrainerState
 
 #: Pieces of text, each with the name of how it is shown, or None.

@@ -10,30 +10,18 @@ another text than the one that was looked at, or is counted twice.
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from dami_text.errors import RecordError
-from dami_text.labeling.notes import Notes
+from dami_text.labeling.store.queues import QueueItem, Queues, item_of
 
 Action = Literal["label", "skip"]
-Kind = Literal["start", "asked", "held-out", "reserve"]
 
 
 class Refused(Exception):  # noqa: N818 - an answer that a page shows, not a failure
     """A decision about a text that is no longer as it was on the annotator's screen; nothing was changed."""
-
-
-@dataclass(frozen=True)
-class QueueItem:
-    """A text to label: its row, why (a reason as JSON holds it), and how many annotators are wanted."""
-
-    row: int
-    kind: Kind
-    reason: dict[str, Any]
-    wanted: int = 1
 
 
 @dataclass(frozen=True)
@@ -44,19 +32,7 @@ class Shown:
     version: int
 
 
-@dataclass(frozen=True)
-class RoundRecord:
-    """A finished round: the last event that it knew, labelled rows then, details, predictions of held-out texts."""
-
-    number: int
-    through: int
-    n_labeled: int
-    time: str
-    details: dict[str, Any]
-    predictions: bytes
-
-
-class Store(Notes):
+class Store(Queues):
     """The events, notes, leases, queue and rounds of a session, in the file at `path`.
 
     Raises:
@@ -108,7 +84,7 @@ class Store(Notes):
             if found is None:
                 return None
             self._lease(found["row"], annotator, lease_seconds, now)
-            return Shown(found["row"], self._version(found["row"], annotator)), _item(found)
+            return Shown(found["row"], self._version(found["row"], annotator)), item_of(found)
 
     def n_taken(self, annotator: str, now: float | None = None) -> int:
         """How many rows have a label, or are with others than this annotator, who may give them one."""
@@ -119,7 +95,7 @@ class Store(Notes):
     def shown(self, row: int, annotator: str) -> tuple[Shown, QueueItem]:
         """A text that this annotator has decided on before, to look at it again."""
         found = self._all("SELECT * FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row)
-        item = _item(found[0]) if found else QueueItem(row, "start", {})
+        item = item_of(found[0]) if found else QueueItem(row, "start", {})
         return Shown(row, self._version(row, annotator)), item
 
     def decide(
@@ -340,56 +316,6 @@ class Store(Notes):
         """The number of the last event; 0 before the first."""
         return self._one("SELECT MAX(number) FROM event") or 0
 
-    # Rounds and queues ------------------------------------------------------------------------------------------
-
-    def rounds(self) -> list[RoundRecord]:
-        """The finished rounds, in order."""
-        rows = self._all("SELECT * FROM round ORDER BY number")
-        return [RoundRecord(**dict(row) | {"details": json.loads(row["details"])}) for row in rows]
-
-    def queue(self, round_number: int) -> list[QueueItem]:
-        """The texts to label for a round, most wanted first."""
-        rows = self._all("SELECT * FROM queue WHERE round = ? ORDER BY rank", round_number)
-        return [_item(row) for row in rows]
-
-    def latest_items(self) -> dict[int, QueueItem]:
-        """What was said last of each text that ever was in a queue, by row."""
-        return {row["row"]: _item(row) for row in self._all("SELECT * FROM queue ORDER BY round, rank")}
-
-    def extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
-        """Add texts at the end of a round's queue."""
-        with self.transaction():
-            self._extend_queue(round_number, items)
-
-    def finish_round(self, record: RoundRecord, items: Sequence[QueueItem]) -> None:
-        """Record a finished round together with the queue that its model asks for.
-
-        Raises:
-            RecordError: the round is not the next one: another process has finished it.
-        """
-        with self.transaction() as connection:
-            expected = connection.execute("SELECT COUNT(*) FROM round").fetchone()[0]
-            if record.number != expected:
-                raise RecordError(f"round {record.number} was finished by another process; {expected} is next")
-            connection.execute(
-                "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    *(record.number, record.through, record.n_labeled, record.time),
-                    *(json.dumps(record.details), record.predictions),
-                ),
-            )
-            self._extend_queue(record.number + 1, items)
-
-    def _extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
-        first = self._one("SELECT COALESCE(MAX(rank) + 1, 0) FROM queue WHERE round = ?", round_number)
-        self._connection.executemany(
-            "INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (round_number, first + i, item.row, item.kind, item.wanted, json.dumps(item.reason))
-                for i, item in enumerate(items)
-            ],
-        )
-
 
 _NEXT = """
     SELECT q.* FROM queue AS q
@@ -413,7 +339,3 @@ _LAST_ACT = """
     AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
     ORDER BY number DESC LIMIT 1
 """
-
-
-def _item(row: sqlite3.Row) -> QueueItem:
-    return QueueItem(row["row"], row["kind"], json.loads(row["reason"]), row["wanted"])

@@ -1,0 +1,116 @@
+"""All options of a run, and those of a labelling session."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from dami_text.config.conflicts import check_together
+from dami_text.config.defaults import implied_options
+from dami_text.config.fields import Options, Size, option
+from dami_text.config.options import (
+    DataConfig,
+    LoopConfig,
+    ModelConfig,
+    StrategyConfig,
+    TabularConfig,
+    TokenizationConfig,
+    TrainingConfig,
+    WordVectorConfig,
+)
+from dami_text.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All options that decide a run's result.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+
+    data: DataConfig = DataConfig()
+    tabular: TabularConfig = TabularConfig()
+    tokenization: TokenizationConfig = TokenizationConfig()
+    word_vectors: WordVectorConfig = WordVectorConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    loop: LoopConfig = LoopConfig()
+
+    def __post_init__(self) -> None:
+        topics = [getattr(self, topic.name) for topic in dataclasses.fields(self)]
+        fields = [(topic, f) for topic in topics for f in dataclasses.fields(topic)]
+        check_together(self.options(), [f.name for topic, f in fields if getattr(topic, f.name) != f.default])
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """The initial size, the query size and the budget, the paper's where they were left open."""
+        paper = {"initial_size": 0.02, "query_size": 0.02, "budget": 0.2 if self.data.dataset == "demo" else 0.5}
+        return {name: getattr(self.loop, name) or Size(default) for name, default in paper.items()}
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """A config from options by name, the rest implied or at their defaults: RunConfig.of(dataset="subj", seed=3).
+
+        Raises:
+            ConfigError: for a name that no topic knows, or a value that cannot work.
+        """
+        topics = {}
+        options = implied_options(options) | options
+        for topic in dataclasses.fields(cls):
+            kind: Any = type(topic.default)
+            names = {f.name for f in dataclasses.fields(kind)}
+            topics[topic.name] = kind(**{name: options.pop(name) for name in names & options.keys()})
+        if options:
+            raise ConfigError(f"unknown options {sorted(options)}; the options are listed by --help")
+        return cls(**topics)
+
+    def sizes_of(self, n: int) -> dict[str, Size]:
+        """The sizes for n texts; those that were left open are one text at least."""
+        return {
+            name: Size(1) if getattr(self.loop, name) is None and size.value * n < 1 else size
+            for name, size in self.sizes.items()
+        }
+
+    def changed(self, **options: Any) -> Self:
+        """The config with other values of some options."""
+        topics = {topic.name: getattr(self, topic.name) for topic in dataclasses.fields(self)}
+        for name, topic in topics.items():
+            own = {f.name for f in dataclasses.fields(topic)} & options.keys()
+            topics[name] = dataclasses.replace(topic, **{option: options[option] for option in own})
+        return dataclasses.replace(self, **topics)
+
+    def options(self) -> dict[str, Any]:
+        """All options by name, as plain values (what config.yaml holds)."""
+        flat = {}
+        for topic in dataclasses.fields(self):
+            for f in dataclasses.fields(getattr(self, topic.name)):
+                flat[f.name] = getattr(getattr(self, topic.name), f.name)
+        return flat | {name: size.value for name, size in self.sizes.items()}
+
+
+@dataclass(frozen=True)
+class LabelingConfig(Options):
+    """How people label a file of texts: what a session keeps from its first day to its last."""
+
+    _argument_group_name: ClassVar[str] = "labelling"
+
+    labels: list[str] | None = option(None, "the classes, in the order of their keys; at least two")
+    ignore_labels: bool = option(False, "leave out the labels that the file has, which are about something else")
+    validation_share: float = option(
+        0.1, "share of the labelled texts, drawn at random from all, that is kept out of training to measure accuracy"
+    )
+    overlap: int = option(1, "annotators for each text of the overlap")
+    overlap_share: float = option(0.1, "share of the texts that go to --overlap annotators")
+    lease_minutes: float = option(10.0, "after this many minutes without an answer a text goes to another annotator")
+
+    def _check(self) -> None:
+        names = self.labels
+        if names is not None:
+            fit = len(names) >= 2 and len(set(names)) == len(names) and all(name.strip() for name in names)
+            self.require(fit, "labels", "two names or more, all different and none of them empty")
+        self.require(0 <= self.validation_share <= 0.5, "validation_share", "from 0 to 0.5")
+        self.require(self.overlap >= 1, "overlap", "at least 1")
+        self.require(0 <= self.overlap_share <= 1, "overlap_share", "from 0 to 1")
+        self.require(0 < self.lease_minutes < math.inf, "lease_minutes", "greater than 0 and finite")

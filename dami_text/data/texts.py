@@ -1,0 +1,189 @@
+"""Texts as models and strategies see them: token ids in Arrow's memory map, and ids that depend on content alone."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
+
+from dami_text.data.batches import Batch, FeatureBatch, Rows
+
+
+class FeatureTexts:
+    """N texts as features (N, H) that a frozen encoder has of them; see `EncodedTexts.frozen_features`."""
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self.features = features
+        self.lengths: Rows = np.ones(len(features), np.int64)
+
+    def collate(self, rows: Rows) -> FeatureBatch:
+        """The features of `rows`."""
+        return FeatureBatch(torch.from_numpy(self.features[rows]))
+
+
+class _Lists:
+    """A column of lists of integers, in Arrow's memory map."""
+
+    def __init__(self, dataset: Dataset, column: str) -> None:
+        chunks = dataset.data.column(column).chunks
+        self.values = [chunk.values.to_numpy() for chunk in chunks]
+        self.offsets = [chunk.offsets.to_numpy() for chunk in chunks]
+        self._first_rows = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        chunk = int(np.searchsorted(self._first_rows, row, side="right")) - 1
+        offsets, local = self.offsets[chunk], row - self._first_rows[chunk]
+        values: NDArray[np.int32] = self.values[chunk][offsets[local] : offsets[local + 1]]
+        return values
+
+
+class EncodedTexts:
+    """N texts with their token ids, as `tokenization.encode` made them; ids and texts stay in Arrow's memory map.
+
+    Labels are left behind: what holds an EncodedTexts cannot reach them.
+
+    Attributes:
+        tokenizer: what made the ids.
+        lengths: (N,) int64, tokens of each text, special tokens among them.
+        frozen_features: what a frozen encoder, whose head alone is trained, makes of the texts; otherwise None.
+    """
+
+    frozen_features: FeatureTexts | None = None
+
+    def __init__(self, dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> None:
+        in_pieces = "word_ids" in dataset.column_names
+        dataset = dataset.select_columns(["text", "input_ids", *(["word_ids"] if in_pieces else [])])
+        if dataset._indices is not None:
+            dataset = dataset.flatten_indices()
+        self._texts = dataset.select_columns("text")
+        self.tokenizer = tokenizer
+        self._ids = _Lists(dataset, "input_ids")
+        self._word_ids = _Lists(dataset, "word_ids") if in_pieces else None
+        lengths = [np.zeros(0, np.int64), *map(np.diff, self._ids.offsets)]
+        self.lengths: Rows = np.concatenate(lengths).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def as_dataset(self) -> Dataset:
+        """The texts alone, as a data set of one column, for another tokenizer."""
+        return self._texts
+
+    def text(self, row: int) -> str:
+        """The text of a row, as it came."""
+        return str(self._texts[int(row)]["text"])
+
+    def token_ids(self, row: int) -> NDArray[np.int32]:
+        """The token ids of a row, without padding: a view of the memory map."""
+        return self._ids[row]
+
+    def token_id_blocks(self) -> Iterator[bytes]:
+        """All token ids in order, in large pieces, then the lengths: the content, for hashing."""
+        for values, offsets in zip(self._ids.values, self._ids.offsets, strict=True):
+            yield values[offsets[0] : offsets[-1]].tobytes()
+        yield self.lengths.tobytes()
+
+    def word(self, row: int, index: int) -> str | None:
+        """Word number `index` of a row as it stands in the text."""
+        text, places = self.text(row), self.word_places(row)
+        start, end = places[index]
+        following = places[index + 1][0] if index + 1 < len(places) else len(text)
+        # A character that was composed of several ends, for the tokenizer, after the first of them.
+        rest = re.split(r"\s", text[end:following], maxsplit=1)[0]
+        return (text[start:end] + rest).strip(" ")
+
+    def word_places(self, row: int) -> list[tuple[int, int]]:
+        """Where each word of a row's text begins and ends, in characters, by the word's number.
+
+        A word that the tokenizer has no pieces for, and drops, takes no place: where the one before it ends.
+        """
+        encoding = self.tokenizer.backend_tokenizer.encode(self.text(row), add_special_tokens=False)
+        places: dict[int, tuple[int, int]] = {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            if word is None:
+                continue
+            first, last = places.get(word, (start, end))
+            places[word] = (min(first, start), max(last, end))
+        every, end = [], 0
+        for word in range(max(places, default=-1) + 1):
+            start, end = places.get(word, (end, end))
+            every.append((start, end))
+        return every
+
+    def collate(self, rows: Rows) -> Batch:
+        """The texts of `rows`, padded on the right to the longest of them."""
+        width = max(1, int(self.lengths[rows].max(initial=0)))
+        input_ids = np.full((len(rows), width), self.tokenizer.pad_token_id, np.int64)
+        for padded, row in zip(input_ids, rows, strict=True):
+            ids = self.token_ids(row)
+            padded[: len(ids)] = ids
+        mask = np.arange(width) < self.lengths[rows, None]
+        batch = Batch(torch.from_numpy(input_ids), torch.from_numpy(mask.astype(np.int64)))
+        if self._word_ids is None:
+            return batch
+        word_ids = np.full((len(rows), width), -1, np.int64)
+        for padded, row in zip(word_ids, rows, strict=True):
+            words = self._word_ids[row]
+            padded[: len(words)] = words
+        return replace(batch, word_ids=torch.from_numpy(word_ids))
+
+    @cached_property
+    def _content(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hash of each text (N,) and its place among the texts of the same hash (N,)."""
+        return content_hashes(self._texts)
+
+    def keys(self, rows: Rows) -> NDArray[np.uint64]:
+        """A number for each of `rows` (n,) that depends on what `stable_id` does: a seed of the row's own noise."""
+        hashes, places = self._content
+        return hashes[rows] + places[rows].astype(np.uint64)
+
+    def stable_id(self, row: int) -> str:
+        """An id that depends on the text and on its place among its duplicates, not on the row's number."""
+        hashes, places = self._content
+        return stable_id(hashes[row], places[row])
+
+
+@dataclass(frozen=True)
+class LabeledTexts:
+    """Texts whose labels are known, to train or to evaluate on: rows (n,) of `texts` and labels (n,), int64."""
+
+    texts: EncodedTexts
+    rows: Rows
+    labels: NDArray[np.int64]
+
+
+def text_hash(text: str) -> bytes:
+    """8 bytes that depend on the text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def text_hashes(texts: Dataset, read: Callable[[str], str] = str) -> NDArray[np.uint64]:
+    """The hash of each of the column `text` (N,), as `read` has it."""
+    hashes = np.empty(len(texts), np.uint64)
+    start = 0
+    for batch in texts.select_columns("text").iter(10_000):
+        digests = b"".join(text_hash(read(text)) for text in batch["text"])
+        hashes[start : start + len(batch["text"])] = np.frombuffer(digests, ">u8")
+        start += len(batch["text"])
+    return hashes
+
+
+def content_hashes(texts: Dataset) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The hash of each of the column `text` (N,) and its place among the texts of the same hash (N,)."""
+    hashes = text_hashes(texts)
+    order = np.argsort(hashes, kind="stable")
+    first = np.searchsorted(hashes[order], hashes[order], side="left")
+    places = np.empty(len(texts), np.int64)
+    places[order] = np.arange(len(texts)) - first
+    return hashes, places
+
+
+def stable_id(content_hash: int | np.uint64, place: int | np.int64) -> str:
+    """The id of a text by its hash and its place among the texts of the same hash."""
+    return f"{int(content_hash):016x}-{place}"

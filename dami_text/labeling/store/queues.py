@@ -1,0 +1,95 @@
+"""The rounds of a session, and the queues of texts to label that their models asked for."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dami_text.errors import RecordError
+from dami_text.labeling.store.notes import Notes
+
+Kind = Literal["start", "asked", "held-out", "reserve"]
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """A text to label: its row, why (a reason as JSON holds it), and how many annotators are wanted."""
+
+    row: int
+    kind: Kind
+    reason: dict[str, Any]
+    wanted: int = 1
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A finished round: the last event that it knew, labelled rows then, details, predictions of held-out texts."""
+
+    number: int
+    through: int
+    n_labeled: int
+    time: str
+    details: dict[str, Any]
+    predictions: bytes
+
+
+class Queues(Notes):
+    """The rounds and queues in a session's SQLite file.
+
+    Raises:
+        RecordError: as `Database`.
+    """
+
+    def rounds(self) -> list[RoundRecord]:
+        """The finished rounds, in order."""
+        rows = self._all("SELECT * FROM round ORDER BY number")
+        return [RoundRecord(**dict(row) | {"details": json.loads(row["details"])}) for row in rows]
+
+    def queue(self, round_number: int) -> list[QueueItem]:
+        """The texts to label for a round, most wanted first."""
+        rows = self._all("SELECT * FROM queue WHERE round = ? ORDER BY rank", round_number)
+        return [item_of(row) for row in rows]
+
+    def latest_items(self) -> dict[int, QueueItem]:
+        """What was said last of each text that ever was in a queue, by row."""
+        return {row["row"]: item_of(row) for row in self._all("SELECT * FROM queue ORDER BY round, rank")}
+
+    def extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
+        """Add texts at the end of a round's queue."""
+        with self.transaction():
+            self._extend_queue(round_number, items)
+
+    def finish_round(self, record: RoundRecord, items: Sequence[QueueItem]) -> None:
+        """Record a finished round together with the queue that its model asks for.
+
+        Raises:
+            RecordError: the round is not the next one: another process has finished it.
+        """
+        with self.transaction() as connection:
+            expected = connection.execute("SELECT COUNT(*) FROM round").fetchone()[0]
+            if record.number != expected:
+                raise RecordError(f"round {record.number} was finished by another process; {expected} is next")
+            connection.execute(
+                "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(record.number, record.through, record.n_labeled, record.time),
+                    *(json.dumps(record.details), record.predictions),
+                ),
+            )
+            self._extend_queue(record.number + 1, items)
+
+    def _extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
+        first = self._one("SELECT COALESCE(MAX(rank) + 1, 0) FROM queue WHERE round = ?", round_number)
+        self._connection.executemany(
+            "INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (round_number, first + i, item.row, item.kind, item.wanted, json.dumps(item.reason))
+                for i, item in enumerate(items)
+            ],
+        )
+
+
+def item_of(row: sqlite3.Row) -> QueueItem:
+    """The item that a row of the table `queue` holds."""
+    return QueueItem(row["row"], row["kind"], json.loads(row["reason"]), row["wanted"])
