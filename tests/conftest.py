@@ -22,11 +22,13 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
+import dami_text.models.auto  # noqa: F401 - as users of Auto classes do
 from dami_text import processes
+from dami_text.config.kinds import kind_of
 from dami_text.config.options import TokenizationConfig
+from dami_text.config.registry import find
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode
-from dami_text.models import KINDS
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.processes import Processes
 
@@ -111,10 +113,10 @@ def small_model(
     """A small model out of training mode, its word vectors and last layer large enough for outputs to differ."""
     sizes = {"filter_sizes": (2, 3), "n_filters": 6} if kind == "cnn" else {"hidden_size": 6}
     options = {"vocab_size": vocab_size, "embedding_dim": 5, "num_labels": n_classes, **sizes, **options}
-    config_class, model_class = KINDS[kind]
+    network = find(kind_of(kind).network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = model_class(config_class(**options))
+        model = network(network.config_class(**options))
         with torch.no_grad():
             model.classifier.weight.mul_(4)
     return model.eval()

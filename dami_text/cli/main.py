@@ -256,7 +256,7 @@ def _train(arguments: list[str]) -> None:
     from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.final import train_final
     from dami_text.labeling.progress import missing_classes
-    from dami_text.labeling.rounds import LabeledNow
+    from dami_text.labeling.rounds import LabelSnapshot
     from dami_text.labeling.session import Session
     from dami_text.publishing.push import add_code, check_push, push_model
 
@@ -280,7 +280,7 @@ def _train(arguments: list[str]) -> None:
         print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
         print(f"accuracy {measured(final) or 'not measured: no held-out text has a label'}")
         warnings = final.report.warnings() if final.report else []
-        for told in [*warnings, *missing_classes(session, LabeledNow.of(session))]:
+        for told in [*warnings, *missing_classes(session, LabelSnapshot.of(session))]:
             print(f"WARNING: {printable(told)}", file=sys.stderr)
         print(f"model    {printable(str(options.output_dir))}")
         if options.export_code and not add_code(options.output_dir):
@@ -301,12 +301,14 @@ def _predict(arguments: list[str]) -> None:
 
 def _status(arguments: list[str]) -> None:
     from dami_text.labeling.progress import agreements, missing_classes, progress_of
-    from dami_text.labeling.rounds import LabeledNow
+    from dami_text.labeling.rounds import LabelSnapshot
     from dami_text.labeling.session import Session
 
     options = _simple_parser("status", "Say how far a session is.").parse_args(arguments)
     with Session(options.session) as session:
-        print(status_text(progress_of(session), agreements(session), missing_classes(session, LabeledNow.of(session))))
+        print(
+            status_text(progress_of(session), agreements(session), missing_classes(session, LabelSnapshot.of(session)))
+        )
 
 
 def measured(done: Any) -> str | None:

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dami_text.config.defaults import PRESETS, TABULAR_BALD, WORD_LEVEL_MODELS
+from dami_text.config.defaults import PRESETS
 from dami_text.config.fields import flag
+from dami_text.config.kinds import kind_of
+from dami_text.config.options import ModelConfig
 from dami_text.errors import ConfigError
 
 #: What only texts, and only tables, have a use for.
@@ -20,17 +22,16 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
 
     An option that would do nothing is refused where it is among these alone: a run's config.yaml holds all options.
     """
-    dataset, task, model, strategy = (options[name] for name in ("dataset", "task", "model", "strategy"))
+    dataset, task, model = (options[name] for name in ("dataset", "task", "model"))
+    kind = kind_of(model)
     if dataset in PRESETS and task != "tabular":
         raise ConfigError(f"--dataset {dataset} is a table, and --task is {task}; use --task tabular")
     if dataset in PRESETS and options["data_dir"] is None:
         raise ConfigError(f"--dataset {dataset} needs --data-dir; it must be the folder that holds its file")
-    if task == "tabular" and model != "mlp":
+    if task == "tabular" and kind.task == "text":
         raise ConfigError(f"--model {model} reads texts, and --task is tabular; use --model mlp")
-    if task == "tabular" and strategy == "egl-word":
-        raise ConfigError("--strategy egl-word compares words, and --task is tabular; use --strategy egl")
-    if task == "text" and model == "mlp":
-        raise ConfigError("--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular")
+    if task == "text" and kind.task == "tabular":
+        raise ConfigError(f"--model {model} reads tables, and --task is text; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
     for name in OF_TABLES:
         if task == "text" and name in changed:
@@ -44,11 +45,12 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
 
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:
     model, strategy, dropout = (options[name] for name in ("model", "strategy", "dropout"))
-    if model not in (*WORD_LEVEL_MODELS, "mlp"):
+    kind = kind_of(model)
+    if "dropout" not in kind.takes:
         if "dropout" in changed:
             raise ConfigError(f"--model {model} has dropout of its own, and --dropout is {dropout}; leave it out")
     elif strategy == "bald" and dropout == 0:
         raise ConfigError(
             "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "
-            f"{TABULAR_BALD['dropout'] if model == 'mlp' else 0.5}"
+            f"{kind.defaults(options).get('dropout', ModelConfig.dropout)}"
         )

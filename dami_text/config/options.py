@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
-from dami_text.config.defaults import ENCODER_DEFAULTS, PRESETS, WORD_LEVEL_MODELS
+from dami_text.config.defaults import PRESETS
 from dami_text.config.fields import Options, Size, option
+from dami_text.config.kinds import ModelKind, kind_of
+from dami_text.config.registry import PRETRAINED, STRATEGIES, find
 
 #: How word vectors are made where it is not said: gensim is not for every Python.
 TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
@@ -160,7 +162,7 @@ class WordVectorConfig(Options):
 
 
 def _for_encoder(name: str) -> str:
-    return f"for an encoder {ENCODER_DEFAULTS[name]}"
+    return f"for an encoder {find(PRETRAINED).defaults({})[name]}"
 
 
 @dataclass(frozen=True)
@@ -181,16 +183,16 @@ class ModelConfig(Options):
     )
 
     @property
-    def is_encoder(self) -> bool:
-        """Whether the model is a pretrained encoder, with a tokenizer of its own."""
-        return self.model not in (*WORD_LEVEL_MODELS, "mlp")
+    def kind(self) -> ModelKind:
+        """What kind of model it is."""
+        return kind_of(self.model)
 
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
         for name in ("model_revision", "freeze_encoder"):
             wanted = f"left out: --model {self.model} is no pretrained encoder"
-            self.require(self.is_encoder or not getattr(self, name), name, wanted)
+            self.require(name in self.kind.takes or not getattr(self, name), name, wanted)
 
 
 METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
@@ -243,22 +245,6 @@ class TrainingConfig(Options):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         wanted = f"one of {', '.join(METRICS)}, or the path or Hub id of a metric"
         self.require(self.metric in METRICS or "/" in self.metric or "\\" in self.metric, "metric", wanted)
-
-
-STRATEGIES = (
-    "random",
-    "least-confidence",
-    "margin",
-    "entropy",
-    "bald",
-    "egl",
-    "egl-word",
-    "coreset",
-    "badge",
-    "dami",
-    "dami-kcenter",
-    "kmeans-features",
-)
 
 
 @dataclass(frozen=True)

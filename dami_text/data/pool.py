@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.data.batches import Rows
-from dami_text.data.texts import EncodedTexts
+from dami_text.data.texts import Texts
 
 
 class Pool:
@@ -19,7 +19,7 @@ class Pool:
         ValueError: a row that is not in the pool.
     """
 
-    def __init__(self, texts: EncodedTexts, labeled: Sequence[int] | Rows = ()) -> None:
+    def __init__(self, texts: Texts, labeled: Sequence[int] | Rows = ()) -> None:
         self.texts = texts
         self.labeled: Rows = np.unique(np.asarray(labeled, np.int64))
         if len(self.labeled) and not 0 <= self.labeled[0] <= self.labeled[-1] < len(texts):
@@ -35,7 +35,7 @@ class Pool:
         """The pool in which `rows` are labelled too."""
         return Pool(self.texts, np.concatenate([self.labeled, rows]))
 
-    def with_texts(self, texts: EncodedTexts) -> "Pool":
+    def with_texts(self, texts: Texts) -> "Pool":
         """The pool of the same texts, encoded by another tokenizer."""
         return Pool(texts, self.labeled)._choosing_from(self.unlabeled)
 

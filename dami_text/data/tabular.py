@@ -24,7 +24,7 @@ from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.data.batches import Batch, Rows
 from dami_text.data.readers import read_splits, utf8_expected
 from dami_text.data.sources import label_column_of, labeled_rows
-from dami_text.data.texts import EncodedTexts
+from dami_text.data.texts import StoredTexts
 from dami_text.errors import ColumnError, DataError
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ MISSING = ["", "na", "n/a", "nan", "-nan", "null", "none", "?", "inf", "-inf", "
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
-class EncodedTable(EncodedTexts):
+class EncodedTable(StoredTexts):
     """N rows of a table, each a text of one word, which has no token id but an embedding: the row's features.
 
     So every strategy works on a table that works on texts and does not ask for the words themselves.
@@ -57,13 +57,22 @@ class EncodedTable(EncodedTexts):
 
     def __init__(self, texts: Dataset, features: NDArray[np.float32]) -> None:
         """Rows whose column `text` names them to people, and their features (N, D)."""
-        self._texts = texts.select_columns("text")
+        super().__init__(texts)
         self.matrix = features
         self.lengths: Rows = np.ones(len(features), np.int64)
+
+    @property
+    def special_ids(self) -> Sequence[int]:
+        """None: rows have no tokens."""
+        return ()
 
     def word(self, row: int, index: int) -> str | None:
         """None: the one word is the whole row."""
         return None
+
+    def word_places(self, row: int) -> list[tuple[int, int]]:
+        """The one word's, which is the whole text."""
+        return [(0, len(self.text(row)))]
 
     def collate(self, rows: Rows) -> Batch:
         """The features of `rows` as embeddings (B, 1, D)."""

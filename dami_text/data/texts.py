@@ -1,10 +1,12 @@
 """Texts as models and strategies see them: token ids in Arrow's memory map, and ids that depend on content alone."""
 
+import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -43,7 +45,82 @@ class _Lists:
         return values
 
 
-class EncodedTexts:
+class Texts(Protocol):
+    """N texts, or rows of a table, as models and strategies read them. Labels are out of reach.
+
+    Attributes:
+        lengths: (N,) int64, tokens of each text.
+        frozen_features: what a frozen encoder, whose head alone is trained, makes of the texts; otherwise None.
+    """
+
+    lengths: Rows
+    frozen_features: FeatureTexts | None
+
+    def __len__(self) -> int: ...
+
+    @property
+    def special_ids(self) -> Sequence[int]:
+        """The ids of tokens that are no words, such as padding, and of unknown words."""
+
+    def as_dataset(self) -> Dataset:
+        """The texts alone, as a data set of one column, for another tokenizer."""
+
+    def text(self, row: int) -> str:
+        """The text of a row, as it came."""
+
+    def word(self, row: int, index: int) -> str | None:
+        """Word number `index` of a row as it stands in the text; None where the texts have no words."""
+
+    def word_places(self, row: int) -> list[tuple[int, int]]:
+        """Where each word of a row's text begins and ends, in characters."""
+
+    def collate(self, rows: Rows) -> Batch:
+        """The texts of `rows` as a batch, padded to the longest of them."""
+
+    def keys(self, rows: Rows) -> NDArray[np.uint64]:
+        """A number for each of `rows` (n,) that depends on the text and its place among its duplicates."""
+
+    def stable_id(self, row: int) -> str:
+        """An id that depends on the text and on its place among its duplicates, not on the row's number."""
+
+
+class StoredTexts:
+    """Texts in Arrow's memory map, and ids that depend on their content; the base of what models read."""
+
+    frozen_features: FeatureTexts | None = None
+
+    def __init__(self, dataset: Dataset) -> None:
+        """The column `text` of a data set."""
+        self._texts = dataset.select_columns("text")
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def as_dataset(self) -> Dataset:
+        """The texts alone, as a data set of one column, for another tokenizer."""
+        return self._texts
+
+    def text(self, row: int) -> str:
+        """The text of a row, as it came."""
+        return str(self._texts[int(row)]["text"])
+
+    @cached_property
+    def _content(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hash of each text (N,) and its place among the texts of the same hash (N,)."""
+        return content_hashes(self._texts)
+
+    def keys(self, rows: Rows) -> NDArray[np.uint64]:
+        """A number for each of `rows` (n,) that depends on what `stable_id` does: a seed of the row's own noise."""
+        hashes, places = self._content
+        return hashes[rows] + places[rows].astype(np.uint64)
+
+    def stable_id(self, row: int) -> str:
+        """An id that depends on the text and on its place among its duplicates, not on the row's number."""
+        hashes, places = self._content
+        return stable_id(hashes[row], places[row])
+
+
+class EncodedTexts(StoredTexts):
     """N texts with their token ids, as `tokenization.encode` made them; ids and texts stay in Arrow's memory map.
 
     Labels are left behind: what holds an EncodedTexts cannot reach them.
@@ -54,30 +131,29 @@ class EncodedTexts:
         frozen_features: what a frozen encoder, whose head alone is trained, makes of the texts; otherwise None.
     """
 
-    frozen_features: FeatureTexts | None = None
-
     def __init__(self, dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> None:
         in_pieces = "word_ids" in dataset.column_names
         dataset = dataset.select_columns(["text", "input_ids", *(["word_ids"] if in_pieces else [])])
         if dataset._indices is not None:
             dataset = dataset.flatten_indices()
-        self._texts = dataset.select_columns("text")
+        super().__init__(dataset)
         self.tokenizer = tokenizer
         self._ids = _Lists(dataset, "input_ids")
         self._word_ids = _Lists(dataset, "word_ids") if in_pieces else None
         lengths = [np.zeros(0, np.int64), *map(np.diff, self._ids.offsets)]
         self.lengths: Rows = np.concatenate(lengths).astype(np.int64)
 
-    def __len__(self) -> int:
-        return len(self.lengths)
+    @property
+    def special_ids(self) -> Sequence[int]:
+        """The ids of tokens that are no words, such as padding, and of unknown words."""
+        ids: list[int] = self.tokenizer.all_special_ids
+        return ids
 
-    def as_dataset(self) -> Dataset:
-        """The texts alone, as a data set of one column, for another tokenizer."""
-        return self._texts
-
-    def text(self, row: int) -> str:
-        """The text of a row, as it came."""
-        return str(self._texts[int(row)]["text"])
+    def with_features(self, features: FeatureTexts) -> Self:
+        """The same texts with what a frozen encoder makes of them."""
+        texts = copy.copy(self)
+        texts.frozen_features = features
+        return texts
 
     def token_ids(self, row: int) -> NDArray[np.int32]:
         """The token ids of a row, without padding: a view of the memory map."""
@@ -133,27 +209,12 @@ class EncodedTexts:
             padded[: len(words)] = words
         return replace(batch, word_ids=torch.from_numpy(word_ids))
 
-    @cached_property
-    def _content(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Hash of each text (N,) and its place among the texts of the same hash (N,)."""
-        return content_hashes(self._texts)
-
-    def keys(self, rows: Rows) -> NDArray[np.uint64]:
-        """A number for each of `rows` (n,) that depends on what `stable_id` does: a seed of the row's own noise."""
-        hashes, places = self._content
-        return hashes[rows] + places[rows].astype(np.uint64)
-
-    def stable_id(self, row: int) -> str:
-        """An id that depends on the text and on its place among its duplicates, not on the row's number."""
-        hashes, places = self._content
-        return stable_id(hashes[row], places[row])
-
 
 @dataclass(frozen=True)
 class LabeledTexts:
     """Texts whose labels are known, to train or to evaluate on: rows (n,) of `texts` and labels (n,), int64."""
 
-    texts: EncodedTexts
+    texts: Texts
     rows: Rows
     labels: NDArray[np.int64]
 

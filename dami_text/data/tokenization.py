@@ -12,6 +12,7 @@ from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.config.options import TokenizationConfig
+from dami_text.data.texts import EncodedTexts
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,13 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, warn: bool = Tr
     if warn:
         warn_of_cut_texts([encoded], tokenizer)
     return encoded
+
+
+def encode_all(parts: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast) -> list[EncodedTexts]:
+    """Each data set's texts by their token ids; the texts that were cut in all of them are counted in one warning."""
+    encoded = [encode(part, tokenizer, warn=False) for part in parts]
+    warn_of_cut_texts(encoded, tokenizer)
+    return [EncodedTexts(part, tokenizer) for part in encoded]
 
 
 def warn_of_cut_texts(encoded: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast) -> None:

@@ -10,7 +10,7 @@ from dami_text.errors import RecordError
 from dami_text.escaping import to_json
 from dami_text.files import whole_folder
 from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
-from dami_text.labeling.rounds import LabeledNow, told_learner
+from dami_text.labeling.rounds import LabelSnapshot, learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.models.scores import ClassReport
 from dami_text.publishing.cards import CardFacts, PeoplesLabels, model_card
@@ -61,7 +61,7 @@ def train_final(session: Session, folder: Path) -> FinalModel:
         RecordError: `folder` holds something else, or cannot be written.
     """
     with session.store.snapshot():
-        now, done, agreed = LabeledNow.of(session), progress_of(session), agreements(session)
+        now, done, agreed = LabelSnapshot.of(session), progress_of(session), agreements(session)
         sizes = [record.n_labeled for record in session.store.rounds()]
     made_of = text_hash(repr((session.fingerprint, session.config, now.all))).hex()
     found = FinalModel.read(folder)
@@ -72,7 +72,7 @@ def train_final(session: Session, folder: Path) -> FinalModel:
             what = "a model of other labels" if found else "something else"
             raise RecordError(f"{folder} is there already and holds {what}; choose another with --output-dir")
         with whole_folder(folder) as unfinished:
-            learner, _ = told_learner(session, now)
+            learner = learner_with_labels(session, now)
             learner.train()
             model = learner.trained_model()
             learner.save_pretrained(unfinished)

@@ -22,7 +22,7 @@ from dami_text.escaping import no_formula, to_json
 from dami_text.files import whole_file
 from dami_text.labeling.exchange.records import as_json
 from dami_text.labeling.exchange.tables import as_cell
-from dami_text.labeling.rounds import LabeledNow, told_learner
+from dami_text.labeling.rounds import LabelSnapshot, learner_with_labels
 from dami_text.labeling.session import MODEL, Session
 from dami_text.learning.cold_start import load_classifier
 from dami_text.models.inference import predict_probabilities
@@ -63,13 +63,15 @@ class Classifier:
         Raises:
             TrainingError: there is no label to train on.
         """
-        now, rounds = LabeledNow.of(session), session.store.rounds()
+        now, rounds = LabelSnapshot.of(session), session.store.rounds()
         if rounds and rounds[-1].through == now.through and (session.folder / MODEL).is_dir():
             loaded = cls.load(session.folder / MODEL, session.config.run.training.device)
             if len(loaded.class_names) == len(session.class_names):
                 return cls(loaded.model, loaded.tokenizer, session.class_names)
-        learner, _ = told_learner(session, now)
-        return cls(learner.trained_model(), learner.pool.texts.tokenizer, session.class_names)
+        learner = learner_with_labels(session, now)
+        tokenizer = learner.preprocessor
+        assert isinstance(tokenizer, PreTrainedTokenizerFast)  # a session's models read texts
+        return cls(learner.trained_model(), tokenizer, session.class_names)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The probabilities (N, C) of the classes of texts."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.fields import listed
-from dami_text.data.texts import EncodedTexts
-from dami_text.labeling.rounds import PREDICTION, LabeledNow
+from dami_text.data.texts import Texts
+from dami_text.labeling.rounds import PREDICTION, LabelSnapshot
 from dami_text.labeling.session import Session
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.models.inference import predict_probabilities
@@ -129,7 +129,7 @@ def progress_of(session: Session) -> Progress:
     )
 
 
-def missing_classes(session: Session, now: LabeledNow) -> list[str]:
+def missing_classes(session: Session, now: LabelSnapshot) -> list[str]:
     """In words, which classes have no label to train on and which none to measure; empty before there are labels."""
     if not now.all:
         return []
@@ -170,7 +170,7 @@ def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[
 
 
 def measure(
-    model: PreTrainedModel, texts: EncodedTexts, labels: Mapping[int, int], class_names: Sequence[str]
+    model: PreTrainedModel, texts: Texts, labels: Mapping[int, int], class_names: Sequence[str]
 ) -> tuple[Proportion | None, ClassReport | None]:
     """The accuracy of a model on the texts with these labels, by row, and the report; None where there are none."""
     if not labels:

@@ -9,34 +9,28 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.batches import Rows
 from dami_text.data.hub import no_progress_bars
-from dami_text.data.pool import Pool
-from dami_text.data.texts import EncodedTexts
-from dami_text.data.word_vectors import METHODS, require_gensim
+from dami_text.data.texts import Texts
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
-from dami_text.interpretation.aggregation import InformativeWords
-from dami_text.interpretation.word_gradients import interpret
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import make_learner
-from dami_text.models.inference import device_of, predict_probabilities
-from dami_text.processes import where_float64_is
-from dami_text.strategies import Dami, Query, QueryStrategy, Representation, build_strategy
+from dami_text.models.inference import predict_probabilities
+from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy
 
 LOCK = ".trainer.lock"
 
@@ -44,44 +38,17 @@ LOCK = ".trainer.lock"
 PREDICTION = np.dtype("<u2")
 
 
-@dataclass(frozen=True)
-class _Remembering(Representation):
-    """A representation that keeps what it found last: the words of what is asked for are shaded by it."""
-
-    found: list[InformativeWords] = field(default_factory=list)
-
-    def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
-        self.found[:] = [super().of_unlabeled(model, pool, rng)]
-        return self.found[0]
-
-
-def session_strategy(session: Session) -> QueryStrategy:
-    """The strategy that the session's options name; DAMI remembers what shades the words."""
-    strategy = build_strategy(session.config.run.strategy)
-    if isinstance(strategy, Dami):
-        old = strategy.representation
-        remembering = _Remembering(**{f.name: getattr(old, f.name) for f in fields(old)})
-        return replace(strategy, representation=remembering)
-    return strategy
-
-
-def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: EncodedTexts, row: int) -> list[list[float]]:
-    """For each word of a text: where it begins and ends, and its deviation; nothing where these do not matter."""
-    representation = strategy.representation if isinstance(strategy, Dami) else None
-    if not isinstance(representation, _Remembering) or not representation.found:
+def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
+    """For each word of a text where it begins and ends, and its weight in the strategy's choice; [] without weights."""
+    if not isinstance(strategy, Explaining):
         return []
-    batch = texts.collate(np.array([row])).to(device_of(model))
-    (interpretations,) = where_float64_is(
-        interpret(model, batch, representation.target, representation.target_class)[0]
-    )
-    mean = torch.as_tensor(representation.found[0].mean, device=interpretations.device)
-    deviations = (interpretations.double() - mean).square().sum(dim=-1).tolist()
-    places = texts.word_places(row)  # more than there are deviations where the text was cut
-    return [[start, end, deviation] for (start, end), deviation in zip(places, deviations, strict=False)]
+    weights = strategy.explain(model, texts, row).tolist()
+    places = texts.word_places(row)  # more than there are weights where the text was cut
+    return [[start, end, weight] for (start, end), weight in zip(places, weights, strict=False)]
 
 
 @dataclass(frozen=True)
-class LabeledNow:
+class LabelSnapshot:
     """The labels of a session at one moment, each a place in its classes by the row of its text.
 
     Attributes:
@@ -106,7 +73,7 @@ class LabeledNow:
         return np.array([label for row, label in self.all.items() if row not in self.held_out], np.int64)
 
     @classmethod
-    def of(cls, session: Session) -> "LabeledNow":
+    def of(cls, session: Session) -> "LabelSnapshot":
         """The labels so far."""
         with session.store.snapshot():
             labels = {row["row"]: row["label"] for row in session.store.labels()}
@@ -115,14 +82,14 @@ class LabeledNow:
         return cls(labels, held_out, through, n_rounds)
 
 
-def new_learner(session: Session, strategy: QueryStrategy) -> ActiveLearner:
+def new_learner(session: Session) -> ActiveLearner:
     """A learner of the session's texts that knows no label and asks for none that is held out."""
-    learner = make_learner(session.texts, session.class_names, session.config.run, strategy)
-    learner.pool = learner.pool.without(session.held_out)
+    learner = make_learner(session.texts, session.class_names, session.config.run)
+    learner.exclude(session.held_out)
     return learner
 
 
-def told_learner(session: Session, now: LabeledNow) -> tuple[ActiveLearner, QueryStrategy]:
+def learner_with_labels(session: Session, now: LabelSnapshot) -> ActiveLearner:
     """A learner that knows the labels so far, in the session's next round, and asks for nothing skipped or held out.
 
     Raises:
@@ -130,12 +97,10 @@ def told_learner(session: Session, now: LabeledNow) -> tuple[ActiveLearner, Quer
     """
     if not len(now.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    strategy = session_strategy(session)
-    learner = make_learner(session.texts, session.class_names, session.config.run, strategy)
-    learner.round = now.round - 1  # telling begins the next
-    learner.tell(now.rows, now.labels)
-    learner.pool = learner.pool.without(np.union1d(session.held_out, session.store.skipped()).astype(np.int64))
-    return learner, strategy
+    learner = new_learner(session)
+    learner.exclude(session.store.skipped())
+    learner.tell(now.rows, now.labels, round_number=now.round)
+    return learner
 
 
 def start_queue(session: Session) -> list[QueueItem]:
@@ -145,9 +110,8 @@ def start_queue(session: Session) -> list[QueueItem]:
     further = session.random_items(n - len(held_out) + 2 * session.query_size(), "start", "start")
     first, reserve = further[: n - len(held_out)], further[n - len(held_out) :]
     if loop.cold_start != "random" or loop.init_model is not None:
-        learner = new_learner(session, session_strategy(session))
-        labeled = np.array([row["row"] for row in session.store.labels()], np.int64)
-        learner.pool = learner.pool.without(labeled)
+        learner = new_learner(session)
+        learner.exclude([row["row"] for row in session.store.labels()])
         if len(learner.pool.unlabeled):
             query = learner.ask(min(n - len(held_out), len(learner.pool.unlabeled)))
             name = loop.cold_start if loop.init_model is None else session.config.run.strategy.strategy
@@ -169,9 +133,9 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
     build_strategy(config.run.strategy)
 
     def begin(session: Session) -> None:
-        if not config.run.model.is_encoder:
-            require_gensim(config.run.word_vectors)
-        if config.run.model.is_encoder or config.run.word_vectors.word_vectors not in METHODS:
+        kind = config.run.model.kind
+        kind.require(config.run)
+        if kind.reads_files(config.run):
             make_learner(session.texts.select(range(2)), session.class_names, session.config.run)
         session.store.extend_queue(0, start_queue(session))
 
@@ -181,8 +145,8 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
 def train_round(session: Session) -> RoundRecord:
     """Train on the labels so far, choose the next queue, and record both; the reserve of the queue comes after that."""
     start = time.perf_counter()
-    now = LabeledNow.of(session)
-    learner, strategy = told_learner(session, now)
+    now = LabelSnapshot.of(session)
+    learner = learner_with_labels(session, now)
     number = learner.round
     training = learner.train()
     model = learner.trained_model()
@@ -192,7 +156,7 @@ def train_round(session: Session) -> RoundRecord:
     free = len(learner.pool.unlabeled)
     n = min(session.query_size() - len(held_out), free)
     query = learner.ask(n) if n > 0 else Query.of(np.zeros(0, np.int64))
-    asked = explained(session, learner, strategy, query)
+    asked = explained(session, learner, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
     with whole_folder(session.folder / MODEL, overwrite=True) as unfinished:
@@ -215,20 +179,18 @@ def train_round(session: Session) -> RoundRecord:
 
     reserve = min(2 * session.query_size(), free - n)
     if reserve > 0:
-        learner.pool = learner.pool.without(query.rows)
-        further = explained(session, learner, strategy, learner.ask(reserve), "reserve")
+        learner.exclude(query.rows)
+        further = explained(session, learner, learner.ask(reserve), "reserve")
         session.store.extend_queue(number + 1, further)
     return record
 
 
-def explained(
-    session: Session, learner: ActiveLearner, strategy: QueryStrategy, query: Query, kind: Kind = "asked"
-) -> list[QueueItem]:
-    """The query as queue items, each with its reason, how its words deviate, and the model's guess."""
+def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind = "asked") -> list[QueueItem]:
+    """The query as queue items, each with its reason, the weights of its words, and the model's guess."""
     model, texts = learner.trained_model(), learner.pool.texts
     name = session.config.run.strategy.strategy
     reasons: list[dict[str, Any]] = [
-        {**reason, "strategy": name, "shades": shades(strategy, model, texts, int(row))}
+        {**reason, "strategy": name, "shades": shades(learner.strategy, model, texts, int(row))}
         for row, reason in zip(query.rows, query.reasons, strict=True)
     ]
     return with_guesses(session, learner, session.items(query.rows.tolist(), kind, reasons))

@@ -119,6 +119,8 @@ def load_classifier(
     folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{name} {folder} holds no model (no config.json); give a run's folder model/")
+    import dami_text.models.auto  # noqa: F401 - what transformers does not know of itself
+
     with quiet_hub(), explained(f"{name} {str(folder)!r}"):
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -17,8 +17,9 @@ from transformers import PreTrainedModel
 from dami_text.config.options import TrainingConfig
 from dami_text.data.batches import Rows
 from dami_text.data.pool import Pool
-from dami_text.data.texts import EncodedTexts, LabeledTexts
+from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.learning.cold_start import FirstQuery, random_rows
+from dami_text.models.source import Preprocessor
 from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
@@ -32,32 +33,48 @@ class ActiveLearner:
         pool: the texts, and which of them are labelled.
         round: the number of the round, from 0 with the first labels told; -1 before.
         model: the model of this round once it is trained, otherwise None.
+        strategy: what chooses.
+        preprocessor: what makes a model's input.
     """
 
     def __init__(
         self,
-        texts: EncodedTexts,
-        build_model: Callable[[], PreTrainedModel],
+        texts: Texts,
+        new_model: Callable[[], PreTrainedModel],
         strategy: QueryStrategy,
         n_classes: int,
+        *,
         validation: LabeledTexts | None = None,
         training: TrainingConfig | None = None,
         seed: int = 0,
         accelerator: Accelerator | None = None,
         pool_subsample: int | None = None,
         first_query: FirstQuery = random_rows,
+        preprocessor: Preprocessor | None = None,
     ) -> None:
-        """A learner over `texts` of `n_classes` that trains what `build_model` makes anew in each round.
+        """A learner that trains what `new_model` makes, anew in each round.
 
-        Without `validation`, models train for a fixed number of steps. With `pool_subsample`, the strategy chooses
-        among so many unlabelled rows only, drawn anew in each round, or among as many as it is asked for.
-        `first_query` chooses while nothing is labelled.
+        Args:
+            texts: the pool (N).
+            new_model: makes a model that is not trained yet, with randomness from torch's generator.
+            strategy: chooses which texts to label next.
+            n_classes: the number of classes C.
+            validation: stops training early; without it, models train for a fixed number of steps.
+            training: how models are trained.
+            seed: of all that is random.
+            accelerator: what trains; by default one of this launch.
+            pool_subsample: the strategy chooses among so many unlabelled rows, drawn anew in each round, or among as
+                many as it is asked for; by default among all.
+            first_query: chooses while nothing is labelled.
+            preprocessor: what makes a model's input, to be saved beside the model; by default the texts' tokenizer.
         """
         self.pool = Pool(texts)
         self.round = -1
         self.model: PreTrainedModel | None = None
         self._labels = np.full(len(texts), -1, np.int64)
-        self._build_model, self._strategy, self._validation = build_model, strategy, validation
+        self._excluded: Rows = np.zeros(0, np.int64)
+        self.strategy, self._new_model, self._validation = strategy, new_model, validation
+        self.preprocessor = preprocessor or getattr(texts, "tokenizer", None)
         self._config = training or TrainingConfig()
         self._n_classes = n_classes
         self._seed, self._pool_subsample, self._first_query = seed, pool_subsample, first_query
@@ -69,8 +86,23 @@ class ActiveLearner:
         """The labels (n,) of `pool.labeled`."""
         return self._labels[self.pool.labeled]
 
-    def tell(self, rows: Rows | Sequence[int], labels: NDArray[np.int64] | Sequence[int]) -> None:
-        """Add labels (n,), the numbers of the classes from 0, of rows (n,) of the pool and begin the next round.
+    def exclude(self, rows: Rows | Sequence[int]) -> None:
+        """Never ask for these rows (n,) of the pool; labels of them can be told all the same."""
+        self._excluded = np.union1d(self._excluded, np.asarray(rows, np.int64))
+        self.pool = self.pool.without(self._excluded)
+
+    def tell(
+        self,
+        rows: Rows | Sequence[int],
+        labels: NDArray[np.int64] | Sequence[int],
+        round_number: int | None = None,
+    ) -> None:
+        """Add labels and begin the next round.
+
+        Args:
+            rows: (n,) rows of the pool.
+            labels: (n,) the numbers of their classes, from 0.
+            round_number: the number of the round that begins, where the labels are of several; by default the next.
 
         Raises:
             ValueError: a row that is labelled already, out of the pool or there twice, a label that is no class's
@@ -83,17 +115,18 @@ class ActiveLearner:
             )
         if not np.issubdtype(rows.dtype, np.integer):
             raise ValueError(f"got rows such as {rows.tolist()[0]!r}; rows are integers, places in the pool")
-        if len(np.unique(rows)) != len(rows) or not np.isin(rows, self.pool.unlabeled).all():
+        in_pool = ((rows >= 0) & (rows < len(self.pool))).all()
+        if len(np.unique(rows)) != len(rows) or not in_pool or np.isin(rows, self.pool.labeled).any():
             raise ValueError("got labels for rows that are labelled already, not in the pool, or there twice")
         classes = f"labels are integers from 0 to {self._n_classes - 1}, the numbers of the classes"
         if not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(f"got labels such as {labels.tolist()[0]!r}; {classes}")
-        strangers = labels[(labels < 0) | (labels >= self._n_classes)]
-        if len(strangers):
-            raise ValueError(f"got label {strangers[0]}; {classes}")
-        self.pool = self.pool.with_labeled(rows)
+        unknown = labels[(labels < 0) | (labels >= self._n_classes)]
+        if len(unknown):
+            raise ValueError(f"got label {unknown[0]}; {classes}")
+        self.pool = self.pool.with_labeled(rows).without(self._excluded)
         self._labels[rows] = labels
-        self.round += 1
+        self.round = self.round + 1 if round_number is None else round_number
         self.model = None
 
     def train(self) -> Training:
@@ -109,7 +142,7 @@ class ActiveLearner:
             return train(model, data, self._validation, self._config, self._accelerator, rng)
 
         with torch_stream(self._seed, self.round, "training"):
-            model = self._build_model().to(self._accelerator.device)
+            model = self._new_model().to(self._accelerator.device)
             together = self._config.distributed_training
             training = on_this_process() if together else self._processes.on_main(on_this_process)
         self._processes.broadcast_weights(model)
@@ -117,14 +150,18 @@ class ActiveLearner:
         return replace(training, seconds=time.perf_counter() - start)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write this round's model with its tokenizer, which is all that transformers' `pipeline` needs to load it."""
+        """Write this round's model with its tokenizer, which is all that transformers' `pipeline` needs to load it.
+
+        (A CNN or a BiLSTM needs `import dami_text.models.auto` before, too.)
+        """
         self.trained_model().save_pretrained(folder)
-        self.pool.texts.tokenizer.save_pretrained(folder)
+        if self.preprocessor is not None:
+            self.preprocessor.save_pretrained(Path(folder))
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take weights, by name, that were trained elsewhere on what is labelled, as this round's model."""
         with torch_stream(self._seed, self.round, "training"):
-            model = self._build_model().to(self._accelerator.device)
+            model = self._new_model().to(self._accelerator.device)
         model.load_state_dict(weights)
         self.model = model
 
@@ -154,6 +191,6 @@ class ActiveLearner:
         else:
             if self._pool_subsample is not None:
                 pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
-            query = self._strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
+            query = self.strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch, FeatureBatch, Rows, batches_by_length
-from dami_text.data.texts import EncodedTexts, FeatureTexts
+from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.encoder import head_alone
 from dami_text.processes import Processes
 
@@ -47,19 +47,27 @@ def dropout_mode(model: PreTrainedModel) -> Iterator[None]:
         yield
 
 
+def has_dropout(model: PreTrainedModel) -> bool:
+    """Whether the model has dropout, so that its passes in training mode are samples."""
+    rates = [module.p for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    options = model.config.to_dict().items()  # attention's dropout is often a function, whose rate is an option
+    rates += [value for name, value in options if "drop" in name and isinstance(value, float)]
+    return any(rate > 0 for rate in rates)
+
+
 def device_of(model: PreTrainedModel) -> torch.device:
     """The device that the model's weights are on."""
     return next(model.parameters()).device
 
 
-def from_features(model: PreTrainedModel, texts: EncodedTexts) -> tuple[PreTrainedModel, EncodedTexts | FeatureTexts]:
+def from_features(model: PreTrainedModel, texts: Texts) -> tuple[PreTrainedModel, Texts | FeatureTexts]:
     """The model's head and the features that it reads, where `texts` have a frozen encoder's; else both as given."""
     return (model, texts) if texts.frozen_features is None else (head_alone(model), texts.frozen_features)
 
 
 def over_batches(
     function: Callable[[Any], torch.Tensor],
-    texts: EncodedTexts | FeatureTexts,
+    texts: Texts | FeatureTexts,
     rows: Rows,
     device: torch.device,
     batch_size: int = BATCH_SIZE,
@@ -87,7 +95,7 @@ def over_batches(
 
 def predict_probabilities(
     model: PreTrainedModel,
-    texts: EncodedTexts,
+    texts: Texts,
     rows: Rows,
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,
@@ -99,7 +107,7 @@ def predict_probabilities(
 
 def predict_logits(
     model: PreTrainedModel,
-    texts: EncodedTexts,
+    texts: Texts,
     rows: Rows,
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,
@@ -111,7 +119,7 @@ def predict_logits(
 def _predict(
     function: Callable[[torch.Tensor], torch.Tensor],
     model: PreTrainedModel,
-    texts: EncodedTexts,
+    texts: Texts,
     rows: Rows,
     batch_size: int,
     processes: Processes | None,
@@ -141,7 +149,7 @@ def head_of(model: PreTrainedModel) -> nn.Linear:
 
 def predict_features(
     model: PreTrainedModel,
-    texts: EncodedTexts,
+    texts: Texts,
     rows: Rows,
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,

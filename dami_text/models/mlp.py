@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from dami_text.models.word_level import torch_initialization
+from dami_text.models.word_level import label_names, torch_initialization
 
 
 class MLPConfig(PreTrainedConfig):
@@ -72,3 +72,8 @@ class MLPForSequenceClassification(PreTrainedModel):
         logits = self.classifier(self.features(rows.squeeze(1)))
         loss = None if labels is None else self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def build_mlp(class_names: Sequence[str], n_features: int, dropout: float = 0.0) -> MLPForSequenceClassification:
+    """A new MLP for rows of `n_features` features, drawn from torch's generator."""
+    return MLPForSequenceClassification(MLPConfig(n_features, dropout=dropout, **label_names(class_names)))

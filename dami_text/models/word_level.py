@@ -1,5 +1,6 @@
 """What the word-level models share: an embedding, features of a text, dropout, and a linear layer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,11 @@ def class_names_of(config: PreTrainedConfig) -> list[str]:
     """The names (C,) of the classes that a classifier tells apart."""
     names: Any = config.id2label
     return [str(names[i]) for i in sorted(names)]
+
+
+def label_names(class_names: Sequence[str]) -> dict[str, Any]:
+    """The options of a configuration that name the classes."""
+    return {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
 
 
 class WordLevelConfig(PreTrainedConfig):

@@ -136,7 +136,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "is_table": config.data.task == "tabular",
         "own_splits": config.data.splits == "keep",
         "seed": config.loop.seed,
-        "needs_dami_text": not config.model.is_encoder,
+        "needs_dami_text": not config.model.kind.in_transformers,
         "metric": markdown(metric_name(facts.curve_metric)),
         "results": [(markdown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
         "warnings": _warnings(facts.report),
@@ -148,7 +148,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "options": [
             (flag(name), markdown(public_name(value) if name in PATHS else value))
             for name, value in facts.options.items()
-            if value is not None and not (name == "dropout" and config.model.is_encoder)  # it has its own
+            if value is not None and not (name == "dropout" and name not in config.model.kind.takes)
         ],
         "environment": _environment(),
     }
@@ -205,7 +205,7 @@ def metadata(facts: CardFacts) -> ModelCardData:
     parts = (Path(public_name(dataset)).name, Path(public_name(model)).name, strategy)
     return ModelCardData(
         model_name=plain("-".join(parts)) if results else None,  # which is part of the model-index
-        base_model=hub_id(model) if config.model.is_encoder else None,
+        base_model=hub_id(model) if config.model.kind.is_pretrained else None,
         datasets=[on_hub] if on_hub else None,
         eval_results=results or None,
         library_name="dami_text" if config.data.task == "tabular" else "transformers",

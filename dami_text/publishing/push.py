@@ -97,6 +97,8 @@ def export_code(folder: Path, target: Path) -> bool:
     Returns:
         False for a model of transformers' own, which needs no code; nothing is written then.
     """
+    import dami_text.models.auto  # noqa: F401 - what transformers does not know of itself
+
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     if not isinstance(model, WordLevelForSequenceClassification):
         return False

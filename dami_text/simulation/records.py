@@ -24,7 +24,6 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from dami_text.config.defaults import WORD_LEVEL_MODELS
 from dami_text.config.fields import Size, flag
 from dami_text.config.paths import PATHS, absolute, from_anywhere
 from dami_text.config.run import RunConfig
@@ -261,7 +260,7 @@ def in_todays_names(options: Mapping[str, Any]) -> Line:
     today = dict(options)
     if "bald_dropout" in today:
         model, rate = today.get("model"), today["bald_dropout"]
-        if today.get("strategy") != "bald" or (model in WORD_LEVEL_MODELS and rate == today.get("dropout")):
+        if today.get("strategy") != "bald" or (model in ("cnn", "bilstm") and rate == today.get("dropout")):
             del today["bald_dropout"]
         if model == "mlp":
             today["dropout"] = 0.0

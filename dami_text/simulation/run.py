@@ -18,7 +18,6 @@ from dami_text.environment import environment
 from dami_text.errors import RecordError
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import PreparedData, learner_of, prepare
-from dami_text.models.encoder import Encoder
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.scores import ClassReport
@@ -63,7 +62,7 @@ class Run:
         self._train, self._saves_model = train, save_model
         self.folder = RunFolder(output_dir, config, overwrite)
         self.config = config = self.folder.config
-        use_device(config.training.device, small=not config.model.is_encoder)
+        use_device(config.training.device, small=config.model.kind.is_small)
         self.accelerator = make_accelerator(config.training.mixed_precision)
         self._processes = Processes.all()
         self.data = data or self._processes.main_first(lambda: prepare(config))
@@ -73,7 +72,12 @@ class Run:
             self.folder.keep(self._n_to_keep())
         data = self.data
         self.learner = learner_of(
-            config, data.train.texts, data.validation, data.class_names, data.start, labels=data.train.labels
+            config,
+            data.train.texts,
+            data.class_names,
+            data.source,
+            validation=data.validation,
+            labels=data.train.labels,
         )
         self._oracle = Oracle(self.data.train.labels)
         self.metric = config.training.metric
@@ -183,12 +187,10 @@ class Run:
         data = self.data
         sizes = {"train": self.n, "test": len(data.test.rows)}
         sizes["validation"] = len(data.validation.rows) if data.validation else 0
-        commit = data.start.commit if isinstance(data.start, Encoder) else None
-        card = model_card(run_facts(self.config, rounds, sizes, commit))
+        card = model_card(run_facts(self.config, rounds, sizes, data.source.commit))
 
         def save(path: Path) -> None:
-            self.learner.trained_model().save_pretrained(path)
-            data.preprocessor.save_pretrained(path)
+            self.learner.save_pretrained(path)
             (path / "README.md").write_text(str(card), encoding="utf-8")
 
         self.folder.save_model(save)

@@ -20,7 +20,6 @@ from sklearn.metrics import adjusted_rand_score
 from transformers import PreTrainedModel
 
 from dami_text.clustering import KMedoids
-from dami_text.config.defaults import TABULAR_BALD
 from dami_text.config.options import TrainingConfig
 from dami_text.config.run import RunConfig
 from dami_text.data.batches import Rows
@@ -28,8 +27,9 @@ from dami_text.data.pool import Pool
 from dami_text.data.tabular import EncodedTable
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.learner import ActiveLearner
-from dami_text.models import build_mlp
 from dami_text.models.inference import head_probabilities, predict_features, predict_probabilities
+from dami_text.models.kinds.table import WITH_BALD
+from dami_text.models.mlp import build_mlp
 from dami_text.models.scores import accuracy
 from dami_text.randomness import numpy_stream
 from dami_text.strategies import Representation, build_strategy
@@ -108,9 +108,9 @@ def make_toy(n_labeled: int, seed: int, training: TrainingConfig = SHORT, dropou
         partial(build_mlp, ["0", "1"], 2, dropout),
         build_strategy(RunConfig.of(task="tabular").strategy),
         2,
-        LabeledTexts(_encoded(validation[0]), np.arange(VALIDATION_SIZE), validation[1]),
-        training,
-        seed,
+        validation=LabeledTexts(_encoded(validation[0]), np.arange(VALIDATION_SIZE), validation[1]),
+        training=training,
+        seed=seed,
     )
     rows = np.arange(POOL_SIZE, len(points))
     learner.tell(rows, labels[rows])
@@ -151,7 +151,7 @@ def choose(toy: Toy, seed: int) -> Iterator[tuple[str, Rows]]:
 
     BALD asks a model of its own, trained on the same points with dropout, of which its samples are.
     """
-    with_dropout = make_toy(len(toy.pool.labeled), seed, dropout=TABULAR_BALD["dropout"])
+    with_dropout = make_toy(len(toy.pool.labeled), seed, dropout=WITH_BALD["dropout"])
     for name, options in CHOOSERS.items():
         strategy = build_strategy(RunConfig.of(task="tabular", **options).strategy)
         asked = with_dropout if name == "bald" else toy

@@ -1,15 +1,22 @@
-"""The query strategies, one file each, and the names that options know them by."""
+"""The query strategies, one module each."""
 
-import importlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from dami_text.config.options import STRATEGIES, StrategyConfig
+from dami_text.config.options import StrategyConfig
+from dami_text.config.registry import STRATEGIES, find
 from dami_text.errors import ConfigError
 from dami_text.strategies.badge import Badge
 from dami_text.strategies.bald import Bald
-from dami_text.strategies.base import PLACE, Query, QueryStrategy, check_query, highest
+from dami_text.strategies.base import (
+    PLACE,
+    Explaining,
+    Query,
+    QueryStrategy,
+    check_query,
+    highest,
+    require_given,
+)
 from dami_text.strategies.coreset import Coreset
 from dami_text.strategies.dami import Dami, Representation
 from dami_text.strategies.dami_kcenter import DamiKCenter
@@ -28,6 +35,7 @@ __all__ = [
     "DamiKCenter",
     "Egl",
     "EglWord",
+    "Explaining",
     "KMeansFeatures",
     "Query",
     "QueryStrategy",
@@ -37,49 +45,26 @@ __all__ = [
     "build_strategy",
     "check_query",
     "highest",
+    "require_given",
 ]
 
 
 def build_strategy(config: StrategyConfig) -> QueryStrategy:
-    """The strategy that the options name, one of `config.STRATEGIES` or the user's own, package.module:Class.
+    """The strategy that the options name: one of `registry.STRATEGIES`, or the user's own as package.module:Class.
 
     Raises:
         ConfigError: the class cannot be imported or made, or has no method `query`.
     """
-    size = config.inference_batch_size
-    representation = Representation(
-        config.interpretation_target, config.interpretation_class, size, config.informative_word
-    )
-    named: dict[str, Callable[[], QueryStrategy]] = {
-        "random": RandomSampling,
-        "least-confidence": lambda: Uncertainty("least-confidence", size),
-        "margin": lambda: Uncertainty("margin", size),
-        "entropy": lambda: Uncertainty("entropy", size),
-        "bald": lambda: Bald(config.bald_samples, size),
-        "egl": lambda: Egl(config.egl_parameters, size),
-        "egl-word": lambda: EglWord(size),
-        "coreset": lambda: Coreset(size),
-        "badge": lambda: Badge(size),
-        "dami": lambda: Dami(
-            representation,
-            config.distance,
-            config.clustering,
-            config.clustering_memory * 2**20,
-            config.clustering_seconds,
-        ),
-        "dami-kcenter": lambda: DamiKCenter(representation),
-        "kmeans-features": lambda: KMeansFeatures(size),
-    }
-    return named[config.strategy]() if config.strategy in STRATEGIES else _own(config.strategy)
-
-
-def _own(name: str) -> QueryStrategy:
-    """The user's own strategy; the working directory is searched too, as `python -m` would."""
-    module_name, _, class_name = name.partition(":")
+    name = config.strategy
+    strategy: QueryStrategy
+    if name in STRATEGIES:
+        strategy = find(STRATEGIES[name]).of(config)
+        return strategy
     if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))  # which is searched too, as `python -m` would
     try:
-        strategy: QueryStrategy = getattr(importlib.import_module(module_name), class_name)()
+        kind = find(name)
+        strategy = kind.of(config) if hasattr(kind, "of") else kind()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"cannot make --strategy {name}: {error}; wanted package.module:Class, of a class made without arguments"

@@ -9,12 +9,14 @@ Its norm ||e|| ||h|| falls as confidence rises. It is never built: g_i . g_j = (
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, head_probabilities, predict_features
@@ -28,6 +30,13 @@ class Badge:
     """K-means++ seeding (Arthur and Vassilvitskii 2007) on the gradient embeddings of the unlabelled texts."""
 
     batch_size: int = BATCH_SIZE
+
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows; the reason: the gradient's norm and its distance to those chosen before."""

@@ -11,6 +11,7 @@ they are no samples of what the model has learned.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch, FeatureBatch
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
@@ -27,6 +29,7 @@ from dami_text.models.inference import (
     device_of,
     dropout_mode,
     from_features,
+    has_dropout,
     over_batches,
     predict_features,
 )
@@ -51,6 +54,13 @@ class Bald:
 
     samples: int = 10
     batch_size: int = BATCH_SIZE
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dropout"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(config.bald_samples, config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows of the highest scores."""
@@ -119,10 +129,7 @@ def thinned_layers(model: WordLevelForSequenceClassification | MLPForSequenceCla
 
 def check_dropout(model: PreTrainedModel) -> None:
     """Raise ConfigError if the model has no dropout, whose samples BALD compares."""
-    rates = [module.p for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    options = model.config.to_dict().items()  # attention's dropout is often a function, whose rate is an option
-    rates += [value for name, value in options if "drop" in name and isinstance(value, float)]
-    if not any(rate > 0 for rate in rates):
+    if not has_dropout(model):
         raise ConfigError(
             f"--strategy bald compares samples of the model's dropout, and {type(model).__name__} has none; "
             "choose another model, or another strategy"

@@ -1,17 +1,19 @@
 """What every query strategy is, what it returns, and the check that the loop makes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.kinds import CAPABILITIES
 from dami_text.data.batches import Rows
 from dami_text.data.pool import Pool
-from dami_text.errors import QueryError
+from dami_text.data.texts import Texts
+from dami_text.errors import ConfigError, QueryError
 from dami_text.models.scores import highest_first
 
 Reason = Mapping[str, Any]
@@ -41,10 +43,38 @@ class Query:
 
 
 class QueryStrategy(Protocol):
-    """Chooses which texts to label next. It sees the model and the pool, and no label."""
+    """Chooses which texts to label next. It sees the model and the pool, and no label.
+
+    Three more members are optional:
+
+        needs: frozenset[str]        what it asks of a model beside probabilities, by the names in `CAPABILITIES`
+        of(config: StrategyConfig)   a class method that makes it as the options say; without it, `cls()` does
+        explain(model, texts, row)   the weight (W,) of each word of a text, for people to look at: `Explaining`
+    """
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """Choose n of `pool.unlabeled`, with randomness from `rng` only; the model is left as it was."""
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A strategy that can say how much each word of a text has to do with its choice."""
+
+    def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
+        """The weights (W,) of the words of a row's text that the model reads; higher is more.
+
+        Where they depend on the pool, they are those of the last query.
+        """
+
+
+def require_given(strategy: QueryStrategy, given: Collection[str], name: str) -> None:
+    """Raise ConfigError if the strategy needs what the model does not give; `name` is the strategy's for the error."""
+    missing = [need for need in CAPABILITIES if need in getattr(strategy, "needs", ()) and need not in given]
+    if missing:
+        wanted = ", ".join(CAPABILITIES[need] for need in missing)
+        raise ConfigError(
+            f"strategy {name} needs {wanted}, which this model does not give; choose another strategy or model"
+        )
 
 
 def highest(scores: NDArray[np.floating], pool: Pool, n: int, ranks: NDArray[np.floating] | None = None) -> Query:
@@ -77,9 +107,9 @@ def check_query(query: Query, pool: Pool, n: int) -> Query:
     values, counts = np.unique(rows, return_counts=True)
     if len(values) != n:
         raise QueryError(f"the strategy returned row {values[counts > 1][0]} more than once; rows must be distinct")
-    strangers = np.setdiff1d(rows, pool.unlabeled)
-    if len(strangers):
-        raise QueryError(f"the strategy returned row {strangers[0]}, which is not among the pool's unlabelled rows")
+    unknown = np.setdiff1d(rows, pool.unlabeled)
+    if len(unknown):
+        raise QueryError(f"the strategy returned row {unknown[0]}, which is not among the pool's unlabelled rows")
     reasons = [_plain(reason) for reason in query.reasons]
     if taken := [name for reason in reasons for name in reason if name in PLACE]:
         raise QueryError(f"the strategy named a reason {taken[0]!r}, a field of the record; choose another name")

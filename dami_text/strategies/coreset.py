@@ -6,12 +6,14 @@ With features h (N, H), what the classifier's last layer reads, the next row is
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, predict_features
@@ -25,6 +27,13 @@ class Coreset:
     """K-center greedy on the model's features, starting from the labelled texts."""
 
     batch_size: int = BATCH_SIZE
+
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows, each the farthest from all that are labelled or chosen before it; the reason: how far."""

@@ -11,8 +11,8 @@ A table's row counts as a text of one word.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -21,12 +21,14 @@ from transformers import PreTrainedModel
 
 from dami_text.clustering import KMedoids
 from dami_text.clustering.plan import Method
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Rows
 from dami_text.data.pool import Pool
+from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.interpretation.word_gradients import Target, TargetClass, interpret
 from dami_text.models.inference import BATCH_SIZE, device_of
-from dami_text.processes import Processes
+from dami_text.processes import Processes, where_float64_is
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query
 
@@ -42,6 +44,16 @@ class Representation:
     target_class: TargetClass = "auto"
     batch_size: int = BATCH_SIZE
     word: Literal["deviation", "norm", "random"] = "deviation"
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The representation as the options say."""
+        return cls(
+            target=config.interpretation_target,
+            target_class=config.interpretation_class,
+            batch_size=config.inference_batch_size,
+            word=config.informative_word,
+        )
 
     def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
@@ -62,6 +74,16 @@ class Representation:
         scorer = noise if self.word == "random" else norms
         return words_by_score(scorer, interpretations, lengths, self.batch_size, Processes.all())
 
+    def deviations(
+        self, model: PreTrainedModel, texts: Texts, row: int, mean: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """||I_ij - Ibar||^2 (W,) of the words j of the text of a row i; `mean` is Ibar (D,)."""
+        batch = texts.collate(np.array([row])).to(device_of(model))
+        (found,) = where_float64_is(interpret(model, batch, self.target, self.target_class)[0])
+        differences = found.double() - torch.as_tensor(mean, device=found.device)
+        deviations: NDArray[np.float64] = differences.square().sum(dim=-1).cpu().numpy()
+        return deviations
+
 
 def norms(positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
     """The lengths (B, T) of interpretations (B, T, D)."""
@@ -81,6 +103,12 @@ def word_reasons(pool: Pool, found: InformativeWords, positions: Rows) -> list[d
     ]
 
 
+def _known(mean: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    if mean is None:
+        raise ValueError("there was no query yet, whose mean interpretation words deviate from; query first")
+    return mean
+
+
 def choose_with_words(found: InformativeWords, n: int, choose: Callable[[NDArray[np.float32], int], Rows]) -> Rows:
     """n positions (n,) of texts: what `choose` makes of the representations (W, D) of those with words, then others.
 
@@ -93,15 +121,33 @@ def choose_with_words(found: InformativeWords, n: int, choose: Callable[[NDArray
     return np.concatenate([chosen, without[: n - k]])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Dami:
-    """The medoids of the unlabelled texts' representations."""
+    """The medoids of the unlabelled texts' representations.
+
+    Attributes:
+        mean: Ibar (D,) of the last query; None before the first.
+    """
 
     representation: Representation = Representation()
     distance: Literal["euclidean", "cosine"] = "euclidean"
     clustering: Method | Literal["park-jun"] = "auto"
     max_memory: int = 2 * 1024**3  # bytes of distances, see KMedoids
     max_seconds: float = 60.0  # about, see KMedoids
+    mean: NDArray[np.float64] | None = field(default=None, init=False, repr=False, compare=False)
+
+    needs: ClassVar[frozenset[str]] = frozenset({"word gradients"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(
+            Representation.of(config),
+            distance=config.distance,
+            clustering=config.clustering,
+            max_memory=config.clustering_memory * 2**20,
+            max_seconds=config.clustering_seconds,
+        )
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n medoids, those of the largest clusters first.
@@ -109,6 +155,7 @@ class Dami:
         The reasons: the informative word, its deviation, and how many unlabelled texts the row stands for.
         """
         found = self.representation.of_unlabeled(model, pool, rng)
+        self.mean = found.mean
         sizes, details = np.ones(n, np.int64), {}  # a text without words stands for itself
 
         def medoids(representations: NDArray[np.float32], k: int) -> Rows:
@@ -124,6 +171,10 @@ class Dami:
             for reason, size in zip(word_reasons(pool, found, chosen), sizes, strict=True)
         ]
         return Query.of(pool.unlabeled[chosen], reasons, **details, interpreted_twice=found.repeated)
+
+    def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
+        """The deviation (W,) of each word of a text from Ibar of the last query."""
+        return self.representation.deviations(model, texts, row, _known(self.mean))
 
     def _clustering(self, k: int, rng: np.random.Generator) -> KMedoids:
         paper: dict[str, Any] = {"method": "alternate", "init": "park-jun"}

@@ -1,11 +1,13 @@
 """DAMI with k-center in place of K-medoids, as in the preprint arXiv 2007.12100v4: an ablation."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Rows
 from dami_text.data.pool import Pool
 from dami_text.processes import Processes
@@ -19,6 +21,13 @@ class DamiKCenter:
     """K-center greedy over the unlabelled texts' representations, starting from their mean interpretation Ibar."""
 
     representation: Representation = Representation()
+
+    needs: ClassVar[frozenset[str]] = frozenset({"word gradients"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(Representation.of(config))
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows, each the farthest from Ibar and from all chosen before it; texts without words come last.

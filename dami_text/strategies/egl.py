@@ -7,13 +7,14 @@ the length is ||e_c|| sqrt(||h||^2 + 1).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch
 from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, device_of, head_probabilities, over_batches, predict_features
@@ -27,6 +28,13 @@ class Egl:
 
     parameters: Literal["all", "head"] = "all"
     batch_size: int = BATCH_SIZE
+
+    needs: ClassVar[frozenset[str]] = frozenset({"weight gradients"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(config.egl_parameters, config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows of the highest scores."""

@@ -12,13 +12,17 @@ pieces that have embeddings.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch
 from dami_text.data.pool import Pool
+from dami_text.data.texts import Texts
 from dami_text.models.inference import BATCH_SIZE, device_of, over_batches
 from dami_text.processes import where_float64_is
 from dami_text.strategies.base import Query, highest
@@ -31,15 +35,36 @@ class EglWord:
 
     batch_size: int = BATCH_SIZE
 
+    needs: ClassVar[frozenset[str]] = frozenset({"words", "word gradients"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(config.inference_batch_size)
+
+    def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
+        """The expected gradient length (W,) of each word's embedding; 0 of words that do not compete."""
+        batch = texts.collate(np.array([row])).to(device_of(model))
+        lengths = self._lengths(model, batch, texts).clamp(min=0)[0].cpu().numpy().astype(np.float64)
+        if batch.word_ids is None:
+            return lengths
+        words = batch.word_ids[0].cpu().numpy()
+        found = np.zeros(words.max(initial=-1) + 1)
+        np.maximum.at(found, words[words >= 0], lengths[words >= 0])  # of a word's pieces the highest
+        return found
+
+    def _lengths(self, model: PreTrainedModel, batch: Batch, texts: Texts) -> torch.Tensor:
+        """The expected gradient lengths (B, T) of the words, or pieces; -1 of those that do not compete."""
+        special = torch.tensor(texts.special_ids, device=batch.input_ids.device)
+        competes = batch.attention_mask.bool() & ~torch.isin(batch.input_ids, special)
+        return expected_word_gradients(model, batch).masked_fill(~competes, -1)
+
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows of the highest scores; the reasons: the score and the word that has it."""
-        special = torch.tensor(pool.texts.tokenizer.all_special_ids, device=device_of(model))
 
         def best_word(batch: Batch) -> torch.Tensor:
             """The score of each text and the number of its word (B, 2)."""
-            competes = batch.attention_mask.bool() & ~torch.isin(batch.input_ids, special)
-            lengths = expected_word_gradients(model, batch).masked_fill(~competes, -1)
-            scores, words = lengths.max(dim=1)
+            scores, words = self._lengths(model, batch, pool.texts).max(dim=1)
             if batch.word_ids is not None:
                 words = batch.word_ids.gather(1, words.unsqueeze(1)).squeeze(1)
             scores, words = where_float64_is(scores, words)

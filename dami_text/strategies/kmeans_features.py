@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, predict_features
@@ -24,6 +26,13 @@ class KMeansFeatures:
     """For each of n means of the unlabelled texts' features, the text nearest to it."""
 
     batch_size: int = BATCH_SIZE
+
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows, of the largest clusters first; the reason: how many texts the cluster has."""

@@ -8,12 +8,13 @@ With a text's probabilities p (C,), sorted p_(1) >= p_(2) >= ..., the acquisitio
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, predict_logits
 from dami_text.strategies.base import Query, highest
@@ -29,6 +30,11 @@ class Uncertainty:
 
     kind: Kind = "margin"
     batch_size: int = BATCH_SIZE
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(kind=cast(Kind, config.strategy), batch_size=config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows that the model is least sure of."""

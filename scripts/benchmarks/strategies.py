@@ -28,7 +28,6 @@ from dami_text.config.run import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
-from dami_text.models import build_model
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.training import train
 from dami_text.processes import Processes
@@ -80,7 +79,7 @@ def trained_model(config: RunConfig, prepared: PreparedData) -> tuple[PreTrained
     rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(0.1 * n), replace=False))
     labeled = LabeledTexts(pool.texts, rows, pool.labels[rows])
     with torch_stream(seed, 0, "training"):
-        model = build_model(config.model, prepared.class_names, prepared.preprocessor, prepared.start)
+        model = prepared.source.new_model()
         rng = numpy_stream(seed, 0, "batches")
         train(model, labeled, prepared.validation, config.training, Accelerator(), rng)
     return model, Pool(pool.texts, rows)

@@ -24,7 +24,6 @@ from dami_text.config.run import RunConfig
 from dami_text.data.batches import Batch, batches_by_length
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
-from dami_text.models import build_model
 from dami_text.models.evaluation import evaluate_model
 from dami_text.models.inference import BATCH_SIZE
 from dami_text.models.training import Training, train, training_batches
@@ -60,7 +59,7 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
     rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(share * n), replace=False))
     labeled = LabeledTexts(pool.texts, rows, pool.labels[rows])
     with torch_stream(seed, 0, "training"):
-        model = build_model(config.model, prepared.class_names, prepared.preprocessor, prepared.start)
+        model = prepared.source.new_model()
         rng = numpy_stream(seed, 0, "batches")
         training, seconds = timed(lambda: train(model, labeled, validation, config.training, Accelerator(), rng))
 
@@ -73,7 +72,7 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
                 epochs[-1].append((pool.texts.collate(rows[positions]), torch.from_numpy(labeled.labels[positions])))
     checks = [validation.texts.collate(p) for p in batches_by_length(validation.texts.lengths, BATCH_SIZE)]
     with torch_stream(seed, 0, "training"):
-        plain = build_model(config.model, prepared.class_names, prepared.preprocessor, prepared.start)
+        plain = prepared.source.new_model()
         _, plain_seconds = timed(lambda: plain_loop(plain, epochs, checks))
     return {
         "accuracy": evaluate_model(model, prepared.test)["accuracy"],

@@ -160,10 +160,6 @@ def test_every_option_stands_in_one_topic_and_has_a_help_text():
         ({"task": "tabular", "model": "cnn"}, "--model cnn reads texts, and --task is tabular; use --model mlp"),
         ({"model": "mlp"}, "--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular"),
         (
-            {"task": "tabular", "strategy": "egl-word"},
-            "--strategy egl-word compares words, and --task is tabular; use --strategy egl",
-        ),
-        (
             {"dataset": "news", "task": "text", "model": "cnn", "data_dir": "."},
             "--dataset news is a table, and --task is text; use --task tabular",
         ),

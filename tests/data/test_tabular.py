@@ -228,7 +228,7 @@ def test_what_validation_and_test_rows_hold_changes_nothing_in_training(tmp_path
     changed.loc[others, ["gap", "few", "many"]] = ["not a number", "z", "new"]
     second = prepared(changed)
     np.testing.assert_array_equal(first.train.texts.matrix, second.train.texts.matrix)
-    assert first.preprocessor.numeric == second.preprocessor.numeric == ["x", "gap"]
+    assert first.source.preprocessor.numeric == second.source.preprocessor.numeric == ["x", "gap"]
     assert not np.array_equal(first.test.texts.matrix, second.test.texts.matrix)
     told = [record.getMessage() for record in caplog.records]
     expected = (

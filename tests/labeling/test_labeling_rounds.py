@@ -25,7 +25,7 @@ from dami_text.labeling.progress import (
     progress_of,
     projected_gain,
 )
-from dami_text.labeling.rounds import LOCK, LabeledNow, shades, told_learner, train_round
+from dami_text.labeling.rounds import LOCK, LabelSnapshot, learner_with_labels, shades, train_round
 from dami_text.labeling.rounds import main as rounds_main
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.labeling.trainer import Trainer, TrainerState
@@ -53,7 +53,7 @@ def test_a_round_asks_for_rows_that_nobody_has_decided_on_and_no_training_sees_w
     decided = {row["row"] for row in session.store.labels()} | {shown.row}
     held_out = set(session.held_out.tolist())
 
-    now = LabeledNow.of(session)
+    now = LabelSnapshot.of(session)
     assert (len(now.all), set(now.rows)) == (11, decided - held_out - {shown.row})
     record = train_round(session)
     assert (record.number, record.n_labeled, record.through) == (0, 11, 12)
@@ -95,7 +95,7 @@ def test_the_informative_word_is_the_one_of_the_largest_deviation(session, truth
 def test_deviations_are_squared_distances_to_the_mean_interpretation(session, truth):
     """By autograd, text by text, without the code of interpretation and aggregation."""
     label_some(session, truth, 12)
-    learner, strategy = told_learner(session, LabeledNow.of(session))
+    learner = learner_with_labels(session, LabelSnapshot.of(session))
     learner.ask(4)
     model, pool = learner.model.eval(), learner.pool
 
@@ -113,7 +113,7 @@ def test_deviations_are_squared_distances_to_the_mean_interpretation(session, tr
     mean = np.mean([gradients(row).mean(axis=0) for row in pool.unlabeled], axis=0)
     row = int(pool.unlabeled[5])
     wanted = np.square(gradients(row) - mean).sum(axis=1)
-    found = [shade[2] for shade in shades(strategy, model, learner.pool.texts, row)]
+    found = [shade[2] for shade in shades(learner.strategy, model, learner.pool.texts, row)]
     assert found == pytest.approx(wanted.tolist(), rel=1e-3)
 
 
@@ -448,8 +448,8 @@ def test_agreement_is_cohens_kappa_on_the_shared_texts(session):
 
 def test_the_strategy_is_the_sessions_own(session, truth):
     label_some(session, truth, 10)
-    learner, strategy = told_learner(session, LabeledNow.of(session))
-    assert isinstance(strategy, Dami)
+    learner = learner_with_labels(session, LabelSnapshot.of(session))
+    assert isinstance(learner.strategy, Dami)
     assert isinstance(learner.pool, Pool)
     assert learner.round == 0
     assert predict_probabilities(learner.trained_model(), learner.pool.texts, np.arange(3)).shape == (3, 2)

@@ -222,7 +222,7 @@ def test_rows_outside_of_the_subsample_break_the_contract(make_learner):
     learner = make_learner(Lowest(), pool_subsample=20)
     learner.tell([0, 2], [0, 1])
     learner.ask(1)
-    strategy = Lowest(returned=sorted(set(range(1, 60)) - {2} - set(learner._strategy.calls[0][1].unlabeled))[:1])
+    strategy = Lowest(returned=sorted(set(range(1, 60)) - {2} - set(learner.strategy.calls[0][1].unlabeled))[:1])
     learner = make_learner(strategy, pool_subsample=20)
     learner.tell([0, 2], [0, 1])
     with pytest.raises(QueryError, match="which is not among the pool's unlabelled rows"):

@@ -8,8 +8,8 @@ import torch
 from table_cases import mlp_for, odd_table, table_pool
 
 from dami_text.interpretation.word_gradients import interpret
-from dami_text.models import build_mlp
 from dami_text.models.inference import predict_features, predict_probabilities
+from dami_text.models.mlp import build_mlp
 from dami_text.randomness import torch_stream
 from dami_text.strategies import Bald, Representation
 from dami_text.strategies.bald import mutual_information

@@ -7,8 +7,8 @@ from conftest import encode_texts, make_texts, small_model
 from torch import nn
 from transformers import AutoModelForSequenceClassification, pipeline
 
+from dami_text.config.kinds import kind_of
 from dami_text.config.options import ModelConfig
-from dami_text.models import build_model
 
 KINDS = ["cnn", "bilstm"]
 VOCABULARY = 30
@@ -215,7 +215,7 @@ def test_build_model_is_sized_as_in_the_paper_and_starts_from_the_word_vectors(k
     def build(seed):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return build_model(ModelConfig(model=kind), ["no", "yes"], encoded.tokenizer, vectors)
+            return kind_of(kind).new_model(ModelConfig(model=kind), ["no", "yes"], encoded.tokenizer, vectors)
 
     model = build(0)
     np.testing.assert_array_equal(model.embedding.weight.detach().numpy(), vectors)

@@ -80,7 +80,7 @@ def test_the_card_says_what_the_run_was():
         "| Accuracy | 0.8125 |",
         "| `--seed` | 7 |",
         "| `--strategy` | margin |",
-        "import dami_text",
+        "import dami_text.models.auto",
         "transformers 5",
         "## Intended use and limits",
         "@article{liu2020dami",

@@ -54,7 +54,7 @@ def places(data):
 
 def first_model(config, data):
     """What the model of the first round learns, as its weights, and what it asks for."""
-    learner = learner_of(config, data.train.texts, data.validation, data.class_names, data.start)
+    learner = learner_of(config, data.train.texts, data.class_names, data.source, validation=data.validation)
     query = learner.ask(20)
     learner.tell(query.rows, Oracle(data.train.labels).reveal(query.rows))
     learner.train()
@@ -83,15 +83,15 @@ def texts(tmp_path_factory):
 def test_the_vocabulary_is_of_the_training_split_alone(texts):
     _, data, _ = texts
     words = {word for row in data.train.rows for word in data.train.texts.text(row).lower().split()}
-    assert data.preprocessor.get_vocab().keys() == words | {"[PAD]", "[UNK]"}
+    assert data.source.preprocessor.get_vocab().keys() == words | {"[PAD]", "[UNK]"}
 
 
 def test_vocabulary_and_word_vectors_know_nothing_of_the_test_split(texts):
     _, data, other = texts
     assert places(data) == places(other)
     assert data.test.texts.text(0) != other.test.texts.text(0)
-    assert data.preprocessor.get_vocab() == other.preprocessor.get_vocab()
-    assert np.array_equal(data.start, other.start)
+    assert data.source.preprocessor.get_vocab() == other.source.preprocessor.get_vocab()
+    assert np.array_equal(data.source.vectors, other.source.vectors)
 
 
 def test_training_and_query_know_nothing_of_the_test_split(texts):
@@ -124,12 +124,14 @@ def test_no_strategy_knows_the_labels_of_texts_that_it_may_ask_for(texts, strate
     config = config.changed(strategy=strategy)
     queries = []
     for flip in (False, True):
-        learner = learner_of(config, data.train.texts, data.validation, data.class_names, data.start)
+        learner = learner_of(config, data.train.texts, data.class_names, data.source, validation=data.validation)
         rows = learner.ask(20).rows
         labels = data.train.labels.copy()
         unasked = np.setdiff1d(np.arange(len(labels)), rows)
         labels[unasked] = 1 - labels[unasked] if flip else labels[unasked]
-        learner = learner_of(config, data.train.texts, data.validation, data.class_names, data.start, labels=labels)
+        learner = learner_of(
+            config, data.train.texts, data.class_names, data.source, validation=data.validation, labels=labels
+        )
         learner.tell(rows, labels[rows])
         queries.append(learner.ask(8).rows.tolist())
     assert queries[0] == queries[1]
@@ -169,11 +171,11 @@ def test_the_untrained_model_of_the_start_is_drawn_from_its_own_stream(texts):
     config, data, _ = texts
     config = config.changed(cold_start="kmeans-features", seed=5)
     pool = Pool(data.train.texts)
-    learner = learner_of(config, data.train.texts, None, data.class_names, data.start)
+    learner = learner_of(config, data.train.texts, data.class_names, data.source)
     torch.manual_seed(77)
     found = learner.ask(9).rows
     with torch_stream(5, 0, "cold start"):
-        model = learner._build_model()
+        model = learner._new_model()
     expected = KMeansFeatures().query(model.eval(), pool, 9, numpy_stream(5, 0, "initial rows")).rows
     assert found.tolist() == expected.tolist()
     first = build_first_query(config, build_strategy(config.strategy), learner._build_model, data.class_names)
@@ -187,7 +189,7 @@ def test_a_grids_first_model_is_never_that_of_another_seed(texts, tmp_path):
     weights = []
     for seed in (0, 1, 0):
         seeded = config.changed(seed=seed)
-        learner = learner_of(seeded, data.train.texts, data.validation, data.class_names, data.start)
+        learner = learner_of(seeded, data.train.texts, data.class_names, data.source, validation=data.validation)
         learner.tell(rows, data.train.labels[rows])
         _first_round(learner, seeded, data, tmp_path)
         weights.append({name: weight.clone() for name, weight in learner.trained_model().state_dict().items()})

@@ -57,9 +57,9 @@ def test_of_single_words(kind, n_classes):
 def hand_made_cnn(size: int) -> WordLevelForSequenceClassification:
     """One filter over words of one number: 0 for padding, 0 for word 1, 2 for word 2, -1 for word 3."""
     config = TextCNNConfig(filter_sizes=[size], n_filters=1, vocab_size=4, embedding_dim=1, num_labels=2)
-    from dami_text.models import KINDS as MODELS
+    from dami_text.models.text_cnn import TextCNNForSequenceClassification
 
-    model = MODELS["cnn"][1](config).eval()
+    model = TextCNNForSequenceClassification(config).eval()
     with torch.no_grad():
         model.embedding.weight.copy_(torch.tensor([[0.0], [0.0], [2.0], [-1.0]]))
         model.convolutions[0].weight.copy_(torch.tensor([3.0, 0.5])[:size].view(1, 1, 1, size))

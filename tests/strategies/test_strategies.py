@@ -8,11 +8,14 @@ import pytest
 import torch
 from conftest import encode_texts, small_model
 
+from dami_text.config.kinds import CAPABILITIES, kind_of
 from dami_text.config.options import StrategyConfig
+from dami_text.config.registry import STRATEGIES
 from dami_text.data.pool import Pool
 from dami_text.data.texts import EncodedTexts
+from dami_text.errors import ConfigError
 from dami_text.models.scores import first_highest, highest_first
-from dami_text.strategies import Query, RandomSampling, build_strategy, check_query
+from dami_text.strategies import Query, RandomSampling, build_strategy, check_query, require_given
 from dami_text.strategies.coreset import k_center_greedy
 
 
@@ -37,6 +40,33 @@ def test_random_sampling_chooses_every_row_as_often_as_any_other():
     expected = 3000 / 10
     chi_squared = ((first[1:11] - expected) ** 2 / expected).sum(axis=0)
     assert (chi_squared < 27.9).all(), "9 degrees of freedom, p = 0.001"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "model", "missing"),
+    [
+        ("egl-word", "mlp", "the words of texts"),
+        ("bald", "mlp", "dropout to sample"),
+        ("dami", "mlp", None),
+        ("egl", "mlp", None),
+        ("egl-word", "cnn", None),
+        ("random", "mlp", None),
+    ],
+)
+def test_a_strategy_is_refused_where_the_model_cannot_give_what_it_needs(strategy, model, missing):
+    made = build_strategy(StrategyConfig(strategy=strategy))
+    if missing is None:
+        require_given(made, kind_of(model).gives, strategy)
+        return
+    message = f"^strategy {strategy} needs {missing}, which this model does not give; choose another strategy or model$"
+    with pytest.raises(ConfigError, match=message):
+        require_given(made, kind_of(model).gives, strategy)
+
+
+def test_every_name_is_a_strategy_that_says_what_it_needs():
+    for name in STRATEGIES:
+        made = build_strategy(StrategyConfig(strategy=name))
+        assert set(getattr(made, "needs", ())) <= CAPABILITIES.keys()
 
 
 #: The words that decide, each in one direction of the embedding, with the slope of the log-odds along it.

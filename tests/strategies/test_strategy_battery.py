@@ -16,13 +16,13 @@ from datasets import Dataset
 from encoder_cases import tiny_model
 from strategy_cases import CLASSES, KINDS, ODD_TEXTS, odd_pool, pool_of, reasons_by_row, tokenizer_of
 
+from dami_text.config.kinds import kind_of
 from dami_text.config.options import STRATEGIES, ModelConfig, StrategyConfig
 from dami_text.data.batches import Batch
 from dami_text.data.pool import Pool
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, QueryError
-from dami_text.models import build_model
 from dami_text.models.inference import predict_features
 from dami_text.randomness import torch_stream
 from dami_text.strategies import (
@@ -295,7 +295,7 @@ def test_a_pool_without_any_label(name):
 
 IN_PROCESSES = """
 import json, sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from accelerate import Accelerator
 from strategy_cases import odd_pool
 from test_strategy_battery import OPTIONS, ask, paper_sized
@@ -319,12 +319,12 @@ def paper_sized(kind: str, pool: Pool, n_classes: int) -> Any:
     tokenizer = pool.texts.tokenizer
     vectors = np.random.default_rng(0).normal(size=(len(tokenizer), 20)).astype(np.float32)
     with torch_stream(0, 0, "training"):
-        return build_model(ModelConfig(model=kind), [f"c{i}" for i in range(n_classes)], tokenizer, vectors)
+        return kind_of(kind).new_model(ModelConfig(model=kind), [f"c{i}" for i in range(n_classes)], tokenizer, vectors)
 
 
 def test_two_processes_ask_for_the_same_rows(tmp_path):
     script = tmp_path / "two.py"
-    script.write_text(IN_PROCESSES.format(tests=str(Path(__file__).parents[1]), processes=2))
+    script.write_text(IN_PROCESSES.format(tests=[str(folder) for folder in Path(__file__).parents[:2]], processes=2))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     ended = subprocess.run(

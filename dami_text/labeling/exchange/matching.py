@@ -11,7 +11,7 @@ from dami_text.data.texts import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
-from dami_text.labeling.rounds import LabeledNow, explained, told_learner
+from dami_text.labeling.rounds import LabelSnapshot, explained, learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
 
@@ -61,12 +61,12 @@ def selected_records(session: Session, n: int) -> list[Record]:
     Raises:
         DataError: nothing is left to label.
     """
-    now, rounds = LabeledNow.of(session), len(session.store.rounds())
+    now, rounds = LabelSnapshot.of(session), len(session.store.rounds())
     if len({*now.all, *session.store.skipped(), *session.held_out.tolist()}) == len(session):
         raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
     if len(now.rows):
-        learner, strategy = told_learner(session, now)
-        items = explained(session, learner, strategy, learner.ask(n))
+        learner = learner_with_labels(session, now)
+        items = explained(session, learner, learner.ask(n))
     else:
         decided = session.store.decided()
         queue = session.store.queue(rounds) + session.random_items(n, "select", "start")

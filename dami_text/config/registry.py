@@ -1,0 +1,40 @@
+"""The models and the strategies that options know by name, and the module in which each of them is.
+
+To add one, write its module and a line here.
+"""
+
+from importlib import import_module
+from typing import Any
+
+#: The kinds of models. Whatever else `--model` names is a pretrained encoder.
+MODELS = {
+    "cnn": "dami_text.models.kinds.word_level:CNN",
+    "bilstm": "dami_text.models.kinds.word_level:BILSTM",
+    "mlp": "dami_text.models.kinds.table:MLP",
+}
+PRETRAINED = "dami_text.models.kinds.encoder:ENCODER"
+
+STRATEGIES = {
+    "random": "dami_text.strategies.random:RandomSampling",
+    "least-confidence": "dami_text.strategies.uncertainty:Uncertainty",
+    "margin": "dami_text.strategies.uncertainty:Uncertainty",
+    "entropy": "dami_text.strategies.uncertainty:Uncertainty",
+    "bald": "dami_text.strategies.bald:Bald",
+    "egl": "dami_text.strategies.egl:Egl",
+    "egl-word": "dami_text.strategies.egl_word:EglWord",
+    "coreset": "dami_text.strategies.coreset:Coreset",
+    "badge": "dami_text.strategies.badge:Badge",
+    "dami": "dami_text.strategies.dami:Dami",
+    "dami-kcenter": "dami_text.strategies.dami_kcenter:DamiKCenter",
+    "kmeans-features": "dami_text.strategies.kmeans_features:KMeansFeatures",
+}
+
+
+def find(place: str) -> Any:
+    """What the name after the colon stands for in the module before it.
+
+    Raises:
+        ImportError, AttributeError, ValueError: there is no such module or name.
+    """
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,85 @@
+"""Pretrained encoders, whole or with a head alone that is trained on frozen features."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dami_text.config.kinds import ModelKind
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+    from dami_text.config.run import RunConfig
+    from dami_text.data.texts import EncodedTexts
+    from dami_text.models.encoder import Encoder
+
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 5e-5,
+    "weight_decay": 0.01,
+    "optimizer": "adamw",
+    "warmup_steps": 20,
+    "train_batch_size": 16,
+}
+FROZEN_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-2,
+    "weight_decay": 0.01,
+    "optimizer": "adamw",
+    "train_batch_size": 50,
+}
+
+
+class PretrainedEncoder(ModelKind):
+    """An encoder of transformers, by its folder or its Hub id."""
+
+    takes = frozenset({"model_revision", "freeze_encoder"})
+    gives = frozenset({"features", "words", "word gradients", "weight gradients"})
+    is_pretrained = True
+    in_transformers = True
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What suits fine-tuning, or a head alone."""
+        return FROZEN_DEFAULTS if options.get("freeze_encoder") is True else DEFAULTS
+
+    def reads_files(self, config: "RunConfig") -> bool:
+        """True: the encoder itself."""
+        return True
+
+    def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> "EncoderSource":
+        """Copies of the encoder with new heads."""
+        from dami_text.models.encoder import load_encoder
+
+        return EncoderSource(load_encoder(config.model, class_names, config.tokenization.max_length, config.loop.seed))
+
+
+class EncoderSource:
+    """The models of one run, each a copy of one encoder with a new head; see `models.source.ModelSource`."""
+
+    def __init__(self, encoder: "Encoder") -> None:
+        from dami_text.models.encoder import head_alone
+        from dami_text.models.inference import has_dropout
+
+        self.encoder, self.preprocessor, self.commit = encoder, encoder.tokenizer, encoder.commit
+        sampled = head_alone(encoder.pretrained) if encoder.frozen else encoder.pretrained
+        self.gives = ENCODER.gives | ({"dropout"} if has_dropout(sampled) else set())
+
+    def encode(self, parts: "Sequence[Dataset]") -> "list[EncodedTexts]":
+        """The texts of each data set in the encoder's pieces of words; with its features where it is frozen."""
+        from dami_text.data.tokenization import encode_all
+        from dami_text.models.frozen_features import frozen_features
+        from dami_text.processes import on_own_device
+
+        encoded = encode_all(parts, self.preprocessor)
+        if not self.encoder.frozen:
+            return encoded
+        reader = on_own_device(self.encoder.pretrained)
+        return [texts.with_features(frozen_features(reader, texts)) for texts in encoded]
+
+    def pretrain(self, texts: "EncodedTexts") -> None:
+        """Nothing is learned: the encoder is trained already."""
+
+    def new_model(self) -> "PreTrainedModel":
+        """A copy of the encoder with a new head."""
+        return self.encoder.new_model()
+
+
+ENCODER = PretrainedEncoder()
