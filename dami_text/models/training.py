@@ -62,52 +62,108 @@ def train(
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    processes = Processes.all() if config.distributed_training else ALONE
-    model.to(accelerator.device)
-    reader, texts = from_features(model, data.texts)
-    trained = accelerator.prepare_model(reader) if config.distributed_training else reader
-    adam, schedule = _optimizer(reader, config)
-    # The wrapper scales fp16's gradients; where there is nothing to scale, it costs as much as a small model's step.
-    optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
-    weights = _class_weights(data.labels, len(model.config.id2label or ()), config).to(accelerator.device)
-    lengths = texts.lengths[data.rows]
-    best, epoch, step = _Best(reader, scorer(config.metric)), 0, 0
-    while (epoch < config.epochs and best.age < config.patience) if validation else step < config.steps:
-        trained.train()
-        epoch_end = step + config.epoch_steps if validation else config.steps
-        while step < epoch_end:
-            batches = training_batches(lengths, config.train_batch_size, rng)
-            for group in islice(_groups(batches, config), None if validation else epoch_end - step):
-                n = sum(map(len, group))
-                for positions in group:
-                    mine = processes.share(positions)
-                    batch = texts.collate(data.rows[mine]).to(accelerator.device)
-                    labels = torch.from_numpy(data.labels[mine]).to(accelerator.device)
-                    with accelerator.autocast():
-                        logits = trained(**batch.inputs).logits
-                    loss = functional.cross_entropy(logits.float(), labels, weights, reduction="sum")
-                    # The mean over the step's texts, also where processes hold a part each and average their gradients.
-                    accelerator.backward(loss * (processes.count / n))
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                step += 1
-        epoch += 1
-        if validation:
-            probabilities = predict_probabilities(model, validation.texts, validation.rows, processes=processes)
-            if not np.isfinite(probabilities).all():
-                break  # it only gets worse; what was kept before still counts
-            best.offer(probabilities, validation.labels)
-    best.restore()
-    if accelerator.scaler or config.distributed_training:
-        accelerator.free_memory()  # of what was prepared
-    nothing_kept = validation is not None and best.score is None
+    steps = _Steps(model, data, config, accelerator, rng)
+    try:
+        if validation is None:
+            epochs, best = 1, None
+            _train_by_steps(steps, config)
+        else:
+            epochs, best = _train_by_epochs(steps, model, validation, config)
+    finally:
+        steps.end()
+    nothing_kept = best is not None and best.score is None
     if nothing_kept or not all(bool(weight.isfinite().all()) for weight in model.parameters()):
         raise TrainingError(
-            f"after {step} training steps the model's weights or outputs are not finite; lower --learning-rate "
+            f"after {steps.taken} training steps the model's weights or outputs are not finite; lower --learning-rate "
             f"(it is {config.learning_rate}) or use --mixed-precision no"
         )
-    return Training(epoch, step, best.score)
+    return Training(epochs, steps.taken, best.score if best else None)
+
+
+def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:
+    """Pass over the texts until `config.steps` steps are taken."""
+    while steps.taken < config.steps:
+        steps.one_pass(config.steps - steps.taken)
+
+
+def _train_by_epochs(
+    steps: "_Steps", model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig
+) -> "tuple[int, _Best]":
+    """Train until the validation split says stop; the number of epochs, and the best weights, which the model has."""
+    best, epochs = _Best(steps.model, scorer(config.metric)), 0
+    while epochs < config.epochs and best.age < config.patience:
+        end = steps.taken + config.epoch_steps
+        while steps.taken < end:
+            steps.one_pass()
+        epochs += 1
+        rows = validation.rows
+        probabilities = predict_probabilities(model, validation.texts, rows, processes=steps.processes)
+        if not np.isfinite(probabilities).all():
+            break  # it only gets worse; what was kept before still counts
+        best.offer(probabilities, validation.labels)
+    best.restore()
+    return epochs, best
+
+
+class _Steps:
+    """Training steps of one model on one set of labelled texts.
+
+    Attributes:
+        model: what is trained: the model, or its head alone where the texts have a frozen encoder's features.
+        taken: how many steps were taken.
+        processes: those that train together.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        data: LabeledTexts,
+        config: TrainingConfig,
+        accelerator: Accelerator,
+        rng: np.random.Generator,
+    ) -> None:
+        self._data, self._config, self._accelerator, self._rng = data, config, accelerator, rng
+        self.processes = Processes.all() if config.distributed_training else ALONE
+        model.to(accelerator.device)
+        self.model, self._texts = from_features(model, data.texts)
+        self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
+        adam, self._schedule = _optimizer(self.model, config)
+        # The wrapper scales fp16's gradients. Where there is nothing to scale, it costs as much as a small model's
+        # step.
+        self._optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
+        n_classes = len(model.config.id2label or ())
+        self._class_weights = _class_weights(data.labels, n_classes, config).to(accelerator.device)
+        self._lengths = self._texts.lengths[data.rows]
+        self.taken = 0
+
+    def one_pass(self, most: int | None = None) -> None:
+        """Take the steps of one pass over the texts, in a new order, or the first `most` of them."""
+        self._trained.train()
+        batches = training_batches(self._lengths, self._config.train_batch_size, self._rng)
+        for group in islice(_groups(batches, self._config), most):
+            self._take(group)
+
+    def _take(self, group: list[Rows]) -> None:
+        """Take a step on batches of positions of the labelled texts."""
+        n = sum(map(len, group))
+        for positions in group:
+            mine = self.processes.share(positions)
+            batch = self._texts.collate(self._data.rows[mine]).to(self._accelerator.device)
+            labels = torch.from_numpy(self._data.labels[mine]).to(self._accelerator.device)
+            with self._accelerator.autocast():
+                logits = self._trained(**batch.inputs).logits
+            loss = functional.cross_entropy(logits.float(), labels, self._class_weights, reduction="sum")
+            # The mean over the step's texts, also where processes hold a part each and average their gradients.
+            self._accelerator.backward(loss * (self.processes.count / n))
+        self._optimizer.step()
+        self._schedule.step()
+        self._optimizer.zero_grad()
+        self.taken += 1
+
+    def end(self) -> None:
+        """Free what was prepared."""
+        if self._accelerator.scaler or self._config.distributed_training:
+            self._accelerator.free_memory()
 
 
 def training_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[Rows]:
