@@ -1,29 +1,60 @@
 """Active learning for text classification by model interpretability (DAMI), on Hugging Face libraries."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from dami_text.orphans import end_with_launcher as _end_with_launcher
 
-_end_with_launcher()  # before the imports below, which take seconds
+if TYPE_CHECKING:
+    from dami_text.config.fields import Size
+    from dami_text.config.run import RunConfig
+    from dami_text.data.pool import Oracle, Pool
+    from dami_text.data.texts import EncodedTexts, LabeledTexts
+    from dami_text.errors import (
+        BusyError,
+        ColumnError,
+        ConfigError,
+        DamiError,
+        DataError,
+        HubError,
+        QueryError,
+        RecordError,
+        TrainingError,
+    )
+    from dami_text.learning.learner import ActiveLearner
+    from dami_text.learning.preparation import make_learner
+    from dami_text.simulation.loop import Round, schedule, simulate
+    from dami_text.simulation.run import Run
+    from dami_text.strategies import Query, QueryStrategy
 
-from dami_text.config.fields import Size
-from dami_text.config.run import RunConfig
-from dami_text.data.pool import Oracle, Pool
-from dami_text.data.texts import EncodedTexts, LabeledTexts
-from dami_text.errors import (
-    BusyError,
-    ColumnError,
-    ConfigError,
-    DamiError,
-    DataError,
-    HubError,
-    QueryError,
-    RecordError,
-    TrainingError,
-)
-from dami_text.learning.learner import ActiveLearner
-from dami_text.learning.preparation import make_learner
-from dami_text.simulation.loop import Round, schedule, simulate
-from dami_text.simulation.run import Run
-from dami_text.strategies import Query, QueryStrategy
+_end_with_launcher()  # before imports that take seconds
+
+#: The public names, and where they are: each is imported when it is first used (PEP 562).
+_PLACES = {
+    "ActiveLearner": "learning.learner",
+    "BusyError": "errors",
+    "ColumnError": "errors",
+    "ConfigError": "errors",
+    "DamiError": "errors",
+    "DataError": "errors",
+    "EncodedTexts": "data.texts",
+    "HubError": "errors",
+    "LabeledTexts": "data.texts",
+    "Oracle": "data.pool",
+    "Pool": "data.pool",
+    "Query": "strategies",
+    "QueryError": "errors",
+    "QueryStrategy": "strategies",
+    "RecordError": "errors",
+    "Round": "simulation.loop",
+    "Run": "simulation.run",
+    "RunConfig": "config.run",
+    "Size": "config.fields",
+    "TrainingError": "errors",
+    "make_learner": "learning.preparation",
+    "schedule": "simulation.loop",
+    "simulate": "simulation.loop",
+}
 
 __all__ = [
     "ActiveLearner",
@@ -50,3 +81,16 @@ __all__ = [
     "schedule",
     "simulate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that has it."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names among all others."""
+    return sorted({*globals(), *_PLACES})

@@ -6,7 +6,7 @@ Under a single process everything here is a plain function call.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
@@ -14,8 +14,6 @@ from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 
 from dami_text.errors import ConfigError, DamiError
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 #: The kind of device that `use_device` has chosen, if it has.
 _chosen: list[str] = []
@@ -41,7 +39,7 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
         ) from error
 
 
-def use_device(wanted: Device, small: bool) -> None:
+def use_device(wanted: str, small: bool) -> None:
     """Decide what this process computes on, before it first does; it keeps to that.
 
     `auto` is what accelerate finds. For `small` models (word-level ones, tables), whose every step waits for a GPU's

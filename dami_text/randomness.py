@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from zlib import crc32
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 
@@ -30,6 +29,8 @@ def integer_seed(seed: int, round_number: int, purpose: str) -> int:
 @contextmanager
 def torch_stream(seed: int, round_number: int, purpose: str) -> Iterator[None]:
     """Seed torch's global generators inside the block (dropout and initialisation know no other) and restore them."""
+    import torch
+
     devices = range(torch.cuda.device_count())
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(integer_seed(seed, round_number, purpose))

@@ -10,7 +10,7 @@ import dami_text
 
 PACKAGE = Path(dami_text.__file__).parent
 
-#: From the bottom up: a module imports from its own level and those below it.
+#: From the bottom up: a folder, or a module at the root, imports from its own level and those below it.
 LEVELS = [
     {"errors", "randomness", "processes", "orphans", "environment", "files", "escaping"},
     {"config"},
@@ -19,9 +19,13 @@ LEVELS = [
     {"interpretation", "clustering"},
     {"strategies"},
     {"learning"},
-    {"publishing", "simulation", "labeling"},
+    {"publishing"},
+    {"simulation", "labeling"},
     {"cli"},
 ]
+SIBLINGS = [{"interpretation", "clustering"}, {"simulation", "labeling"}]  # which never import each other
+
+LONGEST_MODULE, LONGEST_FUNCTION = 400, 75  # lines
 
 MODULES = {
     ".".join(("dami_text", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): file
@@ -91,12 +95,45 @@ def test_no_module_imports_upward():
     assert upward == []
 
 
+def test_siblings_never_import_each_other():
+    rooms = {module: [*module.split("."), ""][1] for module in MODULES}
+    crossing = [
+        f"{module} imports {name}"
+        for module, names in IMPORTS.items()
+        for name in names
+        for pair in SIBLINGS
+        if {rooms[module], rooms.get(name, "")} == pair
+    ]
+    assert crossing == []
+
+
+def test_contributing_shows_the_order():
+    shown = " ← ".join(" | ".join(sorted(rooms)) for rooms in LEVELS)
+    text = " ".join((PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    assert shown in text
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_and_no_function_is_too_long(module):
+    source = MODULES[module].read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= LONGEST_MODULE
+    long = [
+        (node.name, length)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
 def test_no_imports_go_in_a_circle():
     try:
         order = list(TopologicalSorter(IMPORTS).static_order())
     except CycleError as error:
         pytest.fail(" imports ".join(error.args[1]))
-    assert order.index("dami_text.errors") < order.index("dami_text.strategies") < order.index("dami_text.cli.parsing")
+    assert (
+        order.index("dami_text.errors") < order.index("dami_text.data.pool") < order.index("dami_text.simulation.run")
+    )
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("dami_text.strategies")])
@@ -106,6 +143,10 @@ def test_a_strategy_sees_neither_oracle_nor_training_nor_loop(module):
     tree = ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
     used = {name for node in tree for name in (getattr(node, "id", None), getattr(node, "name", None)) if name}
     assert used.isdisjoint({"Oracle", "LabeledTexts", "ActiveLearner", "train"})
+
+
+#: What users import first: a simulated run, a learner of their own, a session's rounds.
+ENTRANCES = ["dami_text.simulation.run", "dami_text.learning.preparation", "dami_text.labeling.rounds"]
 
 
 @pytest.mark.parametrize("library", ["matplotlib", "evaluate", "gensim", "gradio", "dask"])
@@ -125,6 +166,6 @@ def test_slow_and_optional_libraries_are_imported_at_use(library):
             return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         return []
 
-    names = set(at_import("dami_text", set())) | set(at_import("dami_text.cli.parsing", set()))
+    names = {name for module in ENTRANCES for name in at_import(module, set())}
     assert "dami_text.data.pool" in names
     assert [name for name in names if name.split(".")[0] == library] == []

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from dami_text import processes
-from dami_text.cli.parsing import run_al
+from dami_text.cli.run import run_al
 from dami_text.errors import ConfigError, DamiError, RecordError
 from dami_text.processes import ALONE, Processes, make_accelerator
 from dami_text.simulation.records import RunFolder

@@ -1,6 +1,8 @@
 import inspect
 import types
 
+import pytest
+
 import dami_text
 from dami_text import errors
 
@@ -16,7 +18,9 @@ def test_nothing_else_is_public():
         for name, value in vars(dami_text).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
-    assert found == set(dami_text.__all__)
+    assert found - {"import_module", "Any", "TYPE_CHECKING"} == set(dami_text.__all__) == dami_text._PLACES.keys()
+    with pytest.raises(AttributeError, match="no attribute 'Learner'"):
+        dami_text.Learner  # noqa: B018 - it is not there
 
 
 def test_every_public_name_is_documented_with_its_methods():

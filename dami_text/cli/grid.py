@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dami_text.cli.parsing import TOPICS, command
+from dami_text.cli.parsing import TOPICS, ErrorBoundary, Parser, config_of, read_arguments, run_command, run_config_of
 from dami_text.config.fields import Options, option
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError
@@ -37,16 +37,23 @@ class GridOutputConfig(Options):
     debug: bool = option(False, "show the traceback of an error")
 
 
-def run_grid(arguments: Sequence[str] | None = None, prog: str = "run_grid.py") -> int:
-    """Run a grid as the options say and return the exit status: what scripts/run_grid.py does.
-
-    `prog` is what --help calls the command.
-    """
-    topics = [*TOPICS.values(), GridConfig, GridOutputConfig]
-    return command(arguments, topics, _run, prog, DESCRIPTION)
+def run_grid(arguments: Sequence[str] | None = None) -> int:
+    """Run a grid as the options say and return the exit status: what scripts/run_grid.py does."""
+    return run_command(grid, "run_grid.py", arguments)
 
 
-def _run(given: dict[str, Any], *configs: Any) -> int:
+def grid(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> int:
+    """Run the cells that are not finished; 1 if any failed or was another process's."""
+    parser = Parser(prog, DESCRIPTION, [*TOPICS.values(), GridConfig, GridOutputConfig])
+    given, options = read_arguments(parser, arguments)
+    boundary.again = "the same command" + (" without --overwrite" if given.get("overwrite") else "")
+    output = config_of(GridOutputConfig, options)
+    boundary.debug = output.debug
+    run_config_of(options)  # an error of the common options comes before all others
+    return _run(given, config_of(GridConfig, options), output)
+
+
+def _run(given: dict[str, Any], grid: GridConfig, output: GridOutputConfig) -> int:
     """Run the cells that are not finished; 1 if any failed or was another process's."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -54,7 +61,6 @@ def _run(given: dict[str, Any], *configs: Any) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("run_grid.py was started several times over; start one process of it and give it --workers")
-    *_, grid, output = configs
     root = Path(output.output_dir)
     names = RunConfig().options().keys()
     every = cells_of({name: value for name, value in given.items() if name in names}, grid, root)

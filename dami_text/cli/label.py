@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from ipaddress import IPv4Address
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from dami_text.cli.parsing import TOPICS, _Parser, _parser, given_flags, tell_of_data
-from dami_text.config.defaults import PRESETS, implied_options
+from dami_text.cli.parsing import TOPICS, ErrorBoundary, Parser, tell_of_data
+from dami_text.config.defaults import PRESETS, QUERY_SIZE, implied_options
 from dami_text.config.fields import Options, flag, option
 from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.paths import PATHS
@@ -81,23 +82,25 @@ def _is_address(url: str) -> bool:
     return fits and not (parts.query or parts.fragment or parts.username) and url.isprintable() and " " not in url
 
 
-def label_texts(arguments: list[str]) -> None:
+def label(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     """Open the session that the arguments name, or make it, and serve its page until ctrl-c."""
     with ExitStack() as opened:
-        _label(arguments, opened)
+        _label(prog, list(arguments), opened)
 
 
-def _label(arguments: list[str], opened: ExitStack) -> None:
+def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
     """The same; `opened` closes the session at the end."""
+    parser = _label_parser(prog)
+    given, arguments = _parsed(parser, arguments)
+
     from dami_text.data.hub import no_progress_bars
+    from dami_text.labeling.creation import require_source
     from dami_text.labeling.page.accounts import ask_for_passwords, read_passwords, set_passwords
     from dami_text.labeling.page.server import require_gradio, serve
     from dami_text.labeling.rounds import create_session
-    from dami_text.labeling.session import Session, SessionConfig, is_session, require_source, require_texts
+    from dami_text.labeling.session import Session, SessionConfig, is_session, require_texts
 
-    parser = _label_parser()
-    given, arguments = _parsed(parser, arguments)
-    parser.set_defaults(**{"clustering_seconds": PATIENCE} | implied_options(given_flags(parser, arguments)))
+    parser.set_defaults(**{"clustering_seconds": PATIENCE} | implied_options(parser.given(arguments)))
     require_texts(given.task)
     _check_labels(given.labels)
     if given.file in PRESETS:
@@ -163,7 +166,7 @@ def _grown(names: list[str], given: list[str]) -> list[str]:
 SEVERAL = ("--labels", "--annotators", "--columns", "--label-names")
 
 
-def _parsed(parser: _Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def _parsed(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """What the arguments say, and the arguments with the file first where it was the last of the text columns.
 
     Raises:
@@ -196,22 +199,20 @@ def _file_after(arguments: list[str], name: str) -> str | None:
     return values[-1] if len(values) > 1 and Path(values[-1]).exists() else None
 
 
-def _label_parser() -> _Parser:
-    parser = _parser([PageConfig, LabelingConfig, *TOPICS.values()])
-    parser.prog = "dami-text label"
-    parser.description = "Label the texts of a file on a page in the browser, or go on with a session."
+def _label_parser(prog: str) -> Parser:
+    """The parser of the options of a session and of its page."""
+    description = "Label the texts of a file on a page in the browser, or go on with a session."
+    parser = Parser(prog, description, [PageConfig, LabelingConfig, *TOPICS.values()])
     parser.add_argument(
         "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
     )
-    parser.set_defaults(initial_size=20, query_size=20)
-    for action in list(parser._actions):
-        # What the file's name stands for, and what labelling has no use for.
-        if action.dest in ("dataset", "splits", *(f.name for f in fields(TabularConfig))):
-            _remove(parser, action)
+    parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE)
+    # What the file's name stands for, and what labelling has no use for.
+    parser.remove(["dataset", "splits", *(f.name for f in fields(TabularConfig))])
     return parser
 
 
-def _configs(parser: _Parser, arguments: list[str]) -> tuple[PageConfig, LabelingConfig, RunConfig]:
+def _configs(parser: Parser, arguments: list[str]) -> tuple[PageConfig, LabelingConfig, RunConfig]:
     """The configs of the page, of the labelling and of the rounds."""
     values = vars(parser.parse_args(arguments))
 
@@ -223,16 +224,6 @@ def _configs(parser: _Parser, arguments: list[str]) -> tuple[PageConfig, Labelin
         for name, kind in TOPICS.items()
     }
     return made(PageConfig), made(LabelingConfig), RunConfig(**run)
-
-
-def _remove(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
-    """Take an option out of a parser."""
-    parser._remove_action(action)
-    for group in parser._action_groups:
-        if action in group._group_actions:
-            group._group_actions.remove(action)
-    for name in action.option_strings:
-        parser._option_string_actions.pop(name, None)
 
 
 def session_folder(file: str) -> Path:

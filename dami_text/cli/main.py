@@ -1,22 +1,28 @@
 """The command dami-text: labelling for real, and the simulations under the same roof."""
 
-import argparse
 import difflib
-import re
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, NoReturn, get_args
+from collections.abc import Sequence
 
-from dami_text.cli.grid import run_grid
-from dami_text.cli.label import label_texts
-from dami_text.cli.parsing import logging_restored, run_al, show_whatever_comes, tell_of_data
-from dami_text.cli.report import make_report
-from dami_text.errors import ConfigError, DamiError
+from dami_text.cli.parsing import run_command, show_whatever_comes
+from dami_text.config.registry import find
 from dami_text.escaping import printable
-from dami_text.labeling.exchange.formats import FORMATS, READABLE
-from dami_text.processes import Device, disconnect
+
+#: Each command, and the function that does it.
+COMMANDS = {
+    "label": "dami_text.cli.label:label",
+    "status": "dami_text.cli.session:status",
+    "export": "dami_text.cli.session:export",
+    "import": "dami_text.cli.session:import_labels",
+    "add": "dami_text.cli.session:add",
+    "rename": "dami_text.cli.session:rename",
+    "select": "dami_text.cli.session:select",
+    "train": "dami_text.cli.session:train",
+    "predict": "dami_text.cli.predict:predict",
+    "run": "dami_text.cli.run:run",
+    "grid": "dami_text.cli.grid:grid",
+    "report": "dami_text.cli.report:report",
+}
 
 USAGE = """usage: dami-text COMMAND ...
 
@@ -42,308 +48,18 @@ dami-text COMMAND --help says more about each.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "label": _guarded(label_texts),
-        "status": _guarded(_status),
-        "export": _guarded(_export),
-        "import": _guarded(_import),
-        "select": _guarded(_select),
-        "train": _guarded(_train),
-        "run": partial(run_al, prog="dami-text run"),
-        "grid": partial(run_grid, prog="dami-text grid"),
-        "report": partial(make_report, prog="dami-text report"),
-        "add": _guarded(_add),
-        "rename": _guarded(_rename),
-        "predict": _guarded(_predict),
-    }
+    name, *arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in COMMANDS:
+        return run_command(find(COMMANDS[name]), f"dami-text {name}", arguments)
     show_whatever_comes()
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if name in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    if arguments[0] not in commands:
-        found = printable(arguments[0])
-        close = difflib.get_close_matches(arguments[0].lower(), commands, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        print(f"error: {found!r} is no command; wanted one of {', '.join(commands)}{meant}", file=sys.stderr)
-        return 1
-    return commands[arguments[0]](arguments[1:])
-
-
-def _guarded(command: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
-    """The command with its errors in one line each."""
-
-    def run(arguments: list[str]) -> int:
-        try:
-            with logging_restored():
-                command(arguments)
-        except DamiError as error:
-            disconnect()
-            if "--debug" in arguments:
-                raise
-            line = re.sub(r"\s*\n\s*", " ", _without_dataset(str(error)))
-            print(f"error: {printable(line)}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
-            return 130
-        return 0
-
-    return run
-
-
-def _without_dataset(message: str) -> str:
-    """A message about the data without the option --dataset, which these commands do not have."""
-    message = message.replace("a local copy with --dataset PATH", "the path of a local copy")
-    return message.replace("the spelling of --dataset", "the spelling of its name")
-
-
-# Commands of a session ------------------------------------------------------------------------------------------
-
-
-def _simple_parser(
-    name: str, description: str, session: str = "the session's folder, such as reviews.dami"
-) -> argparse.ArgumentParser:
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise ConfigError(f"{message}; dami-text {name} --help lists the options")
-
-    parser = Parser(prog=f"dami-text {name}", description=description, allow_abbrev=False)
-    parser.add_argument("session", type=Path, help=session)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return parser
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=get_args(Device), help="what computes (default: as the session says)")
-
-
-def _export(arguments: list[str]) -> None:
-    from dami_text.labeling.exchange.events import write_events
-    from dami_text.labeling.exchange.formats import advice, write_records
-    from dami_text.labeling.exchange.matching import records_of, write_file
-    from dami_text.labeling.session import Session
-
-    parser = _simple_parser("export", "Write the labels for another tool.")
-    parser.add_argument("out", type=Path, help="the file to write")
-    choices = (*READABLE,)
-    parser.add_argument(
-        "--format", choices=choices, default="csv", help="events is all that ever happened, as jsonl (default: csv)"
-    )
-    parser.add_argument("--all", action="store_true", help="write texts without labels too")
-    parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
-    options = parser.parse_args(arguments)
-    _check_safe_csv(options)
-    if options.all and options.format == "events":
-        raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
-    with Session(options.session) as session:
-        if options.format == "events":
-            content, n_events = write_events(session)
-            write_file(session, options.out, content)
-            print(f"{n_events} events in {printable(str(options.out))}")
-            return
-        records = records_of(session, only_decided=not options.all)
-        write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
-        print(f"{len({record.id for record in records})} texts in {printable(str(options.out))}")
-        if told := advice(options.format, session.class_names):
-            print(printable(told))
-
-
-def _check_safe_csv(options: argparse.Namespace) -> None:
-    if options.safe_csv and options.format != "csv":
-        raise ConfigError(f"--safe-csv is about csv, and --format is {options.format}; leave it out")
-
-
-def _import(arguments: list[str]) -> None:
-    from dami_text.labeling.exchange.formats import guess_format, read_decisions
-    from dami_text.labeling.exchange.matching import import_decisions
-    from dami_text.labeling.session import Session
-
-    parser = _simple_parser("import", "Add labels that were made elsewhere, matched by id and text.")
-    parser.add_argument("file", type=Path, help="the file to read, in one of the formats of dami-text export")
-    formats = (*READABLE,)
-    parser.add_argument("--format", choices=formats, help="the file's format (default: as it looks)")
-    parser.add_argument(
-        "--annotator",
-        metavar="NAME",
-        help="whose labels they are where the file does not say (default: who gave a text its label, or import)",
-    )
-    options = parser.parse_args(arguments)
-    with Session(options.session) as session:
-        try:
-            content = options.file.read_bytes()
-        except OSError as error:
-            raise DamiError(f"cannot read {options.file}: {error}") from error
-        name = options.format or guess_format(options.file.name, content)
-        done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
-        print(f"{done.added} labels and skips added, {done.known} were known")
-        if done.marks:
-            print(f"{done.marks} flags and notes added")
-        if done.changed:
-            print(f"{done.changed} of the added change what the same annotator had decided before")
-        if done.unmatched:
-            print(f"{done.unmatched} are about texts that the session does not have: left out")
-        if done.ambiguous:
-            print(f"{done.ambiguous} have no id and fit two texts, with and without an apostrophe: left out")
-        if done.contradictory:
-            print(f"{done.contradictory} texts have several labels by the same annotator in the file: left out")
-        if done.unusable:
-            examples = "; ".join(dict.fromkeys(done.unusable[:3]))
-            print(f"{len(done.unusable)} cannot be taken: left out (such as: {printable(examples)})")
-        if not (done.added or done.known or done.marks):
-            raise DamiError(
-                f"nothing was taken from {options.file}; its texts or ids must be those of the session, and its labels "
-                f"{session.class_names}"
-            )
-
-
-def _add(arguments: list[str]) -> None:
-    from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.creation import add_texts
-    from dami_text.labeling.rounds import locked
-    from dami_text.labeling.session import Session
-
-    parser = _simple_parser("add", "Add the texts that a file has and the session has not; labels stay as they are.")
-    parser.add_argument("file", help="a file like the one that the session was made of")
-    options = parser.parse_args(arguments)
-    no_progress_bars()
-    tell_of_data()
-    with Session(options.session) as session:
-        with locked(session):
-            added, known = add_texts(session, options.file)
-        print(f"{added} texts added, {known} were there; the session has {len(session)}")
-
-
-def _rename(arguments: list[str]) -> None:
-    from dami_text.labeling.rounds import locked
-    from dami_text.labeling.session import Session
-
-    parser = _simple_parser("rename", "Give a class another name; its labels stay what they are.")
-    parser.add_argument("old", help="the class's name")
-    parser.add_argument("new", help="its new name")
-    options = parser.parse_args(arguments)
-    with Session(options.session) as session:
-        with locked(session):
-            session.rename_class(options.old, options.new)
-        print(f"classes  {', '.join(map(printable, session.class_names))}")
-        print("a page that is open shows the old name until it is started again, and so do models until the next round")
-
-
-def _select(arguments: list[str]) -> None:
-    from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.exchange.formats import write_records
-    from dami_text.labeling.exchange.matching import selected_records, write_file
-    from dami_text.labeling.session import Session
-
-    parser = _simple_parser("select", "Write the next texts to label, with reasons, for another tool.")
-    parser.add_argument("out", type=Path, help="the file to write")
-    parser.add_argument("--n", type=int, default=100, metavar="N", help="texts (default: 100)")
-    _add_device(parser)
-    parser.add_argument("--format", choices=FORMATS, default="csv", help="the file's format (default: csv)")
-    parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
-    options = parser.parse_args(arguments)
-    if options.n < 1:
-        raise ConfigError(f"--n is {options.n}; it must be at least 1")
-    _check_safe_csv(options)
-    no_progress_bars()
-    with Session(options.session, options.device) as session:
-        records = selected_records(session, options.n)
-        write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
-        print(f"{len(records)} texts in {printable(str(options.out))}")
-
-
-def _train(arguments: list[str]) -> None:
-    from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.final import train_final
-    from dami_text.labeling.progress import missing_classes
-    from dami_text.labeling.rounds import LabelSnapshot
-    from dami_text.labeling.session import Session
-    from dami_text.publishing.push import add_code, check_push, push_model
-
-    parser = _simple_parser("train", "Train the final model on all labels but the held-out ones.")
-    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="where model and card go")
-    parser.add_argument("--push-to-hub", metavar="ORG/NAME", help="push them to this Hub id, too")
-    code = "put the model's code beside it, for where dami_text is not installed"
-    parser.add_argument("--export-code", action="store_true", help=code)
-    parser.add_argument("--private", action="store_true", help="make what is pushed private")
-    _add_device(parser)
-    options = parser.parse_args(arguments)
-    if options.private and not options.push_to_hub:
-        raise ConfigError(
-            "--private is about what is pushed, and nothing is; name where to with --push-to-hub ORG/NAME"
-        )
-    with Session(options.session, options.device) as session:
-        if options.push_to_hub:
-            check_push(options.push_to_hub, "model", options.private)
-        no_progress_bars()
-        final = train_final(session, options.output_dir)
-        print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
-        print(f"accuracy {measured(final) or 'not measured: no held-out text has a label'}")
-        warnings = final.report.warnings() if final.report else []
-        for told in [*warnings, *missing_classes(session, LabelSnapshot.of(session))]:
-            print(f"WARNING: {printable(told)}", file=sys.stderr)
-        print(f"model    {printable(str(options.output_dir))}")
-        if options.export_code and not add_code(options.output_dir):
-            print("--export-code: transformers has this model's code, there is none to export")
-        if options.push_to_hub:
-            print(f"pushed   {printable(push_model(options.output_dir, options.push_to_hub, options.private))}")
-
-
-def _predict(arguments: list[str]) -> None:
-    from dami_text.cli.predict import add_arguments, predict
-
-    what = "Write the classes of texts that nobody has labelled, with probabilities."
-    parser = _simple_parser("predict", what, "the session's folder, or that of a model or of a run")
-    add_arguments(parser)
-    _add_device(parser)
-    predict(parser.parse_args(arguments))
-
-
-def _status(arguments: list[str]) -> None:
-    from dami_text.labeling.progress import agreements, missing_classes, progress_of
-    from dami_text.labeling.rounds import LabelSnapshot
-    from dami_text.labeling.session import Session
-
-    options = _simple_parser("status", "Say how far a session is.").parse_args(arguments)
-    with Session(options.session) as session:
-        print(
-            status_text(progress_of(session), agreements(session), missing_classes(session, LabelSnapshot.of(session)))
-        )
-
-
-def measured(done: Any) -> str | None:
-    """The accuracy of a Progress or a FinalModel, and what it does not show; None where it was not measured."""
-    if done.accuracy is None:
-        return None
-    return printable(f"{done.accuracy}; {done.report}" if done.report else str(done.accuracy))
-
-
-def towards_next(done: Any) -> str:
-    """How far the labels since the last training are from the next one."""
-    if done.n_since_round < done.query_size:
-        return f"{done.n_since_round} of {done.query_size} labels towards the next"
-    return f"the next is due ({done.n_since_round} new labels; it takes {done.query_size})"
-
-
-def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()) -> str:
-    """The progress (labeling.progress.Progress), the agreements and the missing classes in lines."""
-    lines = [
-        f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
-        f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
-        *(f"           {told}" for told in missing),
-        f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
-        f"rounds     {done.rounds}; {towards_next(done)}",
-        f"accuracy   {measured(done) or 'not measured yet'}",
-        *(f"           {told}" for told in (done.report.warnings() if done.report else ())),
-    ]
-    if done.gain is not None:
-        gain = done.gain
-        lines.append(
-            f"next {gain.labels}   {100 * gain.value:+.1f} points expected "
-            f"(95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-        )
-    lines += [f"agreement  {pair.first} and {pair.second}: {pair}" for pair in agreement]
-    return "\n".join(printable(line) for line in lines)
+    close = difflib.get_close_matches(name.lower(), COMMANDS, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    found = printable(name)
+    print(f"error: {found!r} is no command; wanted one of {', '.join(COMMANDS)}{meant}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,107 +1,176 @@
-"""The command line: options in, one run out, errors in one line each."""
+"""What all commands share: parsers made of the options' fields, and one place where errors end."""
 
 import argparse
 import io
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
-
-import yaml
-from transformers import HfArgumentParser
-from transformers.hf_argparser import string_to_bool
+from types import TracebackType
+from typing import Any, ClassVar, NoReturn, Self, get_args, get_origin, get_type_hints
 
 from dami_text.config.defaults import implied_options
-from dami_text.config.fields import Options, Size, option
+from dami_text.config.fields import Size, flag, inner_type
 from dami_text.config.options import JOIN
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError
-from dami_text.escaping import printable, terminal_line
-from dami_text.models.scores import ClassReport
-from dami_text.processes import Processes, disconnect
-from dami_text.simulation.records import CURVE, MODEL, QUERIES, RECORDS, ROUNDS, Line
-
-DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
+from dami_text.escaping import terminal_line
 
 #: The classes of a run's options.
 TOPICS = {topic.name: type(topic.default) for topic in fields(RunConfig)}
 
 _UNSET = object()
 
-if TYPE_CHECKING:
-    from dami_text.simulation.run import Run
+TRUE, FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 
 
-@dataclass(frozen=True)
-class OutputConfig(Options):
-    """Where a run goes and how it is told; not part of what it computes."""
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are ConfigErrors.
 
-    _argument_group_name: ClassVar[str] = "output"
-
-    output_dir: str | None = option(None, "the run's folder (default: runs/ and a name made of the options)")
-    overwrite: bool = option(False, "replace a run that the folder holds")
-    config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
-    debug: bool = option(False, "show the traceback of an error")
-    report_to: str | None = option(
-        None, "trackers to report the rounds to: tensorboard, wandb, ..., or several by commas"
-    )
-    push_to_hub: str | None = option(
-        None, "push the model, its card and the records, texts that were asked for among them, to this Hub id"
-    )
-    push_dataset: str | None = option(None, "push the labelled texts as a data set to this Hub id")
-    private: bool = option(False, "make what is pushed private")
-    export_code: bool = option(False, "put the model's code beside it, for where dami_text is not installed")
-
-
-def run_al(arguments: Sequence[str] | None = None, prog: str = "run_al.py") -> int:
-    """Run active learning as the options say and return the exit status: what scripts/run_al.py does.
-
-    `prog` is what --help calls the command.
+    A value that cannot be converted is left as it is: the options say what they want where they are made.
     """
-    topics = [*TOPICS.values(), OutputConfig]
-    return command(arguments, topics, lambda given, *configs: _run(_run_config(configs), configs[-1]), prog)
+
+    def __init__(self, prog: str, description: str, topics: Sequence[Any] = ()) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+        for topic in topics:
+            self._add_topic(topic)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError with argparse's message."""
+        raise ConfigError(f"{message}; {self.prog} --help lists the options")
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Take the options of these fields out again."""
+        for action in [action for action in self._actions if action.dest in names]:
+            self._remove_action(action)
+            for group in self._action_groups:
+                if action in group._group_actions:
+                    group._group_actions.remove(action)
+            for name in action.option_strings:
+                self._option_string_actions.pop(name, None)
+
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        """Several text columns are one option of the configs."""
+        found, rest = super().parse_known_args(*arguments, **options)
+        if isinstance(getattr(found, "text_column", None), list):
+            found.text_column = JOIN.join(found.text_column)
+        return found, rest
+
+    def given(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """What the arguments themselves say, by name: no defaults."""
+        unset = argparse.Namespace(**dict.fromkeys((action.dest for action in self._actions), _UNSET))
+        return {name: v for name, v in vars(self.parse_args(arguments, unset)).items() if v is not _UNSET}
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            return arg_string
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Choices of a config's field are checked by the config; those of another option here."""
+        if action.dest not in self._of_configs:
+            super()._check_value(action, value)
+
+    _of_configs: frozenset[str] = frozenset()
+
+    def _add_topic(self, topic: Any) -> None:
+        """An option for each field of a config's class."""
+        group = self.add_argument_group(getattr(topic, "_argument_group_name", None))
+        kinds = get_type_hints(topic)
+        for f in fields(topic):
+            self._of_configs |= {f.name}
+            text, kind = f.metadata["help"], inner_type(kinds[f.name])
+            shown = f.default is not None and f.default is not False
+            told = f"{text} (default: {'true' if f.default is True else f.default})" if shown else text
+            action = group.add_argument(flag(f.name), default=f.default, help=told, **_how(kind, f.name))
+            self._option_string_actions["--" + f.name] = action  # understood with underscores, too, but not shown
+            if f.default is True:
+                no = f"no_{f.name}"
+                off = group.add_argument(flag(no), action="store_false", dest=f.name, help=f"do not {text}")
+                self._option_string_actions["--" + no] = off
 
 
-def command(
-    arguments: Sequence[str] | None,
-    topics: Sequence[Any],
-    work: Callable[..., int | None],
-    prog: str = "run_al.py",
-    description: str = DESCRIPTION,
-) -> int:
-    """Do `work` with the options that are given, by name, and the configs of `topics`, and return the exit status.
+def _how(kind: Any, name: str) -> dict[str, Any]:
+    """How argparse reads an option of this type."""
+    if kind is bool:
+        return {"type": _as_bool, "nargs": "?", "const": True, "metavar": "true|false"}
+    if get_origin(kind) is list or name == "text_column":
+        return {"nargs": "+", "metavar": "VALUE"}
+    if choices := get_args(kind):  # of a Literal
+        return {"choices": choices}
+    return {"type": kind, "metavar": {int: "N", float: "X", Size: "SIZE"}.get(kind, "VALUE")}
 
-    The last config has `config` and `debug`. The status is what `work` returns, 0 for None, 1 for an error, which is
-    one line on standard error.
+
+def _as_bool(text: str) -> bool:
+    if text.lower() in (*TRUE, *FALSE):
+        return text.lower() in TRUE
+    raise ValueError
+
+
+class ErrorBoundary:
+    """Where the errors of every command end: one line on standard error, and an exit status.
+
+    Attributes:
+        debug: whether an error shows its traceback instead.
+        again: how a command that is stopped goes on, if it does.
+        status: the exit status after the block.
     """
+
+    debug: bool = False
+    again: str | None = None
+    status: int = 0
+
+    _reported: ClassVar = (DamiError, KeyboardInterrupt)
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.debug = "--debug" in arguments
+
+    def __enter__(self) -> Self:
+        show_whatever_comes()
+        self._level = logging.getLogger("dami_text").level
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        logging.getLogger("dami_text").setLevel(self._level)  # `tell_of_data` is for one command
+        if not isinstance(error, self._reported):
+            return False
+        if "torch" in sys.modules:
+            from dami_text.processes import disconnect
+
+            disconnect()
+        if isinstance(error, KeyboardInterrupt):
+            self.status = 130
+            _say(f"stopped; {self.again} goes on after the last finished round" if self.again else "stopped")
+            return True
+        self.status = 1
+        if not self.debug:
+            _say(f"error: {terminal_line(error)}")
+        return not self.debug
+
+
+#: A command: its name for --help, the arguments, and where its errors end; an exit status, or None for 0.
+Command = Callable[[str, Sequence[str], ErrorBoundary], int | None]
+
+
+def run_command(command: Command, prog: str, arguments: Sequence[str] | None = None) -> int:
+    """Do what a command does with the arguments, or with those of this process, and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    show_whatever_comes()
-    given: dict[str, Any] = {}
-    try:
-        given, configs = _configs(arguments, topics, prog, description)
-        debug = configs[-1].debug
-        with logging_restored():
-            return work(given, *configs) or 0
-    except DamiError as error:
-        disconnect()
-        if debug:
-            raise
-        if _speaks():
-            print(f"error: {terminal_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        disconnect()
-        if _speaks():
-            again = "the same command without --overwrite" if given.get("overwrite") else "the same command"
-            print(f"stopped; {again} goes on after the last finished round", file=sys.stderr)
-        return 130
+    with ErrorBoundary(arguments) as boundary:
+        boundary.status = command(prog, arguments, boundary) or 0
+    return boundary.status
+
+
+def _say(line: str) -> None:
+    if speaks():
+        print(line, file=sys.stderr)
+
+
+def speaks() -> bool:
+    """Whether this process is the one of its machine that tells the user what all of them find."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def show_whatever_comes() -> None:
@@ -113,109 +182,42 @@ def show_whatever_comes() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
-    """The options of a run: the command line over the file that --config names, over what data and model imply.
+def tell_of_data() -> None:
+    """Show what the package has to say about the data, on standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("dami_text").setLevel(logging.INFO if speaks() else logging.ERROR)
+
+
+def read_arguments(parser: Parser, arguments: Sequence[str]) -> tuple[dict[str, Any], argparse.Namespace]:
+    """The options that are given, by flag or in the file that --config names, and all options.
+
+    Flags stand over the file, and the file over what data and model imply.
 
     Raises:
-        ConfigError: an option that is unknown or cannot work.
+        ConfigError: an option that is unknown, or a file that cannot be read.
     """
-    _, (*configs, output) = _configs(arguments, [*TOPICS.values(), OutputConfig])
-    return _run_config(configs), output
-
-
-def _run_config(configs: Sequence[Any]) -> RunConfig:
-    return RunConfig(**dict(zip(TOPICS, configs, strict=False)))
-
-
-def _configs(
-    arguments: Sequence[str], topics: Sequence[Any], prog: str = "run_al.py", description: str = DESCRIPTION
-) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    """The options that are given, by flag or in the file that --config names, and the configs of `topics`."""
-    parser = _parser(topics, prog, description)
-    flags = given_flags(parser, arguments)
+    flags = parser.given(arguments)
     file = flags.get("config")
     from_file = _read_options(Path(file), parser) if file is not None else {}
     given = from_file | flags
     parser.set_defaults(**implied_options(given) | from_file)
-    return given, parser.parse_args_into_dataclasses(list(arguments), look_for_args_file=False)
+    return given, parser.parse_args(arguments)
 
 
-def given_flags(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
-    """What the arguments themselves say, by name: no defaults."""
-    unset = argparse.Namespace(**dict.fromkeys((action.dest for action in parser._actions), _UNSET))
-    return {name: v for name, v in vars(parser.parse_args(arguments, unset)).items() if v is not _UNSET}
+def config_of(topic: Any, options: argparse.Namespace) -> Any:
+    """A config of the class `topic` with its fields' options."""
+    return topic(**{f.name: getattr(options, f.name) for f in fields(topic)})
 
 
-def tell_of_data() -> None:
-    """Show what the package has to say about the data, on standard error."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("dami_text").setLevel(logging.INFO if _speaks() else logging.ERROR)
+def run_config_of(options: argparse.Namespace) -> RunConfig:
+    """The options of a run."""
+    return RunConfig(**{name: config_of(topic, options) for name, topic in TOPICS.items()})
 
 
-@contextmanager
-def logging_restored() -> Iterator[None]:
-    """Leave the package's logging at its level after the block: `tell_of_data` is for one command."""
-    logger = logging.getLogger("dami_text")
-    level = logger.level
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _speaks() -> bool:
-    """Whether this process is the one of its machine that tells the user what all of them find."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-class _Parser(HfArgumentParser):
-    """Errors as exceptions; values that cannot be converted are left to the configs, which say what they want."""
-
-    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
-        """Several text columns are one option of the configs."""
-        found, rest = super().parse_known_args(*arguments, **options)
-        if isinstance(getattr(found, "text_column", None), list):
-            found.text_column = JOIN.join(found.text_column)
-        return found, rest
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help lists the options")
-
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        try:
-            return super()._get_value(action, arg_string)
-        except argparse.ArgumentError:
-            return arg_string
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Choices are checked by the configs too."""
-
-
-def _parser(topics: Sequence[Any], prog: str = "run_al.py", description: str = DESCRIPTION) -> _Parser:
-    parser = _Parser(
-        topics,
-        prog=prog,
-        description=description,
-        formatter_class=argparse.HelpFormatter,
-        allow_abbrev=False,
-    )
-    metavars = {int: "N", float: "X", Size: "SIZE", str: "VALUE", string_to_bool: "true|false"}
-    for action in parser._actions:
-        if action.dest == "text_column":
-            action.nargs = "+"
-        # Flags with underscores are understood but not shown, and so are defaults that say nothing.
-        action.option_strings = [name for name in action.option_strings if "_" not in name]
-        if action.choices is None:
-            action.metavar = metavars.get(action.type)
-        if isinstance(action, argparse._StoreFalseAction):
-            action.help = f"do not {action.help}"
-        elif action.dest != "help" and action.default is not None and action.default is not False:
-            action.help = f"{action.help} (default: {'true' if action.default is True else action.default})"
-    return parser
-
-
-def _read_options(file: Path, parser: _Parser) -> dict[str, Any]:
+def _read_options(file: Path, parser: Parser) -> dict[str, Any]:
     """The options of a YAML file, by their names with underscores or hyphens."""
+    import yaml
+
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -229,106 +231,5 @@ def _read_options(file: Path, parser: _Parser) -> dict[str, Any]:
             options[action.dest] = "no"  # which YAML takes for false where it stands without quotes
     unknown = options.keys() - {action.dest for action in parser._actions} | options.keys() & {"config", "help"}
     if unknown:
-        raise ConfigError(f"--config {file} holds unknown options {sorted(unknown)}; --help lists the options")
+        raise ConfigError(f"--config {file} holds unknown options {sorted(unknown)}; {parser.prog} --help lists them")
     return options
-
-
-def _run(config: RunConfig, output: OutputConfig) -> None:
-    """Run with a progress bar and end with a table of the rounds and where everything is."""
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    from dami_text.data.hub import no_progress_bars
-    from dami_text.simulation.run import Run
-    from dami_text.simulation.tracking import check_trackers, trackers
-
-    if output.export_code and config.data.task == "tabular":
-        raise ConfigError("--export-code is for CNN and BiLSTM, and --task is tabular; leave it out")
-    names = check_trackers(output.report_to)
-    pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
-    if any(pushes.values()):
-        from dami_text.publishing.push import check_push
-
-        for kind, repository in pushes.items():
-            if repository is not None:
-                Processes.all().on_main(partial(check_push, repository, kind, output.private))
-    path = Path(output.output_dir) if output.output_dir else default_output_dir(config)
-    tell_of_data()
-    no_progress_bars()
-
-    run = Run(config, path, output.overwrite)
-    main = run.accelerator.is_main_process
-    with (
-        trackers(names if main else [], path, config, run.folder.rounds) as reports,
-        logging_redirect_tqdm(),
-        tqdm(
-            total=len(run.sizes),
-            initial=len(run.folder.rounds),
-            desc=config.strategy.strategy,
-            unit="round",
-            disable=not main,
-        ) as bar,
-    ):
-        for line in run.rounds():
-            reports.log(line)
-            bar.update()
-            bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
-    if main:
-        print(table(run.folder.rounds, run.metric))
-        if report := ClassReport.of_round(run.folder.rounds[-1]):
-            for told in report.warnings():
-                logging.getLogger(__name__).warning("%s", printable(told))
-        for what, name in (("curve", CURVE), ("records", ROUNDS), ("queries", QUERIES), ("model", MODEL)):
-            print(f"{what:8} {printable(str(path / name))}")
-        _publish(run, output)
-
-
-def _publish(run: "Run", output: OutputConfig) -> None:
-    """Export the code, and push, as the options say."""
-    from dami_text.publishing import push as hub
-
-    if output.export_code and not run.export_code():
-        logging.getLogger(__name__).info("--export-code: transformers has this model's code, there is none to export")
-    if output.push_to_hub is not None:
-        url = hub.push_run(run.folder.path, MODEL, RECORDS, output.push_to_hub, output.private)
-        print(f"pushed   {printable(url)}")
-    if output.push_dataset is not None:
-        labeled = run.labeled_dataset()
-        url = hub.push_labels(labeled, output.push_dataset, output.private, run.folder.path)
-        print(f"pushed   {printable(url)}")
-
-
-def default_output_dir(config: RunConfig) -> Path:
-    """runs/ and a name made of the data set, the model, the strategy and the seed."""
-    parts = (config.data.dataset, config.model.model, config.strategy.strategy, f"seed{config.loop.seed}")
-    return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") or "data" for part in parts)
-
-
-def table(rounds: Sequence[Line], metric: str = "accuracy") -> str:
-    """Labelled share, metric and seconds of each round.
-
-    Beside an accuracy stand macro F1, which a class that is never found lowers, and the share of the largest class, the
-    accuracy of a model that always says it.
-    """
-    names = [metric]
-    if metric in ("accuracy", "micro_f1"):
-        names += ["macro F1", "largest class"]
-    titles = [printable(Path(name).name) for name in names]
-    widths = [max(8, len(title)) for title in titles]
-    head = "  ".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
-    lines = [f"labelled   share  {head}  seconds"]
-    for line in rounds:
-        share, seconds, report = (
-            100 * line["labeled_fraction"],
-            sum(line["seconds"].values()),
-            ClassReport.of_round(line),
-        )
-        known = {
-            metric: line["metrics"][metric],
-            "macro F1": line["metrics"].get("macro_f1"),
-            "largest class": report.largest_share if report else None,
-        }
-        cells = ("-" if known[name] is None else f"{known[name]:.4f}" for name in names)
-        scores = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        lines.append(f"{line['n_labeled']:8}  {share:5.1f}%  {scores}  {seconds:7.1f}")
-    return "\n".join(lines)

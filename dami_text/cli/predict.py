@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dami_text.cli.parsing import tell_of_data
+from dami_text.cli.parsing import ErrorBoundary, Parser, tell_of_data
+from dami_text.cli.session import add_device, session_parser
 from dami_text.config.fields import flag
 from dami_text.config.options import DataConfig
 from dami_text.errors import ConfigError
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
 OF_FILES = ("text_column", "columns", "delimiter", "quote", "encoding")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def predict(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
+    """Write the classes of texts that nobody has labelled, with probabilities."""
+    what = "Write the classes of texts that nobody has labelled, with probabilities."
+    parser = session_parser(prog, what, "the session's folder, or that of a model or of a run")
+    _add_arguments(parser)
+    add_device(parser)
+    _predict_files(parser.parse_args(arguments))
+
+
+def _add_arguments(parser: Parser) -> None:
     """What the command takes beside a session or a model."""
     both = "the texts and where to write; with --rest OUT alone"
     parser.add_argument("files", nargs="+", metavar="FILE OUT", help=both)
@@ -31,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
 
 
-def predict(options: argparse.Namespace) -> None:
+def _predict_files(options: argparse.Namespace) -> None:
     """Write the predictions that the options ask for, and print how many texts are of each class."""
     from dami_text.labeling.prediction import require_writable
     from dami_text.labeling.session import Session, is_session

@@ -1,25 +1,25 @@
 """The command line of the report: folders of runs in, a report and figures out."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dami_text.cli.parsing import ErrorBoundary, Parser, run_command
 from dami_text.config.options import METRICS
-from dami_text.errors import ConfigError, DamiError
-from dami_text.escaping import printable, terminal_line
+from dami_text.errors import ConfigError
+from dami_text.escaping import printable
+
+DESCRIPTION = "Compare finished runs: learning curves, label savings and pairwise comparisons, with intervals."
 
 
-def make_report(arguments: Sequence[str] | None = None, prog: str = "make_report.py") -> int:
-    """Write the report as the options say and return the exit status: what scripts/make_report.py does.
+def make_report(arguments: Sequence[str] | None = None) -> int:
+    """Write the report as the options say and return the exit status: what scripts/make_report.py does."""
+    return run_command(report, "make_report.py", arguments)
 
-    `prog` is what --help calls the command.
-    """
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Compare finished runs: learning curves, label savings and pairwise comparisons, with intervals.",
-        allow_abbrev=False,
-    )
+
+def report(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
+    """Write the report that the arguments ask for."""
+    parser = Parser(prog, DESCRIPTION)
     parser.add_argument("results", nargs="+", type=Path, help="folders that hold runs, or a records.jsonl.gz")
     parser.add_argument("--output-dir", type=Path, help="where the report goes (default: the first folder)")
     parser.add_argument("--on", choices=("test", "validation"), default="test", help="the split (default: test)")
@@ -27,13 +27,8 @@ def make_report(arguments: Sequence[str] | None = None, prog: str = "make_report
     parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
     parser.add_argument("--strategies", nargs="+", help="only these, in this order (default: all that have runs)")
     parser.add_argument("--save-records", type=Path, metavar="FILE", help="write all rounds to FILE.jsonl.gz too")
-    options = parser.parse_args(arguments)
-    try:
-        _report(options)
-    except DamiError as error:
-        print(f"error: {terminal_line(error)}", file=sys.stderr)
-        return 1
-    return 0
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    _report(parser.parse_args(arguments))
 
 
 def _report(options: argparse.Namespace) -> None:

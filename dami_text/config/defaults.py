@@ -5,6 +5,13 @@ from typing import Any
 
 from dami_text.config.kinds import kind_of
 
+#: Labels between two trainings of a session, and before the first.
+QUERY_SIZE = 20
+
+#: What a simulation labels at the start, in each round and in all, as in the paper; `demo` is small.
+PAPER = {"initial_size": 0.02, "query_size": 0.02, "budget": 0.5}
+DEMO_BUDGET = 0.2
+
 #: The paper's tables: the options that each implies; `data.tabular.FILES` knows their files.
 PRESETS: dict[str, dict[str, Any]] = {
     "telescope": {"label_column": "target", "drop_columns": "class"},

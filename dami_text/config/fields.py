@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 from dami_text.errors import ConfigError
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
 
 @dataclass(frozen=True, init=False)
 class Size:
@@ -80,12 +82,18 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def inner_type(kind: Any) -> Any:
+    """The annotated type without the None that it may be."""
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    return kind
+
+
 def _checked(name: str, value: Any, kind: Any) -> Any:
     """`value` as the annotated type `kind`, or ConfigError."""
-    if get_origin(kind) in (Union, types.UnionType):
-        if value is None:
-            return None
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    if value is None and inner_type(kind) is not kind:
+        return None
+    kind = inner_type(kind)
     if get_origin(kind) is list:
         items = value if isinstance(value, list | tuple) else [value]
         return [str(item) for item in items]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
-from dami_text.config.defaults import PRESETS
-from dami_text.config.fields import Options, Size, option
+from dami_text.config.defaults import DEMO_BUDGET, PAPER, PRESETS
+from dami_text.config.fields import Device, Options, Size, option
 from dami_text.config.kinds import ModelKind, kind_of
 from dami_text.config.registry import PRETRAINED, STRATEGIES, find
 
@@ -229,7 +229,7 @@ class TrainingConfig(Options):
         "none", "balanced weighs each class by the inverse of its count among the labelled texts"
     )
     mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
-    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+    device: Device = option(
         "auto",
         "what computes; auto is a GPU where there is one, but for cnn, bilstm and mlp the CPU unless it is a CUDA card",
     )
@@ -310,9 +310,11 @@ class LoopConfig(Options):
     init_model: str | None = option(
         None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"
     )
-    initial_size: Size | None = option(None, "texts labelled at the start (default: 0.02, as in the paper)")
-    query_size: Size | None = option(None, "texts labelled a round (default: 0.02)")
-    budget: Size | None = option(None, "texts labelled in all (default: 0.5; for demo 0.2)")
+    initial_size: Size | None = option(
+        None, f"texts labelled at the start (default: {PAPER['initial_size']}, as in the paper)"
+    )
+    query_size: Size | None = option(None, f"texts labelled a round (default: {PAPER['query_size']})")
+    budget: Size | None = option(None, f"texts labelled in all (default: {PAPER['budget']}; for demo {DEMO_BUDGET})")
 
     def _check(self) -> None:
         self.require(0 <= self.seed < 2**32, "seed", "from 0 to 4294967295")

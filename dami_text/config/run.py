@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from dami_text.config.conflicts import check_together
-from dami_text.config.defaults import implied_options
+from dami_text.config.defaults import DEMO_BUDGET, PAPER, implied_options
 from dami_text.config.fields import Options, Size, option
 from dami_text.config.options import (
     DataConfig,
@@ -46,7 +46,7 @@ class RunConfig:
     @property
     def sizes(self) -> dict[str, Size]:
         """The initial size, the query size and the budget, the paper's where they were left open."""
-        paper = {"initial_size": 0.02, "query_size": 0.02, "budget": 0.2 if self.data.dataset == "demo" else 0.5}
+        paper = PAPER | ({"budget": DEMO_BUDGET} if self.data.dataset == "demo" else {})
         return {name: getattr(self.loop, name) or Size(default) for name, default in paper.items()}
 
     @classmethod

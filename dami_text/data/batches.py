@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from dami_text.data.ids import Rows
 
 
 @dataclass(frozen=True)

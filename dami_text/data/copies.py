@@ -8,8 +8,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from dami_text.data.batches import Rows
-from dami_text.data.texts import text_hashes
+from dami_text.data.ids import Rows, text_hashes
 
 logger = logging.getLogger(__name__)
 

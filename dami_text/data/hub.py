@@ -9,7 +9,6 @@ from typing import Literal
 
 import datasets
 import huggingface_hub
-import transformers
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -141,6 +140,8 @@ def explained(what: str) -> Iterator[None]:
 
 def no_progress_bars() -> None:
     """Keep datasets and transformers from drawing progress bars, to the end of this process."""
+    import transformers
+
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
 
@@ -148,6 +149,8 @@ def no_progress_bars() -> None:
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """Keep the libraries from logging failures that are raised as well, missing cards, and heads that are to be new."""
+    import transformers
+
     libraries = (datasets.logging, huggingface_hub.logging, transformers.utils.logging)
     verbosities = [library.get_verbosity() for library in libraries]
     try:

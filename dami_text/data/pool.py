@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.texts import Texts
 
 

@@ -41,7 +41,7 @@ READERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".txt": ("text", {}),
 }
 
-LOCAL = "give a local copy with --dataset PATH"
+LOCAL = "give the path of a local copy"
 
 
 def read_splits(config: DataConfig) -> datasets.DatasetDict:
@@ -209,7 +209,6 @@ def _hub_builder(name: str, config: DataConfig) -> datasets.DatasetBuilder:
         revision=config.revision,
         shown=repr(name),
         missing="no file or folder here",
-        spelling="the spelling of --dataset",
         spelling_of_revision="the spelling of --revision",
         instead=LOCAL,
         error=DataError,

@@ -6,7 +6,7 @@ and labels stay in memory-mapped Arrow files all the way; only a column's distin
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
@@ -15,20 +15,12 @@ import pyarrow.compute as pc
 
 from dami_text.config.options import DataConfig
 from dami_text.data.classes import are_numbers, class_name, in_class_order, renaming, require_renamed, warn_of_names
-from dami_text.data.delimited import column_key
+from dami_text.data.columns import OWN, find_column
 from dami_text.data.readers import read_splits, utf8_expected
 from dami_text.data.strict_csv import is_class_label
 from dami_text.errors import ColumnError, DataError
 
 logger = logging.getLogger(__name__)
-
-#: What the names of a source's other columns begin with beside its texts.
-OWN = "own."
-
-
-def own_columns(columns: Iterable[str]) -> list[str]:
-    """Which columns are those that a source has beside its texts, with OWN before their names."""
-    return [name for name in columns if name.startswith(OWN)]
 
 
 def load_source(config: DataConfig) -> datasets.DatasetDict:
@@ -151,13 +143,6 @@ def label_column_of(columns: datasets.Features, config: DataConfig) -> str:
     if found is None:
         raise ColumnError(f"no column {config.label_column!r} in {list(columns)}; name it with --label-column")
     return found
-
-
-def find_column(columns: Iterable[str], name: str) -> str | None:
-    """The column of that name, or the only one whose name differs by case and blanks alone; None without one."""
-    columns = list(columns)
-    alike = [column for column in columns if column_key(column) == column_key(name)]
-    return name if name in columns else alike[0] if len(alike) == 1 else None
 
 
 def _text_columns(columns: datasets.Features, config: DataConfig) -> list[str]:

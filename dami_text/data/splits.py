@@ -10,8 +10,8 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from numpy.typing import NDArray
 
 from dami_text.config.fields import listed
-from dami_text.data.batches import Rows
 from dami_text.data.copies import copy_hashes, deal
+from dami_text.data.ids import Rows
 from dami_text.errors import DataError
 from dami_text.randomness import numpy_stream
 

@@ -21,7 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from dami_text.config.options import DataConfig, TabularConfig
-from dami_text.data.batches import Batch, Rows
+from dami_text.data.batches import Batch
+from dami_text.data.ids import Rows
 from dami_text.data.readers import read_splits, utf8_expected
 from dami_text.data.sources import label_column_of, labeled_rows
 from dami_text.data.texts import StoredTexts

@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from dami_text.data.batches import Rows, batches_by_length
+from dami_text.data.batches import batches_by_length
+from dami_text.data.ids import Rows
 from dami_text.processes import ALONE, Processes, where_float64_is
 
 #: What rounding in float32 may do to a difference of squared distances, relative to the largest term in it.

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from dami_text.config.fields import flag
 from dami_text.config.paths import from_anywhere
 from dami_text.config.run import LabelingConfig, RunConfig
-from dami_text.data.batches import Rows
 from dami_text.data.classes import in_class_order
+from dami_text.data.columns import OWN
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
-from dami_text.data.sources import OWN, load_texts
-from dami_text.data.texts import content_hashes, stable_id
-from dami_text.errors import DataError, RecordError
+from dami_text.data.ids import Rows, content_hashes, stable_id
+from dami_text.data.sources import load_texts
+from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.files import whole_folder
 from dami_text.labeling.session import (
     FILE_ANNOTATOR,
@@ -110,6 +110,28 @@ def _drawn(hashes: NDArray[np.uint64], run: RunConfig, labeling: LabelingConfig)
     order = numpy_stream(run.loop.seed, 0, "held out").permutation(n)
     groups = np.arange(n, dtype=np.uint64) if run.data.duplicates == "anywhere" else hashes
     return deal(order, groups[order], [min(round(labeling.validation_share * n), MOST_HELD_OUT)])[0]
+
+
+def require_source(session: Session, source: str) -> None:
+    """Raise ConfigError if `source` is another than the session was made of, or has other texts by now."""
+    data = session.config.run.data
+    local = Path(source).exists()
+    if (Path(source).name != Path(data.dataset).name) if local else (source != data.dataset):
+        found = f"{session.folder} was made of {data.dataset}, not of {source}"
+    elif local and not _is_source(session, load_texts(replace(data, dataset=source))[0]):
+        found = f"{source} has other texts than {session.folder} was made of"
+    else:
+        return
+    raise ConfigError(
+        f"{found}; make another session with --session NAME, or name {session.folder} itself to go on with its texts"
+    )
+
+
+def _is_source(session: Session, texts: Dataset) -> bool:
+    """Whether a session was made of these texts, with or without the empty ones."""
+    hashes = content_hashes(texts)[0]
+    filled = [bool(text.strip()) for batch in texts.select_columns("text").iter(10_000) for text in batch["text"]]
+    return not {fingerprint_of(hashes), fingerprint_of(hashes[filled])}.isdisjoint(session.sources)
 
 
 def add_texts(session: Session, source: str) -> tuple[int, int]:

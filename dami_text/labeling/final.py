@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dami_text.data.texts import text_hash
+from dami_text.data.ids import text_hash
 from dami_text.errors import RecordError
 from dami_text.escaping import to_json
 from dami_text.files import whole_folder
 from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
-from dami_text.labeling.rounds import LabelSnapshot, learner_with_labels
+from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
+from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.models.scores import ClassReport
 from dami_text.publishing.cards import CardFacts, PeoplesLabels, model_card
 

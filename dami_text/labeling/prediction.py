@@ -14,7 +14,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.data.sources import OWN, own_columns
+from dami_text.config.fields import Device
+from dami_text.data.columns import OWN, own_columns
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
@@ -22,12 +23,13 @@ from dami_text.escaping import no_formula, to_json
 from dami_text.files import whole_file
 from dami_text.labeling.exchange.records import as_json
 from dami_text.labeling.exchange.tables import as_cell
-from dami_text.labeling.rounds import LabelSnapshot, learner_with_labels
+from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import MODEL, Session
+from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.learning.cold_start import load_classifier
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.word_level import WordLevelForSequenceClassification, class_names_of
-from dami_text.processes import Device, on_own_device, use_device
+from dami_text.processes import on_own_device, use_device
 
 BLOCK = 10_000  # texts that are in memory at once
 

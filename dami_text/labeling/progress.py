@@ -8,20 +8,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from dami_text.config.fields import listed
-from dami_text.data.texts import Texts
-from dami_text.labeling.rounds import PREDICTION, LabelSnapshot
 from dami_text.labeling.session import Session
+from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import RoundRecord
-from dami_text.models.inference import predict_probabilities
 from dami_text.models.scores import ClassReport
 from dami_text.randomness import numpy_stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from dami_text.data.texts import Texts
 
 CONFIDENCE = 0.95
 EXPONENTS = np.arange(0.1, 2.01, 0.1)
@@ -43,10 +46,11 @@ class Proportion:
     @classmethod
     def of(cls, successes: int, n: int) -> "Proportion":
         """`successes` out of n; n is at least 1."""
-        from scipy.stats import binomtest
-
-        interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-        return cls(successes / n, float(interval.low), float(interval.high), n)
+        z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+        p, weight = successes / n, z * z / n
+        middle = (p + weight / 2) / (1 + weight)
+        half = z / (1 + weight) * (p * (1 - p) / n + weight / (4 * n)) ** 0.5
+        return cls(p, 0.0 if successes == 0 else middle - half, 1.0 if successes == n else middle + half, n)
 
     def __str__(self) -> str:
         return f"{self.value:.1%} (95% interval {self.low:.1%} to {self.high:.1%}, {self.n} text{'s' * (self.n != 1)})"
@@ -170,9 +174,11 @@ def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[
 
 
 def measure(
-    model: PreTrainedModel, texts: Texts, labels: Mapping[int, int], class_names: Sequence[str]
+    model: "PreTrainedModel", texts: "Texts", labels: Mapping[int, int], class_names: Sequence[str]
 ) -> tuple[Proportion | None, ClassReport | None]:
     """The accuracy of a model on the texts with these labels, by row, and the report; None where there are none."""
+    from dami_text.models.inference import predict_probabilities
+
     if not labels:
         return None, None
     rows, truth = (np.array([*values], np.int64) for values in (labels.keys(), labels.values()))
@@ -220,8 +226,6 @@ def _fitted_gains(sizes: NDArray[np.float64], accuracies: NDArray[np.float64], l
 
 def agreements(session: Session) -> list[Agreement]:
     """How well each two annotators agree on the texts that both have labelled."""
-    from sklearn.metrics import cohen_kappa_score
-
     given: dict[str, dict[int, int]] = {}
     for row in session.store.decisions():
         if row["label"] is not None:
@@ -231,7 +235,8 @@ def agreements(session: Session) -> list[Agreement]:
         shared = sorted(given[first].keys() & given[second].keys())
         if shared:
             a, b = ([given[name][row] for row in shared] for name in (first, second))
-            kappa: Any = cohen_kappa_score(a, b) if len({*a, *b}) > 1 else None
             observed = sum(x == y for x, y in zip(a, b, strict=True)) / len(shared)
+            expected = sum(a.count(label) * b.count(label) for label in {*a}) / len(shared) ** 2
+            kappa = None if expected == 1 else (observed - expected) / (1 - expected)
             found.append(Agreement(first, second, len(shared), observed, None if kappa is None else float(kappa)))
     return found

@@ -9,23 +9,22 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.data.batches import Rows
 from dami_text.data.hub import no_progress_bars
 from dami_text.data.texts import Texts
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
+from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import make_learner
@@ -33,9 +32,6 @@ from dami_text.models.inference import predict_probabilities
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy
 
 LOCK = ".trainer.lock"
-
-#: The type of a class number in a round's predictions of the held-out texts.
-PREDICTION = np.dtype("<u2")
 
 
 def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
@@ -45,41 +41,6 @@ def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: i
     weights = strategy.explain(model, texts, row).tolist()
     places = texts.word_places(row)  # more than there are weights where the text was cut
     return [[start, end, weight] for (start, end), weight in zip(places, weights, strict=False)]
-
-
-@dataclass(frozen=True)
-class LabelSnapshot:
-    """The labels of a session at one moment, each a place in its classes by the row of its text.
-
-    Attributes:
-        all, held_out: of all labelled texts, and of those among them that no training sees.
-        through: the last event.
-        round: the number of the round that these labels begin.
-    """
-
-    all: dict[int, int]
-    held_out: dict[int, int]
-    through: int
-    round: int
-
-    @property
-    def rows(self) -> Rows:
-        """The rows to train on, in ascending order."""
-        return np.array([row for row in self.all if row not in self.held_out], np.int64)
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Their labels."""
-        return np.array([label for row, label in self.all.items() if row not in self.held_out], np.int64)
-
-    @classmethod
-    def of(cls, session: Session) -> "LabelSnapshot":
-        """The labels so far."""
-        with session.store.snapshot():
-            labels = {row["row"]: row["label"] for row in session.store.labels()}
-            through, n_rounds = session.store.last_event(), len(session.store.rounds())
-        held_out = {row: labels[row] for row in session.held_out.tolist() if row in labels}
-        return cls(labels, held_out, through, n_rounds)
 
 
 def new_learner(session: Session) -> ActiveLearner:

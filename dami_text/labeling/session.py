@@ -9,7 +9,7 @@ trainer.log       what the last training had to say
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -19,16 +19,15 @@ import yaml
 from datasets import Dataset, load_from_disk
 from numpy.typing import NDArray
 
-from dami_text.config.fields import Size
+from dami_text.config.defaults import QUERY_SIZE
+from dami_text.config.fields import Device, Size
 from dami_text.config.run import LabelingConfig, RunConfig
-from dami_text.data.batches import Rows
-from dami_text.data.sources import OWN, find_column, load_texts, own_columns
-from dami_text.data.texts import content_hashes, stable_id, text_hash
+from dami_text.data.columns import OWN, find_column, own_columns
+from dami_text.data.ids import Rows, content_hashes, stable_id, text_hash
 from dami_text.errors import ConfigError, RecordError
 from dami_text.files import write_whole
 from dami_text.labeling.store.events import Store
 from dami_text.labeling.store.queues import Kind, QueueItem
-from dami_text.processes import Device
 from dami_text.randomness import numpy_stream
 
 POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"
@@ -41,8 +40,6 @@ GONE = ("bald_dropout",)
 
 #: Whose labels those are that the texts came with.
 FILE_ANNOTATOR = "file"
-
-START_SIZE = QUERY_SIZE = Size(20)
 
 
 @dataclass(frozen=True)
@@ -261,11 +258,11 @@ class Session:
 
     def initial_size(self) -> int:
         """Labels before the first training."""
-        return max(1, (self.config.run.loop.initial_size or START_SIZE).of(len(self)))
+        return max(1, (self.config.run.loop.initial_size or Size(QUERY_SIZE)).of(len(self)))
 
     def query_size(self) -> int:
         """Labels between trainings."""
-        return max(1, (self.config.run.loop.query_size or QUERY_SIZE).of(len(self)))
+        return max(1, (self.config.run.loop.query_size or Size(QUERY_SIZE)).of(len(self)))
 
     def to_hold_out(self, n: int) -> list[int]:
         """The next held-out rows, as many as n more labels need for their share of all labels."""
@@ -313,28 +310,6 @@ def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list
     other_places = [(i + 0.5) / max(1, len(others)) for i in range(len(others))]
     together = [*zip(places, items, strict=True), *zip(other_places, others, strict=True)]
     return [item for _, item in sorted(together, key=lambda pair: pair[0])]
-
-
-def require_source(session: Session, source: str) -> None:
-    """Raise ConfigError if `source` is another than the session was made of, or has other texts by now."""
-    data = session.config.run.data
-    local = Path(source).exists()
-    if (Path(source).name != Path(data.dataset).name) if local else (source != data.dataset):
-        found = f"{session.folder} was made of {data.dataset}, not of {source}"
-    elif local and not _is_source(session, load_texts(replace(data, dataset=source))[0]):
-        found = f"{source} has other texts than {session.folder} was made of"
-    else:
-        return
-    raise ConfigError(
-        f"{found}; make another session with --session NAME, or name {session.folder} itself to go on with its texts"
-    )
-
-
-def _is_source(session: Session, texts: Dataset) -> bool:
-    """Whether a session was made of these texts, with or without the empty ones."""
-    hashes = content_hashes(texts)[0]
-    filled = [bool(text.strip()) for batch in texts.select_columns("text").iter(10_000) for text in batch["text"]]
-    return not {fingerprint_of(hashes), fingerprint_of(hashes[filled])}.isdisjoint(session.sources)
 
 
 def require_texts(task: str) -> None:

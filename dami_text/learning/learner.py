@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.learning.cold_start import FirstQuery, random_rows

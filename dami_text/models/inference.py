@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from dami_text.data.batches import Batch, FeatureBatch, Rows, batches_by_length
+from dami_text.data.batches import Batch, FeatureBatch, batches_by_length
+from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.encoder import head_alone
 from dami_text.processes import Processes

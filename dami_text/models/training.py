@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.evaluation import Scorer, scorer

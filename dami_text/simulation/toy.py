@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from dami_text.clustering import KMedoids
 from dami_text.config.options import TrainingConfig
 from dami_text.config.run import RunConfig
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.tabular import EncodedTable
 from dami_text.data.texts import LabeledTexts

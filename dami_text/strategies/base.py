@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.kinds import CAPABILITIES
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.errors import ConfigError, QueryError

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.options import StrategyConfig
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import BATCH_SIZE, predict_features
 from dami_text.models.scores import first_highest

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from dami_text.clustering import KMedoids
 from dami_text.clustering.plan import Method
 from dami_text.config.options import StrategyConfig
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score

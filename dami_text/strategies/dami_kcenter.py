@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.options import StrategyConfig
-from dami_text.data.batches import Rows
+from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.processes import Processes
 from dami_text.strategies.base import Query

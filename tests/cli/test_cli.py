@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dami_text.cli import parsing as cli
-from dami_text.cli.parsing import default_output_dir, parse, printable, run_al, table
+from dami_text.cli import run as cli
+from dami_text.cli.run import default_output_dir, parse, run_al, run_parser, table
 from dami_text.config.fields import Size
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
@@ -120,7 +120,7 @@ def help_entries():
     """From each flag that --help lists to its text, white space made single."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
-        text = cli._parser([*(type(topic) for topic in vars(RunConfig()).values()), cli.OutputConfig]).format_help()
+        text = run_parser("run_al.py").format_help()
     entries = re.findall(r"^  (?:-h, )?(--[\w-]+)(.*(?:\n {10}.*)*)", text.split("\noptions:\n")[1], re.MULTILINE)
     return [(flag, " ".join(rest.split())) for flag, rest in entries]
 
@@ -168,10 +168,10 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--foo"], "unrecognized arguments: --foo; --help lists the options"),
-        (["--epoch", "3"], "unrecognized arguments: --epoch 3; --help lists the options"),
-        (["demo"], "unrecognized arguments: demo; --help lists the options"),
-        (["--epochs"], "argument --epochs: expected one argument; --help lists the options"),
+        (["--foo"], "unrecognized arguments: --foo; run_al.py --help lists the options"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3; run_al.py --help lists the options"),
+        (["demo"], "unrecognized arguments: demo; run_al.py --help lists the options"),
+        (["--epochs"], "argument --epochs: expected one argument; run_al.py --help lists the options"),
         (["--epochs", "abc"], "--epochs is 'abc'; it must be an integer"),
         (["--epochs", "0"], "--epochs is 0; it must be at least 1"),
         (
@@ -218,11 +218,11 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
         (
             ["--dataset", "somewhere"],
             "'somewhere' is no file or folder here, and the Hub is switched off by HF_HUB_OFFLINE (Couldn't find cache "
-            "for somewhere); unset it, or give a local copy with --dataset PATH",
+            "for somewhere); unset it, or give the path of a local copy",
         ),
         (
             ["--dataset", "\x1b[31mred\u202e.csv"],
-            r"'\x1b[31mred\u202e.csv' is no file or folder here, and no Hub id; check the spelling of --dataset",
+            r"'\x1b[31mred\u202e.csv' is no file or folder here, and no Hub id; check the spelling",
         ),
         (
             ["--config", "missing.yaml"],
@@ -235,7 +235,7 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
         ),
         (
             ["--config", "unknown.yaml"],
-            "--config unknown.yaml holds unknown options ['sed']; --help lists the options",
+            "--config unknown.yaml holds unknown options ['sed']; run_al.py --help lists them",
         ),
         (["--config", "wrong.yaml"], "--epochs is 2.5; it must be an integer"),
         (["--model", "mlp"], "--model mlp reads tables, and --task is text; use cnn or bilstm, or --task tabular"),
@@ -342,7 +342,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(capsys, monkeypatch, without):
     def stop(config, output):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run", stop)
+    monkeypatch.setattr(cli, "simulate_run", stop)
     assert run_al(without.split()[1:]) == 130
     assert capsys.readouterr().err == f"stopped; the same command{without} goes on after the last finished round\n"
 
@@ -379,10 +379,6 @@ def test_the_table_has_share_accuracy_and_seconds_of_each_round():
 )
 def test_the_default_folder_is_named_by_the_options(options, name):
     assert default_output_dir(RunConfig.of(**options)) == Path("runs") / name
-
-
-def test_printable_escapes_what_a_terminal_would_act_on():
-    assert printable("naïve 好\x1b[2J\r\n\x9b\u202e\u2028") == r"naïve 好\x1b[2J\r\n\x9b\u202e\u2028"
 
 
 def test_a_presets_options_stand_below_those_of_a_file_and_of_flags(tmp_path):

@@ -15,7 +15,8 @@ from transformers import pipeline
 import dami_text
 import dami_text.labeling.page.server
 from dami_text.cli.label import session_folder
-from dami_text.cli.main import main, status_text
+from dami_text.cli.main import main
+from dami_text.cli.session import status_text
 from dami_text.config.fields import Size
 from dami_text.errors import ConfigError
 from dami_text.labeling.progress import Agreement, Gain, Progress, Proportion
@@ -141,7 +142,7 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["label"], "the following arguments are required: file; --help lists the options"),
+        (["label"], "the following arguments are required: file; dami-text label --help lists the options"),
         (["label", "no.csv"], "'no.csv' is no file or folder here"),
         (["label", "texts.csv"], "the classes are not known; name two or more with --labels NAME NAME ..."),
         (["label", "texts.csv", "--labels", "a", "a"], "--labels is ['a', 'a']; it must be two names or more"),
@@ -175,7 +176,10 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
             "read with --text-column",
         ),
         (["label", "telescope"], "telescope is a table, and people label texts, not rows of a table; give a file"),
-        (["label", "texts.csv", "--drop-columns", "a"], "unrecognized arguments: --drop-columns a; --help lists"),
+        (
+            ["label", "texts.csv", "--drop-columns", "a"],
+            "unrecognized arguments: --drop-columns a; dami-text label --help lists",
+        ),
         (["status", "no.dami"], "no.dami holds no session"),
         (["status"], "the following arguments are required: session; dami-text status --help lists the options"),
         (["export", "no.dami", "out.csv"], "no.dami holds no session"),
@@ -206,7 +210,10 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         (["train", "no.dami"], "the following arguments are required: --output-dir"),
         (["train", "no.dami", "--output-dir", "m"], "no.dami holds no session"),
         (["train", "no.dami", "--output-dir", "m", "--private"], "--private is about what is pushed, and nothing is"),
-        (["labl"], "'labl' is no command; wanted one of label, status, export, import, select, train, run"),
+        (
+            ["labl"],
+            "'labl' is no command; wanted one of label, status, export, import, add, rename, select, train, ",
+        ),
     ],
 )
 def test_bad_input_is_one_line(served, folder, capsys, arguments, line):

@@ -467,7 +467,7 @@ class TestHub:
         found = self.failure("mr")
         assert found.startswith("'cornell-movie-review-data/rotten_tomatoes' is no file or folder here, and the Hub is")
         assert "HF_HUB_OFFLINE" in found
-        assert "--dataset PATH" in found
+        assert "give the path of a local copy" in found
 
     def test_not_on_the_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answer(monkeypatch, not_found(RepositoryNotFoundError, 404))

@@ -13,7 +13,7 @@ from datasets import Dataset
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForSequenceClassification
 
-from dami_text.cli.parsing import run_al
+from dami_text.cli.run import run_al
 from dami_text.config.defaults import PRESETS
 from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.run import RunConfig

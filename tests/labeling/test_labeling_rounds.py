@@ -25,8 +25,9 @@ from dami_text.labeling.progress import (
     progress_of,
     projected_gain,
 )
-from dami_text.labeling.rounds import LOCK, LabelSnapshot, learner_with_labels, shades, train_round
+from dami_text.labeling.rounds import LOCK, learner_with_labels, shades, train_round
 from dami_text.labeling.rounds import main as rounds_main
+from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.labeling.trainer import Trainer, TrainerState
 from dami_text.models.inference import predict_probabilities

@@ -12,8 +12,9 @@ from dami_text.cli.main import main
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ColumnError, ConfigError, DataError, RecordError
 from dami_text.labeling.exchange.formats import FORMATS, read_decisions, write_records
-from dami_text.labeling.exchange.matching import Imported, import_decisions, records_of, selected_records
+from dami_text.labeling.exchange.matching import Imported, import_decisions, records_of
 from dami_text.labeling.exchange.records import Decision, Record
+from dami_text.labeling.exchange.selection import selected_records
 from dami_text.labeling.progress import agreements
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig, interleaved

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from dami_text.cli.grid import run_grid
-from dami_text.cli.parsing import run_al
+from dami_text.cli.run import run_al
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.learning.learner import ActiveLearner

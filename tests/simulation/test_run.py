@@ -26,7 +26,7 @@ import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dami_text import environment as environment_module
-from dami_text.cli.parsing import run_al
+from dami_text.cli.run import run_al
 from dami_text.config.run import RunConfig
 from dami_text.errors import RecordError
 from dami_text.learning import preparation
@@ -49,7 +49,7 @@ OPTIONS = {
 SIZES = [20, 28, 36, 40]
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["dami_text.cli.parsing", "dami_text.models.metrics", "dami_text.simulation.plots"])
+SERVER.set_forkserver_preload(["dami_text.cli.run", "dami_text.models.metrics", "dami_text.simulation.plots"])
 
 
 def command(reviews, output_dir, **options):

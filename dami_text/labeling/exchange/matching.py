@@ -7,11 +7,10 @@ from typing import Any
 
 from dami_text.data.classes import NUMBER
 from dami_text.data.copies import plain_text
-from dami_text.data.texts import text_hash
+from dami_text.data.ids import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
-from dami_text.labeling.rounds import LabelSnapshot, explained, learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
 
@@ -36,7 +35,7 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     for row, own in zip(rows, session.own_columns(rows), strict=True):
         first = [standing[row]["annotator"]] if row in standing else []
         names = [*first, *given.get(row, ()), *flags.get(row, ()), *notes.get(row, ())]
-        told = _told(session, items[row]) if row in items else {}
+        told = told_of(session, items[row]) if row in items else {}
         for annotator in dict.fromkeys(names) or [None]:
             decided = given.get(row, {}).get(annotator)
             marks = {"flagged": annotator in flags.get(row, ()), "note": notes.get(row, {}).get(annotator or "")}
@@ -55,30 +54,7 @@ def _record(session: Session, row: int, annotator: str | None, decision: Any, **
     return Record(number, text, name, status, annotator, **when, **more)
 
 
-def selected_records(session: Session, n: int) -> list[Record]:
-    """The next n texts to label, most wanted first, with guesses and reasons; before there is a label, the queue's.
-
-    Raises:
-        DataError: nothing is left to label.
-    """
-    now, rounds = LabelSnapshot.of(session), len(session.store.rounds())
-    if len({*now.all, *session.store.skipped(), *session.held_out.tolist()}) == len(session):
-        raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
-    if len(now.rows):
-        learner = learner_with_labels(session, now)
-        items = explained(session, learner, learner.ask(n))
-    else:
-        decided = session.store.decided()
-        queue = session.store.queue(rounds) + session.random_items(n, "select", "start")
-        items = [item for item in queue if item.kind != "held-out" and item.row not in decided][:n]
-    columns = session.own_columns([item.row for item in items])
-    return [
-        Record(session.id(item.row), session.text(item.row), round=rounds, own=own, **_told(session, item))
-        for item, own in zip(items, columns, strict=True)
-    ]
-
-
-def _told(session: Session, item: QueueItem) -> dict[str, Any]:
+def told_of(session: Session, item: QueueItem) -> dict[str, Any]:
     """What a queue says of a text, as the fields of a record."""
     reason = {name: value for name, value in item.reason.items() if name not in ("shades", "guess", "probability")}
     guess = item.reason.get("guess")

@@ -271,7 +271,7 @@ def _labels(names: Sequence[str]) -> tuple[list[gr.Button], gr.Dropdown]:
 
 def launch_options() -> dict[str, Any]:
     """What makes the page look and answer keys as it does: arguments of gr.Blocks.launch."""
-    here = files("dami_text.labeling")
+    here = files("dami_text.labeling.page")
     style, script = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     fonts = ["system-ui", "sans-serif"]
     return {
