@@ -9,7 +9,6 @@ import pytest
 from test_results import write_run
 
 from dami_text.cli.report import make_report
-from dami_text.simulation.report import Heading, Paragraph, Table, to_html, to_markdown
 
 HOSTILE = "mine:<script>alert('x')</script>|`$x$`=1"
 
@@ -138,11 +137,3 @@ def test_one_seed_and_one_round_are_reported_without_intervals(tmp_path):
     assert "| 40 (20%) | 70.0 | 60.0 |" in text
     assert "40 = random with more than 40 |" in text
     assert "nan" not in text
-
-
-def test_markdown_and_html_of_odd_text(tmp_path):
-    blocks = [Heading(2, "a_b*c"), Paragraph("# 1 < 2 & 3\n\n- x"), Table(["a|b"], [["<i>\\|"]])]
-    assert to_markdown(blocks, tmp_path) == (
-        "## a&#95;b&#42;c\n\n&#35; 1 &#60; 2 &#38; 3 - x\n\n| a&#124;b |\n| --- |\n| &#60;i&#62;&#92;&#124; |\n"
-    )
-    assert "<p># 1 &lt; 2 &amp; 3\n\n- x</p>" in to_html(blocks)
