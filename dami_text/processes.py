@@ -34,8 +34,7 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
         return Accelerator(cpu=_cpu_only(), mixed_precision=mixed_precision, kwargs_handlers=[patience])
     except ValueError as error:
         raise ConfigError(
-            f"--mixed-precision {mixed_precision} cannot be had in this process, which has one precision to its end: "
-            f"{error}"
+            f"--mixed-precision {mixed_precision} cannot be used in this process: {error}; start a new process"
         ) from error
 
 
@@ -85,7 +84,7 @@ def where_float64_is(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def _cpu_only() -> bool:
-    """Whether accelerate must be told to use the CPU: without that, torchrun's processes would not find each other."""
+    """Whether accelerate must be told to use the CPU, so that processes of torchrun without a GPU find each other."""
     return not torch.accelerator.is_available() or _chosen == ["cpu"]
 
 
@@ -113,7 +112,7 @@ class Processes:
         return items[self.index :: self.count]
 
     def gather(self, items: Iterable[T]) -> Iterable[T]:
-        """What this process made of its share, together with what the others made of theirs, in the first order.
+        """All processes' results, in the order of the items before `share` split them.
 
         Under a single process the items pass through as they are made.
         """

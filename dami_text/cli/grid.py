@@ -68,7 +68,13 @@ def _run(given: dict[str, Any], grid: GridConfig, output: GridOutputConfig) -> i
     left, problems = _left(cells, grid.save_models, output.overwrite)
     record_asked(every, root)
     skipped = len(cells) - len(left) - len(problems)
-    job = Job(root.absolute(), Path.cwd(), os.getpid(), output.overwrite, grid.save_models)
+    job = Job(
+        root=root.absolute(),
+        working_directory=Path.cwd(),
+        process=os.getpid(),
+        overwrite=output.overwrite,
+        save_models=grid.save_models,
+    )
     run = GridRun(left, job, grid)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     with logging_redirect_tqdm(), _progress(run, len(cells), problems) as bar:

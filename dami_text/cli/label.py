@@ -28,7 +28,7 @@ PATIENCE = 5.0  # seconds that the K-medoids of a session may take, for which a 
 CHANGEABLE = ("budget", "lease_minutes", "device")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PageConfig(Options):
     """How the page is served; not part of the session."""
 
@@ -141,8 +141,15 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
     if not page.passwords:
         passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
     set_passwords(session.store, passwords)
-    where: Any = [] if (page.host, page.public_url) == (LOCAL_HOST, None) else [page.host, page.public_url]
-    serve(session, annotators, guidelines, page.port, page.browser, *where)
+    serve(
+        session,
+        annotators,
+        guidelines,
+        page.port,
+        page.browser,
+        host=page.host,
+        public_url=page.public_url,
+    )
 
 
 def _check_labels(names: list[str] | None) -> None:

@@ -48,7 +48,14 @@ def _report(options: argparse.Namespace) -> None:
         runs = [run for run in runs if run.options["strategy"] in options.strategies]
         runs.sort(key=lambda run: options.strategies.index(run.options["strategy"]))
     comparisons = compare(runs, options.on, options.metric)
-    write_report(comparisons, folder, options.on, options.metric, options.baseline, failures(options.results))
+    write_report(
+        comparisons,
+        folder,
+        options.on,
+        metric=options.metric,
+        baseline=options.baseline,
+        failed=failures(options.results),
+    )
     if options.save_records:
         write_archive(options.save_records, runs)
     for comparison in comparisons:

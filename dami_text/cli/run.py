@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DESCRIPTION = "Simulate active learning on a labelled data set: from a few labels to a learning curve."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputConfig(Options):
     """Where a run goes and how it is told; not part of what it computes."""
 

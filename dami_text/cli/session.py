@@ -190,9 +190,7 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     from dami_text.publishing.push import add_code, check_push, push_model
 
     if options.private and not options.push_to_hub:
-        raise ConfigError(
-            "--private is about what is pushed, and nothing is; name where to with --push-to-hub ORG/NAME"
-        )
+        raise ConfigError("--private has no effect without --push-to-hub ORG/NAME; add that, or leave --private out")
     with Session(options.session, options.device) as session:
         if options.push_to_hub:
             check_push(options.push_to_hub, "model", options.private)

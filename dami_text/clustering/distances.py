@@ -28,7 +28,7 @@ PROBED_ROWS = 500  # whose distances to their neighbours tell whether float32's 
 TOLERABLE = 1e-5  # share of such a distance that rounding may be
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Vectors:
     """Rows made ready for `pairwise`: centred, scaled, and with their squared norms.
 
@@ -51,7 +51,7 @@ class Vectors:
 
     def __getitem__(self, rows: Tensor | slice) -> "Vectors":
         rest = None if self.rest is None else self.rest[rows]
-        return Vectors(self.values[rows], rest, self.norms[rows], self.metric, self.unit)
+        return Vectors(values=self.values[rows], rest=rest, norms=self.norms[rows], metric=self.metric, unit=self.unit)
 
     @property
     def wide(self) -> Tensor:
@@ -89,7 +89,7 @@ def prepare(X: Tensor, metric: Metric) -> Vectors:
         rest = None if rest is None else rest.div_(magnitude)
         unit *= magnitude
     norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in row_slices(*source.shape)])
-    return Vectors(values, rest, norms, metric, unit)
+    return Vectors(values=values, rest=rest, norms=norms, metric=metric, unit=unit)
 
 
 def _rounding_matters(rows: Tensor) -> bool:

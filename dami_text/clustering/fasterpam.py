@@ -21,7 +21,7 @@ from dami_text.models.scores import ROUNDING
 TOLERANCE = 1e-9  # a swap must lower the loss by more than this share of it
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Clustering:
     """The state of the search: K medoids, and for each of N points its two nearest.
 

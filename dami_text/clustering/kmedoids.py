@@ -114,7 +114,15 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         generator = np.random.default_rng(_seed(self.random_state))
         n_clusters, max_memory = int(self.n_clusters), int(self.max_memory)
         init_given, seconds = not isinstance(init, str), float(self.max_seconds)
-        work = plan(len(rows), rows.shape[1], n_clusters, self.method, max_memory, init_given, seconds)
+        work = plan(
+            len(rows),
+            rows.shape[1],
+            n_clusters,
+            method=self.method,
+            max_memory=max_memory,
+            init_given=init_given,
+            max_seconds=seconds,
+        )
         vectors = prepare(rows, self.metric)
         start, expected = time.perf_counter(), _seconds(work, vectors)
         level = logging.INFO if expected >= LONG else logging.DEBUG

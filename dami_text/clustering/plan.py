@@ -20,7 +20,7 @@ CANDIDATES = (2_000, 10)  # that "sampled" swaps in, or more where there is time
 EVALUATORS = (10_000, 50)  # that "sampled" sums the loss over, or more where there is time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The sizes of a fit.
 
@@ -76,6 +76,7 @@ def plan(
     n_clusters: int,
     method: Method,
     max_memory: int,
+    *,
     init_given: bool,
     max_seconds: float = 60.0,
 ) -> Plan:

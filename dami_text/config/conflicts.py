@@ -18,9 +18,13 @@ OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features
 
 
 def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None:
-    """Raise ConfigError where options, by name, do not go together; `changed` are those that are not at their defaults.
+    """Raise ConfigError if options do not go together.
 
-    An option that would do nothing is refused where it is among these alone: a run's config.yaml holds all options.
+    An option without effect is an error if its value differs from the default. (A run's config.yaml holds all options.)
+
+    Args:
+        options: all options, by name.
+        changed: the names of those that differ from their defaults.
     """
     dataset, task, model = (options[name] for name in ("dataset", "task", "model"))
     kind = kind_of(model)

@@ -21,7 +21,7 @@ TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
 JOIN = " + "
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataConfig(Options):
     """Where the texts come from and how they are split."""
 
@@ -198,7 +198,7 @@ class ModelConfig(Options):
 METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Options):
     """How each round's model is trained."""
 
@@ -247,7 +247,7 @@ class TrainingConfig(Options):
         self.require(self.metric in METRICS or "/" in self.metric or "\\" in self.metric, "metric", wanted)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StrategyConfig(Options):
     """Which texts are asked for."""
 
@@ -295,7 +295,7 @@ class StrategyConfig(Options):
         self.require(self.pool_subsample is None or self.pool_subsample >= 1, "pool_subsample", "at least 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoopConfig(Options):
     """How many texts are labelled, and when."""
 

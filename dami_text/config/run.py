@@ -21,7 +21,7 @@ from dami_text.config.options import (
 from dami_text.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """All options that decide a run's result.
 
@@ -90,7 +90,7 @@ class RunConfig:
         return flat | {name: size.value for name, size in self.sizes.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelingConfig(Options):
     """How people label a file of texts: what a session keeps from its first day to its last."""
 
@@ -101,8 +101,8 @@ class LabelingConfig(Options):
     validation_share: float = option(
         0.1, "share of the labelled texts, drawn at random from all, that is kept out of training to measure accuracy"
     )
-    overlap: int = option(1, "annotators for each text of the overlap")
-    overlap_share: float = option(0.1, "share of the texts that go to --overlap annotators")
+    overlap: int = option(1, "how many annotators label each shared text (see --overlap-share)")
+    overlap_share: float = option(0.1, "share of the texts that --overlap annotators label")
     lease_minutes: float = option(10.0, "after this many minutes without an answer a text goes to another annotator")
 
     def _check(self) -> None:

@@ -161,7 +161,7 @@ class TableEncoder:
         """
         cells = _cells(train)
         numeric = [
-            name for name in cells.column_names if name not in tabular.categorical and not _strangers(cells[name])
+            name for name in cells.column_names if name not in tabular.categorical and not _not_numbers(cells[name])
         ]
         rows = _frame(cells, numeric)
         hashed = [name for name in rows if name not in numeric and rows[name].nunique() > ONE_HOT_VALUES]
@@ -189,11 +189,11 @@ class TableEncoder:
         """
         cells = _cells(dataset)
         for name in self.numeric:
-            if strangers := _strangers(cells[name]):
+            if found := _not_numbers(cells[name]):
                 logger.warning(
                     "column %r holds numbers in the training split, and %d of %d cells of another are none, such as "
                     "%r: they count as missing",
-                    *(name, len(strangers), len(dataset), str(strangers[0])[:40]),
+                    *(name, len(found), len(dataset), str(found[0])[:40]),
                 )
         with np.errstate(over="ignore", invalid="ignore"):
             features = np.ascontiguousarray(self.transformer.transform(_frame(cells, self.numeric)), np.float32)
@@ -230,7 +230,7 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))  # 1e400 is inf
 
 
-def _strangers(column: pa.ChunkedArray) -> list[str]:
+def _not_numbers(column: pa.ChunkedArray) -> list[str]:
     """The cells of a column of strings that are neither numbers nor missing."""
     cells = pc.utf8_lower(pc.utf8_trim_whitespace(column))
     missing = pc.is_in(cells, value_set=pa.array(MISSING))

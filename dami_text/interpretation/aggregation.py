@@ -39,7 +39,7 @@ Interpreter = Callable[[Rows], tuple[torch.Tensor, torch.Tensor]]
 Scorer = Callable[[Rows, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InformativeWords:
     """Each text's most informative word.
 
@@ -93,7 +93,13 @@ def informative_words(
     found = (_choose(p, *_interpreted(interpreter, p), mean, None) for p in processes.share(again))
     for choice in processes.gather(found):
         chosen.take(choice)
-    return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, len(doubtful))
+    return InformativeWords(
+        representations=chosen.representations,
+        words=chosen.words,
+        deviations=chosen.deviations(mean),
+        mean=mean,
+        repeated=len(doubtful),
+    )
 
 
 def words_by_score(
@@ -114,14 +120,27 @@ def words_by_score(
         interpretations, is_word = _interpreted(interpreter, positions)
         scores = scorer(positions, interpretations, is_word).masked_fill(~is_word, -torch.inf)
         words = scores.argmax(dim=1, keepdim=True)
-        return _choice(positions, words, torch.full_like(scores, torch.inf), None, interpretations, is_word)
+        return _choice(
+            positions,
+            words,
+            torch.full_like(scores, torch.inf),
+            reach=None,
+            interpretations=interpretations,
+            is_word=is_word,
+        )
 
     batches = batches_by_length(lengths, batch_size)
     for choice in processes.gather(choose(positions) for positions in processes.share(batches)):
         chosen.take(choice)
         total, n_texts = total + choice.total, n_texts + len(choice.positions)
     mean = total / max(n_texts, 1)
-    return InformativeWords(chosen.representations, chosen.words, chosen.deviations(mean), mean, 0)
+    return InformativeWords(
+        representations=chosen.representations,
+        words=chosen.words,
+        deviations=chosen.deviations(mean),
+        mean=mean,
+        repeated=0,
+    )
 
 
 def _interpreted(interpreter: Interpreter, positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,7 +161,11 @@ def evenly_spread(n: int) -> NDArray[np.int64]:
 class _Rivals:
     """Words that may turn out to be farther from Ibar than their texts' choices.
 
-    texts (M,), the positions of the texts, which may be there several times; words (M,), radii (M,), vectors (M, D).
+    Attributes:
+        texts: (M,) the positions of their texts, some of them several times.
+        words: (M,) the numbers of the words in their texts.
+        radii: (M,) the choice stands against the word while Ibar is closer to J than this.
+        vectors: (M, D) the words' interpretations.
     """
 
     texts: Rows
@@ -151,12 +174,17 @@ class _Rivals:
     vectors: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """A batch's informative words, texts without words left out.
+    """A batch's informative words. Texts without words are left out.
 
-    positions and words (B,), representations (B, D), the sum over the texts of their words' mean (D,), the rivals, and
-    the least radius (B,) of each text's words that are neither chosen nor among the rivals.
+    Attributes:
+        positions: (B,) the texts' positions.
+        words: (B,) the numbers of the chosen words.
+        representations: (B, D) their interpretations.
+        total: (D,) the sum over the texts of the mean of their words.
+        rivals: words that may still take the place of the chosen ones.
+        radii: (B,) each choice stands against all words but its rivals while Ibar is closer to J than this.
     """
 
     positions: Rows
@@ -174,10 +202,15 @@ def _choose(
     center: NDArray[np.float64],
     reach: float | None,
 ) -> _Choice:
-    """The words of texts `positions` (B,) whose interpretations (B, T, D) are farthest from `center` (D,).
+    """The words of a batch whose interpretations are farthest from a point.
 
-    Their rivals are those within `reach`. Words within rounding of each other have the radius 0; without a `reach` they
-    are told apart exactly, and the first of words that are equally far is taken.
+    Args:
+        positions: (B,) the texts' positions.
+        interpretations: (B, T, D).
+        is_word: (B, T), which places are words.
+        center: (D,) the point, J or Ibar.
+        reach: words whose radius is at most this become rivals, those within rounding of the choice among them. With
+            None there are no rivals: distances are exact, and of words that are equally far the first is chosen.
     """
     reference = torch.as_tensor(center, dtype=interpretations.dtype, device=interpretations.device)
     squares = torch.linalg.vector_norm(interpretations, dim=-1) ** 2  # (B, T)
@@ -198,7 +231,7 @@ def _choose(
     slack = ROUNDING * (largest + 2 * largest.sqrt() * reference.norm())
     radii = ((farthest - distances - slack) / (2 * gaps.sqrt())).masked_fill(~is_word, torch.inf)
     radii = radii.scatter(1, words, torch.inf).nan_to_num(0, posinf=torch.inf)
-    return _choice(positions, words, radii, reach, interpretations, is_word)
+    return _choice(positions, words, radii, reach=reach, interpretations=interpretations, is_word=is_word)
 
 
 def _choice(
@@ -207,9 +240,10 @@ def _choice(
     radii: torch.Tensor,
     reach: float | None,
     interpretations: torch.Tensor,
+    *,
     is_word: torch.Tensor,
 ) -> _Choice:
-    """A batch's words (B, 1) and radii (B, T), with what of its interpretations (B, T, D) is kept."""
+    """A batch's words (B, 1) and radii (B, T), with the interpretations that are kept of (B, T, D); see `_choose`."""
     radii = functional.pad(radii, (0, max(0, RIVALS + 1 - radii.shape[1])), value=torch.inf)
     nearest, who = radii.topk(RIVALS + 1, dim=1, largest=False)
     is_rival = nearest[:, :RIVALS] <= (-torch.inf if reach is None else reach)
@@ -223,22 +257,22 @@ def _choice(
     total = (sums / counts.clamp(min=1).unsqueeze(1)).sum(dim=0)
     has_words = (counts > 0).cpu().numpy()
     return _Choice(
-        positions[has_words],
-        words[:, 0].cpu().numpy()[has_words],
-        interpretations[texts, words[:, 0]].float().cpu().numpy()[has_words],
-        total.cpu().numpy(),
-        _Rivals(
+        positions=positions[has_words],
+        words=words[:, 0].cpu().numpy()[has_words],
+        representations=interpretations[texts, words[:, 0]].float().cpu().numpy()[has_words],
+        total=total.cpu().numpy(),
+        rivals=_Rivals(
             positions[of.cpu().numpy()],
             rivals.cpu().numpy(),
             nearest[of, place].double().cpu().numpy(),
             interpretations[of, rivals].float().cpu().numpy(),
         ),
-        left_out.double().cpu().numpy()[has_words],
+        radii=left_out.double().cpu().numpy()[has_words],
     )
 
 
 class _Chosen:
-    """The choices for N texts so far; the radius of a text without words is infinite."""
+    """The choices for N texts so far. The choice for a text without words always stands: its radius is infinite."""
 
     def __init__(self, n: int) -> None:
         self.words = np.full(n, -1)

@@ -14,12 +14,12 @@ from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.models.scores import ClassReport
-from dami_text.publishing.cards import CardFacts, PeoplesLabels, model_card
+from dami_text.publishing.cards import AnnotatorLabels, CardFacts, model_card
 
 RECORD = "labeling.json"  # beside the model: what it was made of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinalModel:
     """What a model was made of.
 
@@ -78,7 +78,14 @@ def train_final(session: Session, folder: Path) -> FinalModel:
             model = learner.trained_model()
             learner.save_pretrained(unfinished)
             accuracy, report = measure(model, learner.pool.texts, now.held_out, session.class_names)
-            final = FinalModel(made_of, len(session), len(now.all), len(now.rows), accuracy, report)
+            final = FinalModel(
+                made_of=made_of,
+                n_texts=len(session),
+                n_labeled=len(now.all),
+                n_trained_on=len(now.rows),
+                accuracy=accuracy,
+                report=report,
+            )
             card = model_card(card_facts(session, done, sizes, agreed, final))
             (unfinished / "README.md").write_text(str(card), encoding="utf-8")
             (unfinished / RECORD).write_text(to_json(asdict(final)) + "\n", encoding="utf-8")
@@ -100,21 +107,21 @@ def card_facts(
     measured = [{"accuracy": value} for _, value in done.curve] or [{} for _ in sizes]
     by_annotator = dict(done.by_annotator)
     return CardFacts(
-        config,
-        options,
-        final.n_texts,
-        done.by_class,
-        [*zip(sizes, measured, strict=True)],
-        {} if report is None else {"accuracy": report.accuracy},
-        "accuracy",
-        None,
-        PeoplesLabels(
-            by_annotator.pop(FILE_ANNOTATOR, 0),
-            final.n_trained_on,
-            final.n_labeled - final.n_trained_on,
-            sorted(by_annotator.values(), reverse=True),
-            [*map(str, agreed)],
-            None if accuracy is None else str(accuracy),
+        config=config,
+        options=options,
+        n_texts=final.n_texts,
+        class_counts=done.by_class,
+        rounds=[*zip(sizes, measured, strict=True)],
+        metrics={} if report is None else {"accuracy": report.accuracy},
+        curve_metric="accuracy",
+        commit=None,
+        labels=AnnotatorLabels(
+            n_before=by_annotator.pop(FILE_ANNOTATOR, 0),
+            n_trained_on=final.n_trained_on,
+            n_held_out=final.n_labeled - final.n_trained_on,
+            by_annotator=sorted(by_annotator.values(), reverse=True),
+            agreements=[*map(str, agreed)],
+            accuracy=None if accuracy is None else str(accuracy),
         ),
-        report,
+        report=report,
     )

@@ -66,7 +66,7 @@ class Gain:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """Of two annotators on the n texts that both labelled: the share of equal labels, and Cohen's kappa.
 
@@ -84,7 +84,7 @@ class Agreement:
         return f"Cohen's kappa {kappa}, {self.observed:.0%} equal, {self.n} text{'s' * (self.n != 1)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """Everything that the page's side panel and `dami-text status` show."""
 
@@ -117,19 +117,19 @@ def progress_of(session: Session) -> Progress:
     sizes = np.array([record.n_labeled for record in rounds])
     measured = right.shape[0] and right.shape[1]
     return Progress(
-        len(session),
-        len(labels),
-        n_skipped,
-        n_flagged,
-        {name: counts[name] for name in session.class_names},
-        dict(sorted(annotators.items())),
-        len(rounds),
-        max(0, len(labels) - (rounds[-1].n_labeled if rounds else 0)),  # labels may have been undone
-        session.query_size() if rounds else session.initial_size(),
-        list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
-        Proportion.of(int(last.sum()), last.size) if last.size else None,
-        projected_gain(sizes, right) if measured else None,
-        _report(session, labels, rounds[-1]) if last.size else None,
+        n_texts=len(session),
+        n_labeled=len(labels),
+        n_skipped=n_skipped,
+        n_flagged=n_flagged,
+        by_class={name: counts[name] for name in session.class_names},
+        by_annotator=dict(sorted(annotators.items())),
+        rounds=len(rounds),
+        n_since_round=max(0, len(labels) - (rounds[-1].n_labeled if rounds else 0)),  # labels may have been undone
+        query_size=session.query_size() if rounds else session.initial_size(),
+        curve=list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
+        accuracy=Proportion.of(int(last.sum()), last.size) if last.size else None,
+        gain=projected_gain(sizes, right) if measured else None,
+        report=_report(session, labels, rounds[-1]) if last.size else None,
     )
 
 
@@ -238,5 +238,13 @@ def agreements(session: Session) -> list[Agreement]:
             observed = sum(x == y for x, y in zip(a, b, strict=True)) / len(shared)
             expected = sum(a.count(label) * b.count(label) for label in {*a}) / len(shared) ** 2
             kappa = None if expected == 1 else (observed - expected) / (1 - expected)
-            found.append(Agreement(first, second, len(shared), observed, None if kappa is None else float(kappa)))
+            found.append(
+                Agreement(
+                    first=first,
+                    second=second,
+                    n=len(shared),
+                    observed=observed,
+                    kappa=None if kappa is None else float(kappa),
+                )
+            )
     return found

@@ -34,7 +34,7 @@ from dami_text.strategies import Explaining, Query, QueryStrategy, build_strateg
 LOCK = ".trainer.lock"
 
 
-def shades(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
+def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
     """For each word of a text where it begins and ends, and its weight in the strategy's choice; [] without weights."""
     if not isinstance(strategy, Explaining):
         return []
@@ -123,18 +123,18 @@ def train_round(session: Session) -> RoundRecord:
     with whole_folder(session.folder / MODEL, overwrite=True) as unfinished:
         learner.save_pretrained(unfinished)
     record = RoundRecord(
-        number,
-        now.through,
-        len(now.all),
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        {
+        number=number,
+        through=now.through,
+        n_labeled=len(now.all),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        details={
             "n_trained_on": len(now.rows),
             "class_counts": np.bincount(now.labels, minlength=len(session.class_names)).tolist(),
             "steps": training.steps,
             "seconds": {"train": round(trained - start, 3), "query": round(time.perf_counter() - trained, 3)},
             "query": dict(query.details),
         },
-        predictions.argmax(axis=1).astype(PREDICTION).tobytes() if len(session.held_out) else b"",
+        predictions=predictions.argmax(axis=1).astype(PREDICTION).tobytes() if len(session.held_out) else b"",
     )
     session.store.finish_round(record, items)
 
@@ -151,7 +151,7 @@ def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind
     model, texts = learner.trained_model(), learner.pool.texts
     name = session.config.run.strategy.strategy
     reasons: list[dict[str, Any]] = [
-        {**reason, "strategy": name, "shades": shades(learner.strategy, model, texts, int(row))}
+        {**reason, "strategy": name, "shades": word_weights(learner.strategy, model, texts, int(row))}
         for row, reason in zip(query.rows, query.reasons, strict=True)
     ]
     return with_guesses(session, learner, session.items(query.rows.tolist(), kind, reasons))

@@ -38,7 +38,7 @@ MOST_HELD_OUT = 2000
 #: Options that sessions of earlier versions keep, and that nothing reads.
 GONE = ("bald_dropout",)
 
-#: Whose labels those are that the texts came with.
+#: Annotator name of labels that are already in the input file.
 FILE_ANNOTATOR = "file"
 
 

@@ -139,7 +139,7 @@ class ActiveLearner:
         rng = numpy_stream(self._seed, self.round, "batches")
 
         def on_this_process() -> Training:
-            return train(model, data, self._validation, self._config, self._accelerator, rng)
+            return train(model, data, self._validation, config=self._config, accelerator=self._accelerator, rng=rng)
 
         with torch_stream(self._seed, self.round, "training"):
             model = self._new_model().to(self._accelerator.device)

@@ -43,7 +43,7 @@ def frozen_features(model: PreTrainedModel, texts: EncodedTexts, batch_size: int
             few = texts.collate(rows[:4]).to(device)
             _check_head(model, few, read(few))
             # One process computes them, the others find them in the cache.
-            return over_batches(read, texts, rows, device, batch_size, ALONE)
+            return over_batches(read, texts, rows, device=device, batch_size=batch_size, processes=ALONE)
 
     return FeatureTexts(cached_array("features", content.hexdigest()[:32], make))
 

@@ -72,6 +72,7 @@ def over_batches(
     rows: Rows,
     device: torch.device,
     batch_size: int = BATCH_SIZE,
+    *,
     processes: Processes | None = None,
 ) -> NDArray[Any]:
     """The results (n, ...) of `function`, a row of it a text, in the order of `rows` (n,) of `texts`.
@@ -103,7 +104,7 @@ def predict_probabilities(
 ) -> NDArray[np.float32]:
     """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`."""
     softmax = partial(torch.softmax, dim=-1)
-    return _predict(softmax, model, texts, rows, batch_size, processes)
+    return _predict(softmax, model, texts, rows=rows, batch_size=batch_size, processes=processes)
 
 
 def predict_logits(
@@ -114,7 +115,7 @@ def predict_logits(
     processes: Processes | None = None,
 ) -> NDArray[np.float32]:
     """Logits (n, C) of `rows` (n,) of `texts`, without dropout: they tell more than probabilities that round to 1."""
-    return _predict(lambda logits: logits, model, texts, rows, batch_size, processes)
+    return _predict(lambda logits: logits, model, texts, rows=rows, batch_size=batch_size, processes=processes)
 
 
 def _predict(
@@ -123,6 +124,7 @@ def _predict(
     texts: Texts,
     rows: Rows,
     batch_size: int,
+    *,
     processes: Processes | None,
 ) -> NDArray[np.float32]:
     """The results (n, C) of `function` of the logits."""
@@ -132,7 +134,9 @@ def _predict(
         return function(reader(**batch.inputs).logits.float())
 
     with evaluation_mode(reader), torch.no_grad():
-        return over_batches(of_batch, source, rows, device_of(reader), batch_size, processes)
+        return over_batches(
+            of_batch, source, rows, device=device_of(reader), batch_size=batch_size, processes=processes
+        )
 
 
 def head_of(model: PreTrainedModel) -> nn.Linear:
@@ -154,6 +158,7 @@ def predict_features(
     rows: Rows,
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,
+    *,
     layer: nn.Module | None = None,
 ) -> NDArray[np.float32]:
     """The features (n, H) of `rows` (n,) of `texts`: what the last layer, or `layer`, reads, without dropout.
@@ -173,7 +178,9 @@ def predict_features(
     hook = (layer or head_of(model)).register_forward_pre_hook(capture)
     try:
         with evaluation_mode(reader), torch.no_grad():
-            return over_batches(features, source, rows, device_of(reader), batch_size, processes)
+            return over_batches(
+                features, source, rows, device=device_of(reader), batch_size=batch_size, processes=processes
+            )
     finally:
         hook.remove()
 

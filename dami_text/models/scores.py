@@ -16,7 +16,7 @@ ROUNDING = 1e-6
 MARGIN = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassReport:
     """What an accuracy alone does not show of predictions.
 
@@ -48,11 +48,11 @@ class ClassReport:
         never = np.flatnonzero((present > 0) & (asserted == 0)).tolist()
         share = float(present[largest] / len(labels))
         return cls(
-            float(right.sum() / len(labels)),
-            float(f1.mean()),
-            class_names[largest],
-            share,
-            [class_names[i] for i in never],
+            accuracy=float(right.sum() / len(labels)),
+            macro_f1=float(f1.mean()),
+            largest=class_names[largest],
+            largest_share=share,
+            never_predicted=[class_names[i] for i in never],
         )
 
     @classmethod

@@ -44,6 +44,7 @@ def train(
     validation: LabeledTexts | None,
     config: TrainingConfig,
     accelerator: Accelerator,
+    *,
     rng: np.random.Generator,
 ) -> Training:
     """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.

@@ -39,8 +39,8 @@ class SimulatedLabels:
     n_test: int
 
 
-@dataclass(frozen=True)
-class PeoplesLabels:
+@dataclass(frozen=True, kw_only=True)
+class AnnotatorLabels:
     """Labels that people gave, and on what the model was measured.
 
     Attributes:
@@ -59,7 +59,7 @@ class PeoplesLabels:
     accuracy: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CardFacts:
     """What a card tells of a model.
 
@@ -84,7 +84,7 @@ class CardFacts:
     metrics: Mapping[str, float]
     curve_metric: str
     commit: str | None
-    labels: SimulatedLabels | PeoplesLabels
+    labels: SimulatedLabels | AnnotatorLabels
     report: ClassReport | None = None
 
     @property
@@ -99,16 +99,16 @@ def run_facts(
     """The facts of a run with these round lines, one at least, and numbers of texts by split."""
     last = rounds[-1]
     return CardFacts(
-        config,
-        config.options(),
-        sizes["train"],
-        last["class_counts"],
-        [(line["n_labeled"], line["metrics"]) for line in rounds],
-        last["metrics"],
-        config.training.metric,
-        commit,
-        SimulatedLabels(sizes["validation"], sizes["test"]),
-        ClassReport.of_round(last),
+        config=config,
+        options=config.options(),
+        n_texts=sizes["train"],
+        class_counts=last["class_counts"],
+        rounds=[(line["n_labeled"], line["metrics"]) for line in rounds],
+        metrics=last["metrics"],
+        curve_metric=config.training.metric,
+        commit=commit,
+        labels=SimulatedLabels(sizes["validation"], sizes["test"]),
+        report=ClassReport.of_round(last),
     )
 
 

@@ -33,7 +33,7 @@ class EqualLabels(NamedTuple):
     ranges: tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LearningCurve:
     """The scores of runs that differ in their seed alone.
 

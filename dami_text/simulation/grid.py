@@ -73,7 +73,7 @@ class Outcome:
     message: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What all cells of a grid have in common; `process` is the one that hands them out."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from dami_text.config.fields import Options, option
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GridConfig(Options):
     """The runs of a grid, one for each combination, and how they share the machines."""
 

@@ -14,7 +14,7 @@ from dami_text.models.training import Training
 from dami_text.strategies import Query
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Round:
     """What happened in one round of a simulation; `query` is None in the last one.
 
@@ -56,7 +56,9 @@ def simulate(
         more = number + 1 < len(n_labeled)
         query = learner.ask(n_labeled[number + 1] - n_labeled[number]) if more else None
         seconds = {"train": training.seconds, "evaluate": evaluated - trained, "query": time.perf_counter() - evaluated}
-        yield Round(number, n_labeled[number], training, metrics, query, seconds)
+        yield Round(
+            number=number, n_labeled=n_labeled[number], training=training, metrics=metrics, query=query, seconds=seconds
+        )
         if query is not None:
             learner.tell(query.rows, oracle.reveal(query.rows))
 

@@ -19,7 +19,7 @@ LINES = ("-", "--", ":")
 
 
 def plot_learning_curve(
-    path: Path, n_labeled: Sequence[int], scores: Sequence[float], n: int, title: str, metric: str = "accuracy"
+    path: Path, n_labeled: Sequence[int], scores: Sequence[float], n: int, title: str, *, metric: str = "accuracy"
 ) -> None:
     """Write the test scores (rounds,) against the number of labelled texts (rounds,) out of n, as a PNG."""
     figure = Figure(figsize=(6, 4), layout="constrained")

@@ -176,10 +176,10 @@ class RunFolder:
     def _check_own(self) -> None:
         """Raise RecordError if the folder holds files that a run would replace, but no run."""
         if not (self.path / ROUNDS).exists():
-            strangers = [name for name in (CONFIG, QUERIES, MODEL, CURVE) if (self.path / name).exists()]
-            if strangers:
+            unknown = [name for name in (CONFIG, QUERIES, MODEL, CURVE) if (self.path / name).exists()]
+            if unknown:
                 raise RecordError(
-                    f"{self.path} holds {', '.join(strangers)}, but no run (no {ROUNDS}); choose another folder with "
+                    f"{self.path} holds {', '.join(unknown)}, but no run (no {ROUNDS}); choose another folder with "
                     "--output-dir, or give --overwrite to replace them"
                 )
 

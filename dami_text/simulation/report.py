@@ -44,6 +44,7 @@ def write_report(
     split: Split,
     metric: str,
     baseline: str,
+    *,
     failed: Sequence[str] = (),
 ) -> None:
     """Write report.md, report.html and the figures into `folder`.

@@ -172,7 +172,7 @@ def _comparison(dataset: str, model: str, runs: Sequence[RecordedRun], on: Split
         return Comparison(dataset, model, [], [*notes, "No seed is finished by all strategies: nothing is compared."])
     kept = {label: [found[seed] for seed in common] for label, found in started.items()}
     notes += _differences(kept)
-    curves = [_curve(dataset, model, label, found, on, metric) for label, found in kept.items()]
+    curves = [_curve(dataset, model, label, runs=found, on=on, metric=metric) for label, found in kept.items()]
     for curve in curves[1:]:
         if curve.n_labeled.tolist() != curves[0].n_labeled.tolist():
             raise RecordError(
@@ -208,7 +208,9 @@ def _differences(kept: dict[str, list[RecordedRun]]) -> list[str]:
     return notes
 
 
-def _curve(dataset: str, model: str, label: str, runs: Sequence[RecordedRun], on: Split, metric: str) -> LearningCurve:
+def _curve(
+    dataset: str, model: str, label: str, runs: Sequence[RecordedRun], on: Split, *, metric: str
+) -> LearningCurve:
     sizes = [[line["n_labeled"] for line in run.rounds] for run in runs]
     for run, found in zip(runs, sizes, strict=True):
         if found != sizes[0]:
@@ -223,14 +225,14 @@ def _curve(dataset: str, model: str, label: str, runs: Sequence[RecordedRun], on
         return float(scores[metric])
 
     return LearningCurve(
-        dataset,
-        model,
-        label,
-        tuple(run.seed for run in runs),
-        np.array(sizes[0]),
-        np.array([line["labeled_fraction"] for line in runs[0].rounds]),
-        np.array([[score(run, line) for line in run.rounds] for run in runs]),
-        {
+        dataset=dataset,
+        model=model,
+        strategy=label,
+        seeds=tuple(run.seed for run in runs),
+        n_labeled=np.array(sizes[0]),
+        share=np.array([line["labeled_fraction"] for line in runs[0].rounds]),
+        scores=np.array([[score(run, line) for line in run.rounds] for run in runs]),
+        seconds={
             name: np.array([[line["seconds"].get(name, np.nan) for line in run.rounds] for run in runs])
             for name in ("train", "query")
         },

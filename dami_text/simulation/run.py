@@ -232,9 +232,9 @@ class Run:
             self.folder.path / CURVE,
             [line["n_labeled"] for line in self.folder.rounds],
             [line["metrics"][self.metric] for line in self.folder.rounds],
-            self.n,
-            f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
-            Path(self.metric).name.replace("_", " "),
+            n=self.n,
+            title=f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
+            metric=Path(self.metric).name.replace("_", " "),
         )
 
 

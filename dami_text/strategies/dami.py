@@ -121,7 +121,7 @@ def choose_with_words(found: InformativeWords, n: int, choose: Callable[[NDArray
     return np.concatenate([chosen, without[: n - k]])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Dami:
     """The medoids of the unlabelled texts' representations.
 
@@ -142,7 +142,7 @@ class Dami:
     def of(cls, config: StrategyConfig) -> Self:
         """The strategy as the options say."""
         return cls(
-            Representation.of(config),
+            representation=Representation.of(config),
             distance=config.distance,
             clustering=config.clustering,
             max_memory=config.clustering_memory * 2**20,

@@ -81,7 +81,7 @@ def trained_model(config: RunConfig, prepared: PreparedData) -> tuple[PreTrained
     with torch_stream(seed, 0, "training"):
         model = prepared.source.new_model()
         rng = numpy_stream(seed, 0, "batches")
-        train(model, labeled, prepared.validation, config.training, Accelerator(), rng)
+        train(model, labeled, prepared.validation, config=config.training, accelerator=Accelerator(), rng=rng)
     return model, Pool(pool.texts, rows)
 
 

@@ -61,7 +61,9 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
     with torch_stream(seed, 0, "training"):
         model = prepared.source.new_model()
         rng = numpy_stream(seed, 0, "batches")
-        training, seconds = timed(lambda: train(model, labeled, validation, config.training, Accelerator(), rng))
+        training, seconds = timed(
+            lambda: train(model, labeled, validation, config=config.training, accelerator=Accelerator(), rng=rng)
+        )
 
     rng = numpy_stream(seed, 0, "batches")
     epochs: list[list[tuple[Batch, torch.Tensor]]] = []

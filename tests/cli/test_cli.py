@@ -352,7 +352,9 @@ def test_a_run_that_is_stopped_says_how_to_go_on(capsys, monkeypatch, without):
 
 def test_the_table_has_share_accuracy_and_seconds_of_each_round():
     first = {"n_labeled": 56, "labeled_fraction": 0.02, "metrics": {"accuracy": 0.8125, "macro_f1": 0.75}}
-    first["test"] = asdict(ClassReport(0.8125, 0.75, "a", 0.625, []))
+    first["test"] = asdict(
+        ClassReport(accuracy=0.8125, macro_f1=0.75, largest="a", largest_share=0.625, never_predicted=[])
+    )
     second = {"n_labeled": 1400, "labeled_fraction": 0.5, "metrics": {"accuracy": 1.0}}
     rounds = [
         first | {"seconds": {"train": 1.5, "evaluate": 0.5, "query": 1.5}},

@@ -38,8 +38,9 @@ def served(folder, monkeypatch):
     """What the page would be served with; it is not."""
     calls = []
 
-    def serve(session, *rest):
-        calls.append((Session(session.folder), *rest))  # the command closes its own
+    def serve(session, *rest, host, public_url):
+        where = [] if (host, public_url) == ("127.0.0.1", None) else [host, public_url]
+        calls.append((Session(session.folder), *rest, *where))  # the command closes its own
 
     monkeypatch.setattr(dami_text.labeling.page.server, "serve", serve)
     monkeypatch.setattr(dami_text.labeling.page.server, "require_gradio", lambda: None)
@@ -209,7 +210,7 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         (["select", "no.dami", "out", "--n", "0"], "--n is 0; it must be at least 1"),
         (["train", "no.dami"], "the following arguments are required: --output-dir"),
         (["train", "no.dami", "--output-dir", "m"], "no.dami holds no session"),
-        (["train", "no.dami", "--output-dir", "m", "--private"], "--private is about what is pushed, and nothing is"),
+        (["train", "no.dami", "--output-dir", "m", "--private"], "--private has no effect without --push-to-hub"),
         (
             ["labl"],
             "'labl' is no command; wanted one of label, status, export, import, add, rename, select, train, ",
@@ -396,12 +397,25 @@ def test_a_session_under_another_name_goes_on(served, folder):
 
 def test_the_status_is_lines_that_are_safe_for_a_terminal():
     done = Progress(
-        *(4000, 60, 2, 1, {"neg": 20, "\x1b[31mpos": 40}, {"ann": 60}, 3, 5, 20, []),
-        Proportion(0.8, 0.62, 0.9, 25),
-        Gain(100, 0.031, -0.004, 0.06),
+        n_texts=4000,
+        n_labeled=60,
+        n_skipped=2,
+        n_flagged=1,
+        by_class={"neg": 20, "\x1b[31mpos": 40},
+        by_annotator={"ann": 60},
+        rounds=3,
+        n_since_round=5,
+        query_size=20,
+        curve=[],
+        accuracy=Proportion(0.8, 0.62, 0.9, 25),
+        gain=Gain(100, 0.031, -0.004, 0.06),
     )
     assert status_text(
-        done, [Agreement("ann", "bob", 20, 0.7, 0.4), Agreement("ann", "cy", 1, 1.0, None)]
+        done,
+        [
+            Agreement(first="ann", second="bob", n=20, observed=0.7, kappa=0.4),
+            Agreement(first="ann", second="cy", n=1, observed=1.0, kappa=None),
+        ],
     ).splitlines() == [
         "labelled   60 of 4000 texts; 2 skipped, 1 flagged",
         r"classes    neg 20, \x1b[31mpos 40",

@@ -423,7 +423,10 @@ def test_auto_follows_the_number_of_rows(n, method):
 @pytest.mark.parametrize("d", [10, 100, 384])
 def test_the_estimate_never_falls_with_the_rows_and_keeps_to_the_budget(d, k, seconds):
     sizes = np.unique(np.geomspace(max(1_000, k), 1_000_000, 400).astype(int))
-    plans = [planning.plan(int(n), d, k, "auto", 2 * 1024**3, False, seconds) for n in sizes]
+    plans = [
+        planning.plan(int(n), d, k, method="auto", max_memory=2 * 1024**3, init_given=False, max_seconds=seconds)
+        for n in sizes
+    ]
     estimates = np.array([work.seconds for work in plans])
     assert (estimates[1:] >= 0.999 * estimates[:-1]).all()
     if k * d < 100_000:  # of more, assigning a million rows to their medoids takes longer by itself

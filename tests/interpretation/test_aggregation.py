@@ -236,7 +236,7 @@ def trained(request):
     config = TrainingConfig(steps=60, learning_rate=5e-3)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        train(model, data, None, config, Accelerator(cpu=True), np.random.default_rng(0))
+        train(model, data, None, config=config, accelerator=Accelerator(cpu=True), rng=np.random.default_rng(0))
     return model, encoded
 
 

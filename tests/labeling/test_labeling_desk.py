@@ -185,7 +185,8 @@ def test_a_guess_is_accepted_only_where_there_is_one(desk):
     assert refused.notice.startswith("There is no guess")
     row = row_of(first)
     desk.session.store.finish_round(
-        RoundRecord(0, 0, 0, "now", {}, b""), [QueueItem(row, "asked", {"guess": 1, "probability": 0.9})]
+        RoundRecord(number=0, through=0, n_labeled=0, time="now", details={}, predictions=b""),
+        [QueueItem(row, "asked", {"guess": 1, "probability": 0.9})],
     )
     desk.accept("ann", desk.next("ann").token)
     assert labels_of(desk) == {row: 1}

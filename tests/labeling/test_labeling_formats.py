@@ -25,11 +25,20 @@ HOSTILE = [
 ]
 RECORDS = [
     *(
-        Record(f"{i:016x}-0", text, CLASSES[i % 2], "labelled", "ann@example.org", "2026-01-01T00:00:00+00:00", 1.5, 2)
+        Record(
+            id=f"{i:016x}-0",
+            text=text,
+            label=CLASSES[i % 2],
+            status="labelled",
+            annotator="ann@example.org",
+            time="2026-01-01T00:00:00+00:00",
+            seconds=1.5,
+            round=2,
+        )
         for i, text in enumerate(HOSTILE)
     ),
-    Record("00000000000000aa-0", "skipped text", None, "skipped", "ann@example.org"),
-    Record("00000000000000bb-1", "open text", flagged=True, guess="good", score=0.83, reason={"word": "text"}),
+    Record(id="00000000000000aa-0", text="skipped text", label=None, status="skipped", annotator="ann@example.org"),
+    Record(id="00000000000000bb-1", text="open text", flagged=True, guess="good", score=0.83, reason={"word": "text"}),
 ]
 EXTENSIONS = {"csv": "csv", "parquet": "parquet", "label-studio": "json", "argilla": "json"}
 
@@ -76,18 +85,21 @@ def test_classes_that_are_numbers_are_read_from_lines_and_tables():
     pq.write_table(table, sink)
     for name, content in (("jsonl", lines), ("parquet", sink.getvalue())):
         assert guess_format(f"in.{name}", content) == name
-        assert read_decisions(name, content, ["0", "1"]) == [Decision(None, "a", "1"), Decision(None, "b", "0")]
+        assert read_decisions(name, content, ["0", "1"]) == [
+            Decision(id=None, text="a", label="1"),
+            Decision(id=None, text="b", label="0"),
+        ]
     for value, label in ((b"true", "True"), (b"1.5", "1.5"), (b"1.0", "1")):
         line = b'{"id": 7, "text": "a", "label": %b}' % value
-        assert read_decisions("jsonl", line, ["0", "1"]) == [Decision("7", "a", label)]
+        assert read_decisions("jsonl", line, ["0", "1"]) == [Decision(id="7", text="a", label=label)]
 
 
 def test_a_table_may_have_tabs():
     content = b'text\tlabel\na, b\tgood\n"tab\there"\tgood\n'
     assert guess_format("labels.tsv", content) == "csv"
     assert read_decisions("csv", content, CLASSES) == [
-        Decision(None, "a, b", "good"),
-        Decision(None, "tab\there", "good"),
+        Decision(id=None, text="a, b", label="good"),
+        Decision(id=None, text="tab\there", label="good"),
     ]
 
 
@@ -104,14 +116,16 @@ def test_csv_is_what_pythons_own_reader_reads():
 
 def test_a_safe_csv_has_no_formula():
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain", "a=b"]
-    records = [Record(str(i), text, "good", "labelled") for i, text in enumerate(texts)]
+    records = [Record(id=str(i), text=text, label="good", status="labelled") for i, text in enumerate(texts)]
     rows = list(csv.DictReader(io.StringIO(write_records("csv", records, CLASSES, safe_csv=True).decode(), newline="")))
     assert [row["text"] for row in rows] == ["'=1+1", "+1", "-1", "'@SUM(A1)", "'\t=1", "plain", "a=b"]
 
 
 def test_classes_and_annotators_come_back_from_a_safe_csv():
     names = ["+", "-", "'quoted'", "'"]
-    records = [Record(str(i), "a", name, "labelled", "@ann") for i, name in enumerate(names)]
+    records = [
+        Record(id=str(i), text="a", label=name, status="labelled", annotator="@ann") for i, name in enumerate(names)
+    ]
     content = write_records("csv", records, names, safe_csv=True)
     assert [(d.label, d.annotator) for d in read_decisions("csv", content, names)] == [(n, "@ann") for n in names]
 
@@ -131,7 +145,17 @@ def test_parquet_has_types():
 
 
 def test_label_studios_tasks_are_as_it_documents_them():
-    labelled = Record("1-0", "a text", "good", "labelled", "ann", seconds=4.2, round=3, guess="good", score=0.83)
+    labelled = Record(
+        id="1-0",
+        text="a text",
+        label="good",
+        status="labelled",
+        annotator="ann",
+        seconds=4.2,
+        round=3,
+        guess="good",
+        score=0.83,
+    )
     tasks = json.loads(write_records("label-studio", [labelled, RECORDS[-2]], CLASSES))
     choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["good"]}}
     assert tasks[0] == {
@@ -177,11 +201,11 @@ def test_prodigys_answers_are_understood():
     ]
     content = "\n".join(map(json.dumps, lines)).encode()
     assert read_decisions("prodigy", content, CLASSES) == [
-        Decision(None, "a", "good"),
-        Decision(None, "b", CLASSES[1]),
-        Decision(None, "c", None),
-        Decision(None, "d", "good"),
-        Decision("6-0", "f", "good", "bob"),
+        Decision(id=None, text="a", label="good"),
+        Decision(id=None, text="b", label=CLASSES[1]),
+        Decision(id=None, text="c", label=None),
+        Decision(id=None, text="d", label="good"),
+        Decision(id="6-0", text="f", label="good", annotator="bob"),
     ]
     # Among three classes, "not this one" is no label.
     assert [d.text for d in read_decisions("prodigy", content, [*CLASSES, "other"])] == ["a", "c", "d", "f"]
@@ -194,7 +218,7 @@ def test_doccanos_labels_are_understood_and_two_labels_are_a_problem_of_their_te
         (None, "c", "good"),
     ]
     content = b'{"id": 7, "text": "a", "label": ["good"], "meta": {"dami_id": "1-0", "dami_annotator": "ann"}}'
-    assert read_decisions("doccano", content, CLASSES) == [Decision("1-0", "a", "good", "ann")]
+    assert read_decisions("doccano", content, CLASSES) == [Decision(id="1-0", text="a", label="good", annotator="ann")]
     content = b'[{"text": "a", "label": ["good", "bad"]}, {"text": "b", "label": ["good"]}]'
     assert [(d.text, d.problem) for d in read_decisions("doccano", content, CLASSES)] == [
         ("a", "['good', 'bad'] are several labels"),
@@ -270,8 +294,8 @@ def test_what_argilla_writes_itself_is_understood():
         "_server_id": "x",
     }
     assert read_decisions("argilla", json.dumps([nested]).encode(), CLASSES) == [
-        Decision("1-0", "a", "good", "u1"),
-        Decision("1-0", "a", None, "u2"),
+        Decision(id="1-0", text="a", label="good", annotator="u1"),
+        Decision(id="1-0", text="a", label=None, annotator="u2"),
     ]
 
 
@@ -318,8 +342,8 @@ def test_argillas_responses_are_understood():
         "label.suggestion.score": 0.5,
     }
     assert read_decisions("argilla", json.dumps([record]).encode(), CLASSES) == [
-        Decision("1-0", "a", "good", "u1"),
-        Decision("1-0", "a", None, "u3"),
+        Decision(id="1-0", text="a", label="good", annotator="u1"),
+        Decision(id="1-0", text="a", label=None, annotator="u3"),
     ]
 
 

@@ -39,7 +39,7 @@ def pages(monkeypatch):
     """The sessions that pages would be served of; they are not."""
     calls = []
     monkeypatch.setattr(
-        dami_text.labeling.page.server, "serve", lambda session, *_: calls.append(Session(session.folder))
+        dami_text.labeling.page.server, "serve", lambda session, *_, **__: calls.append(Session(session.folder))
     )
     monkeypatch.setattr(dami_text.labeling.page.server, "require_gradio", lambda: None)
     return calls
@@ -224,7 +224,17 @@ def test_a_session_that_grew_goes_on(tmp_path):
 def test_curves_compare_rounds_on_the_texts_that_all_have_predicted(tmp_path):
     session = make_session(write(tmp_path / "a.csv", [[words(i)] for i in range(60)]), tmp_path / "a.dami")
     for number, size in enumerate((4, 6)):
-        session.store.finish_round(RoundRecord(number, 0, number, "", {}, np.ones(size, "<u2").tobytes()), [])
+        session.store.finish_round(
+            RoundRecord(
+                number=number,
+                through=0,
+                n_labeled=number,
+                time="",
+                details={},
+                predictions=np.ones(size, "<u2").tobytes(),
+            ),
+            [],
+        )
     labels = {int(row): int(i < 5) for i, row in enumerate(session.held_out)}
     session.store.add_labels((row, label, "ann") for row, label in labels.items())
     assert held_out_hits(session, labels, session.store.rounds()).tolist() == [[True] * 4] * 2

@@ -412,7 +412,8 @@ def test_a_note_is_kept_found_in_the_history_and_no_key_of_it_labels(session, ch
 def test_key_a_accepts_a_guess_only_while_guesses_are_shown(session, chromium):
     row = session.store.next(getpass.getuser(), 60)[0].row
     session.store.finish_round(
-        RoundRecord(0, 0, 0, "now", {}, b""), [QueueItem(row, "asked", {"guess": 1, "probability": 0.87})]
+        RoundRecord(number=0, through=0, n_labeled=0, time="now", details={}, predictions=b""),
+        [QueueItem(row, "asked", {"guess": 1, "probability": 0.87})],
     )
     with served(session.folder) as server:
         page = open_page(chromium, server.url)

@@ -25,7 +25,7 @@ from dami_text.labeling.progress import (
     progress_of,
     projected_gain,
 )
-from dami_text.labeling.rounds import LOCK, learner_with_labels, shades, train_round
+from dami_text.labeling.rounds import LOCK, learner_with_labels, train_round, word_weights
 from dami_text.labeling.rounds import main as rounds_main
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.queues import RoundRecord
@@ -114,7 +114,7 @@ def test_deviations_are_squared_distances_to_the_mean_interpretation(session, tr
     mean = np.mean([gradients(row).mean(axis=0) for row in pool.unlabeled], axis=0)
     row = int(pool.unlabeled[5])
     wanted = np.square(gradients(row) - mean).sum(axis=1)
-    found = [shade[2] for shade in shades(learner.strategy, model, learner.pool.texts, row)]
+    found = [shade[2] for shade in word_weights(learner.strategy, model, learner.pool.texts, row)]
     assert found == pytest.approx(wanted.tolist(), rel=1e-3)
 
 
@@ -350,7 +350,12 @@ def test_intervals_are_wilsons(successes, n):
 
 def test_labels_that_were_undone_since_a_round_are_no_negative_number(session, truth):
     rows = label_some(session, truth, 10)
-    session.store.finish_round(RoundRecord(0, 10, 10, "", {}, bytes(2 * len(session.held_out))), [])
+    session.store.finish_round(
+        RoundRecord(
+            number=0, through=10, n_labeled=10, time="", details={}, predictions=bytes(2 * len(session.held_out))
+        ),
+        [],
+    )
     session.store.undo("ann", session.store.last_event(), 60)
     assert (progress_of(session).n_labeled, progress_of(session).n_since_round) == (len(rows) - 1, 0)
 
@@ -360,7 +365,17 @@ def test_accuracy_is_measured_on_held_out_labels_for_all_rounds_alike(session):
     for number, right in enumerate((1, 3)):  # rounds that predict class 1 for the first held-out texts, else 0
         predictions = np.zeros(len(held_out), "<u2")
         predictions[:right] = 1
-        session.store.finish_round(RoundRecord(number, 0, 10 * (number + 1), "", {}, predictions.tobytes()), [])
+        session.store.finish_round(
+            RoundRecord(
+                number=number,
+                through=0,
+                n_labeled=10 * (number + 1),
+                time="",
+                details={},
+                predictions=predictions.tobytes(),
+            ),
+            [],
+        )
     assert progress_of(session).accuracy is None
     session.store.add_labels((int(row), 1, "ann") for row in held_out[:4])
     session.store.add_labels([(int(np.setdiff1d(np.arange(300), held_out)[0]), 0, "ann")])
@@ -444,7 +459,7 @@ def test_agreement_is_cohens_kappa_on_the_shared_texts(session):
     by_pair = {(a.first, a.second): a for a in agreements(session)}
     assert by_pair["ann", "bob"].kappa == pytest.approx((0.7 - expected) / (1 - expected))
     assert (by_pair["ann", "bob"].n, by_pair["ann", "bob"].observed) == (20, 0.7)
-    assert by_pair["ann", "cy"] == Agreement("ann", "cy", 1, 1.0, None)
+    assert by_pair["ann", "cy"] == Agreement(first="ann", second="cy", n=1, observed=1.0, kappa=None)
 
 
 def test_the_strategy_is_the_sessions_own(session, truth):

@@ -179,7 +179,7 @@ def test_every_format_brings_the_same_labels_into_another_session(session, truth
     done = import_decisions(other, read_decisions(name, content, other.class_names), "import")
     assert labels_of(other) == {row: truth[row] for row in rows}
     assert other.store.skipped() == ([] if name == "doccano" else [shown.row])
-    assert done == Imported(6 if name == "doccano" else 7, 0, 0, 0)
+    assert done == Imported(added=6 if name == "doccano" else 7, known=0, unmatched=0, ambiguous=0)
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "events"])
@@ -215,7 +215,7 @@ def test_an_own_export_that_nobody_touched_is_known(session, truth, name):
     before = session.store.last_event()
     content = write_records(name, records_of(session), session.class_names)
     done = import_decisions(session, read_decisions(name, content, session.class_names))
-    assert done == Imported(0, 6 if name == "doccano" else 7, 0, 0)
+    assert done == Imported(added=0, known=6 if name == "doccano" else 7, unmatched=0, ambiguous=0)
     assert session.store.last_event() == before
 
 
@@ -232,7 +232,7 @@ def test_corrections_that_another_tool_brings_back_count_and_are_no_second_opini
     content = write_records(name, records_of(session), session.class_names)
     assert content.count(old) == 4
     done = import_decisions(session, read_decisions(name, content.replace(old, new), session.class_names))
-    assert done == Imported(4, 0, 0, 0, changed=4)
+    assert done == Imported(added=4, known=0, unmatched=0, ambiguous=0, changed=4)
     assert labels_of(session) == dict.fromkeys(rows, 1)
     assert agreements(session) == []
     assert Counter(event["annotator"] for event in session.store.events()) == {"ann": 6, "bob": 2}
@@ -241,41 +241,52 @@ def test_corrections_that_another_tool_brings_back_count_and_are_no_second_opini
 def test_a_label_of_nobody_is_about_the_one_that_the_text_has(session):
     session.store.add_labels([(1, 0, "ann"), (2, 0, "ann"), (3, None, "bob"), (4, 0, "ann")])
     labels = {1: "neg", 2: "pos", 3: "pos", 9: "pos"}
-    decisions = [Decision(session.id(row), None, label) for row, label in labels.items()]
-    assert import_decisions(session, decisions) == Imported(3, 1, 0, 0, changed=2)
+    decisions = [Decision(id=session.id(row), text=None, label=label) for row, label in labels.items()]
+    assert import_decisions(session, decisions) == Imported(added=3, known=1, unmatched=0, ambiguous=0, changed=2)
     assert {row: (it["annotator"], it["label"]) for row, it in session.store.decided().items()} == {
         **{1: ("ann", 0), 2: ("ann", 1), 3: ("bob", 1), 4: ("ann", 0)},
         9: ("import", 1),
     }
-    assert import_decisions(session, [Decision(session.id(4), None, "pos")], "cy") == Imported(1, 0, 0, 0)
+    assert import_decisions(session, [Decision(id=session.id(4), text=None, label="pos")], "cy") == Imported(
+        added=1, known=0, unmatched=0, ambiguous=0
+    )
     assert len(agreements(session)) == 1, "who is named has an opinion of their own"
 
 
 def test_labels_are_matched_by_id_or_text_never_by_place(session):
     decisions = [
-        Decision(session.id(5), session.text(5), "pos"),
-        Decision(None, session.text(3), "neg"),
-        Decision(session.id(9), None, "pos"),
-        Decision(None, "a text that is not there", "pos"),
-        Decision("0000000000000000-0", "another", "pos"),
+        Decision(id=session.id(5), text=session.text(5), label="pos"),
+        Decision(id=None, text=session.text(3), label="neg"),
+        Decision(id=session.id(9), text=None, label="pos"),
+        Decision(id=None, text="a text that is not there", label="pos"),
+        Decision(id="0000000000000000-0", text="another", label="pos"),
     ]
-    assert import_decisions(session, decisions, "bob") == Imported(3, 0, 2, 0)
+    assert import_decisions(session, decisions, "bob") == Imported(added=3, known=0, unmatched=2, ambiguous=0)
     assert labels_of(session) == {3: 0, 5: 1, 9: 1}
-    assert import_decisions(session, decisions, "bob") == Imported(0, 3, 2, 0)
+    assert import_decisions(session, decisions, "bob") == Imported(added=0, known=3, unmatched=2, ambiguous=0)
 
 
 def test_equal_duplicates_count_once_and_contradictory_ones_not_at_all(session):
     given = [(1, "neg", "ann"), (1, "neg", "ann"), (2, "neg", "ann"), (2, "pos", "ann"), (2, "pos", "bob")]
-    decisions = [Decision(session.id(row), None, label, who) for row, label, who in [*given, (3, None, "bob")]]
-    decisions += [Decision(session.id(3), None, "pos", "bob"), Decision(session.id(4), None, "pos", "ann")]
-    assert import_decisions(session, decisions) == Imported(3, 0, 0, 0, contradictory=2)
+    decisions = [
+        Decision(id=session.id(row), text=None, label=label, annotator=who)
+        for row, label, who in [*given, (3, None, "bob")]
+    ]
+    decisions += [
+        Decision(id=session.id(3), text=None, label="pos", annotator="bob"),
+        Decision(id=session.id(4), text=None, label="pos", annotator="ann"),
+    ]
+    assert import_decisions(session, decisions) == Imported(added=3, known=0, unmatched=0, ambiguous=0, contradictory=2)
     assert labels_of(session) == {1: 0, 2: 1, 4: 1}
-    assert import_decisions(session, decisions) == Imported(0, 3, 0, 0, contradictory=2)
+    assert import_decisions(session, decisions) == Imported(added=0, known=3, unmatched=0, ambiguous=0, contradictory=2)
     assert len(session.store.events()) == 3
 
 
 def test_an_id_with_another_text_is_refused_and_changes_nothing(session):
-    decisions = [Decision(session.id(1), session.text(1), "pos"), Decision(session.id(5), session.text(6), "pos")]
+    decisions = [
+        Decision(id=session.id(1), text=session.text(1), label="pos"),
+        Decision(id=session.id(5), text=session.text(6), label="pos"),
+    ]
     with pytest.raises(DataError, match="ids and texts were mixed up"):
         import_decisions(session, decisions, "bob")
     assert labels_of(session) == {}
@@ -285,8 +296,8 @@ def test_a_label_without_an_id_is_of_all_copies_of_a_text_but_those_that_have_on
     file = tmp_path / "a.csv"
     file.write_text("text\nsame\nother\nsame\n")
     session = make_session(file, tmp_path / "a.dami")
-    decisions = [Decision(None, "same", "pos"), Decision(session.id(2), "same", "neg")]
-    assert import_decisions(session, decisions, "bob") == Imported(2, 0, 0, 0)
+    decisions = [Decision(id=None, text="same", label="pos"), Decision(id=session.id(2), text="same", label="neg")]
+    assert import_decisions(session, decisions, "bob") == Imported(added=2, known=0, unmatched=0, ambiguous=0)
     assert labels_of(session) == {0: 1, 2: 0}
 
 
@@ -296,14 +307,18 @@ def test_an_apostrophe_is_part_of_a_text_but_where_safe_csv_puts_one(tmp_path):
     session = make_session(tmp_path / "a.jsonl", tmp_path / "a.dami")
 
     def read(name, *texts):
-        record = [Record(None, text, "pos", "labelled") for text in texts]
+        record = [Record(id=None, text=text, label="pos", status="labelled") for text in texts]
         return read_decisions(name, write_records(name, record, session.class_names), session.class_names)
 
     for name in ("csv", "jsonl", "parquet"):
-        assert import_decisions(session, read(name, "'good film")) == Imported(0, 0, 1, 0)
+        assert import_decisions(session, read(name, "'good film")) == Imported(
+            added=0, known=0, unmatched=1, ambiguous=0
+        )
     for name in ("jsonl", "parquet"):
-        assert import_decisions(session, read(name, "'=1+1")) == Imported(0, 0, 1, 0)
-    assert import_decisions(session, read("csv", "'=1+1", "'=2+2", "'+3")) == Imported(2, 0, 0, 1)
+        assert import_decisions(session, read(name, "'=1+1")) == Imported(added=0, known=0, unmatched=1, ambiguous=0)
+    assert import_decisions(session, read("csv", "'=1+1", "'=2+2", "'+3")) == Imported(
+        added=2, known=0, unmatched=0, ambiguous=1
+    )
     assert labels_of(session) == {1: 1, 2: 1}
 
     session.store.add_labels((row, row % 2, "ann") for row in range(5))
@@ -319,9 +334,11 @@ def test_no_import_passes_as_the_labels_that_the_texts_came_with(tmp_path):
     session = make_session(tmp_path / "a.csv", tmp_path / "a.dami", initial_size=1)
     content = write_records("csv", records_of(session), session.class_names)
     assert content.count(b"file") == 2
-    assert import_decisions(session, read_decisions("csv", content, session.class_names)) == Imported(0, 2, 0, 0)
-    decision = Decision(session.id(1), "b", "pos", "file")
-    assert import_decisions(session, [decision]) == Imported(1, 0, 0, 0)
+    assert import_decisions(session, read_decisions("csv", content, session.class_names)) == Imported(
+        added=0, known=2, unmatched=0, ambiguous=0
+    )
+    decision = Decision(id=session.id(1), text="b", label="pos", annotator="file")
+    assert import_decisions(session, [decision]) == Imported(added=1, known=0, unmatched=0, ambiguous=0)
     assert session.store.decided()[1]["annotator"] == "import"
     for name in ("file", "", " ", "\x1b[31m", "a\nb"):
         with pytest.raises(ConfigError, match="it must be a name that can be shown, other than file"):
@@ -331,7 +348,7 @@ def test_no_import_passes_as_the_labels_that_the_texts_came_with(tmp_path):
 
 def test_labels_of_other_classes_are_refused(session):
     with pytest.raises(DataError, match=r"holds the labels \['great'\]; the session's classes are"):
-        import_decisions(session, [Decision(session.id(1), None, "great")], "bob")
+        import_decisions(session, [Decision(id=session.id(1), text=None, label="great")], "bob")
 
 
 def test_before_the_first_label_texts_are_selected_at_random(session):

@@ -144,7 +144,10 @@ def test_each_event_has_its_time_seconds_and_round(store):
     shown, _ = store.next("ann", LEASE, now=1000.0)
     store.next("ann", LEASE, now=1002.0)  # a reload of the page in the middle
     store.decide(shown, "ann", "label", 0, now=1004.5)
-    store.finish_round(RoundRecord(0, 1, 1, "", {}, b""), [QueueItem(3, "asked", {"word": "dull"})])
+    store.finish_round(
+        RoundRecord(number=0, through=1, n_labeled=1, time="", details={}, predictions=b""),
+        [QueueItem(3, "asked", {"word": "dull"})],
+    )
     label_next(store, "ann", 1, now=2000.0)
     first, second = store.events()
     assert (first["time"], first["seconds"], first["round"]) == ("1970-01-01T00:16:44.500+00:00", 4.5, 0)
@@ -249,7 +252,9 @@ def test_a_text_that_lacks_a_second_label_outlives_its_queue(tmp_path):
     store = Store(tmp_path / "labels.sqlite", create=True)
     store.extend_queue(0, [QueueItem(1, "start", {}, wanted=2), QueueItem(2, "start", {}, wanted=2)])
     label_next(store, "ann", 0)
-    store.finish_round(RoundRecord(0, 1, 1, "", {}, b""), [QueueItem(7, "asked", {})])
+    store.finish_round(
+        RoundRecord(number=0, through=1, n_labeled=1, time="", details={}, predictions=b""), [QueueItem(7, "asked", {})]
+    )
     assert [label_next(store, "bob", 0), label_next(store, "bob", 0)] == [1, 7]  # 2, which nobody began, is dropped
 
 
@@ -290,12 +295,20 @@ def test_undo_of_a_text_that_goes_to_several_waits_for_nobody(tmp_path):
 
 def test_a_queue_is_replaced_when_its_round_is_done(store):
     assert label_next(store, "ann", 0) == 10
-    store.finish_round(RoundRecord(0, 1, 1, "now", {"accuracy": 0.5}, b"\1"), [QueueItem(3, "asked", {"word": "a"})])
+    store.finish_round(
+        RoundRecord(number=0, through=1, n_labeled=1, time="now", details={"accuracy": 0.5}, predictions=b"\1"),
+        [QueueItem(3, "asked", {"word": "a"})],
+    )
     shown, item = store.next("ann", LEASE)
     assert (shown.row, item) == (3, QueueItem(3, "asked", {"word": "a"}))
-    assert store.rounds() == [RoundRecord(0, 1, 1, "now", {"accuracy": 0.5}, b"\1")]
+    assert store.rounds() == [
+        RoundRecord(number=0, through=1, n_labeled=1, time="now", details={"accuracy": 0.5}, predictions=b"\1")
+    ]
     with pytest.raises(RecordError, match="finished by another process; 1 is next"):
-        store.finish_round(RoundRecord(0, 1, 1, "", {}, b""), [QueueItem(4, "asked", {})])
+        store.finish_round(
+            RoundRecord(number=0, through=1, n_labeled=1, time="", details={}, predictions=b""),
+            [QueueItem(4, "asked", {})],
+        )
     assert [item.row for item in store.queue(1)] == [3]
 
 

@@ -21,11 +21,22 @@ CLASSES = ["good", 'b"ad & <worse>', "naïve 好"]
 TEXTS = ["plain", 'two\nlines "quoted", =1+1', "<b>好 \U0001f600</b>", "\u202e\x1b[31m", " spaces "]
 RECORDS = [
     *(
-        Record(f"{i:016x}-0", text, CLASSES[i % 3], "labelled", "ann", seconds=1.5, round=2)
+        Record(
+            id=f"{i:016x}-0", text=text, label=CLASSES[i % 3], status="labelled", annotator="ann", seconds=1.5, round=2
+        )
         for i, text in enumerate(TEXTS)
     ),
-    Record("00000000000000aa-0", "skipped", None, "skipped", "ann", guess="good", score=0.5, round=1),
-    Record("00000000000000bb-1", "open", guess=CLASSES[1], score=0.83, round=3, reason={"word": "open"}),
+    Record(
+        id="00000000000000aa-0",
+        text="skipped",
+        label=None,
+        status="skipped",
+        annotator="ann",
+        guess="good",
+        score=0.5,
+        round=1,
+    ),
+    Record(id="00000000000000bb-1", text="open", guess=CLASSES[1], score=0.83, round=3, reason={"word": "open"}),
 ]
 
 

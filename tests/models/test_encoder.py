@@ -202,7 +202,14 @@ def test_texts_are_cut_to_what_the_model_takes(tmp_path, kind, longest):
 def trained(model, texts, labels, **options):
     with torch_stream(0, 0, "training"):
         data = LabeledTexts(texts, np.arange(len(labels)), np.array(labels))
-        train(model, data, None, TrainingConfig(**options), make_accelerator(), numpy_stream(0, 0, "batches"))
+        train(
+            model,
+            data,
+            None,
+            config=TrainingConfig(**options),
+            accelerator=make_accelerator(),
+            rng=numpy_stream(0, 0, "batches"),
+        )
     return model
 
 

@@ -46,7 +46,9 @@ def train_small(kind, data, validation, seed=0, n_classes=2, accelerator=None, m
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         accelerator = accelerator or Accelerator(cpu=True)
-        return model, train(model, data, validation, config, accelerator, np.random.default_rng(seed))
+        return model, train(
+            model, data, validation, config=config, accelerator=accelerator, rng=np.random.default_rng(seed)
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)

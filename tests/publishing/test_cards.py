@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from dami_text.config.run import RunConfig
 from dami_text.escaping import markdown
 from dami_text.publishing import cards
-from dami_text.publishing.cards import CardFacts, PeoplesLabels, hub_id, model_card, public_name, run_facts
+from dami_text.publishing.cards import AnnotatorLabels, CardFacts, hub_id, model_card, public_name, run_facts
 
 REPOSITORY = Path(__file__).parents[2]
 SIZES = {"train": 200, "validation": 30, "test": 60}
@@ -32,17 +32,24 @@ def peoples(class_names=("neg", "pos"), measured=True, **options):
     config = RunConfig.of(**{"dataset": "reviews.csv", **options})
     accuracies = [{"accuracy": 0.6}, {"accuracy": 0.75}] if measured else [{}, {}]
     told = "81.2% (95% interval 57.0% to 93.4%, 16 texts)" if measured else None
-    labels = PeoplesLabels(5, 44, 16, [40, 20], ["Cohen's kappa 0.40, 70% equal, 20 texts"], told)
+    labels = AnnotatorLabels(
+        n_before=5,
+        n_trained_on=44,
+        n_held_out=16,
+        by_annotator=[40, 20],
+        agreements=["Cohen's kappa 0.40, 70% equal, 20 texts"],
+        accuracy=told,
+    )
     return CardFacts(
-        config,
-        {**config.options(), "overlap": 2},
-        400,
-        dict.fromkeys(class_names, 30),
-        [*zip((20, 40), accuracies, strict=True)],
-        {"accuracy": 0.8125} if measured else {},
-        "accuracy",
-        None,
-        labels,
+        config=config,
+        options={**config.options(), "overlap": 2},
+        n_texts=400,
+        class_counts=dict.fromkeys(class_names, 30),
+        rounds=[*zip((20, 40), accuracies, strict=True)],
+        metrics={"accuracy": 0.8125} if measured else {},
+        curve_metric="accuracy",
+        commit=None,
+        labels=labels,
     )
 
 

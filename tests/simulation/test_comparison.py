@@ -26,7 +26,15 @@ def curve(scores, n_labeled=None, strategy="dami"):
     """A curve of scores (S, R)."""
     scores = np.array(scores, float)
     n = np.array(n_labeled if n_labeled is not None else 10 * np.arange(1, scores.shape[1] + 1))
-    return LearningCurve("demo", "cnn", strategy, tuple(range(len(scores))), n, n / 1000, scores)
+    return LearningCurve(
+        dataset="demo",
+        model="cnn",
+        strategy=strategy,
+        seeds=tuple(range(len(scores))),
+        n_labeled=n,
+        share=n / 1000,
+        scores=scores,
+    )
 
 
 T_2 = 4.302652729911275  # Student's t, 97.5%, 2 degrees of freedom, from a table

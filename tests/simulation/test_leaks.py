@@ -206,7 +206,14 @@ def trained(**options):
     data = LabeledTexts(encoded, np.arange(40), labels[:40])
     validation = LabeledTexts(encoded, np.arange(40, 60), labels[40:])
     model = small_model("cnn", len(encoded.tokenizer), dropout=0.0)
-    return train(model, data, validation, TrainingConfig(**options), make_accelerator("no"), np.random.default_rng(0))
+    return train(
+        model,
+        data,
+        validation,
+        config=TrainingConfig(**options),
+        accelerator=make_accelerator("no"),
+        rng=np.random.default_rng(0),
+    )
 
 
 def test_a_training_that_gets_no_better_stops_after_five_epochs_more():

@@ -41,7 +41,15 @@ def test_a_title_is_text_and_no_formula(tmp_path):
 def curves():
     scores = np.array([[0.5, 0.7], [0.6, 0.8]])
     return [
-        LearningCurve("demo", "cnn", strategy, (0, 1), np.array([20, 40]), np.array([0.1, 0.2]), scores)
+        LearningCurve(
+            dataset="demo",
+            model="cnn",
+            strategy=strategy,
+            seeds=(0, 1),
+            n_labeled=np.array([20, 40]),
+            share=np.array([0.1, 0.2]),
+            scores=scores,
+        )
         for strategy in ("dami", "random", r"_$x^{$")
     ]
 

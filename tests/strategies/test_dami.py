@@ -102,7 +102,9 @@ def matrix(representations, distance):
 def test_no_swap_of_a_medoid_would_be_better(kind, n_classes, target, distance):
     pool = odd_pool(50)
     model = model_for(kind, pool, n_classes)
-    query = Dami(Representation(target), distance).query(model, pool, 6, np.random.default_rng(0))
+    query = Dami(representation=Representation(target), distance=distance).query(
+        model, pool, 6, np.random.default_rng(0)
+    )
     representations = slow_informative_words(slow_interpretations(model, pool, target, "auto"))[2]
     with_words = [i for i, row in enumerate(pool.unlabeled) if pool.texts.lengths[row]]
     assert len(with_words) == len(pool.unlabeled) - 1, "the empty text represents nothing"
@@ -233,6 +235,8 @@ def test_park_jun_starts_and_goes_on_as_the_paper_says():
         nearest = D[:, medoids].argmin(axis=1)
         clusters = [np.flatnonzero(nearest == place) for place in range(k)]
         medoids = np.array([c[D[np.ix_(c, c)].sum(axis=1).argmin()] for c in clusters])
-    query = Dami(Representation("logit"), clustering="park-jun").query(model, pool, k, np.random.default_rng(0))
+    query = Dami(representation=Representation("logit"), clustering="park-jun").query(
+        model, pool, k, np.random.default_rng(0)
+    )
     assert sorted(query.rows.tolist()) == sorted(pool.unlabeled[best].tolist())
     assert query.details["clustering"] == "alternate"

@@ -396,7 +396,7 @@ def test_the_options_reach_the_strategies():
         "egl-word": EglWord(5),
         "coreset": Coreset(5),
         "badge": Badge(5),
-        "dami": Dami(representation, "cosine", "park-jun"),
+        "dami": Dami(representation=representation, distance="cosine", clustering="park-jun"),
         "dami-kcenter": DamiKCenter(representation),
         "kmeans-features": KMeansFeatures(5),
     }

@@ -94,7 +94,7 @@ def test_a_round_of_training(elsewhere, kind):
     data = LabeledTexts(pool.texts, rows, rows % 2)
     config = TrainingConfig(epochs=2, epoch_steps=2, train_batch_size=6)
     before = model.classifier.weight.detach().clone()
-    training = train(model, data, data, config, Accelerator(cpu=True), np.random.default_rng(0))
+    training = train(model, data, data, config=config, accelerator=Accelerator(cpu=True), rng=np.random.default_rng(0))
     assert training.steps >= 4
     assert elsewhere
     assert not torch.equal(before, model.classifier.weight)

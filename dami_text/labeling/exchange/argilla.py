@@ -50,7 +50,7 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
                 annotator = (record.get("annotators") or {}).get(user, user)
                 number = as_text(record.get("id"))
                 if state == "discarded":
-                    yield Decision(number, text, None, annotator)
+                    yield Decision(id=number, text=text, label=None, annotator=annotator)
                 else:
                     yield labeled(number, text, answer if isinstance(answer, list) else [answer], annotator)
         yield from marked(as_text(record.get("id")), (record.get("fields") or record).get("text"), record)

@@ -16,7 +16,7 @@ DELIMITERS = "\t,;|"
 def write(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
     """The records as a table; `safe` keeps spreadsheets from calculating its cells."""
     rows = [{name: as_cell(value) for name, value in row_of(record).items()} for record in records]
-    names = list(rows[0] if rows else row_of(Record("", "")))
+    names = list(rows[0] if rows else row_of(Record(id="", text="")))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, names, lineterminator="\r\n")
     writer.writerow({name: no_formula(name) if safe else name for name in names})

@@ -71,7 +71,7 @@ def read_decisions(name: str, content: bytes, class_names: Sequence[str]) -> lis
     if decisions and all(faults):
         raise DataError(f"the file is not in the format {name}: {faults[0]}")
     found = zip(decisions, faults, strict=True)
-    return [Decision(None, None, None, problem=fault) if fault else decision for decision, fault in found]
+    return [Decision(id=None, text=None, label=None, problem=fault) if fault else decision for decision, fault in found]
 
 
 def _fault(decision: "Decision") -> str | None:

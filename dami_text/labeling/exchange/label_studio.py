@@ -68,7 +68,7 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
             if i < len(sent):  # one of those that went out with the task, whoever was put down for it there
                 annotator = sent[i] or annotator
             if annotation.get("was_cancelled"):
-                yield Decision(number, text, None, annotator)
+                yield Decision(id=number, text=text, label=None, annotator=annotator)
             elif choices := _choices(annotation.get("result") or [], class_names):
                 yield labeled(number, text, choices, annotator)
         yield from marked(number, text, data)

@@ -16,7 +16,7 @@ def labeled(number: str | None, text: str | None, labels: Sequence[Any], annotat
     """The decision for the one label; with a problem where there are several, which no text can have here."""
     names = [as_text(label) or "" for label in labels]
     problem = None if len(names) == 1 else f"{names} are several labels"
-    return Decision(number, text, names[0], annotator, problem=problem)
+    return Decision(id=number, text=text, label=names[0], annotator=annotator, problem=problem)
 
 
 def by_text(records: Sequence[Record]) -> list[list[Record]]:
@@ -36,5 +36,11 @@ def marked(number: str | None, text: str | None, found: Json) -> Iterable[Decisi
     flagged, notes = found.get("dami_flagged") or [], found.get("dami_notes") or {}
     for annotator in dict.fromkeys([*flagged, *notes]):
         yield Decision(
-            number, text, None, annotator, decided=False, flagged=annotator in flagged, note=notes.get(annotator)
+            id=number,
+            text=text,
+            label=None,
+            annotator=annotator,
+            decided=False,
+            flagged=annotator in flagged,
+            note=notes.get(annotator),
         )

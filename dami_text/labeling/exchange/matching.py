@@ -14,7 +14,7 @@ from dami_text.labeling.exchange.records import Decision, Record
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
 
-#: Whose labels those are that nobody is named for.
+#: Annotator name of imported labels that have none.
 NOBODY = "import"
 
 
@@ -47,11 +47,11 @@ def _record(session: Session, row: int, annotator: str | None, decision: Any, **
     """The record of what an annotator has decided about a row, which may be nothing."""
     number, text = session.id(row), session.text(row)
     if decision is None:
-        return Record(number, text, annotator=annotator, **more)
+        return Record(id=number, text=text, annotator=annotator, **more)
     label = decision["label"]
     name, status = (None, "skipped") if label is None else (session.class_names[label], "labelled")
     when = {field: decision[field] for field in ("time", "seconds", "round")}
-    return Record(number, text, name, status, annotator, **when, **more)
+    return Record(id=number, text=text, label=name, status=status, annotator=annotator, **when, **more)
 
 
 def told_of(session: Session, item: QueueItem) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def write_file(session: Session, file: Path, content: bytes) -> None:
         raise DataError(f"cannot write {file}: {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Imported:
     """What became of an import.
 
@@ -137,7 +137,7 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
             "labels are those that the texts came with"
         )
     found = _Matched(session, annotator)
-    found.refuse_strangers(decisions)
+    found.refuse_unknown(decisions)
     for decision in decisions:
         found.match(decision)
     found.refuse_mixed_ids()
@@ -148,8 +148,14 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
         marks = session.store.add_flags(found.flags)
         marks += sum(session.store.set_note(row, name, note) for (row, name), note in found.notes.items())
     return Imported(
-        *(added, len(labels) - added, found.unmatched, found.ambiguous, changed, len(given) - len(labels)),
-        *(marks, tuple(found.unusable)),
+        added=added,
+        known=len(labels) - added,
+        unmatched=found.unmatched,
+        ambiguous=found.ambiguous,
+        changed=changed,
+        contradictory=len(given) - len(labels),
+        marks=marks,
+        unusable=tuple(found.unusable),
     )
 
 
@@ -170,7 +176,7 @@ class _Matched:
         self.unusable: list[str] = []
         self.unmatched = self.ambiguous = self.n_ids = self.n_mixed = 0
 
-    def refuse_strangers(self, decisions: Sequence[Decision]) -> None:
+    def refuse_unknown(self, decisions: Sequence[Decision]) -> None:
         """Raise DataError if the decisions have labels, and none of them is a class."""
         labels = {decision.label for decision in decisions if decision.label is not None and not decision.problem}
         if labels and all(self._class(label) is None for label in labels):

@@ -15,7 +15,7 @@ def write(records: Sequence[Record], class_names: Sequence[str], safe: bool = Fa
     """The records as a table whose columns have types."""
     kinds = {"seconds": pa.float64(), "round": pa.int64(), "flagged": pa.bool_(), "score": pa.float64()}
     rows = [row_of(record) for record in records]
-    names = list(rows[0] if rows else row_of(Record("", "")))
+    names = list(rows[0] if rows else row_of(Record(id="", text="")))
     own = own_columns(records[0]) if records else {}
     columns = {
         name: _own_array([row[name] for row in rows])

@@ -71,7 +71,7 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
         if isinstance(session, str) and annotator in (None, session):
             annotator = names[session]
         named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
-        decision = Decision(number, text, None, annotator, decided=answer == "ignore")
+        decision = Decision(id=number, text=text, label=None, annotator=annotator, decided=answer == "ignore")
         if answer == "accept" and named and named[0] is not None:
             decision = labeled(number, text, named, annotator)
         elif answer == "reject" and example.get("label") in class_names and len(class_names) == 2:

@@ -15,7 +15,7 @@ from dami_text.escaping import to_json
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """A text and what one annotator, if anybody, has decided about it; see the module."""
 
@@ -35,7 +35,7 @@ class Record:
     own: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What a file says about a text: a label, or None for a text that was skipped. `id` or `text` may be missing.
 

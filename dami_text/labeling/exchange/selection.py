@@ -26,6 +26,6 @@ def selected_records(session: Session, n: int) -> list[Record]:
         items = [item for item in queue if item.kind != "held-out" and item.row not in decided][:n]
     columns = session.own_columns([item.row for item in items])
     return [
-        Record(session.id(item.row), session.text(item.row), round=rounds, own=own, **told_of(session, item))
+        Record(id=session.id(item.row), text=session.text(item.row), round=rounds, own=own, **told_of(session, item))
         for item, own in zip(items, columns, strict=True)
     ]

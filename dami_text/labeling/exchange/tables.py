@@ -78,7 +78,17 @@ def _decision(row: Json, annotator: Any) -> Decision | None:
     # Label Studio's several choices, as an object or in a cell.
     if "choices" in label if isinstance(label, dict) else str(label).lstrip().startswith('{"choices"'):
         label, problem = str(label), f"{label} are several labels"
-    return Decision(number, row.get("text"), label, annotator, None, decided, flagged, note, problem)
+    return Decision(
+        id=number,
+        text=row.get("text"),
+        label=label,
+        annotator=annotator,
+        unescaped=None,
+        decided=decided,
+        flagged=flagged,
+        note=note,
+        problem=problem,
+    )
 
 
 def require_columns(names: Sequence[str]) -> None:

@@ -133,7 +133,7 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
     }
     with gr.Blocks(title="Label texts", analytics_enabled=False, fill_width=True) as page:
         _top(visible(desk.session.folder.name.removesuffix(".dami")), len(desk.session), guidelines is not None)
-        state = gr.HTML(_state_html(Screen(NOTHING, [], [])), elem_id="state", elem_classes="hidden")
+        state = gr.HTML(_state_html(Screen(token=NOTHING, text=[], why=[])), elem_id="state", elem_classes="hidden")
         with gr.Row(elem_id="body"):
             with gr.Column(elem_id="main"):
                 drawer = _drawers(guidelines, names)
@@ -188,7 +188,7 @@ def _top(title: str, n_texts: int, has_guidelines: bool) -> None:
             _button("help-button", "Help")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _History:
     """The components of the history: what is looked for, and the page of decisions that was found."""
 
@@ -220,7 +220,16 @@ def _drawers(guidelines: str | None, names: Sequence[str]) -> _History:
         with gr.Row(elem_id="history-turn"):
             newer, place, older = gr.Button("Newer", size="sm"), gr.HTML(""), gr.Button("Older", size="sm")
         page = gr.Number(0, elem_id="history-page")
-        return _History(words, kind, page, place, gr.HTML("", elem_classes="hidden"), decisions, newer, older)
+        return _History(
+            words=words,
+            kind=kind,
+            page=page,
+            place=place,
+            numbers=gr.HTML("", elem_classes="hidden"),
+            decisions=decisions,
+            newer=newer,
+            older=older,
+        )
 
 
 def _note() -> tuple[gr.Textbox, gr.HTML]:

@@ -17,7 +17,7 @@ NOTHING = "-"  # the token of a screen without a text
 _TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Screen:
     """What an annotator sees.
 
@@ -209,18 +209,18 @@ class Desk:
         store = self.session.store
         earlier = store.decision(shown.row, annotator)
         return Screen(
-            f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
-            shaded(self.session.text(shown.row), item.reason),
-            why(item),
-            notice,
-            earlier["label"] if earlier else None,
-            store.is_flagged(shown.row, annotator),
-            earlier is not None,
-            store.note(shown.row, annotator),
+            token=f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
+            text=shaded(self.session.text(shown.row), item.reason),
+            why=why(item),
+            notice=notice,
+            label=earlier["label"] if earlier else None,
+            flagged=store.is_flagged(shown.row, annotator),
+            again=earlier is not None,
+            note=store.note(shown.row, annotator),
         )
 
     def _nothing(self, message: str, notice: str) -> Screen:
-        return Screen(NOTHING, [(message, None)], [], notice)
+        return Screen(token=NOTHING, text=[(message, None)], why=[], notice=notice)
 
     def _shown(self, token: str) -> Shown | None:
         """What a token says was on the screen; None for no text of the pool."""

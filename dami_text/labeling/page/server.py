@@ -254,6 +254,7 @@ def serve(
     guidelines: str | None,
     port: int,
     browser: bool,
+    *,
     host: str = HOST,
     public_url: str | None = None,
 ) -> None:

@@ -122,7 +122,15 @@ class Store(Queues):
             connection.execute("DELETE FROM lease WHERE row = ? AND annotator = ?", (shown.row, annotator))
             relabel = action == "label" and earlier is not None and earlier["label"] is not None
             seconds = round(now - lease["since"], 3) if lease else None
-            return self._insert("relabel" if relabel else action, shown.row, annotator, now, label, None, seconds)
+            return self._insert(
+                "relabel" if relabel else action,
+                shown.row,
+                annotator,
+                now=now,
+                label=label,
+                undoes=None,
+                seconds=seconds,
+            )
 
     def toggle_flag(self, shown: Shown, annotator: str, now: float | None = None) -> Shown:
         """Flag the text on the annotator's screen, or take the flag away; returns what is on the screen then.
@@ -239,6 +247,7 @@ class Store(Queues):
         annotator: str,
         now: float,
         label: int | None = None,
+        *,
         undoes: int | None = None,
         seconds: float | None = None,
         imported: bool = False,

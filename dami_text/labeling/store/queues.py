@@ -22,7 +22,7 @@ class QueueItem:
     wanted: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundRecord:
     """A finished round: the last event that it knew, labelled rows then, details, predictions of held-out texts."""
 
