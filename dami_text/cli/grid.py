@@ -33,8 +33,6 @@ class GridOutputConfig(Options):
 
     output_dir: str = option("runs/grid", "the folder of the runs")
     overwrite: bool = option(False, "replace runs that the folder holds")
-    config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
-    debug: bool = option(False, "show the traceback of an error")
 
 
 def run_grid(arguments: Sequence[str] | None = None) -> int:
@@ -44,11 +42,9 @@ def run_grid(arguments: Sequence[str] | None = None) -> int:
 
 def grid(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> int:
     """Run the cells that are not finished; 1 if any failed or was another process's."""
-    parser = Parser(prog, DESCRIPTION, [*TOPICS.values(), GridConfig, GridOutputConfig])
-    given, options = read_arguments(parser, arguments)
-    boundary.again = "the same command" + (" without --overwrite" if given.get("overwrite") else "")
+    parser = Parser(prog, DESCRIPTION, [*TOPICS.values(), GridConfig, GridOutputConfig], reads_file=True)
+    given, options = read_arguments(parser, arguments, boundary)
     output = config_of(GridOutputConfig, options)
-    boundary.debug = output.debug
     run_config_of(options)  # an error of the common options comes before all others
     return _run(given, config_of(GridConfig, options), output)
 

@@ -48,7 +48,6 @@ class PageConfig(Options):
         None, "where a reverse proxy shows the page, such as https://lab.example/labels (with --annotators only)"
     )
     browser: bool = option(True, "open the page in a browser")
-    debug: bool = option(False, "show the traceback of an error")
 
     def _check(self) -> None:
         self.require(1 <= self.port <= 65535, "port", "from 1 to 65535")

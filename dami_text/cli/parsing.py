@@ -27,15 +27,27 @@ TRUE, FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are ConfigErrors.
+    """A parser whose errors are ConfigErrors. Every command has --debug.
 
     A value that cannot be converted is left as it is: the options say what they want where they are made.
     """
 
-    def __init__(self, prog: str, description: str, topics: Sequence[Any] = ()) -> None:
+    def __init__(self, prog: str, description: str, topics: Sequence[Any] = (), reads_file: bool = False) -> None:
+        """The parser of a command.
+
+        Args:
+            prog: what --help calls the command.
+            description: what it does.
+            topics: classes of configs, whose fields are options.
+            reads_file: whether options can be in a file, too, which --config names.
+        """
         super().__init__(prog=prog, description=description, allow_abbrev=False)
         for topic in topics:
             self._add_topic(topic)
+        if reads_file:
+            text = "a YAML file of options, which flags override; a run's config.yaml is one"
+            self.add_argument("--config", metavar="VALUE", help=text)
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError with argparse's message."""
@@ -188,10 +200,17 @@ def tell_of_data() -> None:
     logging.getLogger("dami_text").setLevel(logging.INFO if speaks() else logging.ERROR)
 
 
-def read_arguments(parser: Parser, arguments: Sequence[str]) -> tuple[dict[str, Any], argparse.Namespace]:
+def read_arguments(
+    parser: Parser, arguments: Sequence[str], boundary: ErrorBoundary
+) -> tuple[dict[str, Any], argparse.Namespace]:
     """The options that are given, by flag or in the file that --config names, and all options.
 
     Flags stand over the file, and the file over what data and model imply.
+
+    Args:
+        parser: the command's.
+        arguments: of the command line.
+        boundary: is told of --debug in the file, and how a command that is stopped goes on.
 
     Raises:
         ConfigError: an option that is unknown, or a file that cannot be read.
@@ -201,7 +220,10 @@ def read_arguments(parser: Parser, arguments: Sequence[str]) -> tuple[dict[str, 
     from_file = _read_options(Path(file), parser) if file is not None else {}
     given = from_file | flags
     parser.set_defaults(**implied_options(given) | from_file)
-    return given, parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    boundary.debug = options.debug
+    boundary.again = "the same command" + (" without --overwrite" if given.get("overwrite") else "")
+    return given, options
 
 
 def config_of(topic: Any, options: argparse.Namespace) -> Any:

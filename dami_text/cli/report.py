@@ -27,7 +27,6 @@ def report(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
     parser.add_argument("--strategies", nargs="+", help="only these, in this order (default: all that have runs)")
     parser.add_argument("--save-records", type=Path, metavar="FILE", help="write all rounds to FILE.jsonl.gz too")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     _report(parser.parse_args(arguments))
 
 

@@ -37,8 +37,6 @@ class OutputConfig(Options):
 
     output_dir: str | None = option(None, "the run's folder (default: runs/ and a name made of the options)")
     overwrite: bool = option(False, "replace a run that the folder holds")
-    config: str | None = option(None, "a YAML file of options, which flags override; a run's config.yaml is one")
-    debug: bool = option(False, "show the traceback of an error")
     report_to: str | None = option(
         None, "trackers to report the rounds to: tensorboard, wandb, ..., or several by commas"
     )
@@ -72,14 +70,12 @@ def parse(arguments: Sequence[str]) -> tuple[RunConfig, OutputConfig]:
 
 def run_parser(prog: str) -> Parser:
     """The parser of a run's options."""
-    return Parser(prog, DESCRIPTION, [*TOPICS.values(), OutputConfig])
+    return Parser(prog, DESCRIPTION, [*TOPICS.values(), OutputConfig], reads_file=True)
 
 
 def _parsed(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> tuple[RunConfig, OutputConfig]:
-    given, options = read_arguments(run_parser(prog), arguments)
-    boundary.again = "the same command" + (" without --overwrite" if given.get("overwrite") else "")
+    _, options = read_arguments(run_parser(prog), arguments, boundary)
     output = config_of(OutputConfig, options)
-    boundary.debug = output.debug
     return run_config_of(options), output
 
 

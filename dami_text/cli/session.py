@@ -17,7 +17,6 @@ def session_parser(prog: str, description: str, session: str = "the session's fo
     """A parser of a command that takes a session."""
     parser = Parser(prog, description)
     parser.add_argument("session", type=Path, help=session)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 

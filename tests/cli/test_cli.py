@@ -38,7 +38,7 @@ def options_of(*arguments):
 def test_without_arguments_the_defaults_hold():
     config, output = parse([])
     assert config == RunConfig()
-    assert (output.output_dir, output.overwrite, output.config, output.debug) == (None, False, None, False)
+    assert (output.output_dir, output.overwrite) == (None, False)
 
 
 def test_flags_set_options_of_every_topic():
