@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from dami_text.cli.parsing import TOPICS, ErrorBoundary, Parser, tell_of_data
-from dami_text.config.defaults import PRESETS, QUERY_SIZE, implied_options
+from dami_text.config.defaults import PATIENCE, PRESETS, QUERY_SIZE, implied_options
 from dami_text.config.fields import Options, flag, option
 from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.paths import PATHS
@@ -22,7 +22,6 @@ from dami_text.errors import ConfigError
 from dami_text.escaping import printable
 
 LOCAL_HOST = "127.0.0.1"  # this machine alone
-PATIENCE = 5.0  # seconds that the K-medoids of a session may take, for which a person waits
 
 #: Options of a session that may be others on another day.
 CHANGEABLE = ("budget", "lease_minutes", "device")

@@ -31,6 +31,7 @@ from dami_text.clustering.initialization import INITS, Init
 from dami_text.clustering.plan import Method, Plan, plan
 from dami_text.clustering.sampled import first_medoids, swap_sampled
 from dami_text.clustering.streamed import SMALL, swap_narrowing
+from dami_text.config.defaults import CLUSTERING_MEMORY, CLUSTERING_SECONDS
 from dami_text.processes import where_float64_is
 
 logger = logging.getLogger(__name__)
@@ -86,8 +87,8 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         method: Method = "auto",
         init: Init = "k-means++",
         max_iter: int = 100,
-        max_memory: int = 2 * 1024**3,
-        max_seconds: float = 60.0,
+        max_memory: int = CLUSTERING_MEMORY * 2**20,
+        max_seconds: float = CLUSTERING_SECONDS,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters

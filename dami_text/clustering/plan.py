@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from dami_text.config.defaults import CLUSTERING_SECONDS
+
 Method = Literal["auto", "fasterpam", "streamed", "sampled", "alternate"]
 
 # Up to this many rows "auto" keeps all distances. Of more, reading them again and again costs more than computing them
@@ -78,7 +80,7 @@ def plan(
     max_memory: int,
     *,
     init_given: bool,
-    max_seconds: float = 60.0,
+    max_seconds: float = CLUSTERING_SECONDS,
 ) -> Plan:
     """Choose the method and the sizes such that the matrices stay within max_memory bytes.
 

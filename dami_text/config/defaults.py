@@ -5,6 +5,17 @@ from typing import Any
 
 from dami_text.config.kinds import kind_of
 
+#: Texts in a batch of predictions or interpretations.
+BATCH_SIZE = 64
+
+#: Samples of BALD.
+BALD_SAMPLES = 10
+
+#: What K-medoids may take: MiB for a matrix of distances, and seconds on one core of usual speed, in a run and where a
+#: person waits.
+CLUSTERING_MEMORY = 2048
+CLUSTERING_SECONDS, PATIENCE = 60.0, 5.0
+
 #: Labels between two trainings of a session, and before the first.
 QUERY_SIZE = 20
 

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
-from dami_text.config.defaults import DEMO_BUDGET, PAPER, PRESETS
+from dami_text.config.defaults import (
+    BALD_SAMPLES,
+    BATCH_SIZE,
+    CLUSTERING_MEMORY,
+    CLUSTERING_SECONDS,
+    DEMO_BUDGET,
+    PAPER,
+    PATIENCE,
+    PRESETS,
+)
 from dami_text.config.fields import Device, Options, Size, option
 from dami_text.config.kinds import ModelKind, kind_of
 from dami_text.config.registry import PRETRAINED, STRATEGIES, find
@@ -265,20 +274,21 @@ class StrategyConfig(Options):
     )
     distance: Literal["euclidean", "cosine"] = option("euclidean", "dami: the distance of the K-medoids")
     clustering_memory: int = option(
-        2048,
+        CLUSTERING_MEMORY,
         "dami: MiB that a matrix of distances may take; with --clustering auto, K-medoids stream or sample where it "
         "would take more",
     )
     clustering_seconds: float = option(
-        60.0,
-        "dami: with --clustering auto, about how long the K-medoids may take on one core of usual speed; label: 5",
+        CLUSTERING_SECONDS,
+        "dami: with --clustering auto, about how long the K-medoids may take on one core of usual speed; "
+        f"label: {PATIENCE:g}",
     )
     clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
     )
-    bald_samples: int = option(10, "bald: samples of the model's dropout")
+    bald_samples: int = option(BALD_SAMPLES, "bald: samples of the model's dropout")
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
-    inference_batch_size: int = option(64, "texts in a batch of predictions or interpretations")
+    inference_batch_size: int = option(BATCH_SIZE, "texts in a batch of predictions or interpretations")
     pool_subsample: int | None = option(
         None,
         "consider only this many of the unlabelled texts, drawn at random in each round, and at the start with "

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import METRICS
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import short_message
-from dami_text.models.inference import BATCH_SIZE, predict_probabilities
+from dami_text.models.inference import predict_probabilities
 from dami_text.models.scores import accuracy, roc_auc
 from dami_text.processes import Processes
 

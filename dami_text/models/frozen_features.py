@@ -7,12 +7,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.data.batches import Batch, FeatureBatch
 from dami_text.data.cache import cached_array
 from dami_text.data.texts import EncodedTexts, FeatureTexts
 from dami_text.errors import ConfigError
 from dami_text.models.encoder import head_alone
-from dami_text.models.inference import BATCH_SIZE, device_of, evaluation_mode, over_batches
+from dami_text.models.inference import device_of, evaluation_mode, over_batches
 from dami_text.processes import ALONE
 
 

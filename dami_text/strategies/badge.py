@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
-from dami_text.models.inference import BATCH_SIZE, head_probabilities, predict_features
+from dami_text.models.inference import head_probabilities, predict_features
 from dami_text.models.scores import first_highest
 from dami_text.processes import Processes
 from dami_text.strategies.base import Query

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BALD_SAMPLES, BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch, FeatureBatch
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
 from dami_text.models.inference import (
-    BATCH_SIZE,
     device_of,
     dropout_mode,
     from_features,
@@ -52,7 +52,7 @@ class Bald:
         ConfigError: the model has no dropout.
     """
 
-    samples: int = 10
+    samples: int = BALD_SAMPLES
     batch_size: int = BATCH_SIZE
 
     needs: ClassVar[frozenset[str]] = frozenset({"dropout"})

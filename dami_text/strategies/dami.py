@@ -21,13 +21,14 @@ from transformers import PreTrainedModel
 
 from dami_text.clustering import KMedoids
 from dami_text.clustering.plan import Method
+from dami_text.config.defaults import BATCH_SIZE, CLUSTERING_MEMORY, CLUSTERING_SECONDS
 from dami_text.config.options import StrategyConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.interpretation.word_gradients import Target, TargetClass, interpret
-from dami_text.models.inference import BATCH_SIZE, device_of
+from dami_text.models.inference import device_of
 from dami_text.processes import Processes, where_float64_is
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query
@@ -132,8 +133,8 @@ class Dami:
     representation: Representation = Representation()
     distance: Literal["euclidean", "cosine"] = "euclidean"
     clustering: Method | Literal["park-jun"] = "auto"
-    max_memory: int = 2 * 1024**3  # bytes of distances, see KMedoids
-    max_seconds: float = 60.0  # about, see KMedoids
+    max_memory: int = CLUSTERING_MEMORY * 2**20  # bytes of distances, see KMedoids
+    max_seconds: float = CLUSTERING_SECONDS  # about, see KMedoids
     mean: NDArray[np.float64] | None = field(default=None, init=False, repr=False, compare=False)
 
     needs: ClassVar[frozenset[str]] = frozenset({"word gradients"})

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch
 from dami_text.data.pool import Pool
-from dami_text.models.inference import BATCH_SIZE, device_of, head_probabilities, over_batches, predict_features
+from dami_text.models.inference import device_of, head_probabilities, over_batches, predict_features
 from dami_text.strategies.base import Query, highest
 from dami_text.strategies.gradient_lengths import expected_gradient_lengths
 

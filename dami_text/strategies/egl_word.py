@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
-from dami_text.models.inference import BATCH_SIZE, device_of, over_batches
+from dami_text.models.inference import device_of, over_batches
 from dami_text.processes import where_float64_is
 from dami_text.strategies.base import Query, highest
 from dami_text.strategies.gradient_lengths import expected_word_gradients

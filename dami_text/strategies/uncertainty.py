@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
-from dami_text.models.inference import BATCH_SIZE, predict_logits
+from dami_text.models.inference import predict_logits
 from dami_text.strategies.base import Query, highest
 
 Kind = Literal["least-confidence", "margin", "entropy"]

@@ -54,6 +54,7 @@ class WordLevel(ModelKind):
         """A new model whose embedding starts at vectors (V, D) of the tokenizer's words."""
         import torch
 
+        import dami_text.models.auto  # noqa: F401 - what is saved can be loaded in this process
         from dami_text.models.word_level import label_names
 
         network: Any = find(self.network)
