@@ -16,7 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    PreTrainedConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -103,7 +103,7 @@ def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: in
     return Encoder(model.eval(), tokenizer, commit, config.freeze_encoder)
 
 
-def _check_kind(config: PreTrainedConfig, name: str) -> None:
+def _check_kind(config: PretrainedConfig, name: str) -> None:
     """Raise ConfigError unless the configuration is of an encoder that can classify texts."""
     kind, wanted = type(config), "choose an encoder such as BERT, RoBERTa or DeBERTa"
     if issubclass(kind, WordLevelConfig):
@@ -132,7 +132,7 @@ def _fast_tokenizer(source: dict[str, Any], name: str) -> PreTrainedTokenizerFas
     return tokenizer
 
 
-def _tell_of_head(config: PreTrainedConfig, name: str, class_names: Sequence[str]) -> None:
+def _tell_of_head(config: PretrainedConfig, name: str, class_names: Sequence[str]) -> None:
     """Warn that the checkpoint was trained to classify, and for other classes."""
     if any(str(each).endswith("ForSequenceClassification") for each in config.architectures or ()):
         found = class_names_of(config)

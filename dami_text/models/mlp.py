@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from dami_text.models.word_level import label_names, torch_initialization
 
 
-class MLPConfig(PreTrainedConfig):
+class MLPConfig(PretrainedConfig):
     """Sizes of an MLP, and its dropout after each hidden layer.
 
     `n_features` is the number of features of a row, `hidden_sizes` the units of each hidden layer.

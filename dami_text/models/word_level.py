@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
-def class_names_of(config: PreTrainedConfig) -> list[str]:
+def class_names_of(config: PretrainedConfig) -> list[str]:
     """The names (C,) of the classes that a classifier tells apart."""
     names: Any = config.id2label
     return [str(names[i]) for i in sorted(names)]
@@ -20,7 +20,7 @@ def label_names(class_names: Sequence[str]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
 
 
-class WordLevelConfig(PreTrainedConfig):
+class WordLevelConfig(PretrainedConfig):
     """Sizes of a word-level model; `num_labels`, `id2label` and `label2id` are transformers' own."""
 
     def __init__(
@@ -48,7 +48,7 @@ def torch_initialization(module: nn.Module) -> None:
 class WordLevelForSequenceClassification(PreTrainedModel):
     """Base of TextCNN and BiLSTM, which give the features and inherit the rest. Padding never changes a logit."""
 
-    config_class: type[PreTrainedConfig] = WordLevelConfig
+    config_class: type[PretrainedConfig] = WordLevelConfig
     config: Any
     _input_embed_layer = "embedding"  # where get_input_embeddings finds it
 

@@ -10,7 +10,7 @@ from conftest import make_texts, small_model
 from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
 from strategy_cases import pool_of
 
-from dami_text.cli import parsing as cli
+from dami_text.cli import run as cli
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError

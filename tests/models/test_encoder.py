@@ -26,7 +26,7 @@ from transformers import (
     pipeline,
 )
 
-from dami_text.cli import parsing as cli
+from dami_text.cli import run as cli
 from dami_text.config.options import ModelConfig, TrainingConfig
 from dami_text.config.run import RunConfig
 from dami_text.data.texts import EncodedTexts, LabeledTexts

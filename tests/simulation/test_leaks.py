@@ -178,7 +178,7 @@ def test_the_untrained_model_of_the_start_is_drawn_from_its_own_stream(texts):
         model = learner._new_model()
     expected = KMeansFeatures().query(model.eval(), pool, 9, numpy_stream(5, 0, "initial rows")).rows
     assert found.tolist() == expected.tolist()
-    first = build_first_query(config, build_strategy(config.strategy), learner._build_model, data.class_names)
+    first = build_first_query(config, build_strategy(config.strategy), learner._new_model, data.class_names)
     torch.manual_seed(78)
     assert first(pool, 9, numpy_stream(5, 0, "initial rows")).rows.tolist() == found.tolist()
 

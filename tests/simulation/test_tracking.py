@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dami_text.cli import parsing as cli
+from dami_text.cli import run as cli
 from dami_text.errors import ConfigError
 from dami_text.simulation.tracking import check_trackers
 
