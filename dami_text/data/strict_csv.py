@@ -11,6 +11,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from datasets.builder import Key
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.csv.csv import Csv
 
@@ -21,9 +22,6 @@ from dami_text.escaping import short_message
 logger = logging.getLogger(__name__)
 
 BLOCK = 16 << 20  # bytes of a CSV file that are parsed at a time, and so the longest row
-
-#: The key of a table: a shard of the source and a number. Before version 4.5 of datasets it is a pair.
-_KEY: Any = getattr(datasets.builder, "Key", lambda shard, number: (shard, number))
 
 
 class StrictCsv(Csv):
@@ -61,7 +59,7 @@ class StrictCsv(Csv):
             **options,
         )
 
-    def _generate_tables(self, base_files: Sequence[str], files_iterables: Any) -> Iterator[tuple[Any, pa.Table]]:
+    def _generate_tables(self, base_files: Sequence[str], files_iterables: Any) -> Iterator[tuple[Key, pa.Table]]:
         for shard, (name, files) in enumerate(zip(base_files, files_iterables, strict=True)):
             for file in files:
                 try:
@@ -69,7 +67,7 @@ class StrictCsv(Csv):
                         if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and not self.config.encoding:
                             raise DataError(f"{name} is not UTF-8 but UTF-16; name it with --encoding utf-16")
                         for number, batch in enumerate(self._batches(name, self._closed(stream))):
-                            yield _KEY(shard, number), pa.Table.from_batches([batch])
+                            yield Key(shard, number), pa.Table.from_batches([batch])
                 except (UnicodeError, pa.ArrowInvalid) as error:
                     if isinstance(error, UnicodeError) or "invalid UTF8" in str(error):
                         raise not_encoded(name, self.config.encoding, error) from error
