@@ -8,36 +8,21 @@ predicted class its label: with features h (H,) and probabilities p (C,),
 Its norm ||e|| ||h|| falls as confidence rises. It is never built: g_i . g_j = (e_i . e_j)(h_i . h_j).
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BATCH_SIZE
-from dami_text.config.options import StrategyConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import head_probabilities, predict_features
 from dami_text.models.scores import first_highest
 from dami_text.processes import Processes
-from dami_text.strategies.base import Query
+from dami_text.strategies.base import OnFeatures, Query
 
 
-@dataclass(frozen=True)
-class Badge:
+class Badge(OnFeatures):
     """K-means++ seeding (Arthur and Vassilvitskii 2007) on the gradient embeddings of the unlabelled texts."""
-
-    batch_size: int = BATCH_SIZE
-
-    needs: ClassVar[frozenset[str]] = frozenset({"features"})
-
-    @classmethod
-    def of(cls, config: StrategyConfig) -> Self:
-        """The strategy as the options say."""
-        return cls(config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows; the reason: the gradient's norm and its distance to those chosen before."""

@@ -3,13 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.kinds import CAPABILITIES
+from dami_text.config.options import StrategyConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
@@ -54,6 +56,24 @@ class QueryStrategy(Protocol):
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """Choose n of `pool.unlabeled`, with randomness from `rng` only; the model is left as it was."""
+
+
+@dataclass(frozen=True)
+class OnFeatures:
+    """Base of strategies that look at nothing but what the model's last layer reads.
+
+    Attributes:
+        batch_size: texts in a batch of predictions.
+    """
+
+    batch_size: int = BATCH_SIZE
+
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
+
+    @classmethod
+    def of(cls, config: StrategyConfig) -> Self:
+        """The strategy as the options say."""
+        return cls(config.inference_batch_size)
 
 
 @runtime_checkable

@@ -5,36 +5,21 @@ With features h (N, H), what the classifier's last layer reads, the next row is
     argmax_i  min over labelled and chosen j of  ||h_i - h_j||
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BATCH_SIZE
-from dami_text.config.options import StrategyConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_features
 from dami_text.models.scores import first_highest
 from dami_text.processes import Processes
-from dami_text.strategies.base import Query
+from dami_text.strategies.base import OnFeatures, Query
 
 
-@dataclass(frozen=True)
-class Coreset:
+class Coreset(OnFeatures):
     """K-center greedy on the model's features, starting from the labelled texts."""
-
-    batch_size: int = BATCH_SIZE
-
-    needs: ClassVar[frozenset[str]] = frozenset({"features"})
-
-    @classmethod
-    def of(cls, config: StrategyConfig) -> Self:
-        """The strategy as the options say."""
-        return cls(config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows, each the farthest from all that are labelled or chosen before it; the reason: how far."""

@@ -1,8 +1,6 @@
 """K-means on the model's features: DAMI without interpretations (the texts nearest to the means; Kang et al. 2004)."""
 
 import warnings
-from dataclasses import dataclass
-from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,30 +8,18 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BATCH_SIZE
-from dami_text.config.options import StrategyConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_features
 from dami_text.models.scores import first_highest
 from dami_text.processes import Processes
-from dami_text.strategies.base import Query
+from dami_text.strategies.base import OnFeatures, Query
 
 NEAR = 1.001  # times the smallest squared distance: rows that are measured again
 
 
-@dataclass(frozen=True)
-class KMeansFeatures:
+class KMeansFeatures(OnFeatures):
     """For each of n means of the unlabelled texts' features, the text nearest to it."""
-
-    batch_size: int = BATCH_SIZE
-
-    needs: ClassVar[frozenset[str]] = frozenset({"features"})
-
-    @classmethod
-    def of(cls, config: StrategyConfig) -> Self:
-        """The strategy as the options say."""
-        return cls(config.inference_batch_size)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows, of the largest clusters first; the reason: how many texts the cluster has."""

@@ -493,3 +493,30 @@ def test_what_a_strategy_is_given_holds_no_labels(encoded):
     assert all(set(table.data.column_names) <= {"text", "input_ids"} for table in tables)
     arrays = [np.asarray(value) for value in found if isinstance(value, np.ndarray)]
     assert not any(array.shape in ((40,), (60,)) and np.array_equal(array, labels[: len(array)]) for array in arrays)
+
+
+def test_excluded_rows_are_never_asked_for_but_their_labels_can_be_told(make_learner):
+    learner = make_learner()
+    learner.exclude([0, 1, 5])
+    assert learner.ask(55).rows.max() < 60
+    assert set(learner.ask(57).rows.tolist()) == set(range(60)) - {0, 1, 5}
+    learner.tell([2, 1], [0, 1])
+    learner.exclude(np.array([6]))
+    assert learner.ask(60).rows.tolist() == [3, 4, *range(7, 60)]
+    assert learner.pool.labeled.tolist() == [1, 2]
+    with pytest.raises(ValueError, match="labelled already, not in the pool, or there twice"):
+        learner.tell([1], [0])
+
+
+def test_labels_of_several_rounds_are_told_at_once(make_learner):
+    learner, replayed = make_learner(), make_learner()
+    learner.tell([0, 3, 4, 9], [0, 1, 0, 1], round_number=2)
+    assert learner.round == 2
+    for rows, labels in (([0], [0]), ([3], [1]), ([4, 9], [0, 1])):
+        replayed.tell(rows, labels)
+    for one in (learner, replayed):
+        one.train()
+    weights = [one.model.state_dict() for one in (learner, replayed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    learner.tell([5], [1])
+    assert learner.round == 3

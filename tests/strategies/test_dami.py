@@ -240,3 +240,10 @@ def test_park_jun_starts_and_goes_on_as_the_paper_says():
     )
     assert sorted(query.rows.tolist()) == sorted(pool.unlabeled[best].tolist())
     assert query.details["clustering"] == "alternate"
+
+
+def test_words_are_explained_by_the_mean_of_the_last_query_only():
+    pool = odd_pool()
+    strategy = Dami()
+    with pytest.raises(ValueError, match="there was no query yet"):
+        strategy.explain(model_for("cnn", pool), pool.texts, 0)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from encoder_cases import tiny_model
 from strategy_cases import CLASSES, KINDS, loss_gradients, model_for, odd_pool, pool_of
 
-from dami_text.strategies import EglWord
+from dami_text.strategies import EglWord, Explaining
 
 
 def slow_word_lengths(model, pool, row):
@@ -43,3 +44,29 @@ def test_unknown_words_and_padding_do_not_compete(kind):
     assert [found[row] for row in range(3)] == [{"score": 0, "word": None}] * 3
     assert found[3]["word"] == found[4]["word"] == "w1"
     assert query.rows.tolist()[2:] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_texts_words_have_the_lengths_of_their_embeddings_for_weights(kind):
+    pool = odd_pool()
+    model, strategy = model_for(kind, pool), EglWord()
+    assert isinstance(strategy, Explaining)
+    special = {pool.texts.tokenizer.pad_token_id, pool.texts.tokenizer.unk_token_id}
+    for row in pool.unlabeled[:12]:
+        of_word, ids = slow_word_lengths(model, pool, row), pool.texts.token_ids(row).tolist()
+        weights = strategy.explain(model, pool.texts, int(row))
+        assert weights[: len(ids)] == pytest.approx(
+            [0.0 if w in special else of_word[w] for w in ids], rel=1e-4, abs=1e-9
+        )
+
+
+def test_a_word_in_pieces_has_the_highest_weight_of_its_pieces():
+    pool = odd_pool(kind="bert")
+    model = tiny_model(n_classes=3, vocab_size=len(pool.texts.tokenizer)).eval()
+    query = EglWord().query(model, pool, len(pool.unlabeled), np.random.default_rng(0))
+    for row, reason in zip(query.rows.tolist(), query.reasons, strict=True):
+        weights = EglWord().explain(model, pool.texts, row)
+        assert len(weights) <= len(pool.texts.word_places(row))
+        assert max(weights, default=0.0) == pytest.approx(reason["score"], rel=1e-4, abs=1e-9)
+        if reason["word"] is not None:
+            assert pool.texts.word(row, int(weights.argmax())) == reason["word"]
