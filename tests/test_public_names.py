@@ -1,4 +1,7 @@
+import doctest
 import inspect
+import io
+import sys
 import types
 
 import pytest
@@ -37,8 +40,23 @@ def test_every_public_name_is_documented_with_its_methods():
         assert not value.__doc__.startswith(f"{name}(")
 
 
+@pytest.mark.parametrize("name", dami_text.__all__)
+def test_every_public_name_has_an_example_that_runs(name):
+    value = getattr(dami_text, name)
+    finder = doctest.DocTestFinder(recurse=False)
+    examples = finder.find(value, name, globs={**vars(sys.modules[value.__module__])})
+    assert any(found.examples for found in examples)
+    told = io.StringIO()
+    runner = doctest.DocTestRunner()
+    for found in examples:
+        runner.run(found, out=told.write)
+    assert runner.failures == 0, told.getvalue()
+
+
 def test_every_error_is_public_and_a_dami_error():
-    kinds = {name for name, value in vars(errors).items() if inspect.isclass(value)}
+    kinds = {
+        name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
+    }
     assert kinds <= set(dami_text.__all__)
     assert all(issubclass(getattr(errors, name), errors.DamiError) for name in kinds)
     assert all(name in errors.__doc__ for name in kinds)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -18,12 +19,16 @@ from dami_text.config.options import (
     TrainingConfig,
     WordVectorConfig,
 )
-from dami_text.errors import ConfigError
+from dami_text.errors import ConfigError, arguments_named
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """All options that decide a run's result.
+    """All options that decide a run's result, by topic. `RunConfig.of` makes one of options by name.
+
+    >>> config = RunConfig.of(dataset="mr", budget=500)
+    >>> config.loop.budget.value, config.changed(seed=7).loop.seed
+    (500, 7)
 
     Raises:
         ConfigError: options that do not go together.
@@ -51,13 +56,22 @@ class RunConfig:
 
     @classmethod
     def of(cls, **options: Any) -> Self:
-        """A config from options by name, the rest implied or at their defaults: RunConfig.of(dataset="subj", seed=3).
+        """A config from options by name; the rest is implied by them or at its default.
+
+        >>> RunConfig.of(dataset="subj", model="bilstm", seed=3).model.model
+        'bilstm'
 
         Raises:
             ConfigError: for a name that no topic knows, or a value that cannot work.
         """
+        with arguments_named():
+            return cls.of_options(options)
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, Any]) -> Self:
+        """The same, with errors that speak of flags."""
         topics = {}
-        options = implied_options(options) | options
+        options = implied_options(options) | dict(options)
         for topic in dataclasses.fields(cls):
             kind: Any = type(topic.default)
             names = {f.name for f in dataclasses.fields(kind)}

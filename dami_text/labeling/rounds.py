@@ -27,7 +27,7 @@ from dami_text.labeling.session import MODEL, Session, SessionConfig, interleave
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.preparation import text_learner
 from dami_text.models.inference import predict_probabilities
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy
 
@@ -45,7 +45,7 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
 
 def new_learner(session: Session) -> ActiveLearner:
     """A learner of the session's texts that knows no label and asks for none that is held out."""
-    learner = make_learner(session.texts, session.class_names, session.config.run)
+    learner = text_learner(session.texts, session.class_names, session.config.run)
     learner.exclude(session.held_out)
     return learner
 
@@ -97,7 +97,7 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
         kind = config.run.model.kind
         kind.require(config.run)
         if kind.reads_files(config.run):
-            make_learner(session.texts.select(range(2)), session.class_names, session.config.run)
+            text_learner(session.texts.select(range(2)), session.class_names, session.config.run)
         session.store.extend_queue(0, start_queue(session))
 
     return new_session(folder, config, begin)

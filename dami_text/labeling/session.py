@@ -60,7 +60,7 @@ class SessionConfig:
         """The config whose `options` these are."""
         own = {f.name for f in fields(LabelingConfig)}
         return cls(
-            RunConfig.of(**{name: value for name, value in options.items() if name not in own}),
+            RunConfig.of_options({name: value for name, value in options.items() if name not in own}),
             LabelingConfig(**{name: value for name, value in options.items() if name in own}),
         )
 

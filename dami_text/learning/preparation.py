@@ -13,7 +13,7 @@ from dami_text.data.sources import load_source
 from dami_text.data.splits import Splits, split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.data.tabular import load_table
 from dami_text.data.texts import LabeledTexts, Texts
-from dami_text.errors import ConfigError, DataError
+from dami_text.errors import ConfigError, DataError, arguments_named
 from dami_text.learning.cold_start import build_first_query
 from dami_text.learning.learner import ActiveLearner
 from dami_text.models.source import ModelSource
@@ -76,18 +76,38 @@ def make_learner(
 ) -> ActiveLearner:
     """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
 
-    Texts are strings or the column `text` of a Dataset; a `strategy` takes the place of the named one. Labels told to
-    it are places in `class_names`; rows are places in `texts`. There is no validation split: models train for a fixed
-    number of steps.
+    There is no validation split: models train for a fixed number of steps.
+
+    >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
+    >>> learner = make_learner(texts, ["negative", "positive"], RunConfig.of(word_vectors="random", steps=5))
+    >>> learner.tell([0, 1], [1, 0])
+    >>> len(learner.ask(2).rows)
+    2
+
+    Args:
+        texts: strings, or the column `text` of a Dataset (N). Rows are places in it.
+        class_names: the classes (C). Labels are places in it.
+        config: the options; by default those of `RunConfig()`.
+        strategy: takes the place of the one that the options name.
 
     Raises:
         DataError: there is no text, or one is no string.
         ConfigError: class names that are not two or more, or options that cannot work.
     """
-    config = config or RunConfig()
+    with arguments_named():
+        return text_learner(texts, class_names, config or RunConfig(), strategy)
+
+
+def text_learner(
+    texts: Sequence[str] | Dataset,
+    class_names: Sequence[str],
+    config: RunConfig,
+    strategy: QueryStrategy | None = None,
+) -> ActiveLearner:
+    """As `make_learner`, with errors that speak of flags."""
     use_device(config.training.device, small=config.model.kind.is_small)
     if config.data.task != "text":
-        raise ConfigError(f"--task is {config.data.task}; make_learner takes texts, and so --task text")
+        raise ConfigError(f"--task is {config.data.task}; a learner over texts needs --task text")
     if isinstance(class_names, str) or len(class_names) < 2 or len(set(class_names)) < len(class_names):
         raise ConfigError(f"class_names is {class_names!r}; it must be a list of two names or more, all different")
     dataset = _text_column(texts)

@@ -98,7 +98,7 @@ def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[C
     combined: dict[str, Any] = {name: values for name, values in every.items() if values is not None}
     cells: dict[Path, Cell] = {}
     for values in itertools.product(*combined.values()):
-        config = RunConfig.of(**{**options, **dict(zip(combined, values, strict=True))})
+        config = RunConfig.of_options({**options, **dict(zip(combined, values, strict=True))})
         dataset, model, strategy = config.data.dataset, config.model.model, config.strategy.strategy
         path = root / folder_name(dataset) / folder_name(model) / folder_name(strategy) / f"seed-{config.loop.seed}"
         if path in cells:

@@ -16,9 +16,24 @@ from dami_text.strategies import Query
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What happened in one round of a simulation; `query` is None in the last one.
+    """What happened in one round of a simulation.
 
-    `seconds` are of training, of evaluating and of querying.
+    >>> from dami_text import Oracle, make_learner, simulate, RunConfig
+    >>> import numpy as np
+    >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
+    >>> learner = make_learner(texts, ["no", "yes"], RunConfig.of(word_vectors="random", steps=5))
+    >>> learner.tell([0, 1], [1, 0])
+    >>> oracle = Oracle(np.array([1, 0, 1, 0, 1, 0]))
+    >>> [(r.number, r.n_labeled) for r in simulate(learner, oracle, [2, 3, 5], lambda model: {})]
+    [(0, 2), (1, 3), (2, 5)]
+
+    Attributes:
+        number: from 0.
+        n_labeled: the texts that the round's model was trained on.
+        training: how that went.
+        metrics: of the model, by name.
+        query: what is to be labelled next; None in the last round.
+        seconds: of training, evaluating and querying, by the names train, evaluate and query.
     """
 
     number: int
@@ -37,6 +52,14 @@ def simulate(
     train: Callable[[ActiveLearner], Training] | None = None,
 ) -> Iterator[Round]:
     """Train, evaluate, ask and tell, until `n_labeled[-1]` rows are labelled.
+
+    >>> from dami_text import Oracle, make_learner, RunConfig
+    >>> import numpy as np
+    >>> learner = make_learner(["good", "bad", "so so"], ["no", "yes"], RunConfig.of(word_vectors="random", steps=5))
+    >>> learner.tell([0, 1], [1, 0])
+    >>> rounds = list(simulate(learner, Oracle(np.array([1, 0, 0])), [2, 3], lambda model: {"accuracy": 0.5}))
+    >>> rounds[1].metrics, learner.pool.labeled.tolist()
+    ({'accuracy': 0.5}, [0, 1, 2])
 
     Args:
         learner: told the labels of `n_labeled[learner.round]` rows.
@@ -65,6 +88,9 @@ def simulate(
 
 def schedule(initial_size: Size, query_size: Size, budget: Size, n: int) -> list[int]:
     """How many of n texts are labelled in each round, from round 0 up to the budget.
+
+    >>> schedule(Size(20), Size(30), Size(0.5), n=200)
+    [20, 50, 80, 100]
 
     With shares, round((initial_size + r * query_size) * n) in round r; with counts, initial_size + r * query_size; at
     least one text more than in the round before. The last query is what is left of the budget, so that a query size

@@ -110,18 +110,18 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
 )
 def test_a_wrong_value_gives_one_error_of_flag_value_and_what_is_wanted(option, value, message):
     with pytest.raises(ConfigError) as error:
-        RunConfig.of(**{option: value})
+        RunConfig.of_options({option: value})
     assert str(error.value) == message
 
 
 def test_an_unknown_strategy_is_an_error_that_names_the_known_ones():
     with pytest.raises(ConfigError, match=r"^--strategy is 'damy'; it must be one of .*random.*dami"):
-        RunConfig.of(strategy="damy")
+        RunConfig.of_options({"strategy": "damy"})
 
 
 def test_an_unknown_option_is_an_error():
     with pytest.raises(ConfigError, match=r"unknown options \['sed'\]; the options are listed by --help"):
-        RunConfig.of(sed=3, epochs=2)
+        RunConfig.of_options({"sed": 3, "epochs": 2})
 
 
 def test_values_on_the_border_work():
@@ -201,8 +201,16 @@ def test_every_option_stands_in_one_topic_and_has_a_help_text():
 )
 def test_what_does_not_go_together_is_one_error(options, message):
     with pytest.raises(ConfigError) as error:
-        RunConfig.of(**options)
+        RunConfig.of_options(options)
     assert str(error.value) == message
+
+
+def test_errors_of_the_python_api_speak_of_arguments():
+    message = r"^model_revision is 'v1'; it must be left out: model cnn is no pretrained encoder$"
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.of(model_revision="v1")
+    with pytest.raises(ConfigError, match="^--model-revision is 'v1'; it must be left out: --model cnn is no"):
+        RunConfig.of_options({"model_revision": "v1"})
 
 
 def test_an_mlp_has_dropout_where_bald_asks():

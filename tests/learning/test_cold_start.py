@@ -123,7 +123,7 @@ def test_a_folder_without_a_model(tmp_path):
 
 
 def test_one_first_query_only():
-    with pytest.raises(ConfigError, match="--cold-start is 'balanced'; it must be left out where --init-model"):
+    with pytest.raises(ConfigError, match="cold_start is 'balanced'; it must be left out where init_model"):
         RunConfig.of(init_model="somewhere", cold_start="balanced")
 
 

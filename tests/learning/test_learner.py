@@ -413,7 +413,7 @@ def test_a_process_has_one_precision(make_learner):
     precision = make_learner()._accelerator.mixed_precision
     other = "no" if precision == "bf16" else "bf16"
     options = RunConfig.of(word_vectors="random", mixed_precision=other)
-    with pytest.raises(ConfigError, match=f"--mixed-precision {other} cannot be used in this process"):
+    with pytest.raises(ConfigError, match=f"mixed_precision {other} cannot be used in this process"):
         preparation.make_learner(TEXTS, ["neg", "pos"], options)
 
 
