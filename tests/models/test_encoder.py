@@ -404,7 +404,7 @@ def test_options_that_need_an_encoder():
         ConfigError, match="freeze_encoder is True; it must be left out: model cnn is no pretrained"
     ):
         RunConfig.of(freeze_encoder=True)
-    with pytest.raises(ConfigError, match="--model-revision is 'v1'; it must be left out"):
+    with pytest.raises(ConfigError, match="model_revision is 'v1'; it must be left out"):
         RunConfig.of(model="bilstm", model_revision="v1")
 
 
