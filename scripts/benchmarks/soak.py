@@ -25,6 +25,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import dami_text.models.auto  # noqa: F401 - for the session's saved model
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
