@@ -95,6 +95,7 @@ def run_round(folder: Path, output: Path) -> None:
 
     from dami_text.clustering import KMedoids
     from dami_text.config.run import RunConfig
+    from dami_text.data import tokenization, word_vectors
     from dami_text.learning import preparation
     from dami_text.processes import Processes, disconnect
     from dami_text.simulation import run
@@ -110,9 +111,9 @@ def run_round(folder: Path, output: Path) -> None:
         for stage, owner, name in (
             ("load", preparation, "load_source"),
             ("load", preparation, "split_source"),
-            ("tokenize", preparation, "build_tokenizer"),
-            ("tokenize", preparation, "encode"),
-            ("word2vec", preparation, "build_word_vectors"),
+            ("tokenize", tokenization, "build_tokenizer"),
+            ("tokenize", tokenization, "encode_all"),
+            ("word2vec", word_vectors, "build_word_vectors"),
             ("cluster", KMedoids, "fit"),
         ):
             patches.enter_context(patch.object(owner, name, watch.timed(stage, getattr(owner, name))))

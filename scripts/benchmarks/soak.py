@@ -31,8 +31,9 @@ from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, is_session
+from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models.evaluation import evaluate_model
-from dami_text.simulation.run import PreparedData, Run, prepare
+from dami_text.simulation.run import Run
 
 
 @contextmanager

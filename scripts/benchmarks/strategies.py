@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dami_text.config.options import STRATEGIES
+from dami_text.config.registry import STRATEGIES
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts

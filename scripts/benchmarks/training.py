@@ -19,13 +19,13 @@ from accelerate import Accelerator
 from torch.nn import functional
 from tqdm import tqdm
 
+from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import TrainingConfig
 from dami_text.config.run import RunConfig
 from dami_text.data.batches import Batch, batches_by_length
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models.evaluation import evaluate_model
-from dami_text.models.inference import BATCH_SIZE
 from dami_text.models.training import Training, train, training_batches
 from dami_text.randomness import numpy_stream, torch_stream
 
