@@ -400,9 +400,7 @@ def test_names_that_are_neither_folder_nor_in_reach():
 
 
 def test_options_that_need_an_encoder():
-    with pytest.raises(
-        ConfigError, match="freeze_encoder is True; it must be left out: model cnn is no pretrained"
-    ):
+    with pytest.raises(ConfigError, match="freeze_encoder is True; it must be left out: model cnn is no pretrained"):
         RunConfig.of(freeze_encoder=True)
     with pytest.raises(ConfigError, match="model_revision is 'v1'; it must be left out"):
         RunConfig.of(model="bilstm", model_revision="v1")
