@@ -209,7 +209,7 @@ def test_errors_of_the_python_api_speak_of_arguments():
     message = r"^model_revision is 'v1'; it must be left out: model cnn is no pretrained encoder$"
     with pytest.raises(ConfigError, match=message):
         RunConfig.of(model_revision="v1")
-    with pytest.raises(ConfigError, match="^--model-revision is 'v1'; it must be left out: --model cnn is no"):
+    with pytest.raises(ConfigError, match=r"^--model-revision is 'v1'; it must be left out: --model cnn is no"):
         RunConfig.of_options({"model_revision": "v1"})
 
 
