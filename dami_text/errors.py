@@ -19,93 +19,102 @@ from contextlib import contextmanager
 class DamiError(Exception):
     """Base of the errors that a user can mend. The command line shows its message without a traceback.
 
-    >>> from dami_text import RunConfig
-    >>> try:
-    ...     RunConfig.of(epochs=0)
-    ... except DamiError as error:
-    ...     print(error)
-    epochs is 0; it must be at least 1
+    Examples:
+        >>> from dami_text import RunConfig
+        >>> try:
+        ...     RunConfig.of(epochs=0)
+        ... except DamiError as error:
+        ...     print(error)
+        epochs is 0; it must be at least 1
     """
 
 
 class ConfigError(DamiError):
     """An option, or a combination of options, that cannot work.
 
-    >>> from dami_text import RunConfig
-    >>> RunConfig.of(task="tabular", model="cnn")
-    Traceback (most recent call last):
-    dami_text.errors.ConfigError: model cnn reads texts, and task is tabular; use model mlp
+    Examples:
+        >>> from dami_text import RunConfig
+        >>> RunConfig.of(task="tabular", model="cnn")
+        Traceback (most recent call last):
+        dami_text.errors.ConfigError: model cnn reads texts, and task is tabular; use model mlp
     """
 
 
 class DataError(DamiError):
     """A data set that cannot be read or used.
 
-    >>> from dami_text import make_learner
-    >>> make_learner([], ["no", "yes"])
-    Traceback (most recent call last):
-    dami_text.errors.DataError: texts is empty; give one text or more
+    Examples:
+        >>> from dami_text import make_learner
+        >>> make_learner([], ["no", "yes"])
+        Traceback (most recent call last):
+        dami_text.errors.DataError: texts is empty; give one text or more
     """
 
 
 class ColumnError(DataError):
     """A column that is missing or of the wrong type.
 
-    >>> issubclass(ColumnError, DataError)
-    True
+    Examples:
+        >>> issubclass(ColumnError, DataError)
+        True
     """
 
 
 class TrainingError(DamiError):
     """A training that did not end in a usable model.
 
-    >>> from dami_text import RunConfig, make_learner
-    >>> config = RunConfig.of(word_vectors="random", steps=3, learning_rate=1e30)
-    >>> learner = make_learner(["good", "bad", "so so"], ["no", "yes"], config)
-    >>> learner.tell([0, 1], [1, 0])
-    >>> learner.train()  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    dami_text.errors.TrainingError: after 3 training steps the model's weights or outputs are not finite; ...
+    Examples:
+        >>> from dami_text import RunConfig, make_learner
+        >>> config = RunConfig.of(word_vectors="random", steps=3, learning_rate=1e30)
+        >>> learner = make_learner(["good", "bad", "so so"], ["no", "yes"], config)
+        >>> learner.tell([0, 1], [1, 0])
+        >>> learner.train()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        dami_text.errors.TrainingError: after 3 training steps the model's weights or outputs are not finite; ...
     """
 
 
 class HubError(DamiError):
     """The Hub refuses, cannot be reached, or broke off in mid-transfer.
 
-    >>> issubclass(HubError, DamiError)
-    True
+    Examples:
+        >>> issubclass(HubError, DamiError)
+        True
     """
 
 
 class QueryError(DamiError):
     """A query that breaks its contract: the wrong number of rows, a row twice, or a row that is labelled.
 
-    >>> from dami_text import Query, RunConfig, make_learner
-    >>> class Twice:
-    ...     def query(self, model, pool, n, rng):
-    ...         return Query.of([2] * n)
-    >>> config = RunConfig.of(word_vectors="random", steps=3)
-    >>> learner = make_learner(["good", "bad", "so so", "fine"], ["no", "yes"], config, Twice())
-    >>> learner.tell([0, 1], [1, 0])
-    >>> learner.ask(2)
-    Traceback (most recent call last):
-    dami_text.errors.QueryError: the strategy returned row 2 more than once; rows must be distinct
+    Examples:
+        >>> from dami_text import Query, RunConfig, make_learner
+        >>> class Twice:
+        ...     def query(self, model, pool, n, rng):
+        ...         return Query.of([2] * n)
+        >>> config = RunConfig.of(word_vectors="random", steps=3)
+        >>> learner = make_learner(["good", "bad", "so so", "fine"], ["no", "yes"], config, Twice())
+        >>> learner.tell([0, 1], [1, 0])
+        >>> learner.ask(2)
+        Traceback (most recent call last):
+        dami_text.errors.QueryError: the strategy returned row 2 more than once; rows must be distinct
     """
 
 
 class RecordError(DamiError):
     """A run's folder that cannot be written, or that belongs to another run.
 
-    >>> issubclass(RecordError, DamiError)
-    True
+    Examples:
+        >>> issubclass(RecordError, DamiError)
+        True
     """
 
 
 class BusyError(RecordError):
     """A run's folder that another process works in.
 
-    >>> issubclass(BusyError, RecordError)
-    True
+    Examples:
+        >>> issubclass(BusyError, RecordError)
+        True
     """
 
 

@@ -14,8 +14,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 class Size:
     """A number of texts: a count (an integer) or a share of the training set (a number with a decimal point).
 
-    >>> Size(50).of(2000), Size("0.02").of(2000)
-    (50, 40)
+    Examples:
+        >>> Size(50).of(2000), Size("0.02").of(2000)
+        (50, 40)
 
     Raises:
         ValueError: for text that is no number.

@@ -26,9 +26,10 @@ from dami_text.errors import ConfigError, arguments_named
 class RunConfig:
     """All options that decide a run's result, by topic. `RunConfig.of` makes one of options by name.
 
-    >>> config = RunConfig.of(dataset="mr", budget=500)
-    >>> config.loop.budget.value, config.changed(seed=7).loop.seed
-    (500, 7)
+    Examples:
+        >>> config = RunConfig.of(dataset="mr", budget=500)
+        >>> config.loop.budget.value, config.changed(seed=7).loop.seed
+        (500, 7)
 
     Raises:
         ConfigError: options that do not go together.
@@ -58,8 +59,9 @@ class RunConfig:
     def of(cls, **options: Any) -> Self:
         """A config from options by name; the rest is implied by them or at its default.
 
-        >>> RunConfig.of(dataset="subj", model="bilstm", seed=3).model.model
-        'bilstm'
+        Examples:
+            >>> RunConfig.of(dataset="subj", model="bilstm", seed=3).model.model
+            'bilstm'
 
         Raises:
             ConfigError: for a name that no topic knows, or a value that cannot work.

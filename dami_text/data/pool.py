@@ -12,11 +12,12 @@ from dami_text.data.texts import Texts
 class Pool:
     """The texts to choose from and which of them are labelled; immutable, and without any label.
 
-    >>> from dami_text import make_learner, RunConfig
-    >>> texts = make_learner(["a", "b", "c"], ["no", "yes"], RunConfig.of(word_vectors="random")).pool.texts
-    >>> pool = Pool(texts, [1])
-    >>> pool.unlabeled.tolist(), pool.with_labeled([0]).labeled.tolist()
-    ([0, 2], [0, 1])
+    Examples:
+        >>> from dami_text import make_learner, RunConfig
+        >>> texts = make_learner(["a", "b", "c"], ["no", "yes"], RunConfig.of(word_vectors="random")).pool.texts
+        >>> pool = Pool(texts, [1])
+        >>> pool.unlabeled.tolist(), pool.with_labeled([0]).labeled.tolist()
+        ([0, 2], [0, 1])
 
     `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool; `unlabeled` are those to choose from, all
     that are not labelled but for a pool that `sample` or `without` made.
@@ -64,9 +65,10 @@ class Pool:
 class Oracle:
     """Reveals the labels of rows that were asked for: a simulated annotator who is always right.
 
-    >>> import numpy as np
-    >>> Oracle(np.array([1, 0, 1])).reveal(np.array([2, 1])).tolist()
-    [1, 0]
+    Examples:
+        >>> import numpy as np
+        >>> Oracle(np.array([1, 0, 1])).reveal(np.array([2, 1])).tolist()
+        [1, 0]
     """
 
     def __init__(self, labels: NDArray[np.int64]) -> None:

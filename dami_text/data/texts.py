@@ -123,11 +123,12 @@ class StoredTexts:
 class EncodedTexts(StoredTexts):
     """N texts with their token ids, as `tokenization.encode` made them; ids and texts stay in Arrow's memory map.
 
-    >>> from dami_text import make_learner, RunConfig
-    >>> learner = make_learner(["a good film", "good"], ["no", "yes"], RunConfig.of(word_vectors="random"))
-    >>> texts = learner.pool.texts
-    >>> texts.text(0), texts.lengths.tolist(), texts.word(0, 2)
-    ('a good film', [3, 1], 'film')
+    Examples:
+        >>> from dami_text import make_learner, RunConfig
+        >>> learner = make_learner(["a good film", "good"], ["no", "yes"], RunConfig.of(word_vectors="random"))
+        >>> texts = learner.pool.texts
+        >>> texts.text(0), texts.lengths.tolist(), texts.word(0, 2)
+        ('a good film', [3, 1], 'film')
 
     Labels are left behind: what holds an EncodedTexts cannot reach them.
 
@@ -220,10 +221,11 @@ class EncodedTexts(StoredTexts):
 class LabeledTexts:
     """Texts whose labels are known, to train or to evaluate on: rows (n,) of `texts` and labels (n,), int64.
 
-    >>> from dami_text import make_learner, RunConfig
-    >>> texts = make_learner(["good", "bad"], ["no", "yes"], RunConfig.of(word_vectors="random")).pool.texts
-    >>> LabeledTexts(texts, np.array([0, 1]), np.array([1, 0])).labels.tolist()
-    [1, 0]
+    Examples:
+        >>> from dami_text import make_learner, RunConfig
+        >>> texts = make_learner(["good", "bad"], ["no", "yes"], RunConfig.of(word_vectors="random")).pool.texts
+        >>> LabeledTexts(texts, np.array([0, 1]), np.array([1, 0])).labels.tolist()
+        [1, 0]
     """
 
     texts: Texts

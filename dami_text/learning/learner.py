@@ -29,14 +29,15 @@ from dami_text.strategies import Query, QueryStrategy, check_query
 class ActiveLearner:
     """The learner: `ask` it which rows to label, `tell` it their labels, and ask again.
 
-    >>> from dami_text import make_learner, RunConfig
-    >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
-    >>> learner = make_learner(texts, ["negative", "positive"], RunConfig.of(word_vectors="random", steps=5))
-    >>> learner.tell([0, 1], [1, 0])
-    >>> query = learner.ask(2)
-    >>> learner.tell(query.rows, [1, 0])
-    >>> learner.round, len(learner.pool.labeled)
-    (1, 4)
+    Examples:
+        >>> from dami_text import make_learner, RunConfig
+        >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
+        >>> learner = make_learner(texts, ["negative", "positive"], RunConfig.of(word_vectors="random", steps=5))
+        >>> learner.tell([0, 1], [1, 0])
+        >>> query = learner.ask(2)
+        >>> learner.tell(query.rows, [1, 0])
+        >>> learner.round, len(learner.pool.labeled)
+        (1, 4)
 
     Attributes:
         pool: the texts, and which of them are labelled.

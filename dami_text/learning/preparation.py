@@ -78,11 +78,12 @@ def make_learner(
 
     There is no validation split: models train for a fixed number of steps.
 
-    >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
-    >>> learner = make_learner(texts, ["negative", "positive"], RunConfig.of(word_vectors="random", steps=5))
-    >>> learner.tell([0, 1], [1, 0])
-    >>> len(learner.ask(2).rows)
-    2
+    Examples:
+        >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
+        >>> learner = make_learner(texts, ["negative", "positive"], RunConfig.of(word_vectors="random", steps=5))
+        >>> learner.tell([0, 1], [1, 0])
+        >>> len(learner.ask(2).rows)
+        2
 
     Args:
         texts: strings, or the column `text` of a Dataset (N). Rows are places in it.

@@ -18,14 +18,15 @@ from dami_text.strategies import Query
 class Round:
     """What happened in one round of a simulation.
 
-    >>> from dami_text import Oracle, make_learner, simulate, RunConfig
-    >>> import numpy as np
-    >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
-    >>> learner = make_learner(texts, ["no", "yes"], RunConfig.of(word_vectors="random", steps=5))
-    >>> learner.tell([0, 1], [1, 0])
-    >>> oracle = Oracle(np.array([1, 0, 1, 0, 1, 0]))
-    >>> [(r.number, r.n_labeled) for r in simulate(learner, oracle, [2, 3, 5], lambda model: {})]
-    [(0, 2), (1, 3), (2, 5)]
+    Examples:
+        >>> from dami_text import Oracle, make_learner, simulate, RunConfig
+        >>> import numpy as np
+        >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
+        >>> learner = make_learner(texts, ["no", "yes"], RunConfig.of(word_vectors="random", steps=5))
+        >>> learner.tell([0, 1], [1, 0])
+        >>> oracle = Oracle(np.array([1, 0, 1, 0, 1, 0]))
+        >>> [(r.number, r.n_labeled) for r in simulate(learner, oracle, [2, 3, 5], lambda model: {})]
+        [(0, 2), (1, 3), (2, 5)]
 
     Attributes:
         number: from 0.
@@ -53,13 +54,15 @@ def simulate(
 ) -> Iterator[Round]:
     """Train, evaluate, ask and tell, until `n_labeled[-1]` rows are labelled.
 
-    >>> from dami_text import Oracle, make_learner, RunConfig
-    >>> import numpy as np
-    >>> learner = make_learner(["good", "bad", "so so"], ["no", "yes"], RunConfig.of(word_vectors="random", steps=5))
-    >>> learner.tell([0, 1], [1, 0])
-    >>> rounds = list(simulate(learner, Oracle(np.array([1, 0, 0])), [2, 3], lambda model: {"accuracy": 0.5}))
-    >>> rounds[1].metrics, learner.pool.labeled.tolist()
-    ({'accuracy': 0.5}, [0, 1, 2])
+    Examples:
+        >>> from dami_text import Oracle, make_learner, RunConfig
+        >>> import numpy as np
+        >>> config = RunConfig.of(word_vectors="random", steps=5)
+        >>> learner = make_learner(["good", "bad", "so so"], ["no", "yes"], config)
+        >>> learner.tell([0, 1], [1, 0])
+        >>> rounds = list(simulate(learner, Oracle(np.array([1, 0, 0])), [2, 3], lambda model: {"accuracy": 0.5}))
+        >>> rounds[1].metrics, learner.pool.labeled.tolist()
+        ({'accuracy': 0.5}, [0, 1, 2])
 
     Args:
         learner: told the labels of `n_labeled[learner.round]` rows.
@@ -89,8 +92,9 @@ def simulate(
 def schedule(initial_size: Size, query_size: Size, budget: Size, n: int) -> list[int]:
     """How many of n texts are labelled in each round, from round 0 up to the budget.
 
-    >>> schedule(Size(20), Size(30), Size(0.5), n=200)
-    [20, 50, 80, 100]
+    Examples:
+        >>> schedule(Size(20), Size(30), Size(0.5), n=200)
+        [20, 50, 80, 100]
 
     With shares, round((initial_size + r * query_size) * n) in round r; with counts, initial_size + r * query_size; at
     least one text more than in the round before. The last query is what is left of the budget, so that a query size

@@ -38,13 +38,14 @@ def is_finished(folder: RunFolder) -> bool:
 class Run:
     """A simulated run in a folder; it resumes what the folder holds of it.
 
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> config = RunConfig.of(word_vectors="random", epochs=1, initial_size=10, query_size=5, budget=15)
-    >>> with TemporaryDirectory() as folder:
-    ...     run = Run(config, Path(folder), save_model=False)
-    ...     print([line["n_labeled"] for line in run.rounds()])
-    [10, 15]
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> config = RunConfig.of(word_vectors="random", epochs=1, initial_size=10, query_size=5, budget=15)
+        >>> with TemporaryDirectory() as folder:
+        ...     run = Run(config, Path(folder), save_model=False)
+        ...     print([line["n_labeled"] for line in run.rounds()])
+        [10, 15]
 
     Attributes:
         n: the number of texts in the training set.

@@ -27,8 +27,9 @@ PLACE = ("round", "rank", "row", "id", "text", "label")  # the other names in a 
 class Query:
     """The rows to label next.
 
-    >>> Query.of([4, 2], [{"score": 0.5}, {"score": 0.25}]).rows.tolist()
-    [4, 2]
+    Examples:
+        >>> Query.of([4, 2], [{"score": 0.5}, {"score": 0.25}]).rows.tolist()
+        [4, 2]
 
     Attributes:
         rows: (n,) int64 row numbers of the whole pool, unlabelled and distinct, most wanted first.
@@ -50,10 +51,11 @@ class Query:
 class QueryStrategy(Protocol):
     """Chooses which texts to label next. It sees the model and the pool, and no label.
 
-    >>> class Shortest:
-    ...     def query(self, model, pool, n, rng):
-    ...         order = pool.texts.lengths[pool.unlabeled].argsort(kind="stable")
-    ...         return Query.of(pool.unlabeled[order[:n]])
+    Examples:
+        >>> class Shortest:
+        ...     def query(self, model, pool, n, rng):
+        ...         order = pool.texts.lengths[pool.unlabeled].argsort(kind="stable")
+        ...         return Query.of(pool.unlabeled[order[:n]])
 
     Three more members are optional:
 

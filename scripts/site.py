@@ -1,0 +1,103 @@
+"""Hooks of mkdocs: the pages of the reference that are made of the code, and files that lie outside docs/.
+
+pip install -e ".[docs]" && mkdocs build --strict
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import dami_text
+from dami_text.cli.label import PageConfig
+from dami_text.cli.main import COMMANDS
+from dami_text.cli.parsing import TOPICS
+from dami_text.cli.run import OutputConfig
+from dami_text.config.fields import flag, inner_type
+from dami_text.config.run import LabelingConfig
+from dami_text.simulation.grid_config import GridConfig
+
+ROOT = Path(__file__).parents[1]
+
+#: Folders of figures, and where they are on the site.
+FIGURES = {"paper": "results/paper/figures", "tables": "results/tables/figures", "toy": "results/toy"}
+
+#: Files, and where they are on the site.
+FILES = {
+    "figures/scale.png": "results/scale.png",
+    "files/kmedoids.json": "results/benchmarks/kmedoids.json",
+    **{f"files/report-{name}.html": f"results/{name}/report.html" for name in ("paper", "tables", "ablations")},
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what is not in docs/."""
+    for name, text in pages().items():
+        files.append(File.generated(config, name, content=text))
+    found = dict(FILES)
+    for name, folder in FIGURES.items():
+        found |= {f"figures/{name}/{file.name}": str(file) for file in sorted((ROOT / folder).glob("*.png"))}
+    for name, file in found.items():
+        files.append(File.generated(config, name, abs_src_path=str(ROOT / file)))
+    return files
+
+
+def pages() -> dict[str, str]:
+    """The generated pages by their places in docs/."""
+    return {
+        "reference/command-line.md": command_line(),
+        "reference/options.md": options(),
+        "reference/python.md": python_api(),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+    }
+
+
+def command_line() -> str:
+    """What each command says of itself."""
+    parts = ["# Command line", "What `--help` says, command by command."]
+    for command in ([], *([name] for name in COMMANDS)):
+        program = [sys.executable, "-m", "dami_text.cli.main", *command, "--help"]
+        environment = os.environ | {"COLUMNS": "100"}
+        said = subprocess.run(program, capture_output=True, text=True, check=True, env=environment, cwd=ROOT).stdout
+        parts += [f"## {' '.join(['dami-text', *command])}", f"```text\n{said.rstrip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def options() -> str:
+    """Every option of every topic, by the metadata of its field."""
+    parts = ["# Options", "The options of `run`, `grid` and `label`, by topic. In YAML files, names have underscores."]
+    for topic in (*TOPICS.values(), OutputConfig, GridConfig, LabelingConfig, PageConfig):
+        kinds = get_type_hints(topic)
+        rows = ["| option | values | default | |", "|---|---|---|---|"]
+        for field in fields(topic):
+            values = _values(inner_type(kinds[field.name]))
+            default = "" if field.default in (None, False) else f"`{field.default}`"
+            text = field.metadata["help"].replace("|", "\\|")
+            rows.append(f"| `{flag(field.name)}` | {values} | {default} | {text} |")
+        title = str(topic._argument_group_name)
+        parts += [f"## {title[0].upper()}{title[1:]}", "\n".join(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _values(kind: Any) -> str:
+    if choices := get_args(kind):
+        return "several texts" if choices == (str,) else ", ".join(f"`{choice}`" for choice in choices)
+    names = {bool: "`true`, `false`", int: "an integer", float: "a number", str: "text"}
+    return names.get(kind, "a share such as 0.02, or a count such as 50")
+
+
+def python_api() -> str:
+    """The docstrings of the public names."""
+    parts = ["# Python", "All of these are imported from `dami_text`."]
+    errors = {name for name, place in dami_text._PLACES.items() if place == "errors"}
+    for name, place in dami_text._PLACES.items():
+        if name not in errors:
+            parts.append(f"::: dami_text.{place if place != 'strategies' else 'strategies.base'}.{name}")
+    parts += ["## Errors", "::: dami_text.errors"]
+    return "\n\n".join(parts) + "\n"
