@@ -34,7 +34,7 @@ class WordLevelConfig(PretrainedConfig):
         self.vocab_size = vocab_size
         self.embedding_dim = embedding_dim
         self.dropout = dropout
-        super().__init__(pad_token_id=pad_token_id, **kwargs)
+        super().__init__(**{"pad_token_id": pad_token_id, **kwargs})
 
 
 def torch_initialization(module: nn.Module) -> None:

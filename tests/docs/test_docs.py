@@ -70,9 +70,8 @@ def folder(tmp_path, monkeypatch):
     """A folder as a reader would have it: the scripts, and two files of reviews."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
-    lines = [
-        f"{'a lively' if i % 2 else 'a dull'} film number {i},{'positive' if i % 2 else 'negative'}" for i in range(60)
-    ]
+    labels = [("negative", "positive")[i % 2] for i in range(40)] + [""] * 40
+    lines = [f"a {('dull', 'lively')[i % 2]} film number {i},{label}" for i, label in enumerate(labels)]
     Path("reviews.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
     Path("more.csv").write_text("text\nwhat a lively plot\nso dull\n", encoding="utf-8")
     binaries = Path(sys.executable).parent
