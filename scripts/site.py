@@ -24,27 +24,28 @@ from dami_text.simulation.grid_config import GridConfig
 
 ROOT = Path(__file__).parents[1]
 
-#: Folders of figures, and where they are on the site.
-FIGURES = {"paper": "results/paper/figures", "tables": "results/tables/figures", "toy": "results/toy"}
-
-#: Files, and where they are on the site.
-FILES = {
-    "figures/scale.png": "results/scale.png",
-    "files/kmedoids.json": "results/benchmarks/kmedoids.json",
-    **{f"files/report-{name}.html": f"results/{name}/report.html" for name in ("paper", "tables", "ablations")},
-}
+#: Files outside docs/ that pages show or link to.
+SHOWN = (
+    "results/*.png",
+    "results/*/*.png",
+    "results/*/figures/*.png",
+    "results/*/report.html",
+    "results/benchmarks/*.json",
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is not in docs/."""
     for name, text in pages().items():
         files.append(File.generated(config, name, content=text))
-    found = dict(FILES)
-    for name, folder in FIGURES.items():
-        found |= {f"figures/{name}/{file.name}": str(file) for file in sorted((ROOT / folder).glob("*.png"))}
-    for name, file in found.items():
-        files.append(File.generated(config, name, abs_src_path=str(ROOT / file)))
+    for file in sorted(file for pattern in SHOWN for file in ROOT.glob(pattern)):
+        files.append(File.generated(config, file.relative_to(ROOT).as_posix(), abs_src_path=str(file)))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links to results/, which stands beside docs/ in the repository and inside it on the site."""
+    return markdown.replace("](../../results/", "](../results/")
 
 
 def pages() -> dict[str, str]:

@@ -26,7 +26,9 @@ def report(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("--metric", default="accuracy", help=f"one of {', '.join(METRICS)} (default: accuracy)")
     parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
     parser.add_argument("--strategies", nargs="+", help="only these, in this order (default: all that have runs)")
-    parser.add_argument("--save-records", type=Path, metavar="FILE", help="write all rounds to FILE.jsonl.gz too")
+    parser.add_argument(
+        "--save-records", type=Path, metavar="FILE", help="write all rounds to FILE, named records.jsonl.gz, too"
+    )
     _report(parser.parse_args(arguments))
 
 
