@@ -94,8 +94,7 @@ def _predict(
     if done.n_empty:
         print(f"{done.n_empty} texts are empty and have no prediction")
     if done.n_cut:
-        longest = classifier.tokenizer.model_max_length
-        print(f"{done.n_cut} texts are longer than the {longest} tokens that the model takes, and were cut")
+        print(f"{done.n_cut} texts are longer than the {classifier.longest} tokens that the model takes, and were cut")
 
 
 def _require_apart(file: Path, sources: list[Path], model: Path) -> None:

@@ -91,8 +91,8 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
     from dami_text.simulation.run import Run
     from dami_text.simulation.tracking import check_trackers, trackers
 
-    if output.export_code and config.data.task == "tabular":
-        raise ConfigError("--export-code is for CNN and BiLSTM, and --task is tabular; leave it out")
+    if output.export_code and not config.model.kind.in_pipeline:
+        raise ConfigError(f"--export-code is for CNN and BiLSTM, and --model is {config.model.model}; leave it out")
     names = check_trackers(output.report_to)
     pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
     if any(pushes.values()):

@@ -37,6 +37,9 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     if task == "text" and kind.task == "tabular":
         raise ConfigError(f"--model {model} reads tables, and --task is text; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
+    for name in kind.ignores:
+        if name in changed:
+            raise ConfigError(f"{flag(name)} has no effect on --model {model}; leave it out")
     for name in OF_TABLES:
         if task == "text" and name in changed:
             raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
@@ -52,7 +55,8 @@ def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None
     kind = kind_of(model)
     if "dropout" not in kind.takes:
         if "dropout" in changed:
-            raise ConfigError(f"--model {model} has dropout of its own, and --dropout is {dropout}; leave it out")
+            own = "dropout of its own" if kind.is_pretrained else "no dropout"
+            raise ConfigError(f"--model {model} has {own}, and --dropout is {dropout}; leave it out")
     elif strategy == "bald" and dropout == 0:
         raise ConfigError(
             "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "

@@ -26,17 +26,21 @@ class ModelKind(ABC):
     Attributes:
         task: what it classifies, "text" or "tabular".
         takes: the options that it has a use for and other kinds have not, by name.
+        ignores: options that have no effect on it, by name.
         gives: what strategies may ask of it: names of CAPABILITIES. Its source can add more.
         is_pretrained: whether `--model` names a model that is loaded, from a folder or the Hub.
         is_small: whether each step is so short that a GPU's launches take longer than the CPU.
+        in_pipeline: whether transformers' pipelines can use what is saved.
         in_transformers: whether transformers alone loads what is saved.
     """
 
     task = "text"
     takes: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
     gives: frozenset[str] = frozenset()
     is_pretrained = False
     is_small = False
+    in_pipeline = True
     in_transformers = False
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:

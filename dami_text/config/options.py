@@ -181,7 +181,9 @@ class ModelConfig(Options):
     _argument_group_name: ClassVar[str] = "model"
 
     model: str = option(
-        "cnn", "cnn (Kim 2014), bilstm, or an encoder: its folder or Hub id, such as ORG/NAME; for tables mlp"
+        "cnn",
+        "cnn (Kim 2014), bilstm, linear (logistic regression on TF-IDF), or an encoder: its folder or Hub id, such as "
+        "ORG/NAME; for tables mlp",
     )
     model_revision: str | None = option(None, "the branch, tag or commit of an encoder on the Hub")
     freeze_encoder: bool = option(False, "train an encoder's head only, on features that are computed once a run")

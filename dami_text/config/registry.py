@@ -10,6 +10,7 @@ from typing import Any
 MODELS = {
     "cnn": "dami_text.models.kinds.word_level:CNN",
     "bilstm": "dami_text.models.kinds.word_level:BILSTM",
+    "linear": "dami_text.models.kinds.linear:LINEAR",
     "mlp": "dami_text.models.kinds.table:MLP",
 }
 PRETRAINED = "dami_text.models.kinds.encoder:ENCODER"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +21,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.data.batches import Batch
+from dami_text.data.estimators import TABLE_ENCODER, read_estimator, write_estimator
 from dami_text.data.ids import Rows
 from dami_text.data.readers import read_splits, utf8_expected
 from dami_text.data.sources import label_column_of, labeled_rows
@@ -207,8 +207,17 @@ class TableEncoder:
         return features
 
     def save_pretrained(self, path: Path) -> None:
-        """Write the fitted transformer into the folder `path`, for joblib.load."""
-        joblib.dump(self.transformer, path / "table_encoder.joblib")
+        """Write the fitted transformer into the folder `path`, for `load_transformer`."""
+        write_estimator(self.transformer, path / TABLE_ENCODER)
+
+
+def load_transformer(folder: Path) -> ColumnTransformer:
+    """The transformer from a frame of columns to features (n, D), from a model's folder; nothing in the file is run.
+
+    Raises:
+        ConfigError: the file is damaged, or holds something else.
+    """
+    return read_estimator(Path(folder) / TABLE_ENCODER, ColumnTransformer, trusted=[f"{__name__}._words"])
 
 
 def _cells(dataset: Dataset) -> pa.Table:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -74,8 +74,8 @@ class Texts(Protocol):
     def word_places(self, row: int) -> list[tuple[int, int]]:
         """Where each word of a row's text begins and ends, in characters."""
 
-    def collate(self, rows: Rows) -> Batch:
-        """The texts of `rows` as a batch, padded to the longest of them."""
+    def collate(self, rows: Rows) -> Any:
+        """The texts of `rows` as a batch: with `to(device)`, and `inputs`, by whose names a model is called."""
 
     def keys(self, rows: Rows) -> NDArray[np.uint64]:
         """A number for each of `rows` (n,) that depends on the text and its place among its duplicates."""

@@ -16,7 +16,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dami_text.config.fields import Device
 from dami_text.data.columns import OWN, own_columns
+from dami_text.data.estimators import TABLE_ENCODER
 from dami_text.data.texts import EncodedTexts
+from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, DataError
 from dami_text.escaping import no_formula, to_json
@@ -26,8 +28,9 @@ from dami_text.labeling.exchange.tables import as_cell
 from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import MODEL, Session
 from dami_text.labeling.snapshot import LabelSnapshot
-from dami_text.learning.cold_start import load_classifier
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.linear import LinearForSequenceClassification
+from dami_text.models.loading import load_classifier
 from dami_text.models.word_level import WordLevelForSequenceClassification, class_names_of
 from dami_text.processes import on_own_device, use_device
 
@@ -39,11 +42,16 @@ ENDINGS = (".csv", ".tsv", ".jsonl")
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained model, its tokenizer, and the names of its classes."""
+    """A trained model, what makes its input of texts, and the names of its classes."""
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    preprocessor: PreTrainedTokenizerFast | TfidfEncoder
     class_names: list[str]
+
+    @property
+    def longest(self) -> int | None:
+        """The tokens that texts are cut to; None where they are never cut."""
+        return None if isinstance(self.preprocessor, TfidfEncoder) else int(self.preprocessor.model_max_length)
 
     @classmethod
     def load(cls, folder: Path, device: Device = "auto") -> "Classifier":
@@ -52,11 +60,12 @@ class Classifier:
         Raises:
             ConfigError: there is none, it reads no texts, or this machine has no such device.
         """
-        if any((place / "table_encoder.joblib").exists() for place in (folder, folder / MODEL)):
+        if any((place / TABLE_ENCODER).exists() for place in (folder, folder / MODEL)):
             raise ConfigError(f"{folder} holds a model of a table's rows; wanted one of texts")
-        model, tokenizer = load_classifier(folder, None, "the folder")
-        use_device(device, small=isinstance(model, WordLevelForSequenceClassification))
-        return cls(on_own_device(model), tokenizer, class_names_of(model.config))
+        model, preprocessor = load_classifier(folder, None, "the folder")
+        small = isinstance(model, WordLevelForSequenceClassification | LinearForSequenceClassification)
+        use_device(device, small=small)
+        return cls(on_own_device(model), preprocessor, class_names_of(model.config))
 
     @classmethod
     def of_session(cls, session: Session) -> "Classifier":
@@ -69,11 +78,11 @@ class Classifier:
         if rounds and rounds[-1].through == now.through and (session.folder / MODEL).is_dir():
             loaded = cls.load(session.folder / MODEL, session.config.run.training.device)
             if len(loaded.class_names) == len(session.class_names):
-                return cls(loaded.model, loaded.tokenizer, session.class_names)
+                return cls(loaded.model, loaded.preprocessor, session.class_names)
         learner = learner_with_labels(session, now)
-        tokenizer = learner.preprocessor
-        assert isinstance(tokenizer, PreTrainedTokenizerFast)  # a session's models read texts
-        return cls(learner.trained_model(), tokenizer, session.class_names)
+        preprocessor = learner.preprocessor
+        assert isinstance(preprocessor, PreTrainedTokenizerFast | TfidfEncoder)  # a session's models read texts
+        return cls(learner.trained_model(), preprocessor, session.class_names)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The probabilities (N, C) of the classes of texts."""
@@ -83,10 +92,12 @@ class Classifier:
         """The probabilities (N, C) of the classes of texts, and how many texts were cut to what the model takes."""
         if not texts:
             return np.zeros((0, len(self.class_names)), np.float32), 0
-        encoded = encode(Dataset.from_dict({"text": list(texts)}), self.tokenizer, warn=False)
-        n_cut = int((encoded.data.column("length").to_numpy() > self.tokenizer.model_max_length).sum())
-        encoded_texts = EncodedTexts(encoded, self.tokenizer)
-        return predict_probabilities(self.model, encoded_texts, np.arange(len(texts))), n_cut
+        dataset, rows = Dataset.from_dict({"text": list(texts)}), np.arange(len(texts))
+        if isinstance(self.preprocessor, TfidfEncoder):
+            return predict_probabilities(self.model, TfidfTexts(dataset, self.preprocessor), rows), 0
+        encoded = encode(dataset, self.preprocessor, warn=False)
+        n_cut = int((encoded.data.column("length").to_numpy() > self.preprocessor.model_max_length).sum())
+        return predict_probabilities(self.model, EncodedTexts(encoded, self.preprocessor), rows), n_cut
 
 
 @dataclass

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.hub import no_progress_bars
 from dami_text.data.texts import Texts
+from dami_text.data.tfidf import TfidfTexts
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
 from dami_text.labeling.creation import new_session
@@ -29,16 +30,23 @@ from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import text_learner
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.linear import LinearForSequenceClassification
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy
 
 LOCK = ".trainer.lock"
 
 
 def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
-    """For each word of a text where it begins and ends, and its weight in the strategy's choice; [] without weights."""
-    if not isinstance(strategy, Explaining):
+    """For each word of a text where it begins and ends, and its weight; [] where there are no weights.
+
+    The weight is that in the strategy's choice or, where the strategy has none, that in the model's prediction.
+    """
+    if isinstance(strategy, Explaining):
+        weights = strategy.explain(model, texts, row).tolist()
+    elif isinstance(model, LinearForSequenceClassification) and isinstance(texts, TfidfTexts):
+        weights = model.word_weights(texts, row).tolist()
+    else:
         return []
-    weights = strategy.explain(model, texts, row).tolist()
     places = texts.word_places(row)  # more than there are weights where the text was cut
     return [[start, end, weight] for (start, end), weight in zip(places, weights, strict=False)]
 

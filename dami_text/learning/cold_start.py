@@ -4,25 +4,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
-from dami_text.config.options import TokenizationConfig
 from dami_text.config.run import RunConfig
-from dami_text.data.hub import explained, quiet_hub
 from dami_text.data.pool import Pool
-from dami_text.data.texts import EncodedTexts
-from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
-from dami_text.models.encoder import longest_text
+from dami_text.models.loading import load_classifier, texts_for
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import on_own_device
 from dami_text.randomness import torch_stream
 from dami_text.strategies import KMeansFeatures, Query, QueryStrategy
-
-#: Tokens that no text has: tokenizers that know no limit name a larger number.
-UNLIMITED = 1_000_000_000
 
 #: Chooses n of the pool's unlabelled rows, with randomness from the generator only.
 FirstQuery = Callable[[Pool, int, np.random.Generator], Query]
@@ -89,43 +81,16 @@ def _by_trained_model(
     """What the strategy asks of a trained classifier, which reads the texts with its own tokenizer."""
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        model, tokenizer = load_classifier(folder, config.tokenization.max_length)
+        model, preprocessor = load_classifier(folder, config.tokenization.max_length)
         found = class_names_of(model.config)
         if found != list(class_names):
             raise ConfigError(
                 f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the "
                 "same in the same order"
             )
-        pool = pool.with_texts(EncodedTexts(encode(pool.texts.as_dataset(), tokenizer), tokenizer))
+        pool = pool.with_texts(texts_for(preprocessor, pool.texts.as_dataset()))
         if config.strategy.pool_subsample is not None:
             pool = pool.sample(max(n, config.strategy.pool_subsample), rng)
         return strategy.query(on_own_device(model), pool, n, rng)
 
     return query
-
-
-def load_classifier(
-    folder: Path, max_length: int | None, name: str = "--init-model"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A trained classifier, from its folder or that of the run that made it, and its tokenizer.
-
-    The tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less. With None it cuts
-    as the model was trained, or to the default of --max-length where nothing limits it. Errors call the folder by
-    `name`.
-
-    Raises:
-        ConfigError: there is none, or it has no fast tokenizer.
-    """
-    folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{name} {folder} holds no model (no config.json); give a run's folder model/")
-    import dami_text.models.auto  # noqa: F401 - what transformers does not know of itself
-
-    with quiet_hub(), explained(f"{name} {str(folder)!r}"):
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ConfigError(f"{name} {folder} has no fast tokenizer; choose another model")
-    longest = longest_text(model, tokenizer, tokenizer.model_max_length if max_length is None else max_length)
-    tokenizer.model_max_length = longest if longest < UNLIMITED else TokenizationConfig.max_length
-    return model.eval(), tokenizer

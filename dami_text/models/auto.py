@@ -1,11 +1,18 @@
-"""CNN, BiLSTM and MLP for transformers' Auto classes and pipelines: import this module before they load one of them."""
+"""Our models for transformers' Auto classes and pipelines: import this module before they load one of them."""
 
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from dami_text.models.bilstm import BiLSTMForSequenceClassification
+from dami_text.models.linear import LinearForSequenceClassification
 from dami_text.models.mlp import MLPForSequenceClassification
 from dami_text.models.text_cnn import TextCNNForSequenceClassification
 
-for _network in (TextCNNForSequenceClassification, BiLSTMForSequenceClassification, MLPForSequenceClassification):
+_NETWORKS = (
+    TextCNNForSequenceClassification,
+    BiLSTMForSequenceClassification,
+    LinearForSequenceClassification,
+    MLPForSequenceClassification,
+)
+for _network in _NETWORKS:
     AutoConfig.register(_network.config_class.model_type, _network.config_class, exist_ok=True)
     AutoModelForSequenceClassification.register(_network.config_class, _network, exist_ok=True)

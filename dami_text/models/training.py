@@ -1,8 +1,9 @@
 """One round's training, on accelerate: a new model goes in and comes out with its best weights."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +39,20 @@ class Training:
     seconds: float = field(default=0.0, compare=False)
 
 
+@runtime_checkable
+class Fitted(Protocol):
+    """A model that finds the best weights for labelled texts by itself, without steps or a validation split."""
+
+    def fit(self, data: LabeledTexts, config: TrainingConfig) -> Training:
+        """Set the weights to what is best for the labelled texts."""
+
+
+def _score(model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig) -> float:
+    """The metric of a model on the validation split."""
+    probabilities = predict_probabilities(model, validation.texts, validation.rows, processes=ALONE)
+    return scorer(config.metric)(probabilities, validation.labels)
+
+
 def train(
     model: PreTrainedModel,
     data: LabeledTexts,
@@ -49,7 +64,8 @@ def train(
 ) -> Training:
     """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
 
-    Where the texts have a frozen encoder's features, its head alone is trained, on them.
+    Where the texts have a frozen encoder's features, its head alone is trained, on them. A model that is `Fitted` finds
+    its weights by itself.
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
@@ -63,6 +79,9 @@ def train(
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
+    if isinstance(model, Fitted):
+        training = model.fit(data, config)
+        return training if validation is None else replace(training, validation_score=_score(model, validation, config))
     steps = _Steps(model, data, config, accelerator, rng)
     try:
         if validation is None:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
-from dami_text.models.inference import head_probabilities, predict_features
+from dami_text.models.inference import predict_both
 from dami_text.models.scores import first_highest
 from dami_text.processes import Processes
 from dami_text.strategies.base import OnFeatures, Query
@@ -26,8 +26,8 @@ class Badge(OnFeatures):
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows; the reason: the gradient's norm and its distance to those chosen before."""
-        features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size)
-        errors = prediction_errors(head_probabilities(model, features))
+        features, probabilities = predict_both(model, pool.texts, pool.unlabeled, self.batch_size)
+        errors = prediction_errors(probabilities)
         chosen, distances = Processes.all().on_main(lambda: k_means_plus_plus(errors, features, n, rng))
         norms = np.linalg.norm(errors[chosen], axis=1) * np.linalg.norm(features[chosen], axis=1)
         reasons = [

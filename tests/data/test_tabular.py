@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 
-import joblib
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,7 +17,7 @@ from dami_text.config.defaults import PRESETS
 from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.run import RunConfig
 from dami_text.data.splits import split_source
-from dami_text.data.tabular import FILES, EncodedTable, TableEncoder, _cells, _frame, load_table
+from dami_text.data.tabular import FILES, EncodedTable, TableEncoder, _cells, _frame, load_table, load_transformer
 from dami_text.errors import ColumnError, DataError
 from dami_text.learning.preparation import prepare
 
@@ -294,7 +293,7 @@ def test_a_run_on_a_table_learns_and_its_model_predicts_again(table_file, tmp_pa
     queries = [json.loads(line) for line in (path / "queries.jsonl").read_text().splitlines()]
     assert all(query["text"].startswith("a=") for query in queries)
 
-    encoder = joblib.load(path / "model" / "table_encoder.joblib")
+    encoder = load_transformer(path / "model")
     model = AutoModelForSequenceClassification.from_pretrained(path / "model").eval()
     frame = pd.read_csv(table_file)
     features = encoder.transform(frame).astype(np.float32)
@@ -328,6 +327,4 @@ def test_presets_know_their_tables(real_data, preset, n_rows, n_features, positi
 
 def test_a_tables_model_has_no_code_to_export(people, capsys):
     assert run_al(["--dataset", str(people), "--task=tabular", "--label-column=y", "--export-code"]) == 1
-    assert capsys.readouterr().err == (
-        "error: --export-code is for CNN and BiLSTM, and --task is tabular; leave it out\n"
-    )
+    assert capsys.readouterr().err == ("error: --export-code is for CNN and BiLSTM, and --model is mlp; leave it out\n")

@@ -131,7 +131,7 @@ def test_a_tokenizer_without_a_limit_takes_what_the_model_takes(tmp_path):
     save_encoder(tmp_path / "encoder")
     tiny_tokenizer(int(1e30)).save_pretrained(tmp_path / "encoder")
     classifier = Classifier.load(tmp_path / "encoder")
-    assert classifier.tokenizer.model_max_length == 32
+    assert classifier.preprocessor.model_max_length == 32
     assert classifier.classify(["the film " * 5, "the film " * 50])[1] == 1
 
 
@@ -280,7 +280,7 @@ def test_what_cannot_be_predicted_is_one_line_and_leaves_nothing(
     write("new.csv", [["text"], ["a good film"]])
     for name in ("table", "files", "files.csv"):
         (tmp_path / name).mkdir()
-    (tmp_path / "table" / "table_encoder.joblib").touch()
+    (tmp_path / "table" / "table_encoder.skops").touch()
     before = sorted(file.name for file in tmp_path.iterdir())
     assert main(["predict", *arguments]) == 1
     error = capsys.readouterr().err.splitlines()[-1]

@@ -14,9 +14,10 @@ from dami_text.cli import run as cli
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
-from dami_text.learning.cold_start import balanced_rows, build_first_query, load_classifier, random_rows
+from dami_text.learning.cold_start import balanced_rows, build_first_query, random_rows
 from dami_text.learning.learner import ActiveLearner
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.loading import load_classifier
 from dami_text.strategies import KMeansFeatures, Query, RandomSampling, Uncertainty
 
 NAMES = ["neg", "pos"]

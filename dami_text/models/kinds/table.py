@@ -35,6 +35,7 @@ class TableModel(ModelKind):
     takes = frozenset({"dropout"})
     gives = frozenset({"features", "word gradients", "weight gradients"})
     is_small = True
+    in_pipeline = False
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What suits tables, and BALD on them."""

@@ -1,0 +1,169 @@
+"""Texts as TF-IDF: the words and the characters that each text has, and few others have."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from datasets import Dataset
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import FeatureUnion
+
+from dami_text.config.options import TokenizationConfig
+from dami_text.data.estimators import TEXT_ENCODER, read_estimator, write_estimator
+from dami_text.data.ids import Rows
+from dami_text.data.texts import FeatureTexts, StoredTexts
+from dami_text.errors import ConfigError, DataError
+
+#: Dimensions that features are projected to (latent semantic analysis) for strategies that compare texts.
+DENSE = 256
+
+#: Times as many character n-grams as words may be in the vocabulary.
+CHARACTERS = 4
+
+
+@dataclass(frozen=True)
+class SparseBatch:
+    """Texts as sparse features.
+
+    Attributes:
+        features: (B, V) float32, sparse (COO).
+    """
+
+    features: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        return replace(self, features=self.features.to(device))
+
+    @property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What a model is called with."""
+        return {"features": self.features}
+
+
+class TfidfEncoder:
+    """Makes features of texts: sublinear TF-IDF of words, pairs of words, and two to five characters within words.
+
+    Attributes:
+        union: scikit-learn's vectorizers, fitted.
+    """
+
+    def __init__(self, union: FeatureUnion) -> None:
+        self.union = union
+
+    @classmethod
+    def fit(cls, texts: Dataset, config: TokenizationConfig) -> Self:
+        """Learn the vocabulary and how rare its entries are, from the column `text` and without any label.
+
+        Raises:
+            DataError: no word is in as many texts as `min_document_frequency` says.
+        """
+        shared: dict[str, Any] = {"sublinear_tf": True, "lowercase": config.lowercase, "dtype": np.float32}
+        n = config.max_vocabulary
+        found = []
+        for frequency in (config.min_document_frequency, 1):  # a few texts may have no word in common
+            shared |= {"min_df": min(frequency, len(texts))}
+            words = TfidfVectorizer(ngram_range=(1, 2), max_features=n, **shared)
+            characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), max_features=CHARACTERS * n, **shared)
+            union = FeatureUnion([("words", words), ("characters", characters)])
+            try:
+                union.fit(list(texts["text"]))
+            except ValueError as error:  # an empty vocabulary
+                found.append(error)
+            else:
+                return cls(union)
+        raise DataError(f"no text has a word ({found[-1]}); give texts with words") from found[-1]
+
+    def __len__(self) -> int:
+        return len(self.union.get_feature_names_out())
+
+    def encode(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """The features (N, V) of texts."""
+        return sparse.csr_matrix(self.union.transform(texts), dtype=np.float32)
+
+    def counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """The weights (N, V) of the entries that short texts have, not divided by their lengths."""
+        if not texts:
+            return sparse.csr_matrix((0, len(self)), dtype=np.float32)
+        parts = []
+        for _, vectorizer in self.union.transformer_list:
+            presence = vectorizer.transform(texts)
+            presence.data[:] = 1
+            parts.append(presence @ sparse.diags(vectorizer.idf_))
+        return sparse.csr_matrix(sparse.hstack(parts))
+
+    def words(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where each word of a text begins and ends, as the vectorizer of words finds them."""
+        pattern = re.compile(self.union.transformer_list[0][1].token_pattern)
+        return (match.span() for match in pattern.finditer(text))
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write it into a folder, in a format that runs nothing when it is loaded."""
+        write_estimator(self.union, Path(folder) / TEXT_ENCODER)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it from a folder.
+
+        Raises:
+            ConfigError: the file is damaged, or holds something else.
+        """
+        file = Path(folder) / TEXT_ENCODER
+        union = read_estimator(file, FeatureUnion)
+        for _, part in union.transformer_list:
+            if not isinstance(part, TfidfVectorizer):
+                raise ConfigError(f"{file} holds a {type(part).__name__}; wanted TfidfVectorizers alone")
+        return cls(union)
+
+
+class TfidfTexts(StoredTexts):
+    """N texts by their TF-IDF.
+
+    Attributes:
+        matrix: (N, V) float32, sparse.
+        encoder: what made it.
+        lengths: (N,) ones: a text is one row of features.
+    """
+
+    def __init__(self, texts: Dataset, encoder: TfidfEncoder) -> None:
+        super().__init__(texts)
+        self.encoder = encoder
+        blocks = (encoder.encode(list(batch["text"])) for batch in self._texts.iter(10_000))
+        self.matrix = sparse.vstack([sparse.csr_matrix((0, len(encoder)), dtype=np.float32), *blocks], format="csr")
+        self.lengths: Rows = np.ones(len(texts), np.int64)
+
+    @property
+    def special_ids(self) -> Sequence[int]:
+        """None: there are no tokens."""
+        return ()
+
+    def word_places(self, row: int) -> list[tuple[int, int]]:
+        """Where each word of a row's text begins and ends, in characters."""
+        return [*self.encoder.words(self.text(row))]
+
+    def word(self, row: int, index: int) -> str | None:
+        """Word number `index` of a row as it stands in the text."""
+        start, end = self.word_places(row)[index]
+        return self.text(row)[start:end]
+
+    def collate(self, rows: Rows) -> SparseBatch:
+        """The features of `rows`."""
+        part = self.matrix[rows].tocoo()
+        places, values = torch.from_numpy(np.stack([part.row, part.col]).astype(np.int64)), torch.from_numpy(part.data)
+        return SparseBatch(torch.sparse_coo_tensor(places, values, part.shape, check_invariants=False))
+
+    @cached_property
+    def dense(self) -> FeatureTexts:
+        """The features projected to DENSE dimensions that keep most of them, for distances between texts."""
+        n = min(DENSE, min(self.matrix.shape) - 1)
+        if n < 1:
+            return FeatureTexts(np.ascontiguousarray(self.matrix.toarray(), np.float32))
+        svd = TruncatedSVD(n, random_state=0)
+        return FeatureTexts(np.ascontiguousarray(svd.fit_transform(self.matrix), np.float32))

@@ -1,0 +1,55 @@
+"""Trained classifiers, from the folders that they were saved in, and texts as they read them."""
+
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from dami_text.config.options import TokenizationConfig
+from dami_text.data.estimators import TEXT_ENCODER
+from dami_text.data.hub import explained, quiet_hub
+from dami_text.data.texts import EncodedTexts, Texts
+from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
+from dami_text.data.tokenization import encode
+from dami_text.errors import ConfigError
+from dami_text.models.encoder import longest_text
+
+#: Tokens that no text has: tokenizers that know no limit name a larger number.
+UNLIMITED = 1_000_000_000
+
+
+def texts_for(preprocessor: PreTrainedTokenizerFast | TfidfEncoder, dataset: Dataset) -> Texts:
+    """The column `text` of a data set, as a model with this preprocessor reads it."""
+    if isinstance(preprocessor, TfidfEncoder):
+        return TfidfTexts(dataset, preprocessor)
+    return EncodedTexts(encode(dataset, preprocessor), preprocessor)
+
+
+def load_classifier(
+    folder: Path, max_length: int | None, name: str = "--init-model"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast | TfidfEncoder]:
+    """A trained classifier of texts, and what makes its input; from its folder or from a run's.
+
+    A tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less. With None it cuts
+    as the model was trained, or to the default of --max-length where nothing limits it. Errors call the folder by
+    `name`.
+
+    Raises:
+        ConfigError: there is none, or it has no fast tokenizer.
+    """
+    folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{name} {folder} holds no model (no config.json); give a run's folder model/")
+    import dami_text.models.auto  # noqa: F401 - what transformers does not know of itself
+
+    with quiet_hub(), explained(f"{name} {str(folder)!r}"):
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        if (folder / TEXT_ENCODER).is_file():
+            return model.eval(), TfidfEncoder.load(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ConfigError(f"{name} {folder} has no fast tokenizer; choose another model")
+    longest = longest_text(model, tokenizer, tokenizer.model_max_length if max_length is None else max_length)
+    tokenizer.model_max_length = longest if longest < UNLIMITED else TokenizationConfig.max_length
+    return model.eval(), tokenizer
