@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.config.options import TokenizationConfig
@@ -18,18 +18,25 @@ logger = logging.getLogger(__name__)
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 
+#: A letter of a script that is written without spaces between words, with the marks on it. For Oniguruma.
+LETTER_WITHOUT_SPACES = (
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}][\p{M}ー]*"
+)
+
 
 def build_tokenizer(dataset: Dataset, config: TokenizationConfig) -> PreTrainedTokenizerFast:
     """A word-level tokenizer whose vocabulary is the most frequent words of `dataset`'s column `text`.
 
     Words of fewer than `config.min_document_frequency` texts are left out: the vocabulary is published with the model,
-    and such words may name a person. Words are runs of letters and digits, or of punctuation. Nothing in a text is
-    taken for a special token: a text that holds "[PAD]" holds three words.
+    and such words may name a person. Words are runs of letters and digits, or of punctuation; in scripts without
+    spaces, such as Chinese, Japanese and Thai, each letter is a word. Nothing in a text is taken for a special token: a
+    text that holds "[PAD]" holds three words.
     """
     steps = [normalizers.NFC(), *([normalizers.Lowercase()] if config.lowercase else [])]
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    letters = pre_tokenizers.Split(Regex(LETTER_WITHOUT_SPACES), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), letters])
     fewest = config.min_document_frequency
     trainer = trainers.WordLevelTrainer(
         vocab_size=config.max_vocabulary if fewest == 1 else 2**31,

@@ -1,5 +1,8 @@
 """Texts as TF-IDF: the features, the words, and files that run nothing."""
 
+import re
+import unicodedata
+
 import numpy as np
 import pytest
 import skops.io
@@ -7,10 +10,12 @@ from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
+from tokenizers import Regex, pre_tokenizers
 
 from dami_text.config.options import TokenizationConfig
 from dami_text.data.estimators import TEXT_ENCODER
-from dami_text.data.tfidf import DENSE, TfidfEncoder, TfidfTexts
+from dami_text.data.tfidf import DENSE, LETTERS_WITHOUT_SPACES, TfidfEncoder, TfidfTexts
+from dami_text.data.tokenization import LETTER_WITHOUT_SPACES
 from dami_text.errors import ConfigError, DataError
 
 TEXTS = ["A dull film, and a long one.", "a lively film", "Lively, lively!", "", "dull and long"]
@@ -97,3 +102,29 @@ def test_a_file_of_anything_else_is_refused(tmp_path):
     (tmp_path / TEXT_ENCODER).write_bytes(b"PK\x03\x04 not a zip")
     with pytest.raises(ConfigError, match="cannot be read"):
         TfidfEncoder.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("It's a good café, 2nd best", ["it", "good", "café", "2nd", "best"]),
+        ("我喜欢film2024!", ["我", "喜", "欢", "film2024"]),
+        ("データは楽しい", ["デー", "タ", "は", "楽", "し", "い"]),
+        ("ง่ายมาก", ["ง่", "า", "ย", "ม", "า", "ก"]),
+        ("हिन्दी की किताब", ["हिन्दी", "की", "किताब"]),
+        ("한국어 문장", ["한국어", "문장"]),
+    ],
+)
+def test_words_of_many_languages(text, words):
+    encoder = encoder_of([text.lower()])
+    assert [text[start:end].lower() for start, end in encoder.words(text)] == words
+
+
+def test_the_letters_without_spaces_are_those_of_the_word_level_tokenizer():
+    split = pre_tokenizers.Split(Regex(LETTER_WITHOUT_SPACES), "isolated")
+    fixed = unicodedata.ucd_3_2_0  # the same letters in every Python
+    letters = [c for c in map(chr, range(0x30000)) if fixed.category(c) == "Lo"]
+    alone = {c for c in letters if len(split.pre_tokenize_str(c + c)) == 2}
+    ours = {c for c in letters if re.match(f"[{LETTERS_WITHOUT_SPACES}]", c)}
+    assert len(alone) > 70_000
+    assert sorted(ours ^ alone) == []

@@ -201,3 +201,27 @@ def test_kept_words_come_in_the_same_order_as_with_all() -> None:
     assert sorted(kept, key=lambda word: kept[word]) == [
         word for word in sorted(every, key=lambda word: every[word]) if count[word] >= 2 or word in ("[PAD]", "[UNK]")
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("我喜欢film2024!", ["我", "喜", "欢", "film2024", "!"]),
+        ("データは楽しい。", ["デー", "タ", "は", "楽", "し", "い", "。"]),
+        ("ง่ายมาก", ["ง่", "า", "ย", "ม", "า", "ก"]),
+        ("ພາສາ", ["ພ", "າ", "ສ", "າ"]),
+        ("ភាសា", ["ភា", "សា"]),
+        ("မြန်မာ", ["မြ", "န်", "မာ"]),
+        ("हिन्दी की किताब", ["हिन्दी", "की", "किताब"]),
+        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
+        ("한국어 문장", ["한국어", "문장"]),
+        ("اللُّغَة العربية", ["اللُّغَة", "العربية"]),
+    ],
+)
+def test_each_letter_is_a_word_where_a_script_has_no_spaces(text, words, tmp_path):
+    tokenizer = tokenizer_of([text])
+    tokenizer.save_pretrained(tmp_path)
+    for either in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        found = either(text, return_offsets_mapping=True, add_special_tokens=False)
+        assert [text[start:end] for start, end in found["offset_mapping"]] == words
+        assert either.unk_token_id not in found["input_ids"]
