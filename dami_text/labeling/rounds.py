@@ -31,7 +31,7 @@ from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import text_learner
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.linear import LinearForSequenceClassification
-from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy
+from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given
 
 LOCK = ".trainer.lock"
 
@@ -99,13 +99,16 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
             folder is not made then.
     """
     # What cannot work is told now: after the first labels the options cannot be changed any more.
-    build_strategy(config.run.strategy)
+    strategy = build_strategy(config.run.strategy)
 
     def begin(session: Session) -> None:
         kind = config.run.model.kind
         kind.require(config.run)
         if kind.reads_files(config.run):
             text_learner(session.texts.select(range(2)), session.class_names, session.config.run)
+        if not kind.is_pretrained:  # what an encoder gives is known when it is read
+            given = kind.gives | (kind.takes & {"dropout"})  # `check_together` has seen that its rate is above 0
+            require_given(strategy, given, config.run.strategy.strategy)
         session.store.extend_queue(0, start_queue(session))
 
     return new_session(folder, config, begin)

@@ -16,6 +16,7 @@ from dami_text.data.demo import demo_dataset
 from dami_text.data.estimators import TEXT_ENCODER
 from dami_text.data.texts import LabeledTexts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
+from dami_text.errors import ConfigError
 from dami_text.labeling.prediction import Classifier
 from dami_text.labeling.rounds import create_session, train_round
 from dami_text.labeling.session import SessionConfig
@@ -123,6 +124,19 @@ def test_what_it_cannot_do_is_one_line(arguments, message, tmp_path, capsys):
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_a_session_that_could_train_nothing_is_not_made(reviews, tmp_path):
+    file, _ = texts_without_labels(reviews, tmp_path)
+    run = RunConfig.of(dataset=str(file), model="linear", strategy="dami")
+    with pytest.raises(ConfigError, match="strategy dami needs gradients by the embeddings of words"):
+        create_session(tmp_path / "s.dami", SessionConfig(run, LabelingConfig(labels=CLASSES)))
+    assert not (tmp_path / "s.dami").exists()
+    with create_session(
+        tmp_path / "bald.dami",
+        SessionConfig(RunConfig.of(dataset=str(file), strategy="bald"), LabelingConfig(labels=CLASSES)),
+    ) as session:
+        assert len(session) == 300
 
 
 def test_a_session_shades_the_words_that_decide(reviews, tmp_path):
