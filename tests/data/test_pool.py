@@ -101,7 +101,7 @@ def test_empty_texts_alone_have_a_width_of_one():
         ("The CAT  sat\n", ["The", "CAT", "sat"]),
         ("Well--done, Straße!", ["Well", "--", "done", ",", "Straße", "!"]),
         ("[PAD] [UNK]", ["[", "PAD", "]", "[", "UNK", "]"]),
-        ("İSTANBUL 東京 good👍🏽 ok", ["İSTANBUL", "東京", "good", "👍🏽", "ok"]),
+        ("İSTANBUL 東京 good👍🏽 ok", ["İSTANBUL", "東", "京", "good", "👍🏽", "ok"]),
         ("cafe\u0301 cre\u0300me e\u0301te\u0301", ["cafe\u0301", "cre\u0300me", "e\u0301te\u0301"]),
         (
             "\u1112\u1161\u11ab\u1100\u1173\u11af a\u030a\u0323.",
