@@ -59,6 +59,10 @@ class Texts(Protocol):
     def __len__(self) -> int: ...
 
     @property
+    def projected(self) -> NDArray[np.float32] | None:
+        """Features (N, H) of few dimensions to compare texts by, where those that the model reads are too many."""
+
+    @property
     def special_ids(self) -> Sequence[int]:
         """The ids of tokens that are no words, such as padding, and of unknown words."""
 
@@ -95,6 +99,11 @@ class StoredTexts:
 
     def __len__(self) -> int:
         return len(self._texts)
+
+    @property
+    def projected(self) -> NDArray[np.float32] | None:
+        """None: texts are compared by what the model's last layer reads."""
+        return None
 
     def as_dataset(self) -> Dataset:
         """The texts alone, as a data set of one column, for another tokenizer."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -19,7 +20,7 @@ from sklearn.pipeline import FeatureUnion
 from dami_text.config.options import TokenizationConfig
 from dami_text.data.estimators import TEXT_ENCODER, read_estimator, write_estimator
 from dami_text.data.ids import Rows
-from dami_text.data.texts import FeatureTexts, StoredTexts
+from dami_text.data.texts import StoredTexts
 from dami_text.errors import ConfigError, DataError
 
 #: Dimensions that features are projected to (latent semantic analysis) for strategies that compare texts.
@@ -70,8 +71,10 @@ class TfidfEncoder:
     def fit(cls, texts: Dataset, config: TokenizationConfig) -> Self:
         """Learn the vocabulary and how rare its entries are, from the column `text` and without any label.
 
+        Entries of fewer texts than `min_document_frequency` are left out, unless that leaves none.
+
         Raises:
-            DataError: no word is in as many texts as `min_document_frequency` says.
+            DataError: no text has a word.
         """
         pattern = _word_pattern()
         shared: dict[str, Any] = {"sublinear_tf": True, "lowercase": config.lowercase, "dtype": np.float32}
@@ -91,7 +94,7 @@ class TfidfEncoder:
         raise DataError(f"no text has a word ({found[-1]}); give texts with words") from found[-1]
 
     def __len__(self) -> int:
-        return len(self.union.get_feature_names_out())
+        return sum(len(part.vocabulary_) for _, part in self.union.transformer_list)
 
     def encode(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """The features (N, V) of texts."""
@@ -176,10 +179,10 @@ class TfidfTexts(StoredTexts):
         return SparseBatch(torch.sparse_coo_tensor(places, values, part.shape, check_invariants=False))
 
     @cached_property
-    def dense(self) -> FeatureTexts:
-        """The features projected to DENSE dimensions that keep most of them, for distances between texts."""
+    def projected(self) -> NDArray[np.float32]:
+        """The features projected to DENSE dimensions (N, DENSE) that keep most of them; fewer where there are fewer."""
         n = min(DENSE, min(self.matrix.shape) - 1)
         if n < 1:
-            return FeatureTexts(np.ascontiguousarray(self.matrix.toarray(), np.float32))
+            return np.ascontiguousarray(self.matrix.toarray(), np.float32)
         svd = TruncatedSVD(n, random_state=0)
-        return FeatureTexts(np.ascontiguousarray(svd.fit_transform(self.matrix), np.float32))
+        return np.ascontiguousarray(svd.fit_transform(self.matrix), np.float32)

@@ -15,7 +15,6 @@ from dami_text.config.defaults import BATCH_SIZE
 from dami_text.data.batches import Batch, FeatureBatch, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
-from dami_text.data.tfidf import TfidfTexts
 from dami_text.models.encoder import head_alone
 from dami_text.processes import Processes
 
@@ -163,10 +162,10 @@ def predict_features(
 ) -> NDArray[np.float32]:
     """The features (n, H) of `rows` (n,) of `texts`: what the last layer, or `layer`, reads, without dropout.
 
-    Sparse features are projected to fewer dimensions. See `over_batches`.
+    Where the texts are `projected`, their projection. See `over_batches`.
     """
-    if isinstance(texts, TfidfTexts):
-        return texts.dense.features[rows]
+    if texts.projected is not None:
+        return texts.projected[rows]
     captured: list[torch.Tensor] = []
     reader, source = from_features(model, texts)
 
@@ -192,7 +191,7 @@ def predict_both(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Features (n, H) and class probabilities (n, C) of `rows` (n,); one pass where the head reads these features."""
     features = predict_features(model, texts, rows, batch_size)
-    if isinstance(texts, TfidfTexts):
+    if texts.projected is not None:
         return features, predict_probabilities(model, texts, rows, batch_size)
     return features, head_probabilities(model, features)
 

@@ -73,7 +73,7 @@ def test_projected_features_keep_the_angles_of_a_pool_with_few_dimensions():
     """Twelve texts span at most twelve dimensions: their products are nearly the same when one is lost."""
     words = [f"{a} {b}" for a in ("good", "bad", "new") for b in ("film", "book", "song", "play")]
     texts = TfidfTexts(Dataset.from_dict({"text": words}), encoder_of(words, min_document_frequency=1))
-    dense = texts.dense.features
+    dense = texts.projected
     assert dense.shape[1] <= DENSE
     np.testing.assert_allclose(dense @ dense.T, (texts.matrix @ texts.matrix.T).toarray(), atol=0.6)
     np.testing.assert_allclose(
