@@ -20,7 +20,6 @@ from dami_text.cli.parsing import (
 )
 from dami_text.config.fields import Options, option
 from dami_text.config.run import RunConfig
-from dami_text.errors import ConfigError
 from dami_text.escaping import printable
 
 if TYPE_CHECKING:
@@ -91,8 +90,8 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
     from dami_text.simulation.run import Run
     from dami_text.simulation.tracking import check_trackers, trackers
 
-    if output.export_code and not config.model.kind.in_pipeline:
-        raise ConfigError(f"--export-code is for CNN and BiLSTM, and --model is {config.model.model}; leave it out")
+    if output.export_code:
+        config.model.require_exportable()
     names = check_trackers(output.report_to)
     pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
     if any(pushes.values()):

@@ -191,6 +191,8 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     if options.private and not options.push_to_hub:
         raise ConfigError("--private has no effect without --push-to-hub ORG/NAME; add that, or leave --private out")
     with Session(options.session, options.device) as session:
+        if options.export_code:
+            session.config.run.model.require_exportable()
         if options.push_to_hub:
             check_push(options.push_to_hub, "model", options.private)
         no_progress_bars()

@@ -22,6 +22,7 @@ from dami_text.config.defaults import (
 from dami_text.config.fields import Device, Options, Size, option
 from dami_text.config.kinds import ModelKind, kind_of
 from dami_text.config.registry import PRETRAINED, STRATEGIES, find
+from dami_text.errors import ConfigError
 
 #: How word vectors are made where it is not said: gensim is not for every Python.
 TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
@@ -197,6 +198,11 @@ class ModelConfig(Options):
     def kind(self) -> ModelKind:
         """What kind of model it is."""
         return kind_of(self.model)
+
+    def require_exportable(self) -> None:
+        """Raise ConfigError where `--export-code` has no code to put beside the model that would load it."""
+        if not self.kind.in_pipeline:
+            raise ConfigError(f"--export-code is for CNN and BiLSTM, and --model is {self.model}; leave it out")
 
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")

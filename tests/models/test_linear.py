@@ -9,6 +9,7 @@ from datasets import Dataset
 from labeling_cases import CLASSES, label_some, texts_without_labels
 from sklearn.linear_model import LogisticRegression
 
+from dami_text.cli.main import main
 from dami_text.cli.run import run_al
 from dami_text.config.options import TokenizationConfig, TrainingConfig
 from dami_text.config.run import LabelingConfig, RunConfig
@@ -139,11 +140,15 @@ def test_a_session_that_could_train_nothing_is_not_made(reviews, tmp_path):
         assert len(session) == 300
 
 
-def test_a_session_shades_the_words_that_decide(reviews, tmp_path):
+def test_a_session_shades_the_words_that_decide(reviews, tmp_path, capsys):
     file, truth = texts_without_labels(reviews, tmp_path)
     run = RunConfig.of(dataset=str(file), model="linear", strategy="margin", initial_size=10, query_size=5)
     session = create_session(tmp_path / "s.dami", SessionConfig(run, LabelingConfig(labels=CLASSES)))
     label_some(session, truth, 12)
+    train = ["train", str(tmp_path / "s.dami"), "--output-dir", str(tmp_path / "model")]
+    assert main([*train, "--export-code"]) == 1
+    assert "error: --export-code is for CNN and BiLSTM, and --model is linear; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
     train_round(session)
     asked = [item for item in session.store.queue(1) if item.kind == "asked"]
     assert asked
