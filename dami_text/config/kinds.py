@@ -20,6 +20,13 @@ CAPABILITIES = {
 }
 
 
+#: The options of trainings that take steps. Models that find their weights by logistic regression take none.
+OF_STEPS = frozenset({"optimizer", "learning_rate", "weight_decay", "warmup_steps", "epochs", "epoch_steps"}) | {
+    *("train_batch_size", "gradient_accumulation_steps", "patience", "steps", "mixed_precision"),
+    "distributed_training",
+}
+
+
 class ModelKind(ABC):
     """A kind of model.
 
@@ -46,6 +53,10 @@ class ModelKind(ABC):
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What options are for this kind where they are left open, by name, beside the options that are given."""
         return {}
+
+    def ignored(self, options: Mapping[str, Any]) -> frozenset[str]:
+        """Options that have no effect beside the others that are given, by name."""
+        return self.ignores
 
     def require(self, config: Any) -> None:  # noqa: B027 - most kinds need nothing
         """Raise ConfigError if what the options of a run (a RunConfig) need is not installed."""

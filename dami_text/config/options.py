@@ -187,7 +187,9 @@ class ModelConfig(Options):
         "ORG/NAME; for tables mlp",
     )
     model_revision: str | None = option(None, "the branch, tag or commit of an encoder on the Hub")
-    freeze_encoder: bool = option(False, "train an encoder's head only, on features that are computed once a run")
+    freeze_encoder: bool = option(
+        False, "train an encoder's head only, by logistic regression on features that are computed once a run"
+    )
     dropout: float = option(
         0.5,
         "dropout before the last layer of cnn and bilstm, and after each hidden layer of mlp, in training and in "
@@ -224,7 +226,7 @@ class TrainingConfig(Options):
     optimizer: Literal["adam", "adamw"] = option(
         "adam", f"adam, whose weight decay is L2, or adamw, whose is decoupled; {_for_encoder('optimizer')}"
     )
-    learning_rate: float = option(2e-3, f"the optimizer's learning rate; {_for_encoder('learning_rate')}, frozen 0.01")
+    learning_rate: float = option(2e-3, f"the optimizer's learning rate; {_for_encoder('learning_rate')}")
     weight_decay: float = option(0.0, f"the optimizer's weight decay; {_for_encoder('weight_decay')}")
     warmup_steps: int = option(
         0, f"steps over which the learning rate rises from 0 in a line; {_for_encoder('warmup_steps')}"

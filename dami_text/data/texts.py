@@ -24,6 +24,12 @@ class FeatureTexts:
         self.features = features
         self.lengths: Rows = np.ones(len(features), np.int64)
 
+    @cached_property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean (H,) of all texts' features."""
+        mean: NDArray[np.float64] = self.features.mean(axis=0, dtype=np.float64)
+        return mean
+
     def collate(self, rows: Rows) -> FeatureBatch:
         """The features of `rows`."""
         return FeatureBatch(torch.from_numpy(self.features[rows]))
@@ -174,6 +180,14 @@ class EncodedTexts(StoredTexts):
     def token_ids(self, row: int) -> NDArray[np.int32]:
         """The token ids of a row, without padding: a view of the memory map."""
         return self._ids[row]
+
+    def counts_of(self, token_id: int) -> Rows:
+        """How often a token is in each text (N,)."""
+        counts = [np.zeros(0, np.int64)]
+        for values, offsets in zip(self._ids.values, self._ids.offsets, strict=True):
+            before = np.concatenate([[0], np.cumsum(values == token_id)])  # (tokens + 1,)
+            counts.append(np.diff(before[offsets]))
+        return np.concatenate(counts)
 
     def token_id_blocks(self) -> Iterator[bytes]:
         """All token ids in order, in large pieces, then the lengths: the content, for hashing."""

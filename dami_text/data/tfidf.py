@@ -179,6 +179,11 @@ class TfidfTexts(StoredTexts):
         return SparseBatch(torch.sparse_coo_tensor(places, values, part.shape, check_invariants=False))
 
     @cached_property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean (V,) of all texts' features."""
+        return np.asarray(self.matrix.mean(axis=0, dtype=np.float64)).ravel()
+
+    @cached_property
     def projected(self) -> NDArray[np.float32]:
         """The features projected to DENSE dimensions (N, DENSE) that keep most of them; fewer where there are fewer."""
         n = min(DENSE, min(self.matrix.shape) - 1)

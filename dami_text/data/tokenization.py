@@ -139,6 +139,21 @@ def warn_of_cut_texts(encoded: Sequence[Dataset], tokenizer: PreTrainedTokenizer
         )
 
 
+def warn_of_unknown_pieces(parts: Sequence[EncodedTexts], tokenizer: PreTrainedTokenizerFast) -> None:
+    """Warn, once for all parts of a source, of texts most of whose pieces an encoder's tokenizer does not know."""
+    if tokenizer.unk_token_id is None:
+        return
+    special = tokenizer.num_special_tokens_to_add()
+    unknown = [np.flatnonzero(2 * part.counts_of(tokenizer.unk_token_id) > part.lengths - special) for part in parts]
+    if n := sum(map(len, unknown)):
+        first = next(part.text(int(rows[0])) for part, rows in zip(parts, unknown, strict=True) if len(rows))
+        logger.warning(
+            "most pieces of %d of %d texts are unknown to the tokenizer of the encoder, such as %r; choose an encoder "
+            "of their language, or --model linear",
+            *(n, sum(map(len, parts)), first if len(first) <= 40 else first[:40] + "..."),
+        )
+
+
 def _full_length(encoding: Encoding) -> int:
     """The tokens of a text before it was cut; each overflowing part repeats the special tokens."""
     special = sum(encoding.special_tokens_mask)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dami_text.config.defaults import QUERY_SIZE
 from dami_text.config.fields import Device, Size
+from dami_text.config.kinds import kind_of
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.data.columns import OWN, find_column, own_columns
 from dami_text.data.ids import Rows, content_hashes, stable_id, text_hash
@@ -40,6 +41,12 @@ GONE = ("bald_dropout",)
 
 #: Annotator name of labels that are already in the input file.
 FILE_ANNOTATOR = "file"
+
+
+def _without_effectless(options: dict[str, Any]) -> dict[str, Any]:
+    """A session's options but for those that nothing reads, such as how a frozen encoder's head was once trained."""
+    unread = {*GONE, *kind_of(options.get("model")).ignored(options)}
+    return {name: value for name, value in options.items() if name not in unread}
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Session:
         self.folder = folder
         try:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-            self.config = SessionConfig.of({k: v for k, v in dict(options).items() if k not in GONE})
+            self.config = SessionConfig.of(_without_effectless(dict(options)))
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise self._no_session(error) from error
         if device is not None:

@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from dami_text.models.bilstm import BiLSTMForSequenceClassification
 from dami_text.models.linear import LinearForSequenceClassification
 from dami_text.models.mlp import MLPForSequenceClassification
+from dami_text.models.sentence_encoder import SentenceEncoderForSequenceClassification
 from dami_text.models.text_cnn import TextCNNForSequenceClassification
 
 _NETWORKS = (
@@ -12,6 +13,7 @@ _NETWORKS = (
     BiLSTMForSequenceClassification,
     LinearForSequenceClassification,
     MLPForSequenceClassification,
+    SentenceEncoderForSequenceClassification,
 )
 for _network in _NETWORKS:
     AutoConfig.register(_network.config_class.model_type, _network.config_class, exist_ok=True)

@@ -1,4 +1,8 @@
-"""Pretrained encoders (Devlin et al. 2019 and those after it) with their own fast tokenizers, by folder or Hub id."""
+"""Pretrained encoders (Devlin et al. 2019 and those after it) with their own fast tokenizers, by folder or Hub id.
+
+One that sentence-transformers wrote is pooled as its files say. A frozen one without such files is pooled by the mean
+over its tokens: what a pooler or a first token has learned for another task says less about a text.
+"""
 
 import copy
 import logging
@@ -14,6 +18,7 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -25,7 +30,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
-from dami_text.models.word_level import WordLevelConfig, class_names_of
+from dami_text.models.sentence_encoder import (
+    SentenceEncoderConfig,
+    SentenceEncoderForSequenceClassification,
+    without_pooler,
+)
+from dami_text.models.sentence_files import SentenceParts, add_prompt, lower_cased, read_parts
+from dami_text.models.word_level import WordLevelConfig, class_names_of, label_names
 from dami_text.randomness import torch_stream
 
 logger = logging.getLogger(__name__)
@@ -76,31 +87,82 @@ def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: in
         raise ConfigError(f"--model {name} is a folder and has no revisions; leave out --model-revision")
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(path) if path.is_dir() else name, "revision": commit}
     with quiet_hub(), explained(f"--model {name!r}"):
+        parts = read_parts(source, name)
+        source["subfolder"] = parts.folder if parts else ""
         # By the revision's own name, which the cache then knows when the Hub is out of reach; the rest by the commit.
         model_config = AutoConfig.from_pretrained(**source | {"revision": config.model_revision})
         _check_kind(model_config, name)
         tokenizer = _fast_tokenizer(source, name)
-        _tell_of_head(model_config, name, class_names)
-        model_config.num_labels = len(class_names)
-        model_config.id2label = dict(enumerate(class_names))
-        model_config.label2id = {label: i for i, label in enumerate(class_names)}
-        model_config.problem_type = "single_label_classification"
         model_config.pad_token_id = tokenizer.pad_token_id
-        with torch_stream(seed, 0, "encoder"):
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                **source,
-                config=model_config,
-                dtype=torch.float32,  # a checkpoint's own may be one that a CPU does not train in
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
+        if parts is None and not config.freeze_encoder:
+            model, loading = _whole_classifier(source, model_config, class_names, seed, name)
+        else:
+            parts = parts or SentenceParts(folder="", pooling=["mean"])
+            model, loading = _sentence_classifier(
+                source, model_config, tokenizer, parts, class_names, seed=seed, name=name
             )
-    prefix = f"{model.base_model_prefix}."
     if model.base_model is model or not _head(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
-    if drawn := sorted(key for key in loading["missing_keys"] if key.startswith(prefix)):
+    if drawn := sorted(loading):
         logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
-    tokenizer.model_max_length = longest_text(model, tokenizer, max_length)
+    longest = max_length if parts is None or parts.max_length is None else min(max_length, parts.max_length)
+    tokenizer.model_max_length = longest_text(model, tokenizer, longest)
     return Encoder(model.eval(), tokenizer, commit, config.freeze_encoder)
+
+
+def _whole_classifier(
+    source: dict[str, Any], config: PretrainedConfig, class_names: Sequence[str], seed: int, name: str
+) -> tuple[PreTrainedModel, list[str]]:
+    """The architecture's own classifier, and the encoder's weights that the checkpoint lacks."""
+    _tell_of_head(config, name, class_names)
+    config.num_labels = len(class_names)
+    for option, value in label_names(class_names).items():
+        setattr(config, option, value)
+    config.problem_type = "single_label_classification"
+    with torch_stream(seed, 0, "encoder"):
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            **source,
+            config=config,
+            dtype=torch.float32,  # a checkpoint's own may be one that a CPU does not train in
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    return model, [key for key in loading["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
+
+
+def _sentence_classifier(
+    source: dict[str, Any],
+    config: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    parts: SentenceParts,
+    class_names: Sequence[str],
+    *,
+    seed: int,
+    name: str,
+) -> tuple[PreTrainedModel, list[str]]:
+    """The encoder with the pooling of its parts and one linear layer, and its weights that the checkpoint lacks.
+
+    The tokenizer lower-cases texts and puts the prompt before them as the parts say.
+    """
+    if parts.lowercase:
+        lower_cased(tokenizer)
+    before = add_prompt(tokenizer, parts.prompt, name) if parts.prompt else 0
+    options: dict[str, Any] = label_names(class_names) | {"problem_type": "single_label_classification"}
+    whole = SentenceEncoderConfig(
+        encoder=config,
+        pooling=parts.pooling,
+        layers=parts.layers,
+        skipped=0 if parts.pools_prompt else before,
+        pad_token_id=tokenizer.pad_token_id,
+        **options,
+    )
+    with torch_stream(seed, 0, "encoder"):
+        transformer, loading = AutoModel.from_pretrained(
+            **source, config=config, dtype=torch.float32, output_loading_info=True, **without_pooler(config)
+        )
+        model = SentenceEncoderForSequenceClassification(whole, transformer)
+    model.encoder.layers.load_state_dict(parts.weights)
+    return model, sorted(loading["missing_keys"])
 
 
 def _check_kind(config: PretrainedConfig, name: str) -> None:

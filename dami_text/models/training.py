@@ -20,7 +20,8 @@ from dami_text.data.ids import Rows
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.evaluation import Scorer, scorer
-from dami_text.models.inference import from_features, predict_probabilities
+from dami_text.models.inference import head_of, predict_probabilities
+from dami_text.models.logistic import Candidate, Candidates, fit_logistic
 from dami_text.processes import ALONE, Processes
 
 BUCKET = 20  # batches whose texts are sorted by length among each other
@@ -64,8 +65,8 @@ def train(
 ) -> Training:
     """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
 
-    Where the texts have a frozen encoder's features, its head alone is trained, on them. A model that is `Fitted` finds
-    its weights by itself.
+    Where the texts have a frozen encoder's features, its head alone is found, by logistic regression on them (see
+    `logistic`). A model that is `Fitted` finds its weights by itself. Neither takes steps, nor a validation split.
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
@@ -79,8 +80,8 @@ def train(
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    if isinstance(model, Fitted):
-        training = model.fit(data, config)
+    if isinstance(model, Fitted) or data.texts.frozen_features is not None:
+        training = model.fit(data, config) if isinstance(model, Fitted) else _fit_head(model, data, config)
         return training if validation is None else replace(training, validation_score=_score(model, validation, config))
     steps = _Steps(model, data, config, accelerator, rng)
     try:
@@ -98,6 +99,28 @@ def train(
             f"(it is {config.learning_rate}) or use --mixed-precision no"
         )
     return Training(epochs, steps.taken, best.score if best else None)
+
+
+#: Ways to fit a head on an encoder's features: few labels are the same to all, skewed classes want a free intercept.
+CANDIDATES = Candidates(
+    Candidate(5.0), (Candidate(1.0), Candidate(20.0), Candidate(1.0, free=True), Candidate(10.0, free=True))
+)
+
+
+def _fit_head(model: PreTrainedModel, data: LabeledTexts, config: TrainingConfig) -> Training:
+    """Find the last layer's weights by logistic regression on the frozen encoder's features of the labelled texts."""
+    head, features = head_of(model), data.texts.frozen_features
+    assert features is not None
+    fit = fit_logistic(
+        features.features[data.rows],
+        data.labels,
+        head.out_features,
+        features.mean,
+        CANDIDATES,
+        balanced=config.class_weights == "balanced",
+    )
+    fit.write(head)
+    return Training(1, fit.iterations, None)
 
 
 def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:
@@ -145,7 +168,7 @@ class _Steps:
         self._data, self._config, self._accelerator, self._rng = data, config, accelerator, rng
         self.processes = Processes.all() if config.distributed_training else ALONE
         model.to(accelerator.device)
-        self.model, self._texts = from_features(model, data.texts)
+        self.model, self._texts = model, data.texts
         self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
         adam, self._schedule = _optimizer(self.model, config)
         # The wrapper scales fp16's gradients. Where there is nothing to scale, it costs as much as a small model's

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dami_text.config.kinds import ModelKind
+from dami_text.config.kinds import OF_STEPS, ModelKind
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,12 +20,6 @@ DEFAULTS: dict[str, Any] = {
     "warmup_steps": 20,
     "train_batch_size": 16,
 }
-FROZEN_DEFAULTS: dict[str, Any] = {
-    "learning_rate": 1e-2,
-    "weight_decay": 0.01,
-    "optimizer": "adamw",
-    "train_batch_size": 50,
-}
 
 
 class PretrainedEncoder(ModelKind):
@@ -37,8 +31,12 @@ class PretrainedEncoder(ModelKind):
     in_transformers = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What suits fine-tuning, or a head alone."""
-        return FROZEN_DEFAULTS if options.get("freeze_encoder") is True else DEFAULTS
+        """What suits fine-tuning; a head alone takes no steps."""
+        return {} if options.get("freeze_encoder") is True else DEFAULTS
+
+    def ignored(self, options: Mapping[str, Any]) -> frozenset[str]:
+        """The options of steps, where the encoder is frozen."""
+        return OF_STEPS if options.get("freeze_encoder") is True else self.ignores
 
     def reads_files(self, config: "RunConfig") -> bool:
         """True: the encoder itself."""
@@ -64,11 +62,12 @@ class EncoderSource:
 
     def encode(self, parts: "Sequence[Dataset]") -> "list[EncodedTexts]":
         """The texts of each data set in the encoder's pieces of words; with its features where it is frozen."""
-        from dami_text.data.tokenization import encode_all
+        from dami_text.data.tokenization import encode_all, warn_of_unknown_pieces
         from dami_text.models.frozen_features import frozen_features
         from dami_text.processes import on_own_device
 
         encoded = encode_all(parts, self.preprocessor)
+        warn_of_unknown_pieces(encoded, self.preprocessor)
         if not self.encoder.frozen:
             return encoded
         reader = on_own_device(self.encoder.pretrained)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dami_text.config.kinds import ModelKind
+from dami_text.config.kinds import OF_STEPS, ModelKind
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,10 +17,7 @@ class Linear(ModelKind):
     """Logistic regression on the words and characters of a text."""
 
     gives = frozenset({"features"})
-    ignores = frozenset({"optimizer", "learning_rate", "weight_decay", "warmup_steps", "epochs", "epoch_steps"}) | {
-        *("train_batch_size", "gradient_accumulation_steps", "patience", "steps", "mixed_precision"),
-        *("distributed_training", "word_vectors", "word_vector_dim", "word_vector_texts", "max_length"),
-    }
+    ignores = OF_STEPS | {"word_vectors", "word_vector_dim", "word_vector_texts", "max_length"}
     is_small = True
     in_pipeline = False
 

@@ -1,0 +1,282 @@
+"""Multinomial logistic regression for few labels: the head on a frozen encoder's features, and all of the linear model.
+
+    logits = W (x - m) + log s
+
+m is the mean of the pool's features, which takes no labels to know, and s the classes' shares. W is scikit-learn's
+optimum for labelled texts whose classes weigh the same, with an L2 penalty and no intercept. With few labels an
+intercept decides too much: a new text shares few features with the labelled ones, and what is left is the class whose
+labelled texts happen to be more, or longer. The shares are shrunk towards equal ones as far as chance explains their
+differences (`class_shares`).
+
+With more labels, or with classes of very different sizes, scikit-learn's usual regression can be better: W x + b, where
+all texts weigh the same. Which of the two, and the strength of the penalty, is chosen by cross-validation on the
+labelled texts alone.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+from torch import nn
+
+Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.int64]
+
+#: Logit of a class that no label has: it is never predicted.
+UNSEEN = -1e4
+
+#: Labelled texts up to which sparse features are centred, by a matrix of all pairs. With more, the intercept is known.
+MOST_CENTRED = 5_000
+
+#: Parts of the cross-validation, and the classes above which there are fewer of them, for the sake of time.
+FOLDS, FEWER_FOLDS, MANY_CLASSES = 5, 3, 20
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to fit: the inverse strength of the penalty, and whether the intercept is free and texts weigh the same.
+
+    The strength is for features whose mean square distance from the mean is 1.
+    """
+
+    strength: float
+    free: bool = False
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The ways to choose from.
+
+    `default` is taken unless another is better by more than a standard error: a few labels cannot tell them apart.
+    """
+
+    default: Candidate
+    others: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogisticFit:
+    """What was found.
+
+    Attributes:
+        weight, bias: (C, V) and (C,), of features as they came, not centred; UNSEEN is the bias of a class without
+            labels.
+        candidate: what was chosen; None where there is one class only.
+        iterations: of the solver, for the last fit.
+    """
+
+    weight: Floats
+    bias: Floats
+    candidate: Candidate | None
+    iterations: int
+
+    def write(self, layer: nn.Linear) -> None:
+        """Give the weights to a layer of C outputs and V inputs."""
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(self.weight))
+            layer.bias.copy_(torch.from_numpy(self.bias))
+
+
+def class_shares(counts: NDArray[np.int64]) -> Floats:
+    """The shares (P,) of classes that have counts (P,), all above 0, among all texts.
+
+    The empirical Bayes estimate under a symmetric Dirichlet prior, whose concentration is found by the method of
+    moments: (counts + A / P) / (n + A), where A = (n - r) / (r - 1) and r is the chi-square statistic against equal
+    shares by its degrees of freedom. Where the counts differ by no more than chance makes them (r <= 1), A is infinite:
+    the shares are equal.
+    """
+    n, n_classes = counts.sum(), len(counts)
+    if n_classes == 1:
+        return np.ones(1)
+    even = n / n_classes
+    r = ((counts - even) ** 2 / even).sum() / (n_classes - 1)
+    if r <= 1:
+        return np.full(n_classes, 1 / n_classes)
+    concentration = (n - r) / (r - 1)
+    shares: Floats = (counts + concentration / n_classes) / (n + concentration)
+    return shares
+
+
+def fit_logistic(
+    features: Floats | sparse.csr_matrix,
+    labels: Labels,
+    n_classes: int,
+    mean: Floats,
+    candidates: Candidates,
+    *,
+    balanced: bool = False,
+) -> LogisticFit:
+    """The regression of labels (n,) on features (n, V); a class without labels is never predicted.
+
+    Args:
+        features: of the labelled texts.
+        labels: numbers of classes, from 0 to n_classes - 1.
+        n_classes: C.
+        mean: (V,) of the pool's features.
+        candidates: the ways to choose from.
+        balanced: whether all classes count as equally frequent; the intercept is never free then.
+    """
+    present, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, UNSEEN)
+    if len(present) == 1:
+        bias[present] = 0
+        return LogisticFit(weight, bias, None, 0)
+    shares = np.full(len(present), 1 / len(present)) if balanced else class_shares(counts)
+    rows = _Rows.of(features, mean)
+    fitter = _Fitter(rows.coordinates, classes, counts, np.log(shares))
+    with _quiet_solver():
+        free_ones = not balanced and len(present) <= MANY_CLASSES
+        chosen = fitter.best(candidates.default, [other for other in candidates.others if free_ones or not other.free])
+        found = fitter.fit(np.arange(len(labels)), chosen, fitter.new_model(chosen), precise=True)
+    weight[present] = rows.weights(found.weight)
+    bias[present] = found.bias - (weight[present] @ mean if rows.centred else 0)
+    return LogisticFit(weight, bias, chosen, found.iterations)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Labelled texts as few numbers that keep all inner products of their centred features, and the way back.
+
+    A penalised linear model sees inner products alone, so the fit is the same as with all V features.
+
+    Attributes:
+        coordinates: (n, R), of mean square length 1.
+        features: (n, V), not centred where they are sparse.
+        mean: (V,).
+        factor: (n, n), the lower triangular factor of the inner products, of sparse features; None of dense ones.
+        scale: what the coordinates were divided by.
+        centred: whether the mean was taken off.
+    """
+
+    coordinates: Any
+    features: Any
+    mean: Floats
+    factor: Floats | None
+    scale: float
+    centred: bool = True
+
+    @classmethod
+    def of(cls, features: Any, mean: Floats) -> "_Rows":
+        """The rows of features (n, V) less their mean (V,)."""
+        if not sparse.issparse(features):
+            centred = np.asarray(features, np.float64) - mean
+            scale = _scale((centred**2).sum(axis=1))
+            return cls(centred / scale, features, mean, None, scale)
+        n = features.shape[0]
+        if n > MOST_CENTRED:
+            scale = _scale(np.asarray(features.multiply(features).sum(axis=1)).ravel())
+            return cls(features / scale, features, mean, None, scale, centred=False)
+        across = np.asarray(features @ mean).ravel()
+        products = (features @ features.T).toarray() - across[:, None] - across + float(mean @ mean)
+        scale = _scale(np.diag(products))
+        # Copies of a text make the matrix singular; a little of each text's own keeps it from that.
+        factor = linalg.cholesky(products / scale**2 + 1e-6 * np.eye(n), lower=True)
+        return cls(factor, features, mean, factor, scale)
+
+    def weights(self, found: Floats) -> Floats:
+        """Weights (P, V) of the features from those of the coordinates (P, R)."""
+        if self.factor is None:
+            return found / self.scale
+        shares = linalg.solve_triangular(self.factor, found.T, lower=True, trans="T").T / self.scale**2
+        result: Floats = shares @ self.features - np.outer(shares.sum(axis=1), self.mean)
+        return result
+
+
+def _scale(squares: Floats) -> float:
+    """The root of the mean of squared lengths (n,); 1 where all are 0."""
+    return float(np.sqrt(squares.mean())) or 1.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Weights (P, R) and biases (P,) of the coordinates, and the solver's iterations."""
+
+    weight: Floats
+    bias: Floats
+    iterations: int
+
+    def scores(self, rows: Any, classes: Labels) -> Floats:
+        """Log-probabilities (n,) of the classes (n,) of rows (n, R)."""
+        logits = rows @ self.weight.T + self.bias
+        chosen: Floats = logits[np.arange(len(classes)), classes] - np.logaddexp.reduce(logits, axis=1)
+        return chosen
+
+
+class _Fitter:
+    """Fits on parts of the labelled texts."""
+
+    def __init__(self, coordinates: Any, classes: Labels, counts: NDArray[np.int64], log_shares: Floats) -> None:
+        """Texts of classes (n,) from 0 to P - 1 that have counts (P,), and the logarithms (P,) of their shares."""
+        self._x, self._classes, self._counts, self._log_shares = coordinates, classes, counts, log_shares
+        self._narrow = coordinates.astype(np.float32)  # half the time; candidates are far apart
+
+    def new_model(self, candidate: Candidate) -> Any:
+        """scikit-learn's model for a candidate, whose weights are the start of its next fit."""
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression(fit_intercept=candidate.free, max_iter=1000, warm_start=True)
+
+    def fit(self, rows: Labels, candidate: Candidate, model: Any, *, precise: bool) -> _Found:
+        """The optimum for the texts at `rows`, of which two classes or more are there."""
+        classes = self._classes[rows]
+        weights = None
+        if not candidate.free:
+            counts = np.bincount(classes, minlength=len(self._counts))
+            weights = (len(rows) / ((counts > 0).sum() * counts.clip(1)))[classes]
+        model.C, model.tol = candidate.strength, 1e-6 if precise else 1e-4
+        model.fit((self._x if precise else self._narrow)[rows], classes, sample_weight=weights)
+        found, intercept = model.coef_, np.broadcast_to(model.intercept_, len(model.coef_))
+        if len(model.classes_) == 2:  # of two classes there is one row, for the second
+            found, intercept = np.vstack([-found, found]) / 2, np.concatenate([-intercept, intercept]) / 2
+        weight, bias = np.zeros((len(self._counts), found.shape[1])), np.full(len(self._counts), UNSEEN)
+        weight[model.classes_] = found
+        bias[model.classes_] = intercept
+        return _Found(weight, bias if candidate.free else self._log_shares, int(np.max(model.n_iter_)))
+
+    def best(self, default: Candidate, others: Sequence[Candidate]) -> Candidate:
+        """The candidate of the highest mean log-probability of held-out texts, if it beats the default for sure.
+
+        The texts of each class are dealt to the parts in turn. One whose class would have no other is never held out.
+        """
+        candidates = sorted({default, *others}, key=lambda candidate: (candidate.free, candidate.strength))
+        n_folds = FOLDS if len(self._counts) <= MANY_CLASSES else FEWER_FOLDS
+        fold = np.empty(len(self._classes), np.int64)
+        fold[np.argsort(self._classes, kind="stable")] = np.arange(len(fold)) % n_folds
+        fold[self._counts[self._classes] == 1] = n_folds
+        parts = [self._scores(fold == number, candidates) for number in range(n_folds)]
+        scores = np.concatenate(parts, axis=1)  # (candidates, held-out texts)
+        if not scores.shape[1]:
+            return default
+        gains = scores - scores[candidates.index(default)]
+        certain = gains.mean(axis=1) > gains.std(axis=1) / np.sqrt(gains.shape[1])
+        if not certain.any():
+            return default
+        return candidates[int(np.where(certain, gains.mean(axis=1), -np.inf).argmax())]
+
+    def _scores(self, is_held_out: NDArray[np.bool_], candidates: Sequence[Candidate]) -> Floats:
+        """Log-probabilities (candidates, h) of the held-out texts' classes, after fits on the rest.
+
+        Weaker penalties start from the weights of stronger ones.
+        """
+        held_out, rest = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
+        if not len(held_out) or len(np.unique(self._classes[rest])) < 2:
+            return np.zeros((len(candidates), 0))
+        models = {candidate.free: self.new_model(candidate) for candidate in candidates}
+        fits = [self.fit(rest, each, models[each.free], precise=False) for each in candidates]
+        return np.stack([fit.scores(self._x[held_out], self._classes[held_out]) for fit in fits])
+
+
+@contextmanager
+def _quiet_solver() -> Iterator[None]:
+    """Leave out that the solver stopped at its limit: it is close enough then."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
