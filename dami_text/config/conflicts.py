@@ -37,6 +37,10 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     if task == "text" and kind.task == "tabular":
         raise ConfigError(f"--model {model} reads tables, and --task is text; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
+    if options["interpretation_source"] == "features" and not options["freeze_encoder"]:
+        raise ConfigError(
+            "--interpretation-source features needs the features of a frozen encoder; add --freeze-encoder"
+        )
     for name in kind.ignored(options):
         if name in changed:
             frozen = " with --freeze-encoder" if options["freeze_encoder"] else ""

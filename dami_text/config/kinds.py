@@ -38,7 +38,6 @@ class ModelKind(ABC):
         is_pretrained: whether `--model` names a model that is loaded, from a folder or the Hub.
         is_small: whether each step is so short that a GPU's launches take longer than the CPU.
         in_pipeline: whether transformers' pipelines can use what is saved.
-        in_transformers: whether transformers alone loads what is saved.
     """
 
     task = "text"
@@ -48,7 +47,6 @@ class ModelKind(ABC):
     is_pretrained = False
     is_small = False
     in_pipeline = True
-    in_transformers = False
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What options are for this kind where they are left open, by name, beside the options that are given."""

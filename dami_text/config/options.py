@@ -204,7 +204,9 @@ class ModelConfig(Options):
     def require_exportable(self) -> None:
         """Raise ConfigError where `--export-code` has no code to put beside the model that would load it."""
         if not self.kind.in_pipeline:
-            raise ConfigError(f"--export-code is for CNN and BiLSTM, and --model is {self.model}; leave it out")
+            raise ConfigError(
+                f"--export-code is for CNN, BiLSTM and encoders, and --model is {self.model}; leave it out"
+            )
 
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
@@ -279,6 +281,11 @@ class StrategyConfig(Options):
     interpretation_class: Literal["auto", "predicted", "all"] = option(
         "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
     )
+    interpretation_source: Literal["auto", "words", "features"] = option(
+        "auto",
+        "dami: differentiate by the embeddings of words, or by a frozen encoder's features, through a small ReLU "
+        "network beside its head; auto is features where the encoder is frozen",
+    )
     informative_word: Literal["deviation", "norm", "random"] = option(
         "deviation", "dami: a text's word, by deviation from the mean; by norm or at random are ablations"
     )
@@ -304,6 +311,11 @@ class StrategyConfig(Options):
         "consider only this many of the unlabelled texts, drawn at random in each round, and at the start with "
         "--init-model (default: all)",
     )
+
+    @property
+    def interprets_features(self) -> bool:
+        """Whether the strategy differentiates a frozen encoder by its features."""
+        return self.strategy in ("dami", "dami-kcenter") and self.interpretation_source != "words"
 
     def _check(self) -> None:
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"

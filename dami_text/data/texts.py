@@ -30,6 +30,13 @@ class FeatureTexts:
         mean: NDArray[np.float64] = self.features.mean(axis=0, dtype=np.float64)
         return mean
 
+    @cached_property
+    def spread(self) -> float:
+        """The root of the mean squared distance from the mean; 1 where all texts are the same."""
+        n = len(self.features)
+        blocks = (self.features[start : start + 10_000] - self.mean for start in range(0, n, 10_000))
+        return (sum(float(np.square(block).sum()) for block in blocks) / max(1, n)) ** 0.5 or 1.0
+
     def collate(self, rows: Rows) -> FeatureBatch:
         """The features of `rows`."""
         return FeatureBatch(torch.from_numpy(self.features[rows]))

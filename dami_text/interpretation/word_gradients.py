@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
-from dami_text.models.inference import evaluation_mode
+from dami_text.data.texts import Texts
+from dami_text.models.inference import device_of, evaluation_mode
 
 Target = Literal["probability", "logit"]
 TargetClass = Literal["auto", "predicted", "all"]
@@ -66,6 +69,14 @@ def interpret(
             scale = p * rest if target == "probability" else torch.ones_like(p)
             gradients += torch.autograd.grad(log_odds, captured[0], scale, retain_graph=True)
     return batch.by_word(torch.cat(gradients, dim=-1))
+
+
+def word_influence(model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
+    """How much the predicted class depends on each word (W,) of a row's text: the length of its log-odds' gradient."""
+    batch = texts.collate(np.array([row])).to(device_of(model))
+    (gradients,) = interpret(model, batch, "logit", "predicted").cpu()
+    lengths: NDArray[np.float64] = torch.linalg.vector_norm(gradients.double(), dim=-1).numpy()
+    return lengths
 
 
 def _log_odds(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch.Tensor]:

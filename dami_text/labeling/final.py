@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dami_text.data.ids import text_hash
@@ -13,6 +13,7 @@ from dami_text.labeling.progress import Agreement, Progress, Proportion, agreeme
 from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.snapshot import LabelSnapshot
+from dami_text.models.auto import is_own
 from dami_text.models.scores import ClassReport
 from dami_text.publishing.cards import AnnotatorLabels, CardFacts, model_card
 
@@ -86,7 +87,8 @@ def train_final(session: Session, folder: Path) -> FinalModel:
                 accuracy=accuracy,
                 report=report,
             )
-            card = model_card(card_facts(session, done, sizes, agreed, final))
+            facts = card_facts(session, done, sizes, agreed, final)
+            card = model_card(replace(facts, needs_dami_text=is_own(model)))
             (unfinished / "README.md").write_text(str(card), encoding="utf-8")
             (unfinished / RECORD).write_text(to_json(asdict(final)) + "\n", encoding="utf-8")
     except OSError as error:

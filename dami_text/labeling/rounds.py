@@ -23,6 +23,7 @@ from dami_text.data.texts import Texts
 from dami_text.data.tfidf import TfidfTexts
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
+from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
@@ -37,7 +38,7 @@ LOCK = ".trainer.lock"
 
 
 def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
-    """For each word of a text where it begins and ends, and its weight; [] where there are no weights.
+    """For each word of a text where it begins and ends, and its weight.
 
     The weight is that in the strategy's choice or, where the strategy has none, that in the model's prediction.
     """
@@ -46,7 +47,7 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
     elif isinstance(model, LinearForSequenceClassification) and isinstance(texts, TfidfTexts):
         weights = model.word_weights(texts, row).tolist()
     else:
-        return []
+        weights = word_influence(model, texts, row).tolist()
     places = texts.word_places(row)  # more than there are weights where the text was cut
     return [[start, end, weight] for (start, end), weight in zip(places, weights, strict=False)]
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# Relative, so that transformers finds the file and copies it along (hub.export_code).
+# Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
 from .word_level import WordLevelConfig, WordLevelForSequenceClassification
 
 

@@ -71,10 +71,13 @@ class Encoder:
         return model
 
 
-def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: int, seed: int) -> Encoder:
+def load_encoder(
+    config: ModelConfig, class_names: Sequence[str], max_length: int, seed: int, *, regions: bool = False
+) -> Encoder:
     """The encoder that `config.model` names, for classes `class_names` and texts of up to `max_length` tokens.
 
-    Weights that the checkpoint lacks are drawn by `seed`. Whatever head the checkpoint has is not used.
+    Weights that the checkpoint lacks are drawn by `seed`. Whatever head the checkpoint has is not used. With `regions`,
+    a frozen encoder's head has a network for the linear regions beside it.
 
     Raises:
         ConfigError: it is not found, cannot be loaded, is no encoder, or has no fast tokenizer.
@@ -98,8 +101,9 @@ def load_encoder(config: ModelConfig, class_names: Sequence[str], max_length: in
             model, loading = _whole_classifier(source, model_config, class_names, seed, name)
         else:
             parts = parts or SentenceParts(folder="", pooling=["mean"])
+            regions = regions and config.freeze_encoder
             model, loading = _sentence_classifier(
-                source, model_config, tokenizer, parts, class_names, seed=seed, name=name
+                source, model_config, tokenizer, parts, class_names, regions=regions, seed=seed, name=name
             )
     if model.base_model is model or not _head(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
@@ -137,6 +141,7 @@ def _sentence_classifier(
     parts: SentenceParts,
     class_names: Sequence[str],
     *,
+    regions: bool,
     seed: int,
     name: str,
 ) -> tuple[PreTrainedModel, list[str]]:
@@ -153,6 +158,7 @@ def _sentence_classifier(
         pooling=parts.pooling,
         layers=parts.layers,
         skipped=0 if parts.pools_prompt else before,
+        regions=regions,
         pad_token_id=tokenizer.pad_token_id,
         **options,
     )

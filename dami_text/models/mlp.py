@@ -9,7 +9,8 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from dami_text.models.word_level import label_names, torch_initialization
+# Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
+from .word_level import label_names, torch_initialization
 
 
 class MLPConfig(PretrainedConfig):

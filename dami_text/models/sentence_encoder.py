@@ -13,6 +13,9 @@ from torch.nn import functional
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
+# Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
+from .mlp import MLPConfig, MLPForSequenceClassification
+
 #: The ways to pool, in the order in which several are joined.
 POOLING = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
@@ -29,6 +32,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         layers: what comes after the pooling, in order. Each is a dict with its `kind`: "normalize" (to unit length) or
             "dense", which has in_features, out_features, bias, activation (a name of ACTIVATIONS) and residual.
         skipped: tokens at a text's beginning that have no part in the pooling, such as a prompt's.
+        regions: whether there is a small ReLU network beside the head (see `regions`).
     """
 
     model_type = "dami_text_sentence_encoder"
@@ -40,6 +44,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         pooling: Sequence[str] = ("mean",),
         layers: Sequence[Mapping[str, Any]] = (),
         skipped: int = 0,
+        regions: bool = False,
         **kwargs: Any,
     ) -> None:
         if isinstance(encoder, Mapping):
@@ -49,6 +54,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         self.pooling = list(pooling)
         self.layers = [dict(layer) for layer in layers]
         self.skipped = skipped
+        self.regions = regions
         super().__init__(**kwargs)
 
     @property
@@ -110,7 +116,7 @@ class SentenceEncoder(nn.Module):
 
 
 class SentenceEncoderForSequenceClassification(PreTrainedModel):
-    """A sentence encoder and one linear layer."""
+    """A sentence encoder and one linear layer, and a network for the linear regions where `config.regions` is true."""
 
     config_class = SentenceEncoderConfig
     config: Any
@@ -122,6 +128,8 @@ class SentenceEncoderForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         self.encoder = SentenceEncoder(config, transformer)
         self.classifier = nn.Linear(config.feature_dim, int(config.num_labels or 2))
+        if config.regions:
+            self.regions = MLPForSequenceClassification(MLPConfig(config.feature_dim, num_labels=config.num_labels))
         self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
     def _init_weights(self, module: nn.Module) -> None:

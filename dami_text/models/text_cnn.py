@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# Relative, so that transformers finds the file and copies it along (hub.export_code).
+# Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
 from .word_level import WordLevelConfig, WordLevelForSequenceClassification
 
 

@@ -22,6 +22,7 @@ from dami_text.errors import TrainingError
 from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.inference import head_of, predict_probabilities
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
+from dami_text.models.regions import FeatureRows, fit_regions, regions_of
 from dami_text.processes import ALONE, Processes
 
 BUCKET = 20  # batches whose texts are sorted by length among each other
@@ -120,6 +121,8 @@ def _fit_head(model: PreTrainedModel, data: LabeledTexts, config: TrainingConfig
         balanced=config.class_weights == "balanced",
     )
     fit.write(head)
+    if (network := regions_of(model)) is not None:
+        fit_regions(network, FeatureRows(features).collate(data.rows), data.labels)
     return Training(1, fit.iterations, None)
 
 

@@ -74,6 +74,7 @@ class CardFacts:
         commit: the commit of the Hub's model that training started from, if any.
         labels: where the labels are from.
         report: what the accuracy does not show; None where it was not measured.
+        needs_dami_text: whether transformers can load the model only with dami_text's classes.
     """
 
     config: RunConfig
@@ -86,6 +87,7 @@ class CardFacts:
     commit: str | None
     labels: SimulatedLabels | AnnotatorLabels
     report: ClassReport | None = None
+    needs_dami_text: bool = False
 
     @property
     def n_labeled(self) -> int:
@@ -94,9 +96,13 @@ class CardFacts:
 
 
 def run_facts(
-    config: RunConfig, rounds: Sequence[Mapping[str, Any]], sizes: Mapping[str, int], commit: str | None
+    config: RunConfig,
+    rounds: Sequence[Mapping[str, Any]],
+    sizes: Mapping[str, int],
+    commit: str | None,
+    needs_dami_text: bool = False,
 ) -> CardFacts:
-    """The facts of a run with these round lines, one at least, and numbers of texts by split."""
+    """The facts of a run with these round lines, one at least, and numbers of texts by split; see `CardFacts`."""
     last = rounds[-1]
     return CardFacts(
         config=config,
@@ -109,6 +115,7 @@ def run_facts(
         commit=commit,
         labels=SimulatedLabels(sizes["validation"], sizes["test"]),
         report=ClassReport.of_round(last),
+        needs_dami_text=needs_dami_text,
     )
 
 
@@ -137,7 +144,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "own_splits": config.data.splits == "keep",
         "seed": config.loop.seed,
         "in_pipeline": config.model.kind.in_pipeline,
-        "needs_dami_text": not config.model.kind.in_transformers,
+        "needs_dami_text": facts.needs_dami_text,
         "metric": markdown(metric_name(facts.curve_metric)),
         "results": [(markdown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
         "warnings": _warnings(facts.report),

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from dami_text.data.hub import HUB_TIMEOUT, quiet_hub, unreachable
 from dami_text.errors import ConfigError, DamiError, HubError, RecordError
 from dami_text.escaping import short_message
-from dami_text.models.word_level import WordLevelForSequenceClassification
+from dami_text.models.auto import is_own
 
 
 def check_push(repository: str, kind: str, private: bool) -> None:
@@ -97,10 +97,8 @@ def export_code(folder: Path, target: Path) -> bool:
     Returns:
         False for a model of transformers' own, which needs no code; nothing is written then.
     """
-    import dami_text.models.auto  # noqa: F401 - what transformers does not know of itself
-
     model = AutoModelForSequenceClassification.from_pretrained(folder)
-    if not isinstance(model, WordLevelForSequenceClassification):
+    if not is_own(model):
         return False
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with (

@@ -18,6 +18,7 @@ from dami_text.environment import environment
 from dami_text.errors import RecordError
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import PreparedData, learner_of, prepare
+from dami_text.models.auto import is_own
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.scores import ClassReport
@@ -196,7 +197,8 @@ class Run:
         data = self.data
         sizes = {"train": self.n, "test": len(data.test.rows)}
         sizes["validation"] = len(data.validation.rows) if data.validation else 0
-        card = model_card(run_facts(self.config, rounds, sizes, data.source.commit))
+        own = is_own(self.learner.trained_model())
+        card = model_card(run_facts(self.config, rounds, sizes, data.source.commit, needs_dami_text=own))
 
         def save(path: Path) -> None:
             self.learner.save_pretrained(path)

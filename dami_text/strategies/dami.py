@@ -7,7 +7,7 @@ Liu et al. 2020, "Deep Active Learning by Model Interpretability", Algorithm 2:
     d_i  = argmax_j ||I_ij - Ibar||^2,  r_i = I_i,d_i      informative_words: what the text represents
     query = the medoids of K-medoids over {r_i}, K = n     KMedoids: one text for each region
 
-A table's row counts as a text of one word.
+A table's row counts as a text of one word, and so do a frozen encoder's features of a text (see `models.regions`).
 """
 
 from collections.abc import Callable
@@ -27,8 +27,9 @@ from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
-from dami_text.interpretation.word_gradients import Target, TargetClass, interpret
+from dami_text.interpretation.word_gradients import Target, TargetClass, interpret, word_influence
 from dami_text.models.inference import device_of
+from dami_text.models.regions import FeatureRows, regions_of
 from dami_text.processes import Processes, where_float64_is
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query
@@ -38,13 +39,15 @@ from dami_text.strategies.base import Query
 class Representation:
     """How a text is represented: what of the model's output is differentiated, whose (see `interpret`), and which word.
 
-    The words of the largest norm and random ones are ablations; a random word depends on the text's id alone.
+    The words of the largest norm and random ones are ablations; a random word depends on the text's id alone. With
+    `source` "auto", the gradient is by a frozen encoder's features where there is a network for it, else by words.
     """
 
     target: Target = "probability"
     target_class: TargetClass = "auto"
     batch_size: int = BATCH_SIZE
     word: Literal["deviation", "norm", "random"] = "deviation"
+    source: Literal["auto", "words", "features"] = "auto"
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
@@ -54,15 +57,21 @@ class Representation:
             target_class=config.interpretation_class,
             batch_size=config.inference_batch_size,
             word=config.informative_word,
+            source=config.interpretation_source,
         )
+
+    def by_features(self, model: PreTrainedModel, texts: Texts) -> bool:
+        """Whether the texts are represented by their features, not by a word."""
+        return self.source != "words" and texts.frozen_features is not None and regions_of(model) is not None
 
     def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
-        rows, lengths = pool.unlabeled, pool.texts.lengths[pool.unlabeled]
+        reader, texts = self._read(model, pool.texts)
+        rows, lengths = pool.unlabeled, texts.lengths[pool.unlabeled]
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-            batch = pool.texts.collate(rows[positions]).to(device_of(model))
-            return interpret(model, batch, self.target, self.target_class), batch.is_word
+            batch = texts.collate(rows[positions]).to(device_of(reader))
+            return interpret(reader, batch, self.target, self.target_class), batch.is_word
 
         if self.word == "deviation":
             return informative_words(interpretations, lengths, self.batch_size, Processes.all())
@@ -74,6 +83,13 @@ class Representation:
 
         scorer = noise if self.word == "random" else norms
         return words_by_score(scorer, interpretations, lengths, self.batch_size, Processes.all())
+
+    def _read(self, model: PreTrainedModel, texts: Texts) -> tuple[PreTrainedModel, Texts | FeatureRows]:
+        """What is differentiated, and what it reads of the texts."""
+        features, network = texts.frozen_features, regions_of(model)
+        if features is None or network is None or self.source == "words":
+            return model, texts
+        return network, FeatureRows(features)
 
     def deviations(
         self, model: PreTrainedModel, texts: Texts, row: int, mean: NDArray[np.float64]
@@ -92,9 +108,10 @@ def norms(positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor)
     return lengths
 
 
-def word_reasons(pool: Pool, found: InformativeWords, positions: Rows) -> list[dict[str, Any]]:
-    """The informative word and its deviation, of the unlabelled texts at `positions` of `found`."""
-    rows, words = pool.unlabeled, found.words
+def word_reasons(pool: Pool, found: InformativeWords, positions: Rows, *, by_features: bool) -> list[dict[str, Any]]:
+    """The informative word, None where texts have none, and its deviation, of the texts at `positions` of `found`."""
+    rows = pool.unlabeled
+    words = np.full(len(rows), -1) if by_features else found.words
     return [
         {
             "word": pool.texts.word(int(rows[i]), int(words[i])) if words[i] >= 0 else None,
@@ -166,15 +183,18 @@ class Dami:
             sizes[:k], details["clustering"] = counts[order], clusters.method_
             return np.asarray(clusters.medoid_indices_[order])
 
-        chosen = choose_with_words(found, n, medoids)
-        reasons = [
-            {**reason, "cluster_size": int(size)}
-            for reason, size in zip(word_reasons(pool, found, chosen), sizes, strict=True)
-        ]
+        chosen, by_features = choose_with_words(found, n, medoids), self.representation.by_features(model, pool.texts)
+        words = word_reasons(pool, found, chosen, by_features=by_features)
+        reasons = [{**word, "cluster_size": int(size)} for word, size in zip(words, sizes, strict=True)]
         return Query.of(pool.unlabeled[chosen], reasons, **details, interpreted_twice=found.repeated)
 
     def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
-        """The deviation (W,) of each word of a text from Ibar of the last query."""
+        """The deviation (W,) of each word of a text from Ibar of the last query.
+
+        Where texts are represented by their features, how much the prediction depends on each word.
+        """
+        if self.representation.by_features(model, texts):
+            return word_influence(model, texts, row)
         return self.representation.deviations(model, texts, row, _known(self.mean))
 
     def _clustering(self, k: int, rng: np.random.Generator) -> KMedoids:

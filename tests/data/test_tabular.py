@@ -327,4 +327,6 @@ def test_presets_know_their_tables(real_data, preset, n_rows, n_features, positi
 
 def test_a_tables_model_has_no_code_to_export(people, capsys):
     assert run_al(["--dataset", str(people), "--task=tabular", "--label-column=y", "--export-code"]) == 1
-    assert capsys.readouterr().err == ("error: --export-code is for CNN and BiLSTM, and --model is mlp; leave it out\n")
+    assert capsys.readouterr().err == (
+        "error: --export-code is for CNN, BiLSTM and encoders, and --model is mlp; leave it out\n"
+    )

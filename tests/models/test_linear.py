@@ -122,7 +122,10 @@ def test_a_run_ends_with_a_model_that_predicts(strategy, tmp_path, capsys):
         (["--strategy=bald"], "strategy bald needs dropout to sample"),
         (["--strategy=margin", "--learning-rate=0.1"], "--learning-rate has no effect on --model linear; leave it out"),
         (["--strategy=margin", "--dropout=0.1"], "--model linear has no dropout, and --dropout is 0.1; leave it out"),
-        (["--strategy=margin", "--export-code"], "--export-code is for CNN and BiLSTM, and --model is linear"),
+        (
+            ["--strategy=margin", "--export-code"],
+            "--export-code is for CNN, BiLSTM and encoders, and --model is linear",
+        ),
     ],
 )
 def test_what_it_cannot_do_is_one_line(arguments, message, tmp_path, capsys):
@@ -152,7 +155,10 @@ def test_a_session_shades_the_words_that_decide(reviews, tmp_path, capsys):
     label_some(session, truth, 12)
     train = ["train", str(tmp_path / "s.dami"), "--output-dir", str(tmp_path / "model")]
     assert main([*train, "--export-code"]) == 1
-    assert "error: --export-code is for CNN and BiLSTM, and --model is linear; leave it out" in capsys.readouterr().err
+    assert (
+        "error: --export-code is for CNN, BiLSTM and encoders, and --model is linear; leave it out"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "model").exists()
     train_round(session)
     asked = [item for item in session.store.queue(1) if item.kind == "asked"]

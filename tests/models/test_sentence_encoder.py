@@ -173,7 +173,6 @@ def test_a_run_saves_what_pipelines_load(frozen, tmp_path, reviews):
     command = ["--dataset", str(reviews), "--model", str(folder), "--strategy", "margin", *sizes, *how]
     assert cli.run_al([*command, "--output-dir", str(tmp_path / "run")]) == 0
     saved = tmp_path / "run" / "model"
-    shutil.rmtree(folder)
     model = AutoModelForSequenceClassification.from_pretrained(saved).eval()
     tokenizer = AutoTokenizer.from_pretrained(saved)
     (found,) = pipeline("text-classification", model=str(saved))(["the plot is good"])
@@ -181,6 +180,10 @@ def test_a_run_saves_what_pipelines_load(frozen, tmp_path, reviews):
         own = torch.softmax(model(**tokenizer("the plot is good", return_tensors="pt")).logits, dim=-1)[0]
     assert model.config.id2label[int(own.argmax())] == found["label"]
     assert found["score"] == pytest.approx(float(own.max()), abs=1e-5)
+    assert cli.run_al([*command, "--export-code", "--output-dir", str(tmp_path / "run")]) == 0
+    config = json.loads((saved / "config.json").read_text())
+    assert config["auto_map"]["AutoModelForSequenceClassification"].endswith("SentenceEncoderForSequenceClassification")
+    assert {"sentence_encoder.py", "mlp.py", "word_level.py"} <= {file.name for file in saved.iterdir()}
     if frozen:
         torch.testing.assert_close(model.encoder.layers[0].linear.weight, linear.weight)
 

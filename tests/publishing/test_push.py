@@ -20,8 +20,9 @@ from huggingface_hub import ModelCard
 from labeling_cases import label_some, make_session, texts_without_labels
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.options import ModelConfig, TokenizationConfig
 from dami_text.data.tokenization import build_tokenizer
+from dami_text.models.encoder import load_encoder
 from dami_text.publishing.push import export_code, labeled_dataset
 
 WORKER = """
@@ -340,11 +341,16 @@ print(model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask
 """
 
 
-@pytest.mark.parametrize("kind", ["cnn", "bilstm"])
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "sentence encoder"])
 def test_an_exported_model_loads_where_dami_text_is_not(kind, tmp_path):
     texts = datasets.Dataset.from_dict({"text": ["good film", "bad plot there"]})
-    tokenizer = build_tokenizer(texts, TokenizationConfig())
-    model = small_model(kind, len(tokenizer))
+    if kind == "sentence encoder":
+        config = ModelConfig(model=str(save_encoder(tmp_path / "encoder")), freeze_encoder=True)
+        encoder = load_encoder(config, ["a", "b"], 512, 0, regions=True)
+        model, tokenizer = encoder.pretrained, encoder.tokenizer
+    else:
+        tokenizer = build_tokenizer(texts, TokenizationConfig())
+        model = small_model(kind, len(tokenizer))
     model.save_pretrained(tmp_path / "plain")
     tokenizer.save_pretrained(tmp_path / "plain")
     assert export_code(tmp_path / "plain", tmp_path / "exported")

@@ -36,7 +36,7 @@ HELP = """
 <tr><td><kbd>esc</kbd></td><td>close what is open, go back to the queue</td></tr>
 </table>
 <p>A label is on disk before the next text shows. Close the page at any time; it goes on where you were.</p>
-<p>The darker a word, the more it sets the text apart for the model; the framed one decided that it was asked.</p>
+<p>The darker a word, the more it counts for the model; the framed one decided that the text was asked.</p>
 """
 
 

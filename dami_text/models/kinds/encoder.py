@@ -28,7 +28,6 @@ class PretrainedEncoder(ModelKind):
     takes = frozenset({"model_revision", "freeze_encoder"})
     gives = frozenset({"features", "words", "word gradients", "weight gradients"})
     is_pretrained = True
-    in_transformers = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What suits fine-tuning; a head alone takes no steps."""
@@ -46,7 +45,9 @@ class PretrainedEncoder(ModelKind):
         """Copies of the encoder with new heads."""
         from dami_text.models.encoder import load_encoder
 
-        return EncoderSource(load_encoder(config.model, class_names, config.tokenization.max_length, config.loop.seed))
+        longest, seed = config.tokenization.max_length, config.loop.seed
+        regions = config.strategy.interprets_features
+        return EncoderSource(load_encoder(config.model, class_names, longest, seed, regions=regions))
 
 
 class EncoderSource:

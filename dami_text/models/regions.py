@@ -1,0 +1,52 @@
+"""A small ReLU network beside a frozen encoder's head, for its linear regions.
+
+The gradient of a linear head is the same at all texts: there is one region. This network learns the same labels from
+the same features and has the paper's hidden layers for tables, so that DAMI on it is the paper's Algorithm 1.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from dami_text.data.batches import Batch
+from dami_text.data.ids import Rows
+from dami_text.data.texts import FeatureTexts
+from dami_text.models.mlp import MLPForSequenceClassification
+
+#: Adam's full-batch steps and learning rate.
+STEPS, LEARNING_RATE = 300, 1e-2
+
+
+def regions_of(model: PreTrainedModel) -> MLPForSequenceClassification | None:
+    """The network beside the head of a model, if it has one."""
+    found: MLPForSequenceClassification | None = getattr(model, "regions", None)
+    return found
+
+
+class FeatureRows:
+    """N texts as the network reads them: of one word, whose embedding is the text's features (H,).
+
+    The features are centred and of mean square length 1.
+    """
+
+    def __init__(self, features: FeatureTexts) -> None:
+        self._features, self.lengths = features.features, features.lengths
+        self._mean, self._scale = features.mean.astype(np.float32), features.spread
+
+    def collate(self, rows: Rows) -> Batch:
+        """The features of `rows` (B,) as texts of one word."""
+        features = torch.from_numpy((self._features[rows] - self._mean) / self._scale).unsqueeze(1)
+        return Batch(features, torch.ones(features.shape[:2], dtype=torch.long))
+
+
+def fit_regions(network: MLPForSequenceClassification, batch: Batch, labels: NDArray[np.int64]) -> None:
+    """Train the network on labels (n,) of a batch of n texts."""
+    inputs, wanted = batch.to(network.device).inputs, torch.from_numpy(labels).to(network.device)
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    with torch.enable_grad():
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            functional.cross_entropy(network(**inputs).logits, wanted).backward()
+            optimizer.step()
