@@ -17,6 +17,7 @@ from dami_text.config.defaults import PATIENCE, PRESETS, QUERY_SIZE, implied_opt
 from dami_text.config.fields import Options, flag, option
 from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.paths import PATHS
+from dami_text.config.registry import AUTO
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ConfigError
 from dami_text.escaping import printable
@@ -98,7 +99,8 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
     from dami_text.labeling.rounds import create_session
     from dami_text.labeling.session import Session, SessionConfig, is_session, require_texts
 
-    parser.set_defaults(**{"clustering_seconds": PATIENCE} | implied_options(parser.given(arguments)))
+    implied = implied_options({"model": AUTO} | parser.given(arguments))
+    parser.set_defaults(**{"clustering_seconds": PATIENCE} | implied)
     require_texts(given.task)
     _check_labels(given.labels)
     if given.file in PRESETS:
@@ -112,6 +114,7 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
             no_progress_bars()
             require_source(session, given.file)
         parser.set_defaults(**session.config.options())
+        arguments = _without_auto(arguments)
     page, labeling, config = _configs(parser, arguments)
     annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)
     passwords = read_passwords(page.passwords, annotators) if page.passwords else {}
@@ -136,6 +139,7 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
         session = opened.enter_context(create_session(folder, SessionConfig(config, labeling)))
     names = ", ".join(map(printable, session.class_names))
     print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
+    print(f"model    {printable(session.model_told)}")
     if not page.passwords:
         passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
     set_passwords(session.store, passwords)
@@ -148,6 +152,13 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
         host=page.host,
         public_url=page.public_url,
     )
+
+
+def _without_auto(arguments: list[str]) -> list[str]:
+    """The arguments without `--model auto`: the model was chosen when the session was made."""
+    kept = [argument for argument in arguments if argument != f"--model={AUTO}"]
+    places = [i for i in range(len(kept) - 1) if kept[i : i + 2] == ["--model", AUTO]]
+    return [argument for i, argument in enumerate(kept) if i not in places and i - 1 not in places]
 
 
 def _check_labels(names: list[str] | None) -> None:
@@ -211,7 +222,7 @@ def _label_parser(prog: str) -> Parser:
     parser.add_argument(
         "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
     )
-    parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE)
+    parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE, model=AUTO)
     # What the file's name stands for, and what labelling has no use for.
     parser.remove(["dataset", "splits", *(f.name for f in fields(TabularConfig))])
     return parser

@@ -221,6 +221,7 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
         print(
             status_text(progress_of(session), agreements(session), missing_classes(session, LabelSnapshot.of(session)))
         )
+        print(f"model      {printable(session.model_told)}")
 
 
 def measured(done: Any) -> str | None:

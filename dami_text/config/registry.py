@@ -6,8 +6,10 @@ To add one, write its module and a line here.
 from importlib import import_module
 from typing import Any
 
-#: The kinds of models. Whatever else `--model` names is a pretrained encoder.
+#: The kinds of models; `auto` is one of the others. Whatever else `--model` names is a pretrained encoder.
+AUTO = "auto"
 MODELS = {
+    AUTO: "dami_text.models.kinds.automatic:AUTOMATIC",
     "cnn": "dami_text.models.kinds.word_level:CNN",
     "bilstm": "dami_text.models.kinds.word_level:BILSTM",
     "linear": "dami_text.models.kinds.linear:LINEAR",

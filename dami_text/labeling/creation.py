@@ -35,6 +35,8 @@ from dami_text.labeling.session import (
     write_config,
 )
 from dami_text.labeling.store.events import Store
+from dami_text.models.kinds.automatic import settled
+from dami_text.processes import use_device
 from dami_text.randomness import numpy_stream
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,8 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
             f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
             "--ignore-labels"
         )
+    use_device(run.training.device, small=run.model.kind.is_small)
+    run, why = settled(run, texts)
     hashes = copy_hashes(texts)
     warn_of_frequent_texts(texts, hashes)
     labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
@@ -77,6 +81,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
                 fingerprint = fingerprint_of(content_hashes(texts)[0])
                 held_out = _drawn(hashes, run, labeling)
                 store.set_meta(fingerprint=fingerprint, sources=[fingerprint], held_out=held_out.tolist())
+                store.set_meta(model_choice=why)
                 store.add_labels(_labels(given, class_names, 0))
             with Session(unfinished) as session:
                 begin(session)

@@ -237,6 +237,13 @@ class Session:
     # What is drawn once -----------------------------------------------------------------------------------------
 
     @property
+    def model_told(self) -> str:
+        """The model and, where `--model auto` chose it, why."""
+        model = self.config.run.model
+        told: str | None = self.store.meta("model_choice")
+        return told or (f"{model.model}, frozen" if model.freeze_encoder else model.model)
+
+    @property
     def seed(self) -> int:
         """The seed of everything that is random."""
         return self.config.run.loop.seed

@@ -16,6 +16,7 @@ from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.errors import ConfigError, DataError, arguments_named
 from dami_text.learning.cold_start import build_first_query
 from dami_text.learning.learner import ActiveLearner
+from dami_text.models.kinds.automatic import settled
 from dami_text.models.source import ModelSource
 from dami_text.processes import use_device
 from dami_text.strategies import QueryStrategy, build_strategy, require_given
@@ -41,6 +42,7 @@ class PreparedData:
 def prepare(config: RunConfig) -> PreparedData:
     """Load the data set, split it, and make on the training split what encodes it and what models start from."""
     splits = _table_splits(config) if config.data.task == "tabular" else _text_splits(config)
+    config, _ = settled(config, splits.train)
     class_names = splits.train.features["label"].names
     warn_of_missing_classes(splits, class_names, config.data.splits)
     source: ModelSource = config.model.kind.source(config, splits.train, class_names)
@@ -112,6 +114,7 @@ def text_learner(
     if isinstance(class_names, str) or len(class_names) < 2 or len(set(class_names)) < len(class_names):
         raise ConfigError(f"class_names is {class_names!r}; it must be a list of two names or more, all different")
     dataset = _text_column(texts)
+    config, _ = settled(config, dataset)
     source: ModelSource = config.model.kind.source(config, dataset, class_names)
     (encoded,) = source.encode([dataset])
     source.pretrain(encoded)

@@ -30,6 +30,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
+from dami_text.models.installed import installed_folder
 from dami_text.models.sentence_encoder import (
     SentenceEncoderConfig,
     SentenceEncoderForSequenceClassification,
@@ -84,7 +85,8 @@ def load_encoder(
         HubError: the Hub refuses it, or is out of reach and the cache has no copy.
     """
     name = config.model
-    path = Path(name).expanduser()
+    installed = installed_folder(name) if config.model_revision is None else None
+    path = installed or Path(name).expanduser()
     commit = None if path.is_dir() else model_commit(name, config.model_revision, "--model")
     if path.is_dir() and config.model_revision is not None:
         raise ConfigError(f"--model {name} is a folder and has no revisions; leave out --model-revision")

@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from dami_text.config.registry import AUTO
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Oracle
 from dami_text.environment import environment
@@ -21,6 +22,7 @@ from dami_text.learning.preparation import PreparedData, learner_of, prepare
 from dami_text.models.auto import is_own
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.kinds.automatic import settled
 from dami_text.models.scores import ClassReport
 from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator, use_device
@@ -70,6 +72,10 @@ class Run:
     ) -> None:
         """A run of `config` in `output_dir`; runs of a grid share the data and what trains their first model."""
         self._train, self._saves_model = train, save_model
+        if config.model.model == AUTO:  # what is chosen is what the folder records
+            use_device(config.training.device, small=False)
+            data = data or Processes.all().main_first(lambda: prepare(config))
+            config, _ = settled(config, data.train.texts.as_dataset())
         self.folder = RunFolder(output_dir, config, overwrite)
         self.config = config = self.folder.config
         use_device(config.training.device, small=config.model.kind.is_small)
