@@ -15,12 +15,10 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.data.tfidf import TfidfTexts
 from dami_text.models.training import Training
+from dami_text.models.unseen import UNSEEN
 
 #: Inverse strength of the penalty. Of 1, 3, 10, 30 and 100, 30 and 100 were best on subj and MR with 50 to 500 labels.
 STRENGTH = 30.0
-
-#: Logit of a class that no label has: it is never predicted.
-UNSEEN = -1e4
 
 
 class LinearConfig(PretrainedConfig):

@@ -1,5 +1,6 @@
 """One round's training, on accelerate: a new model goes in and comes out with its best weights."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -21,7 +22,11 @@ from dami_text.data.texts import LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.inference import from_features, predict_probabilities
+from dami_text.models.unseen import never_predicted
+from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
+
+logger = logging.getLogger(__name__)
 
 BUCKET = 20  # batches whose texts are sorted by length among each other
 
@@ -65,7 +70,8 @@ def train(
     """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
 
     Where the texts have a frozen encoder's features, its head alone is trained, on them. A model that is `Fitted` finds
-    its weights by itself.
+    its weights by itself. A class without a label is never predicted (see `unseen`). Where all labels are of one class,
+    there is nothing to learn: it is always predicted, and a warning says so.
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
@@ -79,9 +85,28 @@ def train(
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    if isinstance(model, Fitted):
-        training = model.fit(data, config)
-        return training if validation is None else replace(training, validation_score=_score(model, validation, config))
+    seen = np.unique(data.labels)
+    unseen = np.setdiff1d(np.arange(len(model.config.id2label or ())), seen)
+    if len(seen) == 1:
+        name = class_names_of(model.config)[seen[0]]
+        logger.warning("all labels are of one class, %r: the model always predicts it; label others too", name)
+    with never_predicted(model, unseen):
+        if not isinstance(model, Fitted) and len(seen) > 1:
+            return _train(model, data, validation, config, accelerator, rng=rng)
+        training = model.fit(data, config) if isinstance(model, Fitted) else Training(0, 0, None)
+    return training if validation is None else replace(training, validation_score=_score(model, validation, config))
+
+
+def _train(
+    model: PreTrainedModel,
+    data: LabeledTexts,
+    validation: LabeledTexts | None,
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    *,
+    rng: np.random.Generator,
+) -> Training:
+    """Train by steps, as `train` says."""
     steps = _Steps(model, data, config, accelerator, rng)
     try:
         if validation is None:
