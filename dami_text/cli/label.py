@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from dami_text.cli.parsing import TOPICS, ErrorBoundary, Parser, tell_of_data
+from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.config.defaults import PATIENCE, PRESETS, QUERY_SIZE, implied_options
 from dami_text.config.fields import Options, flag, option
 from dami_text.config.options import DataConfig, TabularConfig
@@ -212,8 +213,9 @@ def _label_parser(prog: str) -> Parser:
         "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
     )
     parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE)
-    # What the file's name stands for, and what labelling has no use for.
-    parser.remove(["dataset", "splits", *(f.name for f in fields(TabularConfig))])
+    # What the file's name stands for, and what labelling has no use for: it has no validation split.
+    unused = ["splits", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig))]
+    parser.remove(["dataset", *unused])
     return parser
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from dami_text.config.defaults import PRESETS
 from dami_text.config.fields import flag
 from dami_text.config.kinds import kind_of
-from dami_text.config.options import ModelConfig
+from dami_text.config.options import ModelConfig, TrainingConfig
 from dami_text.errors import ConfigError
 
 #: What only texts, and only tables, have a use for.
@@ -15,6 +15,10 @@ OF_TEXTS = (
     *("word_vector_texts", "init_model", "min_document_frequency", "duplicates"),
 )
 OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features")
+
+#: What only a training with a validation split, and only one without, has a use for.
+WITH_VALIDATION = ("epochs", "epoch_steps", "patience")
+WITHOUT_VALIDATION = ("steps",)
 
 
 def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None:
@@ -40,6 +44,8 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     for name in kind.ignores:
         if name in changed:
             raise ConfigError(f"{flag(name)} has no effect on --model {model}; leave it out")
+    if options["validation"] == "none":
+        check_stopping(options, has_validation=False)
     for name in OF_TABLES:
         if task == "text" and name in changed:
             raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
@@ -48,6 +54,24 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
             raise ConfigError(f"{flag(name)} is for texts, and --task is tabular; leave it out")
     if dataset not in PRESETS and "data_dir" in changed:
         raise ConfigError(f"--data-dir is for the tables {', '.join(PRESETS)}, not --dataset {dataset}; leave it out")
+
+
+def check_stopping(options: Mapping[str, Any], has_validation: bool) -> None:
+    """Raise ConfigError if an option says when training stops, and another one decides it.
+
+    `--splits keep` may find no validation split, and a labelling session has none: whether there is one is known later
+    than the options.
+    """
+    implied = kind_of(options["model"]).defaults(options)
+    for name in WITHOUT_VALIDATION if has_validation else WITH_VALIDATION:
+        default = getattr(TrainingConfig, name)
+        if options[name] not in (default, implied.get(name, default)):
+            raise ConfigError(
+                f"{flag(name)} has no effect where a validation split stops training; leave it out, or use "
+                "--validation none"
+                if has_validation
+                else f"{flag(name)} has no effect without a validation split; leave it out: --steps ends training"
+            )
 
 
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:

@@ -29,6 +29,7 @@ class ModelKind(ABC):
         ignores: options that have no effect on it, by name.
         gives: what strategies may ask of it: names of CAPABILITIES. Its source can add more.
         is_pretrained: whether `--model` names a model that is loaded, from a folder or the Hub.
+        validates: whether its training stops by a validation split where there is one.
         is_small: whether each step is so short that a GPU's launches take longer than the CPU.
         in_pipeline: whether transformers' pipelines can use what is saved.
         in_transformers: whether transformers alone loads what is saved.
@@ -39,6 +40,7 @@ class ModelKind(ABC):
     ignores: frozenset[str] = frozenset()
     gives: frozenset[str] = frozenset()
     is_pretrained = False
+    validates = True
     is_small = False
     in_pipeline = True
     in_transformers = False

@@ -21,6 +21,7 @@ class Linear(ModelKind):
         *("train_batch_size", "gradient_accumulation_steps", "patience", "steps", "mixed_precision"),
         *("distributed_training", "word_vectors", "word_vector_dim", "word_vector_texts", "max_length"),
     }
+    validates = False
     is_small = True
     in_pipeline = False
 
