@@ -243,7 +243,8 @@ class _Best:
     def __init__(self, model: PreTrainedModel, score: Scorer) -> None:
         self.model, self._score = model, score
         self.score: float | None = None
-        self.loss = self.lowest_loss = np.inf
+        self.rank = (-np.inf, -np.inf)  # a metric of one's own may be no number where a class is missing: the lowest
+        self.lowest_loss = np.inf
         self.age = 0
         self.weights: dict[str, torch.Tensor] = {}
 
@@ -254,8 +255,9 @@ class _Best:
         # A model that learns slowly shows it in the loss long before the metric moves.
         self.age = 0 if loss < self.lowest_loss else self.age + 1
         self.lowest_loss = min(loss, self.lowest_loss)
-        if self.score is None or (score, -loss) > (self.score, -self.loss):
-            self.score, self.loss, self.age = score, loss, 0
+        rank = (-np.inf if np.isnan(score) else score, -loss)
+        if self.score is None or rank > self.rank:
+            self.score, self.rank, self.age = score, rank, 0
             self.weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
 
     def restore(self) -> None:

@@ -20,11 +20,11 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from dami_text.config.options import TokenizationConfig, TrainingConfig
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
-from dami_text.models.evaluation import compute_metrics
+from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.frozen_features import frozen_features
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.linear import LinearConfig, LinearForSequenceClassification
-from dami_text.models.training import Training, train
+from dami_text.models.training import Training, _Best, train
 from dami_text.models.unseen import UNSEEN, never_predicted, seen_logits
 
 KINDS = ("cnn", "bilstm", "bert", "frozen bert", "mlp", "linear")
@@ -197,6 +197,20 @@ def test_every_metric_is_a_number_where_classes_are_missing_in_predictions_and_i
     areas = [roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1, 3)]
     assert areas[0] == 0.5
     assert found["roc_auc"] == pytest.approx(np.mean(areas))
+
+
+def test_an_epoch_whose_metric_is_no_number_is_the_lowest(tmp_path):
+    """The precision of a class is none where the class is not predicted."""
+    hits = "sum(p * r for p, r in zip(predictions, references))"
+    result = f'{{"precision": {hits} / sum(predictions) if sum(predictions) else float("nan")}}'
+    own = write_metric(tmp_path, "Precision", result)
+    probabilities = np.array([[0.9, 0.1]] * 4, np.float32), np.array([[0.4, 0.6]] * 4, np.float32)
+    assert np.isnan(compute_metrics(probabilities[0], np.ones(4, np.int64), own)[own])
+    for order in ((0, 1, 0), (1, 0, 0)):
+        best = _Best(new_model("mlp", 2), scorer(own))
+        for place in order:
+            best.offer(probabilities[place], np.ones(4, np.int64))
+        assert best.score == 1
 
 
 @pytest.mark.parametrize("label", [0, 1])
