@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields
 from ipaddress import IPv4Address
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from dami_text.cli.parsing import TOPICS, ErrorBoundary, Parser, tell_of_data
+from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.config.defaults import PATIENCE, PRESETS, QUERY_SIZE, implied_options
 from dami_text.config.fields import Options, flag, option
 from dami_text.config.options import DataConfig, TabularConfig
@@ -21,6 +22,9 @@ from dami_text.config.registry import AUTO
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ConfigError
 from dami_text.escaping import printable
+
+if TYPE_CHECKING:
+    from dami_text.labeling.session import Session
 
 LOCAL_HOST = "127.0.0.1"  # this machine alone
 
@@ -119,12 +123,7 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
     annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)
     passwords = read_passwords(page.passwords, annotators) if page.passwords else {}
     if session is not None:
-        values = vars(parser.parse_args(arguments))
-        changes = {name: values.pop(name) for name in CHANGEABLE}
-        if grown := _grown(session.class_names, values["labels"]):
-            changes["labels"] = grown
-            values.pop("labels")
-        _refuse_changes(values, session.config.options(), folder)
+        changes = _changes(session, vars(parser.parse_args(arguments)))
         require_gradio()
         session.change(**changes)
     else:
@@ -152,6 +151,16 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
         host=page.host,
         public_url=page.public_url,
     )
+
+
+def _changes(session: "Session", values: dict[str, Any]) -> dict[str, Any]:
+    """What the options change in a session; ConfigError where they would change what it was made with."""
+    changes = {name: values.pop(name) for name in CHANGEABLE}
+    if grown := _grown(session.class_names, values["labels"]):
+        changes["labels"] = grown
+        values.pop("labels")
+    _refuse_changes(values, session.config.options(), session.folder)
+    return changes
 
 
 def _without_auto(arguments: list[str]) -> list[str]:
@@ -223,8 +232,9 @@ def _label_parser(prog: str) -> Parser:
         "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
     )
     parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE, model=AUTO)
-    # What the file's name stands for, and what labelling has no use for.
-    parser.remove(["dataset", "splits", *(f.name for f in fields(TabularConfig))])
+    # What the file's name stands for, and what labelling has no use for: it has no validation split.
+    unused = ["splits", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig))]
+    parser.remove(["dataset", *unused])
     return parser
 
 

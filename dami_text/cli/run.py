@@ -86,6 +86,7 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
     from dami_text.data.hub import no_progress_bars
     from dami_text.models.scores import ClassReport
     from dami_text.processes import Processes
+    from dami_text.publishing.cards import labels_counted
     from dami_text.simulation.records import CURVE, MODEL, QUERIES, ROUNDS
     from dami_text.simulation.run import Run
     from dami_text.simulation.tracking import check_trackers, trackers
@@ -123,6 +124,7 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
             bar.set_postfix({"labelled": line["n_labeled"], run.metric: f"{line['metrics'][run.metric]:.3f}"})
     if main:
         print(table(run.folder.rounds, run.metric))
+        print(f"counted  {labels_counted([run.n_validation])}")
         if report := ClassReport.of_round(run.folder.rounds[-1]):
             for told in report.warnings():
                 logging.getLogger(__name__).warning("%s", printable(told))

@@ -6,7 +6,8 @@ from typing import Any
 from dami_text.config.defaults import PRESETS
 from dami_text.config.fields import flag
 from dami_text.config.kinds import kind_of
-from dami_text.config.options import ModelConfig
+from dami_text.config.options import ModelConfig, TrainingConfig
+from dami_text.config.registry import AUTO
 from dami_text.errors import ConfigError
 
 #: What only texts, and only tables, have a use for.
@@ -15,6 +16,10 @@ OF_TEXTS = (
     *("word_vector_texts", "init_model", "min_document_frequency", "duplicates"),
 )
 OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features")
+
+#: What only a training with a validation split, and only one without, has a use for.
+WITH_VALIDATION = ("epochs", "epoch_steps", "patience")
+WITHOUT_VALIDATION = ("steps",)
 
 
 def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None:
@@ -37,14 +42,9 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     if task == "text" and kind.task == "tabular":
         raise ConfigError(f"--model {model} reads tables, and --task is text; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
-    if options["interpretation_source"] == "features" and not options["freeze_encoder"]:
-        raise ConfigError(
-            "--interpretation-source features needs the features of a frozen encoder; add --freeze-encoder"
-        )
-    for name in kind.ignored(options):
-        if name in changed:
-            frozen = " with --freeze-encoder" if options["freeze_encoder"] else ""
-            raise ConfigError(f"{flag(name)} has no effect on --model {model}{frozen}; leave it out")
+    _check_frozen(options, changed)
+    if options["validation"] == "none":
+        check_stopping(options, has_validation=False)
     for name in OF_TABLES:
         if task == "text" and name in changed:
             raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
@@ -53,6 +53,37 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
             raise ConfigError(f"{flag(name)} is for texts, and --task is tabular; leave it out")
     if dataset not in PRESETS and "data_dir" in changed:
         raise ConfigError(f"--data-dir is for the tables {', '.join(PRESETS)}, not --dataset {dataset}; leave it out")
+
+
+def check_stopping(options: Mapping[str, Any], has_validation: bool) -> None:
+    """Raise ConfigError if an option says when training stops, and another one decides it.
+
+    `--splits keep` may find no validation split, and a labelling session has none: whether there is one is known later
+    than the options.
+    """
+    implied = kind_of(options["model"]).defaults(options)
+    for name in WITHOUT_VALIDATION if has_validation else WITH_VALIDATION:
+        default = getattr(TrainingConfig, name)
+        if options[name] not in (default, implied.get(name, default)):
+            raise ConfigError(
+                f"{flag(name)} has no effect where a validation split stops training; leave it out, or use "
+                "--validation none"
+                if has_validation
+                else f"{flag(name)} has no effect without a validation split; leave it out: --steps ends training"
+            )
+
+
+def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:
+    """Raise ConfigError for what only a frozen encoder has a use for, and for what has none for the model."""
+    model, frozen = options["model"], options["freeze_encoder"]
+    if options["interpretation_source"] == "features" and not frozen and model != AUTO:
+        raise ConfigError(
+            "--interpretation-source features needs the features of a frozen encoder; add --freeze-encoder"
+        )
+    for name in kind_of(model).ignored(options):
+        if name in changed:
+            beside = " with --freeze-encoder" if frozen else ""
+            raise ConfigError(f"{flag(name)} has no effect on --model {model}{beside}; leave it out")
 
 
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:

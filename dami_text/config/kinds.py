@@ -56,6 +56,10 @@ class ModelKind(ABC):
         """Options that have no effect beside the others that are given, by name."""
         return self.ignores
 
+    def validates(self, options: Mapping[str, Any]) -> bool:
+        """Whether trainings stop by a validation split where there is one, given the other options."""
+        return not self.ignored(options) >= OF_STEPS
+
     def require(self, config: Any) -> None:  # noqa: B027 - most kinds need nothing
         """Raise ConfigError if what the options of a run (a RunConfig) need is not installed."""
 

@@ -246,6 +246,11 @@ class TrainingConfig(Options):
         f"what stops training early and is drawn as the curve: {', '.join(METRICS)}, or a metric of one's own: the "
         "path or Hub id of a module for evaluate (its code is run)",
     )
+    validation: Literal["split", "none"] = option(
+        "split",
+        "split keeps a tenth of the texts, whose labels stop training early and are not counted, as in the paper; none "
+        "leaves these texts in the training split and trains for --steps: its curve counts every label",
+    )
     steps: int = option(400, "training steps in all where there is no validation split")
     class_weights: Literal["none", "balanced"] = option(
         "none", "balanced weighs each class by the inverse of its count among the labelled texts"

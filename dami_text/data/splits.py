@@ -35,6 +35,12 @@ class Splits:
     validation: Dataset | None
     test: Dataset
 
+    def without_validation(self) -> "Splits":
+        """The same with the validation rows behind the training rows, as part of them; the test rows stay."""
+        if self.validation is None:
+            return self
+        return Splits(concatenate_datasets([self.train, self.validation]), None, self.test)
+
 
 def split_source(source: DatasetDict, how: How, seed: int, together: bool = False) -> Splits:
     """Split `source` into training, validation and test rows.

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from dami_text.data.batches import Batch
 from dami_text.data.texts import Texts
 from dami_text.models.inference import device_of, evaluation_mode
+from dami_text.models.unseen import seen_logits
 
 Target = Literal["probability", "logit"]
 TargetClass = Literal["auto", "predicted", "all"]
@@ -58,10 +59,12 @@ def interpret(
 
     `target` is what is differentiated: the class's probability p, or its log-odds log p - log(1 - p). `target_class` is
     whose: `auto` takes the positive class of two (the sign of the predicted class's gradient flips between the classes,
-    which would merge regions) and the predicted class of more.
+    which would merge regions) and the predicted class of more. Classes that the model never predicts, for lack of a
+    label, do not count: C is without them.
     """
     with interpretation_mode(model), embedding_hook(model) as captured:
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+        logits = seen_logits(model, logits)
         gradients: list[torch.Tensor] = []
         for log_odds in _log_odds(logits, target_class):
             # dp = p (1 - p) dlog-odds; through the softmax, 1 - p would drown where p is close to 1.

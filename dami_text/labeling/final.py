@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.data.ids import text_hash
 from dami_text.errors import RecordError
 from dami_text.escaping import to_json
@@ -105,7 +106,8 @@ def card_facts(
     """
     config, accuracy, report = session.config.run, final.accuracy, final.report
     options = session.config.options() | {"initial_size": session.initial_size(), "query_size": session.query_size()}
-    options.pop("labels")  # which the card has with their counts
+    for name in ("labels", "validation", *WITH_VALIDATION):  # the card has labels with counts; the others do nothing
+        options.pop(name)
     measured = [{"accuracy": value} for _, value in done.curve] or [{} for _ in sizes]
     by_annotator = dict(done.by_annotator)
     return CardFacts(

@@ -27,7 +27,7 @@ class PreparedData:
     """What a run works on, decided by the data and model options and the seed alone.
 
     Attributes:
-        train, validation, test: the splits.
+        train, validation, test: the splits; `--validation none` leaves no validation split.
         class_names: the classes, in the order of their numbers.
         source: what new models come from.
     """
@@ -41,7 +41,7 @@ class PreparedData:
 
 def prepare(config: RunConfig) -> PreparedData:
     """Load the data set, split it, and make on the training split what encodes it and what models start from."""
-    splits = _table_splits(config) if config.data.task == "tabular" else _text_splits(config)
+    splits = _splits(config)
     config, _ = settled(config, splits.train)
     class_names = splits.train.features["label"].names
     warn_of_missing_classes(splits, class_names, config.data.splits)
@@ -58,15 +58,17 @@ def prepare(config: RunConfig) -> PreparedData:
     )
 
 
-def _table_splits(config: RunConfig) -> Splits:
-    return split_source(load_table(config.data, config.tabular), config.data.splits, config.loop.seed)
-
-
-def _text_splits(config: RunConfig) -> Splits:
-    data = config.data
+def _splits(config: RunConfig) -> Splits:
+    """The splits of the texts, or of a table's rows; copies of texts are counted in a warning."""
+    data, seed = config.data, config.loop.seed
+    is_table = data.task == "tabular"
     together = data.duplicates == "together" or (data.duplicates == "auto" and is_local(data.dataset))
-    splits = split_source(load_source(data), data.splits, config.loop.seed, together)
-    warn_of_copies(splits)
+    source = load_table(data, config.tabular) if is_table else load_source(data)
+    splits = split_source(source, data.splits, seed, together=together and not is_table)
+    if config.training.validation == "none":
+        splits = splits.without_validation()
+    if not is_table:
+        warn_of_copies(splits)
     return splits
 
 
@@ -78,7 +80,8 @@ def make_learner(
 ) -> ActiveLearner:
     """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
 
-    There is no validation split: models train for a fixed number of steps.
+    There is no validation split: models train for a fixed number of `steps`, and `validation`, `epochs`, `epoch_steps`
+    and `patience` have no effect.
 
     Examples:
         >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]

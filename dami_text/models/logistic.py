@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from torch import nn
 
+from dami_text.models.unseen import UNSEEN
+
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
-
-#: Logit of a class that no label has: it is never predicted.
-UNSEEN = -1e4
 
 #: Labelled texts up to which sparse features are centred, by a matrix of all pairs. With more, the intercept is known.
 MOST_CENTRED = 5_000

@@ -127,9 +127,9 @@ class SentenceEncoderForSequenceClassification(PreTrainedModel):
         """A model whose transformer is the given one, or a new one that is not trained."""
         super().__init__(config)
         self.encoder = SentenceEncoder(config, transformer)
-        self.classifier = nn.Linear(config.feature_dim, int(config.num_labels or 2))
-        if config.regions:
+        if config.regions:  # before the classifier, which is the last layer
             self.regions = MLPForSequenceClassification(MLPConfig(config.feature_dim, num_labels=config.num_labels))
+        self.classifier = nn.Linear(config.feature_dim, int(config.num_labels or 2))
         self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """One round's training, on accelerate: a new model goes in and comes out with its best weights."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,7 +24,11 @@ from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.inference import head_of, predict_probabilities
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
+from dami_text.models.unseen import never_predicted
+from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
+
+logger = logging.getLogger(__name__)
 
 BUCKET = 20  # batches whose texts are sorted by length among each other
 
@@ -67,7 +72,9 @@ def train(
     """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
 
     Where the texts have a frozen encoder's features, its head alone is found, by logistic regression on them (see
-    `logistic`). A model that is `Fitted` finds its weights by itself. Neither takes steps, nor a validation split.
+    `logistic`). A model that is `Fitted` finds its weights by itself. Neither takes steps, nor a validation split. A
+    class without a label is never predicted (see `unseen`). Where all labels are of one class, there is nothing to
+    learn: it is always predicted, and a warning says so.
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
@@ -81,9 +88,33 @@ def train(
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    if isinstance(model, Fitted) or data.texts.frozen_features is not None:
-        training = model.fit(data, config) if isinstance(model, Fitted) else _fit_head(model, data, config)
-        return training if validation is None else replace(training, validation_score=_score(model, validation, config))
+    seen = np.unique(data.labels)
+    unseen = np.setdiff1d(np.arange(len(model.config.id2label or ())), seen)
+    if len(seen) == 1:
+        name = class_names_of(model.config)[seen[0]]
+        logger.warning("all labels are of one class, %r: the model always predicts it; label others too", name)
+    with never_predicted(model, unseen):
+        if isinstance(model, Fitted):
+            training = model.fit(data, config)
+        elif data.texts.frozen_features is not None:
+            training = _fit_head(model, data, config)
+        elif len(seen) == 1:
+            training = Training(0, 0, None)
+        else:
+            return _train(model, data, validation, config, accelerator, rng=rng)
+    return training if validation is None else replace(training, validation_score=_score(model, validation, config))
+
+
+def _train(
+    model: PreTrainedModel,
+    data: LabeledTexts,
+    validation: LabeledTexts | None,
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    *,
+    rng: np.random.Generator,
+) -> Training:
+    """Train by steps, as `train` says."""
     steps = _Steps(model, data, config, accelerator, rng)
     try:
         if validation is None:
@@ -244,7 +275,8 @@ class _Best:
     def __init__(self, model: PreTrainedModel, score: Scorer) -> None:
         self.model, self._score = model, score
         self.score: float | None = None
-        self.loss = self.lowest_loss = np.inf
+        self.rank = (-np.inf, -np.inf)  # a metric of one's own may be no number where a class is missing: the lowest
+        self.lowest_loss = np.inf
         self.age = 0
         self.weights: dict[str, torch.Tensor] = {}
 
@@ -255,8 +287,9 @@ class _Best:
         # A model that learns slowly shows it in the loss long before the metric moves.
         self.age = 0 if loss < self.lowest_loss else self.age + 1
         self.lowest_loss = min(loss, self.lowest_loss)
-        if self.score is None or (score, -loss) > (self.score, -self.loss):
-            self.score, self.loss, self.age = score, loss, 0
+        rank = (-np.inf if np.isnan(score) else score, -loss)
+        if self.score is None or rank > self.rank:
+            self.score, self.rank, self.age = score, rank, 0
             self.weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
 
     def restore(self) -> None:

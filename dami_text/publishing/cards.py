@@ -5,7 +5,7 @@ No text of the pool stands in a card.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,44 @@ METRIC_NAMES = {
 }
 
 
+#: What numbers of labels count where training used no others.
+IN_ALL = "labels in all"
+
+
+def labels_counted(validation: Collection[int | None]) -> str:
+    """What the numbers of labels of runs count, given how many labels for validation stopped each run's trainings.
+
+    None is a number that was not recorded.
+
+    Examples:
+        >>> labels_counted([0]), labels_counted([900]), labels_counted([None])
+        ('labels in all', 'labels beside 900 validation labels', 'labels beside those of a validation split')
+    """
+    found = sorted({-1 if n is None else n for n in validation})
+    if found[-1] == 0:
+        return IN_ALL
+    if found[0] < 0:
+        return "labels beside those of a validation split"
+    return f"labels beside {' to '.join(f'{n:,}' for n in dict.fromkeys((found[0], found[-1])))} validation labels"
+
+
 @dataclass(frozen=True)
 class SimulatedLabels:
-    """Labels that a data set had: the numbers of its texts for validation (0 where there are none) and for test."""
+    """Labels that a data set had.
+
+    Attributes:
+        n_validation, n_test: its texts for validation (0 where there are none) and for test.
+        counted: what the numbers of labels count, as `labels_counted` says it.
+    """
 
     n_validation: int
     n_test: int
+    counted: str
+
+    @property
+    def in_all(self) -> bool:
+        """Whether training used no label beyond those that are counted."""
+        return self.counted == IN_ALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +135,8 @@ def run_facts(
     needs_dami_text: bool = False,
 ) -> CardFacts:
     """The facts of a run with these round lines, one at least, and numbers of texts by split; see `CardFacts`."""
-    last = rounds[-1]
+    last, n_validation = rounds[-1], sizes["validation"]
+    validates = config.model.kind.validates(config.options())
     return CardFacts(
         config=config,
         options=config.options(),
@@ -113,7 +146,7 @@ def run_facts(
         metrics=last["metrics"],
         curve_metric=config.training.metric,
         commit=commit,
-        labels=SimulatedLabels(sizes["validation"], sizes["test"]),
+        labels=SimulatedLabels(n_validation, sizes["test"], labels_counted([n_validation if validates else 0])),
         report=ClassReport.of_round(last),
         needs_dami_text=needs_dami_text,
     )

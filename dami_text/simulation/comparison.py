@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from dami_text.publishing.cards import IN_ALL
+
 CONFIDENCE = 0.95
 ROUNDING = 1e-12  # of differences of scores
 
@@ -43,6 +45,7 @@ class LearningCurve:
         n_labeled, share: (R,), labelled texts, and their share of the training set.
         scores: (S, R), higher is better.
         seconds: by name (train, query), (S, R).
+        counted: what the numbers of labels count: all, or those beside validation labels (`cards.labels_counted`).
     """
 
     dataset: str
@@ -53,6 +56,7 @@ class LearningCurve:
     share: Floats
     scores: Floats
     seconds: dict[str, Floats] = field(default_factory=dict)
+    counted: str = IN_ALL
 
     def mean(self) -> Floats:
         """The mean over the seeds (R,)."""

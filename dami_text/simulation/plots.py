@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dami_text.publishing.cards import IN_ALL
 from dami_text.simulation.comparison import LearningCurve
 
 #: Okabe and Ito's colours, which colour-blind readers can tell apart; the markers repeat what they say.
@@ -19,13 +20,23 @@ LINES = ("-", "--", ":")
 
 
 def plot_learning_curve(
-    path: Path, n_labeled: Sequence[int], scores: Sequence[float], n: int, title: str, *, metric: str = "accuracy"
+    path: Path,
+    n_labeled: Sequence[int],
+    scores: Sequence[float],
+    n: int,
+    title: str,
+    *,
+    metric: str = "accuracy",
+    counted: str = IN_ALL,
 ) -> None:
-    """Write the test scores (rounds,) against the number of labelled texts (rounds,) out of n, as a PNG."""
+    """Write the test scores (rounds,) against the number of labelled texts (rounds,) out of n, as a PNG.
+
+    `counted` names what these numbers count, see `cards.labels_counted`.
+    """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(n_labeled, scores, marker="o", markersize=4, color="#0072B2")
-    axes.set_xlabel("labelled texts")
+    axes.set_xlabel(counted)
     axes.set_ylabel(f"test {metric}", parse_math=False)
     axes.set_title(title, parse_math=False)
     shares = axes.secondary_xaxis("top", functions=(partial(np.multiply, 100 / n), partial(np.multiply, n / 100)))
@@ -50,7 +61,8 @@ def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: s
         )
         axes.plot(x, mean, line, marker=marker, markersize=4, color=color)
         axes.fill_between(x, *np.clip((mean - half, mean + half), 0, 100), color=color, alpha=0.1, linewidth=0)
-    axes.set(xlabel="labelled texts, % of the training set")
+    counted = sorted({curve.counted for curve in curves})
+    axes.set(xlabel=f"{' or '.join(counted)}, % of the training set")
     axes.set_ylabel(f"{label}, %", parse_math=False)
     axes.set_title(title, parse_math=False)
     legend = figure.legend(axes.lines, names, loc="outside lower center", ncols=columns, frameon=False)

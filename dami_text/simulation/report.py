@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.escaping import markdown, no_formula
+from dami_text.publishing.cards import IN_ALL
 from dami_text.simulation.comparison import (
     EqualLabels,
     Interval,
@@ -55,10 +56,11 @@ def write_report(
     figures = folder / FIGURES
     figures.mkdir(parents=True, exist_ok=True)
     measure = f"{split} {metric.replace('_', ' ')}"
+    in_all = all(curve.counted == IN_ALL for comparison in comparisons for curve in comparison.curves)
     told = {
         "title": "Active learning: what each strategy saves",
         "method": _method(measure),
-        "validation": VALIDATION if split == "validation" else None,
+        "validation": VALIDATION if split == "validation" and not in_all else None,
         "failed": _table(["run and error"], [[line] for line in failed]) if failed else None,
         "comparisons": [_compared(comparison, figures, measure, baseline) for comparison in comparisons],
         "seconds_text": SECONDS,
@@ -98,7 +100,7 @@ def _compared(comparison: Comparison, figures: Path, measure: str, baseline: str
     """What the templates show of one data set and model; the figures and their data are written."""
     curves = comparison.curves
     title = f"{comparison.dataset}, {comparison.model}"
-    told: dict[str, Any] = {"title": title, "notes": comparison.notes}
+    told: dict[str, Any] = {"title": title, "notes": [*comparison.notes, *_counted(curves)]}
     if not curves:
         return told
     seeds = curves[0].seeds
@@ -116,6 +118,14 @@ def _compared(comparison: Comparison, figures: Path, measure: str, baseline: str
             told["savings"] = _savings(curves, base, figures / f"{name}-savings.csv")
         told |= _matrices(curves, figures, name, label)
     return told
+
+
+def _counted(curves: Sequence[LearningCurve]) -> list[str]:
+    """What the curves' numbers of labels count, in sentences."""
+    if len({curve.counted for curve in curves}) > 1:
+        return [f"The curve of {curve.strategy} counts {curve.counted}." for curve in curves]
+    subject = "The curve counts" if len(curves) == 1 else "The curves count"
+    return [f"{subject} {curve.counted}." for curve in curves[:1]]
 
 
 def _curves_table(curves: Sequence[LearningCurve]) -> Table:

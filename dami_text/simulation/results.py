@@ -17,12 +17,13 @@ import yaml
 
 from dami_text.config.defaults import implied_options
 from dami_text.config.fields import flag
+from dami_text.config.kinds import kind_of
 from dami_text.config.options import StrategyConfig
 from dami_text.config.paths import PATHS
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
-from dami_text.publishing.cards import public_name
+from dami_text.publishing.cards import labels_counted, public_name
 from dami_text.simulation.comparison import LearningCurve
 from dami_text.simulation.grid import ASKED, ERROR, folder_name, read_asked
 from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, in_todays_names
@@ -59,6 +60,14 @@ class RecordedRun:
         """Its options, with the last parts of local paths: folders are nobody's business."""
         paths = {name: public_name(self.options[name]) for name in PATHS if self.options[name] is not None}
         return self.options | paths | {"dataset": folder_name(self.options["dataset"])}
+
+    @property
+    def n_validation(self) -> int | None:
+        """The validation labels that stopped its trainings, beside those counted; None if they were not counted."""
+        if not kind_of(self.options["model"]).validates(self.options) or not self.rounds[0].get("validation"):
+            return 0
+        n: int | None = self.rounds[0].get("n_validation")
+        return n
 
     @property
     def results(self) -> list[Line]:
@@ -236,6 +245,7 @@ def _curve(
             name: np.array([[line["seconds"].get(name, np.nan) for line in run.rounds] for run in runs])
             for name in ("train", "query")
         },
+        counted=labels_counted([run.n_validation for run in runs]),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from dami_text.config.conflicts import check_stopping
 from dami_text.config.registry import AUTO
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Oracle
@@ -26,7 +27,7 @@ from dami_text.models.kinds.automatic import settled
 from dami_text.models.scores import ClassReport
 from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator, use_device
-from dami_text.publishing.cards import model_card, run_facts
+from dami_text.publishing.cards import labels_counted, model_card, run_facts
 from dami_text.publishing.push import export_code, labeled_dataset
 from dami_text.simulation.loop import Round, schedule, simulate
 from dami_text.simulation.records import CURVE, MODEL, START, Line, RunFolder
@@ -97,6 +98,8 @@ class Run:
         )
         self._oracle = Oracle(self.data.train.labels)
         self.metric = config.training.metric
+        if not self.folder.rounds:  # runs of versions without this check go on
+            check_stopping(config.options(), has_validation=data.validation is not None)
         scorer(self.metric)  # an error of the user's own metric comes before the first training
         self._replay()
 
@@ -116,6 +119,12 @@ class Run:
             line = self._round_line(round_)
             self._processes.on_main(partial(self._record, round_, line))
             yield line
+
+    @property
+    def n_validation(self) -> int:
+        """The labels of validation texts that stop trainings, which are not counted among the labelled ones."""
+        validation, validates = self.data.validation, self.config.model.kind.validates(self.config.options())
+        return len(validation.rows) if validation is not None and validates else 0
 
     def _evaluate(self, model: PreTrainedModel) -> dict[str, float]:
         """The model's metrics on the test split; its predictions are kept for the round's line."""
@@ -172,6 +181,7 @@ class Run:
             "labeled_fraction": round_.n_labeled / self.n,
             "metrics": round_.metrics,
             "validation": {self.metric: round_.training.validation_score} if self.data.validation else None,
+            "n_validation": self.n_validation,
             "seconds": {name: round(value, 3) for name, value in round_.seconds.items()},
             "epochs": round_.training.epochs,
             "steps": round_.training.steps,
@@ -252,6 +262,7 @@ class Run:
             n=self.n,
             title=f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
             metric=Path(self.metric).name.replace("_", " "),
+            counted=labels_counted([self.n_validation]),
         )
 
 

@@ -111,9 +111,13 @@ def highest(scores: NDArray[np.floating], pool: Pool, n: int, ranks: NDArray[np.
     """The n unlabelled rows of the highest acquisition scores (N,), earlier ones first where scores are equal.
 
     Scores that differ by rounding alone are equal. `ranks` (N,), which order as the scores do, are compared in their
-    place where they tell more scores apart.
+    place where they tell more scores apart. Where all are equal, as after labels of one class, the order is that of the
+    texts' hashes: the first rows of a file that is sorted by class would bring no other class.
     """
-    order = highest_first(scores if ranks is None else ranks)[:n]
+    compared = scores if ranks is None else ranks
+    all_equal = bool((compared == compared[:1]).all())
+    order = np.argsort(pool.texts.keys(pool.unlabeled), kind="stable") if all_equal else highest_first(compared)
+    order = order[:n]
     return Query.of(pool.unlabeled[order], [{"score": float(score)} for score in scores[order]])
 
 

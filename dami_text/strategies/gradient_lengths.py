@@ -22,12 +22,13 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.interpretation.word_gradients import embedding_hook, interpretation_mode
+from dami_text.models.unseen import seen_logits
 
 
 def expected_word_gradients(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """sum_c p(c|x) ||d loss(x, c) / d E_w||_2 (B, T) of the word w at each place, its occurrences summed."""
     with interpretation_mode(model), _captured([model.get_input_embeddings()]) as layers:
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+        logits = _logits(model, batch)
         same = _same_word(batch).to(layers[0].output)
         lengths: torch.Tensor = torch.zeros_like(same[:, 0])
         for weights, (gradient,) in _loss_gradients(logits, layers):
@@ -41,10 +42,16 @@ def expected_gradient_lengths(model: PreTrainedModel, batch: Batch) -> torch.Ten
     if _in_closed_form(model, modules):
         # With the embeddings to differentiate by, there is a way back to every layer, whatever weights are frozen.
         with interpretation_mode(model), embedding_hook(model), _captured(modules) as layers:
-            logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+            logits = _logits(model, batch)
             if len(layers) == len(modules) and not any(layer.changed() for layer in layers):
                 return _in_one(logits, layers)
     return _one_by_one(model, batch)
+
+
+def _logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """The logits (B, C) of the classes that the model can predict: the others have no part in an expectation."""
+    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+    return seen_logits(model, logits)
 
 
 @dataclass(frozen=True)
@@ -199,7 +206,7 @@ def _one_by_one(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     with interpretation_mode(model):
         for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True):
             inputs = {"input_ids": ids[None], "attention_mask": mask[None]}
-            logits = functional_call(model, parameters, kwargs=inputs).logits.float()
+            logits = seen_logits(model, functional_call(model, parameters, kwargs=inputs).logits.float())
             log_probabilities = torch.log_softmax(logits[0], dim=0)
             expected = log_probabilities.new_zeros(())
             for log_probability in log_probabilities:

@@ -222,15 +222,15 @@ def test_accumulated_batches_make_the_step_of_one_large_batch():
 
 def test_warm_up_and_decoupled_decay_by_hand():
     """Adam's first step is the learning rate, whatever the gradient: here a quarter of it."""
-    texts = encoded(["good"])
+    texts = encoded(["good"] * 10)
     for optimizer in ("adam", "adamw"):
         model = tiny_model(hidden_dropout_prob=0.0)
         before = model.classifier.bias.detach().clone() + 1.0
         model.classifier.bias.data.copy_(before)
         options = {"steps": 1, "learning_rate": 1e-3, "warmup_steps": 4, "weight_decay": 0.1, "optimizer": optimizer}
-        trained(model, texts, [1], **options)
+        trained(model, texts, [0] + [1] * 9, **options)
         rate = 1e-3 / 4
-        sign = torch.tensor([-1.0, 1.0])  # the loss of label 1 lifts its logit
+        sign = torch.tensor([-1.0, 1.0])  # label 1, of nine texts in ten, lifts its logit
         decayed = before * (1 - rate * 0.1) if optimizer == "adamw" else before
         torch.testing.assert_close(model.classifier.bias.detach(), decayed + rate * sign, rtol=0, atol=1e-6)
 

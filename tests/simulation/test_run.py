@@ -108,6 +108,7 @@ def test_the_round_lines_say_what_happened(finished):
         assert line["metrics"].keys() == {"accuracy", "macro_f1", "micro_f1", "roc_auc"}
         assert round(60 * line["metrics"]["accuracy"], 9).is_integer()
         assert round(30 * line["validation"]["accuracy"], 9).is_integer()
+        assert line["n_validation"] == 30
         assert line["seconds"].keys() == {"train", "query", "evaluate"}
         assert 1 <= line["epochs"] <= 3
         assert line["class_counts"].keys() == {"neg", "pos"}
@@ -143,12 +144,13 @@ def test_the_query_lines_say_which_rows_and_why(finished, reviews):
 
 def test_a_run_ends_with_a_table_and_where_everything_is(finished):
     path, printed = finished
-    header, *rows, curve, rounds, queries, model = printed.splitlines()
+    header, *rows, counted, curve, rounds, queries, model = printed.splitlines()
     assert header == "labelled   share  accuracy  macro F1  largest class  seconds"
     assert [row.split()[:2] for row in rows] == [["20", "9.5%"], ["28", "13.3%"], ["36", "17.1%"], ["40", "19.0%"]]
     accuracies = [f"{line['metrics']['accuracy']:.4f}" for line in read_lines(path / "rounds.jsonl")]
     assert [row.split()[2] for row in rows] == accuracies
-    assert (curve, rounds, queries, model) == (
+    assert (counted, curve, rounds, queries, model) == (
+        "counted  labels beside 30 validation labels",
         f"curve    {path}/learning_curve.png",
         f"records  {path}/rounds.jsonl",
         f"queries  {path}/queries.jsonl",
@@ -195,6 +197,7 @@ def test_a_run_that_grows_may_be_killed(finished, reviews, copy, tmp_path):
 def test_a_run_of_a_version_without_the_newer_options_goes_on_as_it_was(finished, reviews, copy):
     options = yaml.safe_load((copy / "config.yaml").read_text())
     assert (options.pop("duplicates"), options.pop("min_document_frequency")) == ("auto", 2)
+    assert options.pop("validation") == "split"
     (copy / "config.yaml").write_text(yaml.safe_dump(options))
     run = Run(config(reviews), copy)
     assert (run.config.data.duplicates, run.config.tokenization.min_document_frequency) == ("anywhere", 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from strategy_cases import CLASSES, KINDS, logits_of, model_for, odd_pool, probabilities_of, reasons_by_row
 
-from dami_text.strategies import Uncertainty
+from dami_text.strategies import Uncertainty, highest
 from dami_text.strategies.uncertainty import log_uncertainty
 
 UNCERTAINTIES = ("least-confidence", "margin", "entropy")
@@ -89,10 +89,17 @@ def test_logits_far_apart_give_numbers():
         assert found[0] == found[1] < found[2]
 
 
+def test_equal_scores_keep_the_order_of_the_rows():
+    pool = odd_pool()
+    scores = np.arange(len(pool.unlabeled)) % 3 / 2
+    assert highest(scores, pool, 5).rows.tolist() == pool.unlabeled[2::3][:5].tolist()
+
+
 @pytest.mark.parametrize("kind", UNCERTAINTIES)
-def test_equal_scores_keep_the_order_of_the_rows(kind):
+def test_where_all_scores_are_equal_the_order_is_that_of_hashes(kind):
     pool = odd_pool()
     model = model_for("cnn", pool)
     model.classifier.weight.data.zero_()
     query = Uncertainty(kind).query(model, pool, 5, np.random.default_rng(0))
-    assert query.rows.tolist() == pool.unlabeled[:5].tolist()
+    by_hash = sorted(pool.unlabeled.tolist(), key=lambda row: int(pool.texts.keys(np.array([row]))[0]))
+    assert query.rows.tolist() == by_hash[:5]

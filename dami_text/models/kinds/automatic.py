@@ -1,4 +1,4 @@
-"""`--model auto`: a sentence encoder, frozen, where one is at hand and knows the texts' words; else the linear model."""
+"""`--model auto`: a frozen sentence encoder where one is at hand and knows the texts' words; else the linear model."""
 
 import logging
 import re
@@ -11,7 +11,6 @@ from dami_text.config.registry import AUTO
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerFast
 
     from dami_text.config.run import RunConfig
 
@@ -83,16 +82,15 @@ def choose(texts: "Dataset") -> tuple[str | None, str]:
     sample = texts.select(range(0, n, max(1, n // SAMPLE)))["text"][:]
     pieces, unknown, tokens = knowledge(tokenizer, sample)
     if pieces > MOST_PIECES or unknown > MOST_UNKNOWN:
-        return None, (
-            f"{ENCODER} does not know the texts' language: {pieces:.1f} pieces a word, {unknown:.0%} of the pieces unknown"
-        )
+        seen = f"{pieces:.1f} pieces a word, {unknown:.0%} of the pieces unknown"
+        return None, f"{ENCODER} does not know the texts' language ({seen})"
     if own_device().type == "cpu" and (total := int(tokens * n)) > MOST_TOKENS:
         return None, f"a CPU would take more than ten minutes to encode about {total:,} tokens"
     return ENCODER, f"{where}; it knows the texts' words, {pieces:.1f} pieces each"
 
 
-def knowledge(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> tuple[float, float, float]:
-    """How well a tokenizer knows texts: pieces a word, the share of pieces that it does not know, and tokens a text.
+def knowledge(tokenizer: Any, texts: Sequence[str]) -> tuple[float, float, float]:
+    """How well a fast tokenizer knows texts: pieces a word, the share of pieces not known, and tokens a text.
 
     Words are runs of two or more letters in scripts that have spaces between words.
     """

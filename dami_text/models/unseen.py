@@ -1,0 +1,64 @@
+"""Classes without a labelled text: no model predicts them, and no strategy asks about them.
+
+In the last layer their biases are so low that their probabilities are 0. The softmax of the other classes, and with it
+the loss and its gradients, is then that of a model that has these classes only, and a saved model keeps to it.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dami_text.models.inference import head_of
+
+logger = logging.getLogger(__name__)
+
+#: Bias of a class that no label has. (Half precision goes to 65,504.)
+UNSEEN = -1e4
+
+
+@contextmanager
+def never_predicted(model: PreTrainedModel, classes: NDArray[np.int64]) -> Iterator[None]:
+    """Set the biases of `classes` (n,) in the model's last layer to UNSEEN, for a training inside the block, and after.
+
+    (Weight decay moves them inside, by a small part.) A model whose last layer is not linear, or has no bias, is left
+    as it is, with a warning.
+    """
+    bias = _last_bias(model)
+    if len(classes) and bias is None:
+        logger.warning(
+            "the last layer of %s has no bias: it may predict classes that no label has", type(model).__name__
+        )
+    _lower(bias, classes)
+    yield
+    _lower(_last_bias(model), classes)
+
+
+def _lower(bias: torch.Tensor | None, classes: NDArray[np.int64]) -> None:
+    if bias is not None and len(classes):
+        with torch.no_grad():
+            bias[torch.from_numpy(classes).to(bias.device)] = UNSEEN
+
+
+def seen_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """Of logits (B, C) those (B, S) of the S classes that the model can predict; all of them where these are below two.
+
+    What is computed of them is what a model for these classes only would give.
+    """
+    bias = _last_bias(model)
+    if bias is None:
+        return logits
+    seen = bias.detach() > UNSEEN / 2
+    return logits[:, seen] if 2 <= int(seen.sum()) < len(seen) else logits
+
+
+def _last_bias(model: PreTrainedModel) -> torch.Tensor | None:
+    """The biases (C,) of the model's last layer, if it has them."""
+    try:
+        return head_of(model).bias
+    except ValueError:
+        return None
