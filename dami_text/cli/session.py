@@ -178,11 +178,13 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     code = "put the model's code beside it, for where dami_text is not installed"
     parser.add_argument("--export-code", action="store_true", help=code)
     parser.add_argument("--private", action="store_true", help="make what is pushed private")
+    tune = "fine-tune the session's encoder on pairs of labelled texts first; on a CPU it takes minutes"
+    parser.add_argument("--fine-tune", action="store_true", help=tune)
     add_device(parser)
     options = parser.parse_args(arguments)
 
     from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.final import train_final
+    from dami_text.labeling.final import fine_tuning, train_final
     from dami_text.labeling.progress import missing_classes
     from dami_text.labeling.session import Session
     from dami_text.labeling.snapshot import LabelSnapshot
@@ -191,6 +193,8 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     if options.private and not options.push_to_hub:
         raise ConfigError("--private has no effect without --push-to-hub ORG/NAME; add that, or leave --private out")
     with Session(options.session, options.device) as session:
+        if options.fine_tune:
+            session.config = fine_tuning(session.config)
         if options.export_code:
             session.config.run.model.require_exportable()
         if options.push_to_hub:

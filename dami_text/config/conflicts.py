@@ -82,7 +82,7 @@ def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:
         )
     for name in kind_of(model).ignored(options):
         if name in changed:
-            beside = " with --freeze-encoder" if frozen else ""
+            beside = " with --freeze-encoder" if frozen else " with --contrastive" if options["contrastive"] else ""
             raise ConfigError(f"{flag(name)} has no effect on --model {model}{beside}; leave it out")
 
 

@@ -191,6 +191,11 @@ class ModelConfig(Options):
     freeze_encoder: bool = option(
         False, "train an encoder's head only, by logistic regression on features that are computed once a run"
     )
+    contrastive: bool = option(
+        False,
+        "fine-tune an encoder on pairs of labelled texts in each round, then find its head by logistic regression: for "
+        "few labels (as SetFit)",
+    )
     dropout: float = option(
         0.5,
         "dropout before the last layer of cnn and bilstm, and after each hidden layer of mlp, in training and in "
@@ -212,7 +217,8 @@ class ModelConfig(Options):
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
-        for name in ("model_revision", "freeze_encoder"):
+        self.require(not (self.contrastive and self.freeze_encoder), "contrastive", "left out with --freeze-encoder")
+        for name in ("model_revision", "freeze_encoder", "contrastive"):
             wanted = f"left out: --model {self.model} is no pretrained encoder"
             self.require(name in self.kind.takes or not getattr(self, name), name, wanted)
 

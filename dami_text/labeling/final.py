@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.data.ids import text_hash
-from dami_text.errors import RecordError
+from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
 from dami_text.files import whole_folder
 from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
 from dami_text.labeling.rounds import learner_with_labels
-from dami_text.labeling.session import FILE_ANNOTATOR, Session
+from dami_text.labeling.session import FILE_ANNOTATOR, Session, SessionConfig
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.models.auto import is_own
 from dami_text.models.scores import ClassReport
@@ -51,6 +51,18 @@ class FinalModel:
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+
+def fine_tuning(config: SessionConfig) -> SessionConfig:
+    """The config of a session whose encoder is to be fine-tuned on pairs of labelled texts.
+
+    Raises:
+        ConfigError: its model is no encoder.
+    """
+    model = config.run.model
+    if not model.kind.is_pretrained:
+        raise ConfigError(f"--fine-tune is for a session with an encoder, and its model is {model.model}; leave it out")
+    return replace(config, run=config.run.changed(freeze_encoder=False, contrastive=True))
 
 
 def train_final(session: Session, folder: Path) -> FinalModel:

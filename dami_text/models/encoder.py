@@ -6,7 +6,7 @@ over its tokens: what a pooler or a first token has learned for another task say
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,13 +99,14 @@ def load_encoder(
         _check_kind(model_config, name)
         tokenizer = _fast_tokenizer(source, name)
         model_config.pad_token_id = tokenizer.pad_token_id
-        if parts is None and not config.freeze_encoder:
+        if parts is None and not (config.freeze_encoder or config.contrastive):
             model, loading = _whole_classifier(source, model_config, class_names, seed, name)
         else:
             parts = parts or SentenceParts(folder="", pooling=["mean"])
             regions = regions and config.freeze_encoder
+            how = {"regions": regions, "contrastive": config.contrastive}
             model, loading = _sentence_classifier(
-                source, model_config, tokenizer, parts, class_names, regions=regions, seed=seed, name=name
+                source, model_config, tokenizer, parts, class_names, how=how, seed=seed, name=name
             )
     if model.base_model is model or not _head(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
@@ -143,13 +144,14 @@ def _sentence_classifier(
     parts: SentenceParts,
     class_names: Sequence[str],
     *,
-    regions: bool,
+    how: Mapping[str, bool],
     seed: int,
     name: str,
 ) -> tuple[PreTrainedModel, list[str]]:
     """The encoder with the pooling of its parts and one linear layer, and its weights that the checkpoint lacks.
 
-    The tokenizer lower-cases texts and puts the prompt before them as the parts say.
+    The tokenizer lower-cases texts and puts the prompt before them as the parts say. `how` are options of the
+    configuration: what is beside the head, and how the encoder is trained.
     """
     if parts.lowercase:
         lower_cased(tokenizer)
@@ -160,7 +162,7 @@ def _sentence_classifier(
         pooling=parts.pooling,
         layers=parts.layers,
         skipped=0 if parts.pools_prompt else before,
-        regions=regions,
+        **how,
         pad_token_id=tokenizer.pad_token_id,
         **options,
     )

@@ -32,6 +32,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         layers: what comes after the pooling, in order. Each is a dict with its `kind`: "normalize" (to unit length) or
             "dense", which has in_features, out_features, bias, activation (a name of ACTIVATIONS) and residual.
         skipped: tokens at a text's beginning that have no part in the pooling, such as a prompt's.
+        contrastive: whether the encoder is fine-tuned on pairs of labelled texts (see `contrastive`).
         regions: whether there is a small ReLU network beside the head (see `regions`).
     """
 
@@ -45,6 +46,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         layers: Sequence[Mapping[str, Any]] = (),
         skipped: int = 0,
         regions: bool = False,
+        contrastive: bool = False,
         **kwargs: Any,
     ) -> None:
         if isinstance(encoder, Mapping):
@@ -55,6 +57,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         self.layers = [dict(layer) for layer in layers]
         self.skipped = skipped
         self.regions = regions
+        self.contrastive = contrastive
         super().__init__(**kwargs)
 
     @property

@@ -20,6 +20,7 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import TrainingError
+from dami_text.models.contrastive import SAMPLE, features_of, tune_encoder
 from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.inference import head_of, predict_probabilities
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
@@ -72,9 +73,10 @@ def train(
     """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
 
     Where the texts have a frozen encoder's features, its head alone is found, by logistic regression on them (see
-    `logistic`). A model that is `Fitted` finds its weights by itself. Neither takes steps, nor a validation split. A
-    class without a label is never predicted (see `unseen`). Where all labels are of one class, there is nothing to
-    learn: it is always predicted, and a warning says so.
+    `logistic`); an encoder that learns from pairs does so before (see `contrastive`). A model that is `Fitted` finds
+    its weights by itself. None of these uses a validation split. A class without a label is never predicted (see
+    `unseen`). Where all labels are of one class, there is nothing to learn: it is always predicted, and a warning says
+    so.
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
@@ -96,8 +98,13 @@ def train(
     with never_predicted(model, unseen):
         if isinstance(model, Fitted):
             training = model.fit(data, config)
+        elif getattr(model.config, "contrastive", False):
+            training = _fit_by_pairs(model, data, config, rng)
         elif data.texts.frozen_features is not None:
-            training = _fit_head(model, data, config)
+            features = data.texts.frozen_features
+            training = _fit_head(model, features.features[data.rows], data.labels, features.mean, config)
+            if (network := regions_of(model)) is not None:
+                fit_regions(network, FeatureRows(features).collate(data.rows), data.labels)
         elif len(seen) == 1:
             training = Training(0, 0, None)
         else:
@@ -139,22 +146,29 @@ CANDIDATES = Candidates(
 )
 
 
-def _fit_head(model: PreTrainedModel, data: LabeledTexts, config: TrainingConfig) -> Training:
-    """Find the last layer's weights by logistic regression on the frozen encoder's features of the labelled texts."""
-    head, features = head_of(model), data.texts.frozen_features
-    assert features is not None
-    fit = fit_logistic(
-        features.features[data.rows],
-        data.labels,
-        head.out_features,
-        features.mean,
-        CANDIDATES,
-        balanced=config.class_weights == "balanced",
-    )
+def _fit_head(
+    model: PreTrainedModel,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    config: TrainingConfig,
+) -> Training:
+    """Find the last layer by logistic regression of labels (n,) on features (n, H); the pool's `mean` is (H,)."""
+    head, balanced = head_of(model), config.class_weights == "balanced"
+    fit = fit_logistic(features, labels, head.out_features, mean, CANDIDATES, balanced=balanced)
     fit.write(head)
-    if (network := regions_of(model)) is not None:
-        fit_regions(network, FeatureRows(features).collate(data.rows), data.labels)
     return Training(1, fit.iterations, None)
+
+
+def _fit_by_pairs(
+    model: PreTrainedModel, data: LabeledTexts, config: TrainingConfig, rng: np.random.Generator
+) -> Training:
+    """Fine-tune the encoder on pairs of labelled texts, and find the last layer's weights."""
+    steps = tune_encoder(model, data, rng)
+    n = len(data.texts)
+    sample = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
+    mean = features_of(model, data.texts, sample).mean(axis=0, dtype=np.float64)
+    return replace(_fit_head(model, features_of(model, data.texts, data.rows), data.labels, mean, config), steps=steps)
 
 
 def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:

@@ -25,17 +25,17 @@ DEFAULTS: dict[str, Any] = {
 class PretrainedEncoder(ModelKind):
     """An encoder of transformers, by its folder or its Hub id."""
 
-    takes = frozenset({"model_revision", "freeze_encoder"})
+    takes = frozenset({"model_revision", "freeze_encoder", "contrastive"})
     gives = frozenset({"features", "words", "word gradients", "weight gradients"})
     is_pretrained = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What suits fine-tuning; a head alone takes no steps."""
-        return {} if options.get("freeze_encoder") is True else DEFAULTS
+        return {} if _finds_head(options) else DEFAULTS
 
     def ignored(self, options: Mapping[str, Any]) -> frozenset[str]:
-        """The options of steps, where the encoder is frozen."""
-        return OF_STEPS if options.get("freeze_encoder") is True else self.ignores
+        """The options of steps, where the head is found by logistic regression."""
+        return OF_STEPS if _finds_head(options) else self.ignores
 
     def reads_files(self, config: "RunConfig") -> bool:
         """True: the encoder itself."""
@@ -48,6 +48,11 @@ class PretrainedEncoder(ModelKind):
         longest, seed = config.tokenization.max_length, config.loop.seed
         regions = config.strategy.interprets_features
         return EncoderSource(load_encoder(config.model, class_names, longest, seed, regions=regions))
+
+
+def _finds_head(options: Mapping[str, Any]) -> bool:
+    """Whether the head is found by logistic regression."""
+    return True in (options.get("freeze_encoder"), options.get("contrastive"))
 
 
 class EncoderSource:
