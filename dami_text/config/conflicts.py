@@ -83,7 +83,8 @@ def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:
     for name in kind_of(model).ignored(options):
         if name in changed:
             beside = " with --freeze-encoder" if frozen else " with --contrastive" if options["contrastive"] else ""
-            raise ConfigError(f"{flag(name)} has no effect on --model {model}{beside}; leave it out")
+            instead = ", or name a model" if model == AUTO else ""
+            raise ConfigError(f"{flag(name)} has no effect on --model {model}{beside}; leave it out{instead}")
 
 
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:

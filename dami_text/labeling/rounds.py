@@ -100,16 +100,17 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
             folder is not made then.
     """
     # What cannot work is told now: after the first labels the options cannot be changed any more.
-    strategy = build_strategy(config.run.strategy)
+    build_strategy(config.run.strategy)
 
     def begin(session: Session) -> None:
-        kind = config.run.model.kind
-        kind.require(config.run)
-        if kind.reads_files(config.run):
-            text_learner(session.texts.select(range(2)), session.class_names, session.config.run)
+        run = session.config.run  # with the model that is chosen, where that was left open
+        kind = run.model.kind
+        kind.require(run)
+        if kind.reads_files(run):
+            text_learner(session.texts.select(range(2)), session.class_names, run)
         if not kind.is_pretrained:  # what an encoder gives is known when it is read
             given = kind.gives | (kind.takes & {"dropout"})  # `check_together` has seen that its rate is above 0
-            require_given(strategy, given, config.run.strategy.strategy)
+            require_given(build_strategy(run.strategy), given, run.strategy.strategy)
         session.store.extend_queue(0, start_queue(session))
 
     return new_session(folder, config, begin)

@@ -273,9 +273,10 @@ class _Fitter:
 
 @contextmanager
 def _quiet_solver() -> Iterator[None]:
-    """Leave out that the solver stopped at its limit: it is close enough then."""
+    """Leave out that the solver stopped at its limit, where it is close enough, and that classes have few texts."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
         yield

@@ -22,7 +22,7 @@ from dami_text.errors import ConfigError
 from dami_text.labeling.progress import Agreement, Gain, Progress, Proportion
 from dami_text.labeling.session import Session
 
-FAST = ("--word-vectors", "random", "--word-vector-dim", "4", "--steps", "10")
+FAST = ("--model", "cnn", "--word-vectors", "random", "--word-vector-dim", "4", "--steps", "10")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def run(*arguments):
 def test_a_file_becomes_a_session_and_the_same_command_goes_on(served, truth, capsys):
     command = ("label", "texts.csv", "--labels", "neg", "pos", "--query-size", "7", *FAST)
     run(*command)
-    assert capsys.readouterr().out == "session  texts.dami: 300 texts; classes neg, pos\n"
+    assert capsys.readouterr().out == "session  texts.dami: 300 texts; classes neg, pos\nmodel    cnn\n"
     label_some(served[0][0], truth, 3)
     for again in (command, ("label", "texts.csv"), ("label", "texts.dami", "--port", "9000", "--no-browser")):
         run(*again)
@@ -164,7 +164,7 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
             "--model './gone' is no folder here, and no Hub id",
         ),
         (
-            ["label", "texts.csv", "--labels", "a", "b", "--word-vectors", "gone.txt"],
+            ["label", "texts.csv", "--labels", "a", "b", "--model", "cnn", "--word-vectors", "gone.txt"],
             "--word-vectors is 'gone.txt'; it must be word2vec, ppmi, random or an existing file",
         ),
         (
@@ -259,7 +259,7 @@ def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, c
     run("label", "texts.csv", "--labels", "neg", "pos", "--initial-size", "10", *FAST)
     rows = label_some(served[0][0], truth, 12)
     run("status", "texts.dami")
-    assert capsys.readouterr().out.splitlines()[1] == "labelled   12 of 300 texts; 0 skipped, 0 flagged"
+    assert capsys.readouterr().out.splitlines()[2] == "labelled   12 of 300 texts; 0 skipped, 0 flagged"
 
     run("export", "texts.dami", "labels.csv")
     run("export", "texts.dami", "tasks.json", "--format", "label-studio")
@@ -309,7 +309,7 @@ def test_labels_go_out_and_in_and_a_model_comes_of_them(served, truth, folder, c
 def test_a_session_is_opened_from_any_folder(served, folder, monkeypatch):
     pytest.importorskip("gensim", reason="it reads files of word vectors")
     (folder / "vectors.txt").write_text("2 3\nfilm 1 2 3\nplot 3 2 1\n")
-    command = ("label", "texts.csv", "--labels", "neg", "pos", "--word-vectors", "vectors.txt")
+    command = ("label", "texts.csv", "--labels", "neg", "pos", "--model", "cnn", "--word-vectors", "vectors.txt")
     run(*command)
     run(*command)  # with the same options as before
     (folder / "below").mkdir()
