@@ -43,8 +43,6 @@ class DamiKCenter:
             return rows
 
         chosen = choose_with_words(found, n, centers)
-        reasons = [
-            {**reason, "distance": float(distance)}
-            for reason, distance in zip(word_reasons(pool, found, chosen), distances, strict=True)
-        ]
+        words = word_reasons(self.representation, model, pool, found, chosen)
+        reasons = [{**reason, "distance": float(distance)} for reason, distance in zip(words, distances, strict=True)]
         return Query.of(pool.unlabeled[chosen], reasons, interpreted_twice=found.repeated)
