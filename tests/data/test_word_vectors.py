@@ -41,7 +41,9 @@ def gensim():
 
 
 def build(texts: EncodedTexts, seed: int = 0, **options):
-    return build_word_vectors(texts, WordVectorConfig(**{"word_vector_dim": 12, **options}), seed)
+    return build_word_vectors(
+        texts, WordVectorConfig(**{"word_vectors": "word2vec", "word_vector_dim": 12, **options}), seed
+    )
 
 
 def specials_are_zero_and_words_are_not(vectors) -> bool:
@@ -201,8 +203,11 @@ def test_without_gensim(encoded, tmp_path, monkeypatch, caplog):
     for given in ("word2vec", str(file)):
         with pytest.raises(ConfigError, match=f"--word-vectors {given} needs gensim, .*; install it .*or give --word-"):
             build(encoded[0], word_vectors=given)
-    monkeypatch.setattr(word_vectors, "TRAINED_VECTORS", "ppmi")  # as the default is where there is no gensim
-    assert specials_are_zero_and_words_are_not(build(encoded[0], word_vectors="ppmi"))
+    monkeypatch.setattr(word_vectors, "TRAINED_VECTORS", "ppmi")  # as it is where there is no gensim
+    assert specials_are_zero_and_words_are_not(build(encoded[0], word_vectors="auto"))
+    assert not caplog.messages
+    monkeypatch.setattr(word_vectors, "ENOUGH_WORDS", 10)
+    assert specials_are_zero_and_words_are_not(build(encoded[0], word_vectors="auto"))
     assert caplog.messages[-1:] == ["gensim is not installed: word vectors are made by counting (--word-vectors ppmi)"]
 
 
@@ -215,6 +220,40 @@ def test_sentences_leave_out_unknown_words_and_lose_none_of_a_long_text():
     assert first == [b]
     assert [word for piece in pieces for word in piece] == [a, b] * 9_000
     assert max(map(len, pieces)) <= 10_000  # gensim drops what comes after
+
+
+def test_auto_is_ppmi_of_few_words_with_the_models_spread(encoded):
+    ppmi_of_them = build(encoded[0], word_vectors="ppmi")
+    config = WordVectorConfig(word_vector_dim=12)
+    np.testing.assert_array_equal(build_word_vectors(encoded[0], config, 0), ppmi_of_them)
+    wider = build_word_vectors(encoded[0], config, 0, spread=0.6)
+    assert wider.dtype == np.float32
+    assert wider[2:].std() == pytest.approx(0.6, rel=1e-3)
+    np.testing.assert_allclose(wider * (0.25 / 3**0.5 / 0.6), ppmi_of_them, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("enough", "method"), [(434, "ppmi"), (433, "word2vec")])
+def test_auto_is_word2vec_of_many_words(encoded, enough, method, monkeypatch):
+    monkeypatch.setattr(word_vectors, "ENOUGH_WORDS", enough)
+    assert sum(encoded[0].lengths) == 433
+    wanted = build(encoded[0], word_vectors=method) if method == "ppmi" or find_spec("gensim") else None
+    if wanted is not None:
+        found = build_word_vectors(encoded[0], WordVectorConfig(word_vector_dim=12), 0, spread=0.25 / 3**0.5)
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("texts", "method"),
+    [
+        (["菜很好吃", "不好", "味道好 good"], "random"),
+        (["とても美味しい", "ง่ายมาก"], "random"),
+        (["한국어 문장 하나", "हिन्दी की किताब की"], "ppmi"),
+        (["good film 好", "bad film", "a good plot"], "ppmi"),
+    ],
+)
+def test_auto_is_random_where_words_are_letters(texts, method):
+    encoded = encode_texts(texts)
+    np.testing.assert_array_equal(build(encoded, word_vectors="auto"), build(encoded, word_vectors=method))
 
 
 def test_random_vectors_are_kims():
@@ -287,5 +326,5 @@ def test_vectors_that_are_not_numbers_are_refused(tmp_path, encoded):
 
 @pytest.mark.parametrize("name", ["fasttext", "no/such/file.bin", "", "."])
 def test_neither_a_method_nor_a_file(encoded, name):
-    with pytest.raises(ConfigError, match="it must be word2vec, ppmi, random or an existing file"):
+    with pytest.raises(ConfigError, match="it must be auto, word2vec, ppmi, random or an existing file"):
         build(encoded[0], word_vectors=name)
