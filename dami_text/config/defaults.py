@@ -40,7 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "news": {"label_column": "popular", "drop_columns": "shares,timedelta"},
 }
 
-#: What learns word vectors of many texts: gensim is not for every Python.
+#: How word vectors of the paper's texts are learned: gensim is not for every Python.
 TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
 
 #: What was the default of an option once, and so is in the configs of runs and sessions where it was left open.

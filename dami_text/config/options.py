@@ -157,8 +157,8 @@ class WordVectorConfig(Options):
     word_vectors: str = option(
         "auto",
         "word2vec (trained on the training split's texts, by gensim), ppmi (of the same kind, by counting), random, or "
-        "a file in word2vec's text or binary format (read by gensim); auto is ppmi, but word2vec from 200,000 words on "
-        "and for subj and mr, and random where words are single letters, as in Chinese",
+        "a file in word2vec's text or binary format (read by gensim); auto is word2vec or, of few texts, ppmi, or "
+        "random where words are letters, as in Chinese; for subj and mr the default is word2vec",
     )
     word_vector_dim: int = option(100, "dimensions of word2vec, ppmi and random vectors")
     word_vector_texts: int = option(200_000, "make vectors of at most this many texts, drawn at random")

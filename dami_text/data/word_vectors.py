@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.config.defaults import TRAINED_VECTORS
 from dami_text.config.options import WordVectorConfig
 from dami_text.data.cache import cached_array
 from dami_text.data.ppmi import SPREAD, ppmi_vectors
+from dami_text.data.ppmi import WINDOW as PPMI_WINDOW
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tfidf import LETTERS_WITHOUT_SPACES
 from dami_text.errors import ConfigError, DataError
@@ -27,8 +27,12 @@ Vectors = NDArray[np.float32]
 #: What `--word-vectors` names beside files.
 METHODS = ("auto", "word2vec", "ppmi", "random")
 
-#: In texts of this many words word2vec has learned enough (docs/guides/models.md has what it was chosen by).
-ENOUGH_WORDS = 200_000
+#: word2vec has learned to tell words apart where two words of the texts have a lower mean cosine than this
+#: (docs/guides/models.md has what it was chosen by).
+APART = 0.45
+
+#: Of fewer words it has learned nothing at all.
+FEW_WORDS = 20_000
 
 WINDOW, EPOCHS = 5, 10
 LONGEST_SENTENCE = 10_000  # gensim silently drops what comes after
@@ -53,7 +57,7 @@ def build_word_vectors(texts: EncodedTexts, config: WordVectorConfig, seed: int,
     if config.word_vectors == "word2vec":
         vectors = _cached_word2vec(texts, config, seed)
     elif config.word_vectors == "ppmi":
-        vectors = _cached("ppmi", texts, config, seed, lambda: _ppmi(texts, config, seed))
+        vectors = _cached(f"ppmi {PPMI_WINDOW}", texts, config, seed, lambda: _ppmi(texts, config, seed))
     elif config.word_vectors == "random":
         vectors = _random(numpy_stream(seed, 0, "word vectors"), size, config.word_vector_dim, scale=0.25)
     elif Path(config.word_vectors).is_file():
@@ -68,21 +72,29 @@ def build_word_vectors(texts: EncodedTexts, config: WordVectorConfig, seed: int,
 
 
 def suitable_method(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> str:
-    """What `auto` is for these texts.
+    """What `auto` is for these texts: random where most words are letters, whose company says little of what they mean.
 
-    In few texts, word2vec makes nearly the same vector of all words. A letter's company says little of what it means.
+    Otherwise it is word2vec, unless there are too few texts: then all its vectors point in about one direction.
     """
-    of_letter = re.compile(f"[{LETTERS_WITHOUT_SPACES}].*")
-    is_letter = np.zeros(len(texts.tokenizer), bool)
-    is_letter[[i for word, i in texts.tokenizer.get_vocab().items() if of_letter.fullmatch(word)]] = True
     rows = _drawn_texts(texts, config, seed)
-    if sum(is_letter[texts.token_ids(int(row))].sum() for row in rows) > texts.lengths[rows].sum() / 2:
+    counts = np.zeros(len(texts.tokenizer), np.int64)
+    for row in rows:
+        counts += np.bincount(texts.token_ids(int(row)), minlength=len(counts))
+    counts[[texts.tokenizer.pad_token_id, texts.tokenizer.unk_token_id]] = 0
+    of_letter = re.compile(f"[{LETTERS_WITHOUT_SPACES}].*")
+    letters = [i for word, i in texts.tokenizer.get_vocab().items() if of_letter.fullmatch(word)]
+    if counts[letters].sum() > counts.sum() / 2:
         return "random"
-    if texts.lengths.sum() < ENOUGH_WORDS:
+    if counts.sum() < FEW_WORDS or find_spec("gensim") is None:
         return "ppmi"
-    if TRAINED_VECTORS == "ppmi":
-        logger.warning("gensim is not installed: word vectors are made by counting (--word-vectors ppmi)")
-    return TRAINED_VECTORS
+    return "word2vec" if mean_cosine(_cached_word2vec(texts, config, seed), counts) < APART else "ppmi"
+
+
+def mean_cosine(vectors: Vectors, counts: NDArray[np.int64]) -> float:
+    """The mean cosine of the vectors (V, D) of two words that are drawn at random, each as often as `counts` (V,)."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    mean = counts @ (vectors / np.maximum(lengths, 1e-12)) / max(1, counts.sum())
+    return float(mean @ mean)
 
 
 def _random(rng: np.random.Generator, n: int, dim: int, scale: float) -> Vectors:
