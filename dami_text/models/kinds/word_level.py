@@ -109,4 +109,4 @@ class WordLevelSource:
 
 
 CNN = WordLevel("dami_text.models.text_cnn:TextCNNForSequenceClassification", spread=0.25 / 3**0.5)  # Kim's
-BILSTM = WordLevel("dami_text.models.bilstm:BiLSTMForSequenceClassification", spread=0.6)
+BILSTM = WordLevel("dami_text.models.bilstm:BiLSTMForSequenceClassification", spread=1.0)
