@@ -15,7 +15,7 @@ run() { # NAME [OPTION ...]
     local name=$1
     shift
     python "$scripts/run_grid.py" --datasets subj mr --models cnn --strategies dami --seeds 0-2 \
-        --initial-size 0.04 --query-size 0.04 --budget 0.4 --duplicates anywhere --min-document-frequency 1 \
+        --initial-size 0.04 --query-size 0.04 --budget 0.4 --duplicates anywhere --min-document-frequency 1 --word-vectors word2vec \
         --no-save-models --output-dir "$folder/$name" "$@" || status=$?
 }
 

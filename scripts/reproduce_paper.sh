@@ -13,6 +13,6 @@ scripts=$(dirname "$0")
 status=0
 python "$scripts/run_grid.py" --datasets subj mr --models cnn bilstm \
     --strategies random egl-word bald coreset badge dami --seeds 0-9 \
-    --initial-size 0.02 --query-size 0.02 --budget 0.5 --duplicates anywhere --min-document-frequency 1 --no-save-models --output-dir "$folder" "$@" || status=$?
+    --initial-size 0.02 --query-size 0.02 --budget 0.5 --duplicates anywhere --min-document-frequency 1 --word-vectors word2vec --no-save-models --output-dir "$folder" "$@" || status=$?
 python "$scripts/make_report.py" "$folder" --save-records "$folder/records.jsonl.gz"
 exit "$status"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dami_text.config.defaults import PRESETS
+from dami_text.config.defaults import FORMER_DEFAULTS, PRESETS
 from dami_text.config.fields import flag
 from dami_text.config.kinds import kind_of
 from dami_text.config.options import ModelConfig, TrainingConfig
@@ -25,7 +25,8 @@ WITHOUT_VALIDATION = ("steps",)
 def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None:
     """Raise ConfigError if options do not go together.
 
-    An option without effect is an error if its value differs from the default. (A run's config.yaml holds all options.)
+    An option without effect is an error if its value differs from the default, today's or a former one. (A run's
+    config.yaml holds all options.)
 
     Args:
         options: all options, by name.
@@ -33,6 +34,7 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     """
     dataset, task, model = (options[name] for name in ("dataset", "task", "model"))
     kind = kind_of(model)
+    changed = [name for name in changed if options[name] not in FORMER_DEFAULTS.get(name, ())]
     if dataset in PRESETS and task != "tabular":
         raise ConfigError(f"--dataset {dataset} is a table, and --task is {task}; use --task tabular")
     if dataset in PRESETS and options["data_dir"] is None:

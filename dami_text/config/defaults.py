@@ -1,6 +1,7 @@
 """What the options of a run imply for others that are left open: by the data set, the task and the model."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from dami_text.config.kinds import kind_of
@@ -39,13 +40,25 @@ PRESETS: dict[str, dict[str, Any]] = {
     "news": {"label_column": "popular", "drop_columns": "shares,timedelta"},
 }
 
+#: How word vectors of the paper's texts are learned: gensim is not for every Python.
+TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
+
+#: What was the default of an option once, and so is in the configs of runs and sessions where it was left open.
+FORMER_DEFAULTS: dict[str, tuple[Any, ...]] = {"word_vectors": ("word2vec", "ppmi")}
+
+#: The paper's texts, whose models start from vectors of word2vec.
+PAPER_TEXTS = ("subj", "mr")
+
 TABULAR: dict[str, Any] = {"task": "tabular", "model": "mlp"}
 
 
 def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the given options imply for others, by name: a table its columns and its model, a model its training."""
+    """What the given options imply for others, by name: the paper's data sets what it did, a model its training."""
     dataset = options.get("dataset")
     implied = {**(TABULAR if options.get("task") == "tabular" or dataset in PRESETS else {})}
     implied |= PRESETS.get(str(dataset), {})
     given = implied | dict(options)
-    return kind_of(given.get("model")).defaults(given) | implied
+    kind = kind_of(given.get("model"))
+    if dataset in PAPER_TEXTS and "word_vectors" not in kind.ignores:
+        implied["word_vectors"] = TRAINED_VECTORS
+    return kind.defaults(given) | implied

@@ -6,7 +6,6 @@ The metadata of the fields is the only help text: the command line, the YAML fil
 import codecs
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from dami_text.config.defaults import (
@@ -23,9 +22,6 @@ from dami_text.config.fields import Device, Options, Size, option
 from dami_text.config.kinds import ModelKind, kind_of
 from dami_text.config.registry import PRETRAINED, STRATEGIES, find
 from dami_text.errors import ConfigError
-
-#: How word vectors are made where it is not said: gensim is not for every Python.
-TRAINED_VECTORS = "word2vec" if find_spec("gensim") else "ppmi"
 
 #: What stands between the names of several text columns.
 JOIN = " + "
@@ -159,9 +155,10 @@ class WordVectorConfig(Options):
     _argument_group_name: ClassVar[str] = "word vectors"
 
     word_vectors: str = option(
-        TRAINED_VECTORS,
-        "word2vec (trained on the training split's texts, by gensim), ppmi (of the same kind, without gensim), random, "
-        "or a file in word2vec's text or binary format (read by gensim)",
+        "auto",
+        "word2vec (trained on the training split's texts, by gensim), ppmi (of the same kind, by counting), random, or "
+        "a file in word2vec's text or binary format (read by gensim); auto is word2vec or, of few texts, ppmi, or "
+        "random where words are letters, as in Chinese; for subj and mr the default is word2vec",
     )
     word_vector_dim: int = option(100, "dimensions of word2vec, ppmi and random vectors")
     word_vector_texts: int = option(200_000, "make vectors of at most this many texts, drawn at random")

@@ -1,7 +1,9 @@
 """Texts as models and strategies see them: token ids in Arrow's memory map, and ids that depend on content alone."""
 
 import copy
+import html
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -245,6 +247,22 @@ class EncodedTexts(StoredTexts):
             words = self._word_ids[row]
             padded[: len(words)] = words
         return replace(batch, word_ids=torch.from_numpy(word_ids))
+
+
+def is_telling(word: str) -> bool:
+    """Whether a word has a letter, a digit, or a symbol such as an emoji: punctuation and invisible signs have none.
+
+    An HTML entity is what it stands for.
+    """
+    categories = {unicodedata.category(character) for character in html.unescape(word)}
+    return any(category[0] in "LN" for category in categories) or bool(categories & {"So", "Sc", "Me"})
+
+
+def telling_words(texts: Texts, row: int, n: int) -> NDArray[np.bool_]:
+    """Which of the first n words (n,) of a row's text are telling; all of them where none is."""
+    text, places = texts.text(row), texts.word_places(row)[:n]
+    telling = np.array([is_telling(text[start:end]) for start, end in places], bool)
+    return telling if telling.any() else ~telling
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,32 @@ logger = logging.getLogger(__name__)
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 
-#: A letter of a script that is written without spaces between words, with the marks on it. For Oniguruma.
-LETTER_WITHOUT_SPACES = (
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}][\p{M}ー]*"
-)
+# Patterns for Oniguruma, whose syntax the tokenizer is saved in.
+_WITHOUT_SPACES = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_IN_WORDS = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}"
+
+#: A letter of a script that is written without spaces between words, with the marks on it.
+LETTER_WITHOUT_SPACES = rf"[{_WITHOUT_SPACES}][\p{{M}}ー]*"
+
+#: A letter or digit of any other script.
+CHARACTER = rf"[{_IN_WORDS}&&[^{_WITHOUT_SPACES}]]"
+
+#: Up to the last character that no sentence would put behind it.
+URL = rf"(?i:https?://|www\.)(?:{CHARACTER}|[-.~:/?#\[\]@!$&'()*+,;=%])*(?:{CHARACTER}|[-~/#&=+%])"
+
+USER_NAME = rf"(?<!{CHARACTER})@{CHARACTER}+"
+
+HTML_ENTITY = r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[Xx][0-9A-Fa-f]{1,6});"
+
+#: A flag of a country, a key of a telephone, or pictographs, which have modifiers or tags and are joined to one another
+#: (Unicode Technical Standard 51).
+_PICTOGRAPH = r"\p{Extended_Pictographic}(?:\p{Emoji_Modifier}|[\x{FE0E}\x{FE0F}])*(?:[\x{E0020}-\x{E007E}]+\x{E007F})?"
+EMOJI = rf"\p{{Regional_Indicator}}{{2}}|[0-9#*]\x{{FE0F}}?\x{{20E3}}|{_PICTOGRAPH}(?:\x{{200D}}{_PICTOGRAPH})*"
+
+PUNCTUATION = rf"(?:(?!{USER_NAME}|{HTML_ENTITY}|{EMOJI})[^\s{_IN_WORDS}{_WITHOUT_SPACES}])+"
+
+#: What is one word of a text.
+WORD = "|".join([URL, USER_NAME, HTML_ENTITY, EMOJI, LETTER_WITHOUT_SPACES, f"{CHARACTER}+", PUNCTUATION])
 
 
 def build_tokenizer(dataset: Dataset, config: TokenizationConfig) -> PreTrainedTokenizerFast:
@@ -29,14 +51,14 @@ def build_tokenizer(dataset: Dataset, config: TokenizationConfig) -> PreTrainedT
 
     Words of fewer than `config.min_document_frequency` texts are left out: the vocabulary is published with the model,
     and such words may name a person. Words are runs of letters and digits, or of punctuation; in scripts without
-    spaces, such as Chinese, Japanese and Thai, each letter is a word. Nothing in a text is taken for a special token: a
-    text that holds "[PAD]" holds three words.
+    spaces, such as Chinese, Japanese and Thai, each letter is a word. A URL, a user name (@name), an HTML entity
+    (&amp;) and an emoji with all its parts are a word each. Nothing in a text is taken for a special token: a text that
+    holds "[PAD]" holds three words.
     """
     steps = [normalizers.NFC(), *([normalizers.Lowercase()] if config.lowercase else [])]
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(steps)
-    letters = pre_tokenizers.Split(Regex(LETTER_WITHOUT_SPACES), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), letters])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)  # what is no word is
     fewest = config.min_document_frequency
     trainer = trainers.WordLevelTrainer(
         vocab_size=config.max_vocabulary if fewest == 1 else 2**31,

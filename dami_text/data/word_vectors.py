@@ -2,17 +2,21 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.config.options import TRAINED_VECTORS, WordVectorConfig
+from dami_text.config.options import WordVectorConfig
 from dami_text.data.cache import cached_array
-from dami_text.data.ppmi import ppmi_vectors
+from dami_text.data.ppmi import SPREAD, ppmi_vectors
+from dami_text.data.ppmi import WINDOW as PPMI_WINDOW
 from dami_text.data.texts import EncodedTexts
+from dami_text.data.tfidf import LETTERS_WITHOUT_SPACES
 from dami_text.errors import ConfigError, DataError
 from dami_text.randomness import integer_seed, numpy_stream
 
@@ -21,29 +25,39 @@ logger = logging.getLogger(__name__)
 Vectors = NDArray[np.float32]
 
 #: What `--word-vectors` names beside files.
-METHODS = ("word2vec", "ppmi", "random")
+METHODS = ("auto", "word2vec", "ppmi", "random")
+
+#: word2vec has learned to tell words apart where two words of the texts have a lower mean cosine than this
+#: (docs/guides/models.md has what it was chosen by).
+APART = 0.45
+
+#: Of fewer words it has learned nothing at all.
+FEW_WORDS = 20_000
 
 WINDOW, EPOCHS = 5, 10
 LONGEST_SENTENCE = 10_000  # gensim silently drops what comes after
 
 
-def build_word_vectors(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> Vectors:
+def build_word_vectors(texts: EncodedTexts, config: WordVectorConfig, seed: int, spread: float = SPREAD) -> Vectors:
     """Vectors (V, D) for the vocabulary of `texts`' tokenizer; zero for padding and for unknown words.
 
-    Those of word2vec and ppmi are cached by content, in the folder dami_text of the Hugging Face cache.
+    Those of word2vec and ppmi are cached by content, in the folder dami_text of the Hugging Face cache. `spread` is the
+    standard deviation that suits the model best, which `auto` gives to vectors of ppmi and to random ones.
 
     Raises:
         ConfigError: `--word-vectors` names neither a method nor a file, or needs gensim, which is not installed.
         DataError: the file cannot be read as word2vec's text or binary format.
     """
+    if config.word_vectors == "auto":
+        method = suitable_method(texts, config, seed)
+        vectors = build_word_vectors(texts, replace(config, word_vectors=method), seed)
+        return vectors if method == "word2vec" else vectors * np.float32(spread / SPREAD)
     size = len(texts.tokenizer)
     special = [texts.tokenizer.pad_token_id, texts.tokenizer.unk_token_id]
     if config.word_vectors == "word2vec":
         vectors = _cached_word2vec(texts, config, seed)
     elif config.word_vectors == "ppmi":
-        if config.word_vectors == TRAINED_VECTORS:
-            logger.warning("gensim is not installed: word vectors are made by counting (--word-vectors ppmi)")
-        vectors = _cached("ppmi", texts, config, seed, lambda: _ppmi(texts, config, seed))
+        vectors = _cached(f"ppmi {PPMI_WINDOW}", texts, config, seed, lambda: _ppmi(texts, config, seed))
     elif config.word_vectors == "random":
         vectors = _random(numpy_stream(seed, 0, "word vectors"), size, config.word_vector_dim, scale=0.25)
     elif Path(config.word_vectors).is_file():
@@ -51,10 +65,36 @@ def build_word_vectors(texts: EncodedTexts, config: WordVectorConfig, seed: int)
         vectors = _from_file(Path(config.word_vectors), texts.tokenizer.get_vocab(), seed)
     else:
         raise ConfigError(
-            f"--word-vectors is {config.word_vectors!r}; it must be word2vec, ppmi, random or an existing file"
+            f"--word-vectors is {config.word_vectors!r}; it must be {', '.join(METHODS)} or an existing file"
         )
     vectors[special] = 0
     return vectors
+
+
+def suitable_method(texts: EncodedTexts, config: WordVectorConfig, seed: int) -> str:
+    """What `auto` is for these texts: random where most words are letters, whose company says little of what they mean.
+
+    Otherwise it is word2vec, unless there are too few texts: then all its vectors point in about one direction.
+    """
+    rows = _drawn_texts(texts, config, seed)
+    counts = np.zeros(len(texts.tokenizer), np.int64)
+    for row in rows:
+        counts += np.bincount(texts.token_ids(int(row)), minlength=len(counts))
+    counts[[texts.tokenizer.pad_token_id, texts.tokenizer.unk_token_id]] = 0
+    of_letter = re.compile(f"[{LETTERS_WITHOUT_SPACES}].*")
+    letters = [i for word, i in texts.tokenizer.get_vocab().items() if of_letter.fullmatch(word)]
+    if counts[letters].sum() > counts.sum() / 2:
+        return "random"
+    if counts.sum() < FEW_WORDS or find_spec("gensim") is None:
+        return "ppmi"
+    return "word2vec" if mean_cosine(_cached_word2vec(texts, config, seed), counts) < APART else "ppmi"
+
+
+def mean_cosine(vectors: Vectors, counts: NDArray[np.int64]) -> float:
+    """The mean cosine of the vectors (V, D) of two words that are drawn at random, each as often as `counts` (V,)."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    mean = counts @ (vectors / np.maximum(lengths, 1e-12)) / max(1, counts.sum())
+    return float(mean @ mean)
 
 
 def _random(rng: np.random.Generator, n: int, dim: int, scale: float) -> Vectors:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
 from dami_text.data.hub import no_progress_bars
-from dami_text.data.texts import Texts
+from dami_text.data.texts import Texts, telling_words
 from dami_text.data.tfidf import TfidfTexts
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
@@ -40,7 +40,8 @@ LOCK = ".trainer.lock"
 def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
     """For each word of a text where it begins and ends, and its weight.
 
-    The weight is that in the strategy's choice or, where the strategy has none, that in the model's prediction.
+    The weight is that in the strategy's choice or, where the strategy has none, that in the model's prediction. Bare
+    punctuation is left out, unless the text is nothing else.
     """
     if isinstance(strategy, Explaining):
         weights = strategy.explain(model, texts, row).tolist()
@@ -48,8 +49,10 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
         weights = model.word_weights(texts, row).tolist()
     else:
         weights = word_influence(model, texts, row).tolist()
+    telling = telling_words(texts, row, len(weights))
     places = texts.word_places(row)  # more than there are weights where the text was cut
-    return [[start, end, weight] for (start, end), weight in zip(places, weights, strict=False)]
+    words = zip(places, weights, telling, strict=False)
+    return [[start, end, weight] for (start, end), weight, tells in words if tells]
 
 
 def new_learner(session: Session) -> ActiveLearner:

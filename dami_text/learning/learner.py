@@ -3,6 +3,7 @@
 A round depends on nothing but the data, the options, the seed, its number, and the labelled rows and their labels.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,11 @@ from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
 from dami_text.strategies import Query, QueryStrategy, check_query
+
+logger = logging.getLogger(__name__)
+
+#: How often a model is trained, with another seed each time, that does not learn.
+ATTEMPTS = 3
 
 
 class ActiveLearner:
@@ -140,24 +146,40 @@ class ActiveLearner:
         self.model = None
 
     def train(self) -> Training:
-        """Train a new model on what is labelled."""
+        """Train a new model on what is labelled, and once more, with a warning, where that fails (`has_learned`)."""
         if self.round < 0:
             raise ValueError("nothing is labelled yet; tell labels first")
         start = time.perf_counter()
         self.model = None
+        for attempt in range(ATTEMPTS):
+            model, training = self._trained(attempt)
+            if training.has_learned:
+                break
+            logger.warning(
+                "the model of round %d has not learned in %d steps to tell the labelled texts apart; %s",
+                *(self.round, training.steps),
+                "it is trained again with another seed"
+                if attempt + 1 < ATTEMPTS
+                else "see whether the labels are right, or try another --learning-rate or more --steps",
+            )
+        self.model = model
+        return replace(training, seconds=time.perf_counter() - start)
+
+    def _trained(self, attempt: int) -> tuple[PreTrainedModel, Training]:
+        """A new model, trained on what is labelled; each attempt has random streams of its own."""
+        number = f" {attempt}" if attempt else ""
         data = LabeledTexts(self.pool.texts, self.pool.labeled, self.labels)
-        rng = numpy_stream(self._seed, self.round, "batches")
+        rng = numpy_stream(self._seed, self.round, f"batches{number}")
 
         def on_this_process() -> Training:
             return train(model, data, self._validation, config=self._config, accelerator=self._accelerator, rng=rng)
 
-        with torch_stream(self._seed, self.round, "training"):
+        with torch_stream(self._seed, self.round, f"training{number}"):
             model = self._new_model().to(self._accelerator.device)
             together = self._config.distributed_training
             training = on_this_process() if together else self._processes.on_main(on_this_process)
         self._processes.broadcast_weights(model)
-        self.model = model
-        return replace(training, seconds=time.perf_counter() - start)
+        return model, training
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write this round's model with its tokenizer, which is all that transformers' `pipeline` needs to load it.

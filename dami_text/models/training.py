@@ -31,6 +31,15 @@ from dami_text.processes import ALONE, Processes
 
 logger = logging.getLogger(__name__)
 
+#: A training has begun to learn once its loss is below this share of the loss of the best constant guess.
+BEGUN = 0.98
+
+#: The loss of a training is a moving average in which each step weighs this much.
+NEWEST = 0.05
+
+#: In fewer steps a training can be too short to have learned anything, without having failed.
+FEW_STEPS = 100
+
 BUCKET = 20  # batches whose texts are sorted by length among each other
 
 
@@ -38,12 +47,15 @@ BUCKET = 20  # batches whose texts are sorted by length among each other
 class Training:
     """How a training went: epochs and steps that ran, and the metric on the validation split of the weights kept.
 
-    `seconds` are those of building the model and training it.
+    Attributes:
+        has_learned: False where the training failed: after many steps its loss is not below that of a constant guess.
+        seconds: those of building the model and training it.
     """
 
     epochs: int
     steps: int
     validation_score: float | None
+    has_learned: bool = True
     seconds: float = field(default=0.0, compare=False)
 
 
@@ -80,10 +92,10 @@ def train(
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
-    Training stops after `patience` epochs that neither raised the metric on it nor lowered the loss, and the weights
-    of the highest metric are restored, of the lowest loss where several have it. Without a validation split, it
-    trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the order of
-    the texts from `rng`.
+    Training stops after `patience` epochs that neither raised the metric on it nor lowered the loss, counted from when
+    it has begun to learn, and the weights of the highest metric are restored, of the lowest loss where several have it.
+    Without a validation split, it trains for `steps` steps. Dropout draws from torch's global generator (see
+    `randomness.torch_stream`), the order of the texts from `rng`.
 
     Raises:
         TrainingError: there is no text to train on, or the weights or probabilities are not finite.
@@ -137,7 +149,8 @@ def _train(
             f"after {steps.taken} training steps the model's weights or outputs are not finite; lower --learning-rate "
             f"(it is {config.learning_rate}) or use --mixed-precision no"
         )
-    return Training(epochs, steps.taken, best.score if best else None)
+    has_learned = steps.has_begun or steps.taken < FEW_STEPS
+    return Training(epochs, steps.taken, best.score if best else None, has_learned)
 
 
 #: Ways to fit a head on an encoder's features: few labels are the same to all, skewed classes want a free intercept.
@@ -181,17 +194,20 @@ def _train_by_epochs(
     steps: "_Steps", model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig
 ) -> "tuple[int, _Best]":
     """Train until the validation split says stop; the number of epochs, and the best weights, which the model has."""
-    best, epochs = _Best(steps.model, scorer(config.metric)), 0
+    best, epochs, learning = _Best(steps.model, scorer(config.metric)), 0, False
     while epochs < config.epochs and best.age < config.patience:
         end = steps.taken + config.epoch_steps
         while steps.taken < end:
             steps.one_pass()
         epochs += 1
+        learning = learning or steps.has_begun
         rows = validation.rows
         probabilities = predict_probabilities(model, validation.texts, rows, processes=steps.processes)
         if not np.isfinite(probabilities).all():
             break  # it only gets worse; what was kept before still counts
         best.offer(probabilities, validation.labels)
+        if not learning:
+            best.age = 0
     best.restore()
     return epochs, best
 
@@ -226,6 +242,15 @@ class _Steps:
         self._class_weights = _class_weights(data.labels, n_classes, config).to(accelerator.device)
         self._lengths = self._texts.lengths[data.rows]
         self.taken = 0
+        self._guess = guess_loss(data.labels, self._class_weights.cpu().numpy())
+        # This process's part; all start as if nothing were learned.
+        self._loss = torch.full((), self._guess / self.processes.count, device=accelerator.device)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the training has begun to learn: its loss is below that of the best constant guess."""
+        loss = self._accelerator.reduce(self._loss) if self.processes.count > 1 else self._loss
+        return self._guess == 0 or float(loss) < BEGUN * self._guess
 
     def one_pass(self, most: int | None = None) -> None:
         """Take the steps of one pass over the texts, in a new order, or the first `most` of them."""
@@ -237,6 +262,7 @@ class _Steps:
     def _take(self, group: list[Rows]) -> None:
         """Take a step on batches of positions of the labelled texts."""
         n = sum(map(len, group))
+        self._loss *= 1 - NEWEST
         for positions in group:
             mine = self.processes.share(positions)
             batch = self._texts.collate(self._data.rows[mine]).to(self._accelerator.device)
@@ -246,6 +272,7 @@ class _Steps:
             loss = functional.cross_entropy(logits.float(), labels, self._class_weights, reduction="sum")
             # The mean over the step's texts, also where processes hold a part each and average their gradients.
             self._accelerator.backward(loss * (self.processes.count / n))
+            self._loss += loss.detach() * (NEWEST / n)
         self._optimizer.step()
         self._schedule.step()
         self._optimizer.zero_grad()
@@ -319,3 +346,10 @@ def _class_weights(labels: NDArray[np.int64], n_classes: int, config: TrainingCo
         return torch.ones(n_classes)
     balanced = np.where(counts > 0, counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
     return torch.tensor(balanced, dtype=torch.float32)
+
+
+def guess_loss(labels: NDArray[np.int64], class_weights: NDArray[np.float32]) -> float:
+    """The lowest mean loss on labels (n,), weighted by class (C,), that equal probabilities for all texts can have."""
+    weights = np.bincount(labels, class_weights[labels], len(class_weights))
+    weights = weights[weights > 0]
+    return float(-(weights * np.log(weights / weights.sum())).sum() / len(labels))

@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from dami_text.config.defaults import FORMER_DEFAULTS
 from dami_text.config.fields import Size, flag
 from dami_text.config.paths import PATHS, absolute, from_anywhere
 from dami_text.config.run import RunConfig
@@ -209,7 +210,7 @@ class RunFolder:
         """Raise RecordError, naming the differences, if the folder's config is another one.
 
         What the file lacks, options that were added since, is as `former_options` has it or at its default. `config`
-        takes it over where it is left at its default.
+        takes it over where it is left at its default, and so what was the default when the file was written.
         """
         defaults = RunConfig().options()
         try:
@@ -217,6 +218,7 @@ class RunFolder:
         except (FileNotFoundError, TypeError, ValueError, yaml.YAMLError) as error:
             raise _damaged(self.path / CONFIG, error) from error
         former = {name: value for name, value in former_options(there).items() if name not in there}
+        former |= {name: there[name] for name, values in FORMER_DEFAULTS.items() if there.get(name) in values}
         paths = {name: absolute(there[name]) for name in PATHS if isinstance(there.get(name), str)}
         recorded = defaults | former | there | paths
         wanted = self.config.options()

@@ -1,6 +1,6 @@
 """What every query strategy is, what it returns, and the check that the loop makes of it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -14,7 +14,7 @@ from dami_text.config.kinds import CAPABILITIES
 from dami_text.config.options import StrategyConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
-from dami_text.data.texts import Texts
+from dami_text.data.texts import Texts, is_telling, telling_words
 from dami_text.errors import ConfigError, QueryError
 from dami_text.models.scores import highest_first
 
@@ -95,6 +95,20 @@ class Explaining(Protocol):
 
         Where they depend on the pool, they are those of the last query.
         """
+
+
+def word_to_show(texts: Texts, row: int, word: int, weigh: Callable[[], NDArray[np.float64]]) -> str | None:
+    """The word of a text by which a choice is explained, as it stands there; None without words.
+
+    It is the word that decided, number `word` of them (-1 for none). Where that is bare punctuation, which tells a
+    person nothing, it is the one of the highest weight among the others; `weigh` makes the weights (W,).
+    """
+    decisive = texts.word(row, word) if word >= 0 else None
+    if decisive is None or is_telling(decisive):
+        return decisive
+    weights = weigh()
+    telling = telling_words(texts, row, len(weights))
+    return decisive if telling[word] else texts.word(row, int(np.where(telling, weights, -np.inf).argmax()))
 
 
 def require_given(strategy: QueryStrategy, given: Collection[str], name: str) -> None:

@@ -12,6 +12,7 @@ A table's row counts as a text of one word, and so do a frozen encoder's feature
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -32,7 +33,7 @@ from dami_text.models.inference import device_of
 from dami_text.models.regions import FeatureRows, regions_of
 from dami_text.processes import Processes, where_float64_is
 from dami_text.randomness import hashed_noise
-from dami_text.strategies.base import Query
+from dami_text.strategies.base import Query, word_to_show
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,22 @@ def norms(positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor)
     return lengths
 
 
-def word_reasons(pool: Pool, found: InformativeWords, positions: Rows, *, by_features: bool) -> list[dict[str, Any]]:
-    """The informative word, None where texts have none, and its deviation, of the texts at `positions` of `found`."""
-    rows = pool.unlabeled
-    words = np.full(len(rows), -1) if by_features else found.words
-    return [
-        {
-            "word": pool.texts.word(int(rows[i]), int(words[i])) if words[i] >= 0 else None,
-            "deviation": float(found.deviations[i]),
-        }
-        for i in positions
-    ]
+def word_reasons(
+    representation: Representation, model: PreTrainedModel, pool: Pool, found: InformativeWords, positions: Rows
+) -> list[dict[str, Any]]:
+    """Of the unlabelled texts at `positions` of `found`, the informative word's deviation, and the word to show.
+
+    That is the informative one or, where it is punctuation, the one that deviates most among the others; None where
+    texts are represented by their features.
+    """
+    by_features = representation.by_features(model, pool.texts)
+    reasons = []
+    for i in positions.tolist():
+        row, word = int(pool.unlabeled[i]), int(found.words[i])
+        weigh = partial(representation.deviations, model, pool.texts, row, found.mean)
+        shown = None if by_features else word_to_show(pool.texts, row, word, weigh)
+        reasons.append({"word": shown, "deviation": float(found.deviations[i])})
+    return reasons
 
 
 def _known(mean: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -183,9 +189,9 @@ class Dami:
             sizes[:k], details["clustering"] = counts[order], clusters.method_
             return np.asarray(clusters.medoid_indices_[order])
 
-        chosen, by_features = choose_with_words(found, n, medoids), self.representation.by_features(model, pool.texts)
-        words = word_reasons(pool, found, chosen, by_features=by_features)
-        reasons = [{**word, "cluster_size": int(size)} for word, size in zip(words, sizes, strict=True)]
+        chosen = choose_with_words(found, n, medoids)
+        words = word_reasons(self.representation, model, pool, found, chosen)
+        reasons = [{**reason, "cluster_size": int(size)} for reason, size in zip(words, sizes, strict=True)]
         return Query.of(pool.unlabeled[chosen], reasons, **details, interpreted_twice=found.repeated)
 
     def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ class DamiKCenter:
             rows, distances[:k] = Processes.all().on_main(lambda: k_center_greedy(representations, start, k))
             return rows
 
-        chosen, by_features = choose_with_words(found, n, centers), self.representation.by_features(model, pool.texts)
-        words = word_reasons(pool, found, chosen, by_features=by_features)
-        reasons = [{**word, "distance": float(distance)} for word, distance in zip(words, distances, strict=True)]
+        chosen = choose_with_words(found, n, centers)
+        words = word_reasons(self.representation, model, pool, found, chosen)
+        reasons = [{**reason, "distance": float(distance)} for reason, distance in zip(words, distances, strict=True)]
         return Query.of(pool.unlabeled[chosen], reasons, interpreted_twice=found.repeated)

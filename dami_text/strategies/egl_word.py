@@ -12,6 +12,7 @@ pieces that have embeddings.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
@@ -26,7 +27,7 @@ from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.models.inference import device_of, over_batches
 from dami_text.processes import where_float64_is
-from dami_text.strategies.base import Query, highest
+from dami_text.strategies.base import Query, highest, word_to_show
 from dami_text.strategies.gradient_lengths import expected_word_gradients
 
 
@@ -61,7 +62,7 @@ class EglWord:
         return expected_word_gradients(model, batch).masked_fill(~competes, -1)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        """The n unlabelled rows of the highest scores; the reasons: the score and the word that has it."""
+        """The n unlabelled rows of the highest scores; the reasons: the score and its word (`word_to_show`)."""
 
         def best_word(batch: Batch) -> torch.Tensor:
             """The score of each text and the number of its word (B, 2)."""
@@ -75,8 +76,8 @@ class EglWord:
         scores, words = over_batches(best_word, pool.texts, rows, device_of(model), self.batch_size).T
         query = highest(scores, pool, n)
         places = np.searchsorted(rows, query.rows)
-        reasons = [
-            {**reason, "word": pool.texts.word(row, int(word)) if word >= 0 else None}
-            for reason, row, word in zip(query.reasons, query.rows.tolist(), words[places], strict=True)
-        ]
+        reasons = []
+        for reason, row, word in zip(query.reasons, query.rows.tolist(), words[places].astype(int), strict=True):
+            shown = word_to_show(pool.texts, row, word, partial(self.explain, model, pool.texts, row))
+            reasons.append({**reason, "word": shown})
         return Query.of(query.rows, reasons)

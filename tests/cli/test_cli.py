@@ -203,7 +203,7 @@ ONE_CLASS = NO_LABEL.replace("no label in", "only one class, 'pos', in")
         ),
         (
             [*FAST, "--word-vectors", "x.vec"],
-            "--word-vectors is 'x.vec'; it must be word2vec, ppmi, random or an existing file",
+            "--word-vectors is 'x.vec'; it must be auto, word2vec, ppmi, random or an existing file",
         ),
         (["--label-column", "class"], "no column 'class' in ['text', 'label']; name it with --label-column"),
         (["--text-column", "body"], "no column 'body' in ['text', 'label']; name it with --text-column"),

@@ -165,7 +165,7 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         ),
         (
             ["label", "texts.csv", "--labels", "a", "b", "--model", "cnn", "--word-vectors", "gone.txt"],
-            "--word-vectors is 'gone.txt'; it must be word2vec, ppmi, random or an existing file",
+            "--word-vectors is 'gone.txt'; it must be auto, word2vec, ppmi, random or an existing file",
         ),
         (
             ["label", "texts.csv", "--labels", "a", "b", "--cold-start", "balanced"],

@@ -3,6 +3,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from dami_text.config.conflicts import OF_TABLES, OF_TEXTS
+from dami_text.config.defaults import TRAINED_VECTORS
 from dami_text.config.fields import Size
 from dami_text.config.options import LoopConfig
 from dami_text.config.run import RunConfig
@@ -243,3 +244,18 @@ def test_a_presets_name_implies_its_options_and_given_ones_win():
 def test_a_config_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         LoopConfig().seed = 1
+
+
+@pytest.mark.parametrize(
+    ("options", "vectors"),
+    [
+        ({"dataset": "subj"}, TRAINED_VECTORS),
+        ({"dataset": "mr", "model": "bilstm"}, TRAINED_VECTORS),
+        ({"dataset": "mr", "word_vectors": "auto"}, "auto"),
+        ({"dataset": "subj", "model": "linear", "strategy": "margin"}, "auto"),  # it has no word vectors
+        ({"dataset": "reviews.csv"}, "auto"),
+        ({}, "auto"),
+    ],
+)
+def test_the_papers_texts_start_from_word2vec(options, vectors):
+    assert RunConfig.of(**options).word_vectors.word_vectors == vectors

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from dami_text.config.options import TokenizationConfig
 from dami_text.data.batches import batches_by_length
 from dami_text.data.pool import Oracle, Pool
-from dami_text.data.texts import EncodedTexts
+from dami_text.data.texts import EncodedTexts, is_telling, telling_words
 from dami_text.data.tokenization import build_tokenizer, encode
 
 LENGTHS = {
@@ -193,3 +193,26 @@ def test_rows_outside_of_the_pool_are_refused(encoded, rows):
     texts, _ = encoded
     with pytest.raises(ValueError, match=f"to {rows[-1]} of {len(texts)} texts"):
         Pool(texts, rows)
+
+
+@pytest.mark.parametrize(
+    ("word", "telling"),
+    [
+        *[
+            (word, True)
+            for word in ("a", "東", "हि", "7", "²", "don't", "€", "😀", "❤️", "🇩🇪", "#️⃣", "→a", "&eacute;", "@joe")
+        ],
+        *[(word, False) for word in ("", ".", "...", "!?", "'", "—", "。", "=", "|", "&amp;", "&#39;", "&nbsp;")],
+        *[(word, False) for word in ("\u200b", "\u200d", "\ufe0f", "\ufeff", "\u0301", " ")],
+    ],
+)
+def test_telling_words_have_a_letter_a_digit_or_a_symbol(word, telling):
+    assert is_telling(word) == telling
+
+
+def test_where_no_word_is_telling_all_count():
+    encoded = encode_texts(["so - good !", ". - !", "", "! a b"])
+    assert telling_words(encoded, 0, 4).tolist() == [True, False, True, False]
+    assert telling_words(encoded, 1, 3).tolist() == [True, True, True]
+    assert telling_words(encoded, 2, 0).tolist() == []
+    assert telling_words(encoded, 3, 1).tolist() == [True]  # the text was cut after its first word

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import encode_texts, make_texts
 from datasets import Dataset, load_from_disk
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer
 
 from dami_text.config.options import TokenizationConfig
@@ -225,3 +226,40 @@ def test_each_letter_is_a_word_where_a_script_has_no_spaces(text, words, tmp_pat
         found = either(text, return_offsets_mapping=True, add_special_tokens=False)
         assert [text[start:end] for start, end in found["offset_mapping"]] == words
         assert either.unk_token_id not in found["input_ids"]
+
+
+FAMILY, SCOTLAND = "👩🏽\u200d💻", "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("see https://t.co/aB3_x?q=1&b=2#c now", ["see", "https://t.co/aB3_x?q=1&b=2#c", "now"]),
+        ("(http://a.org/b). www.c.de, www. x", ["(", "http://a.org/b", ").", "www.c.de", ",", "www", ".", "x"]),
+        ("看http://t.cn/abc真好", ["看", "http://t.cn/abc", "真", "好"]),
+        ('<a href="http://é.fr/">', ["<", "a", "href", '="', "http://é.fr/", '">']),
+        ("@joe_x: .@ann a@b.com @", ["@joe_x", ":", ".", "@ann", "a", "@", "b", ".", "com", "@"]),
+        ("R&amp;D &#39;ok&#x27; a&b; &;", ["R", "&amp;", "D", "&#39;", "ok", "&#x27;", "a", "&", "b", ";", "&;"]),
+        ("ok😀😀👍🏽!❤️❤︎", ["ok", "😀", "😀", "👍🏽", "!", "❤️", "❤︎"]),
+        (f"{FAMILY}{SCOTLAND}🇩🇪🇫🇷1️⃣", [FAMILY, SCOTLAND, "🇩🇪", "🇫🇷", "1️⃣"]),
+        ("x\u200dy can't ... e.g.", ["x\u200dy", "can", "'", "t", "...", "e", ".", "g", "."]),
+    ],
+)
+def test_urls_user_names_entities_and_emoji_are_a_word_each(text, words, tmp_path):
+    tokenizer = tokenizer_of([text], lowercase=False)
+    tokenizer.save_pretrained(tmp_path)
+    for either in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        found = either(text, return_offsets_mapping=True, add_special_tokens=False)
+        assert [text[start:end] for start, end in found["offset_mapping"]] == words
+        assert either.convert_ids_to_tokens(found["input_ids"]) == words
+
+
+def test_other_texts_have_the_words_of_the_tokenizers_library():
+    """Runs of letters and digits, and of what is neither a letter nor a space, in texts of any characters."""
+    rng = np.random.default_rng(0)
+    characters = [*"aZ09_éßжαع한ि\u0301'.,-!?#%*()\"/\\=+<>$€²½ \t\n\u00a0\u200b\u00ad"]
+    texts = ["".join(rng.choice(characters, 40)) for _ in range(300)]
+    library = pre_tokenizers.Whitespace()
+    split = tokenizer_of(texts).backend_tokenizer.pre_tokenizer
+    for text in texts:
+        assert split.pre_tokenize_str(text) == library.pre_tokenize_str(text)

@@ -41,7 +41,9 @@ def gensim():
 
 
 def build(texts: EncodedTexts, seed: int = 0, **options):
-    return build_word_vectors(texts, WordVectorConfig(**{"word_vector_dim": 12, **options}), seed)
+    return build_word_vectors(
+        texts, WordVectorConfig(**{"word_vectors": "word2vec", "word_vector_dim": 12, **options}), seed
+    )
 
 
 def specials_are_zero_and_words_are_not(vectors) -> bool:
@@ -148,8 +150,8 @@ def slow_information(texts, n_words):
     for text in texts:
         for i, word in enumerate(text):
             for j, other in enumerate(text):
-                if 0 < abs(i - j) <= 5:
-                    counts[word, other] += (6 - abs(i - j)) / 5
+                if 0 < abs(i - j) <= 15:
+                    counts[word, other] += (16 - abs(i - j)) / 15
     total, smoothed = counts.sum(axis=1), counts.sum(axis=1) ** 0.75
     return np.array(
         [
@@ -166,7 +168,7 @@ def slow_information(texts, n_words):
 def test_ppmi_vectors_are_those_of_the_information_by_loops(block, monkeypatch):
     monkeypatch.setattr(ppmi, "BLOCK", block)
     rng = np.random.default_rng(0)
-    texts = [rng.integers(0, 18, rng.integers(0, 15)).astype(np.int32) for _ in range(60)]  # words 18, 19 nowhere
+    texts = [rng.integers(0, 18, rng.integers(0, 25)).astype(np.int32) for _ in range(60)]  # words 18, 19 nowhere
     information = slow_information(texts, 20)
     values, directions = np.linalg.eigh(information @ information.T)
     order = np.argsort(-values)[:6]
@@ -194,16 +196,14 @@ def test_ppmi_is_the_same_for_a_seed_and_is_cached(encoded, cache, monkeypatch):
     np.testing.assert_array_equal(build(encoded[0], seed=3, word_vectors="ppmi"), first)
 
 
-def test_without_gensim(encoded, tmp_path, monkeypatch, caplog):
+def test_without_gensim(encoded, tmp_path, monkeypatch):
     file = tmp_path / "vectors.txt"
     file.write_text("1 2\nw1 1 2\n")
     monkeypatch.setattr(word_vectors, "find_spec", lambda name: None)
     for given in ("word2vec", str(file)):
         with pytest.raises(ConfigError, match=f"--word-vectors {given} needs gensim, .*; install it .*or give --word-"):
             build(encoded[0], word_vectors=given)
-    monkeypatch.setattr(word_vectors, "TRAINED_VECTORS", "ppmi")  # as the default is where there is no gensim
-    assert specials_are_zero_and_words_are_not(build(encoded[0], word_vectors="ppmi"))
-    assert caplog.messages[-1:] == ["gensim is not installed: word vectors are made by counting (--word-vectors ppmi)"]
+    np.testing.assert_array_equal(build(encoded[0], word_vectors="auto"), build(encoded[0], word_vectors="ppmi"))
 
 
 def test_sentences_leave_out_unknown_words_and_lose_none_of_a_long_text():
@@ -215,6 +215,60 @@ def test_sentences_leave_out_unknown_words_and_lose_none_of_a_long_text():
     assert first == [b]
     assert [word for piece in pieces for word in piece] == [a, b] * 9_000
     assert max(map(len, pieces)) <= 10_000  # gensim drops what comes after
+
+
+def test_auto_is_ppmi_of_few_texts_with_the_models_spread(encoded):
+    ppmi_of_them = build(encoded[0], word_vectors="ppmi")
+    config = WordVectorConfig(word_vector_dim=12)
+    np.testing.assert_array_equal(build_word_vectors(encoded[0], config, 0), ppmi_of_them)
+    wider = build_word_vectors(encoded[0], config, 0, spread=0.6)
+    assert wider.dtype == np.float32
+    assert wider[2:].std() == pytest.approx(0.6, rel=1e-3)
+    np.testing.assert_allclose(wider * (0.25 / 3**0.5 / 0.6), ppmi_of_them, rtol=1e-5)
+
+
+@needs_gensim
+@pytest.mark.parametrize(
+    ("n_topics", "n_texts", "method"),
+    [(8, 2000, "word2vec"), (8, 100, "ppmi"), (1, 2000, "ppmi")],
+    ids=["words of topics", "too few texts", "words all alike"],
+)
+def test_auto_is_word2vec_where_that_has_learned_to_tell_words_apart(n_topics, n_texts, method, monkeypatch):
+    monkeypatch.setattr(word_vectors, "FEW_WORDS", 1000)
+    monkeypatch.setattr(word_vectors, "APART", 0.7)  # between .47 and .98
+    rng = np.random.default_rng(0)
+    topics = [[f"{topic}{i}" for i in range(10)] for topic in "abcdefgh"]
+    encoded = encode_texts([" ".join(rng.choice(topics[i % n_topics], 8)) for i in range(n_texts)])
+    config = WordVectorConfig(word_vector_dim=12)
+    found = build_word_vectors(encoded, config, 0, spread=0.25 / 3**0.5)
+    np.testing.assert_array_equal(found, build(encoded, word_vectors=method))
+    if method == "word2vec":  # whose scale is its own
+        np.testing.assert_array_equal(build_word_vectors(encoded, config, 0, spread=0.6), found)
+
+
+def test_the_mean_cosine_is_that_of_all_pairs_of_words():
+    rng = np.random.default_rng(0)
+    vectors, counts = rng.normal(0.3, 1, (6, 4)).astype(np.float32), np.array([3, 0, 1, 2, 0, 1])
+    words = np.repeat(np.arange(6), counts)
+    cosines = [
+        vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j]) for i in words for j in words
+    ]
+    assert word_vectors.mean_cosine(vectors, counts) == pytest.approx(np.mean(cosines), rel=1e-4)
+    assert word_vectors.mean_cosine(np.zeros((6, 4), np.float32), counts) == 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "method"),
+    [
+        (["菜很好吃", "不好", "味道好 good"], "random"),
+        (["とても美味しい", "ง่ายมาก"], "random"),
+        (["한국어 문장 하나", "हिन्दी की किताब की"], "ppmi"),
+        (["good film 好", "bad film", "a good plot"], "ppmi"),
+    ],
+)
+def test_auto_is_random_where_words_are_letters(texts, method):
+    encoded = encode_texts(texts)
+    np.testing.assert_array_equal(build(encoded, word_vectors="auto"), build(encoded, word_vectors=method))
 
 
 def test_random_vectors_are_kims():
@@ -287,5 +341,5 @@ def test_vectors_that_are_not_numbers_are_refused(tmp_path, encoded):
 
 @pytest.mark.parametrize("name", ["fasttext", "no/such/file.bin", "", "."])
 def test_neither_a_method_nor_a_file(encoded, name):
-    with pytest.raises(ConfigError, match="it must be word2vec, ppmi, random or an existing file"):
+    with pytest.raises(ConfigError, match="it must be auto, word2vec, ppmi, random or an existing file"):
         build(encoded[0], word_vectors=name)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from labeling_cases import label_some, make_session, texts_without_labels
+from labeling_cases import FAST, label_some, make_session, texts_without_labels
 from scipy.stats import binom, norm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from dami_text import RunConfig, make_learner
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError, TrainingError
 from dami_text.labeling import trainer as trainer_module
@@ -116,6 +117,18 @@ def test_deviations_are_squared_distances_to_the_mean_interpretation(session, tr
     wanted = np.square(gradients(row) - mean).sum(axis=1)
     found = [shade[2] for shade in word_weights(learner.strategy, model, learner.pool.texts, row)]
     assert found == pytest.approx(wanted.tolist(), rel=1e-3)
+
+
+def test_punctuation_is_not_shaded_unless_a_text_is_nothing_else():
+    texts = ["so - good !", "! ...", "", "good"]
+    learner = make_learner(texts, ["neg", "pos"], RunConfig.of(**FAST, min_document_frequency=1))
+    learner.tell([3], [1])
+    learner.ask(1)
+    places = [
+        [shade[:2] for shade in word_weights(learner.strategy, learner.model, learner.pool.texts, row)]
+        for row in range(3)
+    ]
+    assert places == [[[0, 2], [5, 9]], [[0, 1], [2, 5]], []]
 
 
 def test_the_saved_model_gives_the_recorded_predictions(session, truth):

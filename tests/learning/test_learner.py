@@ -4,6 +4,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import small_model
 
 from dami_text.config.fields import Size
@@ -15,6 +16,8 @@ from dami_text.errors import ConfigError, DataError, QueryError
 from dami_text.learning import preparation
 from dami_text.learning.learner import ActiveLearner
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.training import train
+from dami_text.randomness import numpy_stream, torch_stream
 from dami_text.simulation.loop import schedule, simulate
 from dami_text.strategies import Query
 
@@ -131,6 +134,39 @@ def make_learner(encoded):
         )
 
     return make
+
+
+@pytest.mark.parametrize("dead", [0, 1, 2, 3])
+def test_a_training_that_does_not_learn_is_repeated_with_other_seeds(encoded, dead, caplog):
+    """The first models' filters are so negative that nothing passes them: they can only guess."""
+    texts, tokenizer = encoded
+    drawn = []
+
+    def new_model():
+        drawn.append(int(torch.randint(10**6, ())))
+        model = small_model("cnn", len(tokenizer), seed=drawn[-1])
+        if len(drawn) <= dead:
+            for convolution in model.convolutions:
+                torch.nn.init.constant_(convolution.bias, -1e6)
+        return model
+
+    config = TrainingConfig(steps=100, train_batch_size=10, learning_rate=1e-2)
+    learner = ActiveLearner(texts, new_model, Lowest(), 2, training=config, seed=3)
+    learner.tell(np.arange(40), LABELS[:40])
+    assert learner.train().has_learned == (dead < 3)
+    assert len(drawn) == len(set(drawn)) == min(dead + 1, 3)
+    assert len(caplog.messages) == dead
+    assert all("round 0 has not learned in 100 steps" in message for message in caplog.messages)
+    assert ["is trained again" in message for message in caplog.messages] == [True, True, False][:dead]
+    if dead < 3:  # by hand, from the streams of the attempt that went well
+        purposes = [f"{purpose} {dead}" if dead else purpose for purpose in ("training", "batches")]
+        with torch_stream(3, 0, purposes[0]):
+            model = new_model()
+            data = LabeledTexts(texts, np.arange(40), LABELS[:40])
+            rng = numpy_stream(3, 0, purposes[1])
+            train(model, data, None, config=config, accelerator=Accelerator(), rng=rng)
+        weights = learner.trained_model().state_dict()
+        assert all(torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())
 
 
 def weights(model):

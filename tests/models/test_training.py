@@ -111,7 +111,8 @@ def test_the_epoch_that_is_kept_is_the_best_by_the_named_metric(evaluations):
     assert len(set(areas)) > 1
 
 
-def test_patience_counts_epochs_without_a_gain():
+def test_patience_counts_epochs_without_a_gain(monkeypatch):
+    monkeypatch.setattr(training, "BEGUN", np.inf)
     encoded, labels = toy_texts()
     data, validation = of_rows(encoded, labels, range(50)), of_rows(encoded, labels, range(50, 80))
     # At such a learning rate nothing changes: the first epoch is the best.
@@ -119,6 +120,61 @@ def test_patience_counts_epochs_without_a_gain():
     assert done.epochs == 4
     _, done = train_small("cnn", data, validation, learning_rate=1e-30, patience=3, epochs=2)
     assert done.epochs == 2
+
+
+def test_patience_waits_until_a_training_has_begun_to_learn(monkeypatch):
+    """The loss is made to look like a guess's up to the sixth epoch."""
+    encoded, labels = toy_texts()
+    data, validation = of_rows(encoded, labels, range(50)), of_rows(encoded, labels, range(50, 80))
+    asked = []
+    begun = property(lambda steps: asked.append(1) or len(asked) > 5)
+    monkeypatch.setattr(training._Steps, "has_begun", begun)
+    _, done = train_small("cnn", data, validation, learning_rate=1e-30, patience=3, epochs=25)
+    assert done.epochs == 5 + 3
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_the_loss_of_a_guess_is_the_least_that_equal_probabilities_have(class_weights):
+    labels = np.array([0] * 5 + [1] * 3 + [3])
+    weights = training._class_weights(labels, 4, TrainingConfig(class_weights=class_weights))
+    logits = torch.zeros(4, requires_grad=True)
+    descent = torch.optim.LBFGS([logits], max_iter=200)
+
+    def loss():
+        each = torch.nn.functional.cross_entropy(
+            logits.expand(9, 4), torch.from_numpy(labels), weights, reduction="sum"
+        )
+        descent.zero_grad()
+        (each / 9).backward()
+        return each / 9
+
+    descent.step(loss)
+    assert training.guess_loss(labels, weights.numpy()) == pytest.approx(float(loss().detach()), abs=1e-3)
+    assert training.guess_loss(np.array([2, 2]), np.ones(4, np.float32)) == 0
+
+
+@pytest.mark.parametrize("with_validation", [True, False])
+@pytest.mark.parametrize(
+    ("options", "has_learned"),
+    [
+        ({}, True),
+        ({"learning_rate": 1e-30}, False),  # nothing moves
+        ({"learning_rate": 1e-30, "steps": 99, "epochs": 9}, True),  # too short to tell
+    ],
+)
+def test_a_training_that_has_not_learned_says_so(options, has_learned, with_validation):
+    encoded, labels = toy_texts()
+    data, validation = of_rows(encoded, labels, range(50)), of_rows(encoded, labels, range(50, 80))
+    options = {"steps": 100, "epochs": 10, "patience": 10, "train_batch_size": 10, **options}
+    _, done = train_small("cnn", data, validation if with_validation else None, model_options=SIZES, **options)
+    assert done.has_learned == has_learned
+
+
+def test_labels_of_a_single_class_leave_nothing_to_learn():
+    encoded, labels = toy_texts()
+    data = of_rows(encoded, np.zeros_like(labels), range(50))
+    _, done = train_small("cnn", data, None, learning_rate=1e-30, steps=100)
+    assert done.has_learned
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,23 @@ def test_a_run_goes_on_where_balds_rate_was_an_option_of_its_own(tmp_path, optio
             RunFolder(tmp_path / "run", config)
 
 
+@pytest.mark.parametrize("options", [{}, {"model": "linear", "strategy": "margin"}, {"task": "tabular"}])
+def test_a_run_goes_on_with_the_word_vectors_that_were_the_default_once(tmp_path, options):
+    config = RunConfig.of(dataset="texts.csv", **options)
+    assert config.word_vectors.word_vectors == "auto"
+    RunFolder(tmp_path / "run", config).commit(round_line(0), [])
+    file = tmp_path / "run" / "config.yaml"
+    former = yaml.safe_load(file.read_text()) | {"word_vectors": "word2vec"}
+    file.write_text(yaml.safe_dump(former))
+    opened = RunFolder(tmp_path / "run", config)
+    assert len(opened.rounds) == 1
+    assert opened.config.word_vectors.word_vectors == "word2vec"
+    assert RunConfig.of_options(former).word_vectors.word_vectors == "word2vec", "its config.yaml is a config still"
+    if not options:
+        with pytest.raises(RecordError, match="--word-vectors word2vec there, random now"):
+            RunFolder(tmp_path / "run", config.changed(word_vectors="random"))
+
+
 def test_paths_are_recorded_so_that_a_run_is_resumed_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     file = tmp_path / "data" / "a.csv"

@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conftest import make_texts
+from conftest import encode_texts, make_texts
 from encoder_cases import tiny_model
 from strategy_cases import CLASSES, KINDS, model_for, odd_pool, pool_of
 
-from dami_text.strategies import Dami, DamiKCenter, Representation
+from dami_text.data.pool import Pool
+from dami_text.strategies import Dami, DamiKCenter, EglWord, Representation
 
 TARGETS, TARGET_CLASSES = ("probability", "logit"), ("auto", "predicted", "all")
 
@@ -247,3 +248,27 @@ def test_words_are_explained_by_the_mean_of_the_last_query_only():
     strategy = Dami()
     with pytest.raises(ValueError, match="there was no query yet"):
         strategy.explain(model_for("cnn", pool), pool.texts, 0)
+
+
+@pytest.mark.parametrize("strategy", [Dami(), DamiKCenter(), EglWord()], ids=["dami", "dami-kcenter", "egl-word"])
+def test_no_punctuation_is_shown_as_a_reason_where_there_is_another_word(strategy):
+    rng = np.random.default_rng(0)
+    parts = [f"w{i}" for i in range(9)] + [".", "!", "...", "(", "&amp;", "\u200b"]
+    texts = [" ".join(rng.choice(parts, 6)) for _ in range(40)]
+    pool = Pool(encode_texts([*texts, ". ! .", "!"]))
+    model = model_for("cnn", pool, 3)
+    query = strategy.query(model, pool, len(pool), np.random.default_rng(0))
+    mean = slow_informative_words(slow_interpretations(model, pool, "probability", "auto"))[0]
+    others = 0
+    for row, reason in zip(query.rows.tolist(), query.reasons, strict=True):
+        words = pool.texts.text(row).split()
+        if isinstance(strategy, EglWord):
+            weights = strategy.explain(model, pool.texts, row)
+        else:
+            weights = Representation().deviations(model, pool.texts, row, mean)
+        letters = [i for i, word in enumerate(words) if word.startswith("w")] or range(len(words))
+        # Of a filter's window several words may have the same gradient: then either is right.
+        best = max(weights[i] for i in letters)
+        assert reason["word"] in {words[i] for i in letters if weights[i] >= best * (1 - 1e-6)}
+        others += max(weights) > best
+    assert others > 5, "in some texts punctuation decided"

@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WordLevel(ModelKind):
-    """Word-level models of one class, whose place `network` names."""
+    """Word-level models of one class.
+
+    Attributes:
+        network: the place of the class.
+        spread: the standard deviation of the word vectors from which it learns best, see `build_word_vectors`.
+    """
 
     network: str
+    spread: float
 
     takes = frozenset({"dropout"})
     gives = frozenset({"features", "words", "word gradients", "weight gradients"})
@@ -94,12 +100,13 @@ class WordLevelSource:
         """Make or read the word vectors that the options name."""
         from dami_text.data.word_vectors import build_word_vectors
 
-        self.vectors = build_word_vectors(texts, self._config.word_vectors, self._config.loop.seed)
+        config = self._config
+        self.vectors = build_word_vectors(texts, config.word_vectors, config.loop.seed, self._kind.spread)
 
     def new_model(self) -> "PreTrainedModel":
         """A new model that starts from the word vectors."""
         return self._kind.new_model(self._config.model, self._class_names, self.preprocessor, self.vectors)
 
 
-CNN = WordLevel("dami_text.models.text_cnn:TextCNNForSequenceClassification")
-BILSTM = WordLevel("dami_text.models.bilstm:BiLSTMForSequenceClassification")
+CNN = WordLevel("dami_text.models.text_cnn:TextCNNForSequenceClassification", spread=0.25 / 3**0.5)  # Kim's
+BILSTM = WordLevel("dami_text.models.bilstm:BiLSTMForSequenceClassification", spread=1.0)
