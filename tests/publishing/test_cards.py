@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 SIZES = {"train": 200, "validation": 30, "test": 60}
 
 
-def summary(class_names=("neg", "pos"), commit=None, **options):
+def summary(class_names=("neg", "pos"), commit=None, needs_dami_text=False, **options):
     rounds = [
         {
             "n_labeled": n,
@@ -25,7 +25,7 @@ def summary(class_names=("neg", "pos"), commit=None, **options):
         }
         for n, a in ((10, 0.6), (20, 0.75), (30, 0.8125))
     ]
-    return run_facts(RunConfig.of(**options), rounds, SIZES, commit)
+    return run_facts(RunConfig.of(**options), rounds, SIZES, commit, needs_dami_text)
 
 
 def peoples(class_names=("neg", "pos"), measured=True, **options):
@@ -77,7 +77,8 @@ def test_the_metadata_goes_through_the_hubs_own_parser_and_back(tmp_path):
 
 
 def test_the_card_says_what_the_run_was():
-    text = model_card(summary(dataset="subj", metric="macro_f1", seed=7, strategy="margin")).text
+    options = {"dataset": "subj", "metric": "macro_f1", "seed": 7, "strategy": "margin"}
+    text = model_card(summary(needs_dami_text=True, **options)).text
     for part in (
         "30 of 200 texts of the training set (15.0%), 10 of them at the start",
         "asked for in 2 queries",

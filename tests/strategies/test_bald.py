@@ -6,13 +6,13 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from encoder_cases import tiny_model
+from encoder_cases import save_encoder, tiny_model
 from scipy import stats
 from strategy_cases import CLASSES, KINDS, features_of, model_for, odd_pool, pool_of, reasons_by_row
 
+from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
-from dami_text.models.encoder import head_alone
-from dami_text.models.frozen_features import frozen_features
+from dami_text.learning.preparation import make_learner
 from dami_text.randomness import hashed_noise
 from dami_text.strategies import Bald
 from dami_text.strategies.bald import mutual_information
@@ -124,30 +124,28 @@ def test_equal_texts_have_noise_of_their_own():
     assert len({round(score, 9) for score in reasons_by_row(query).values()}) > 1
 
 
-@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_an_encoders_samples_are_of_its_own_dropout_in_its_own_places(kind, frozen):
+def test_an_encoders_samples_are_of_its_own_dropout_in_its_own_places(kind):
     """In expectation they are those of the model in training mode, run by transformers on one text after another."""
     rates = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3}
     pool = pool_of(["w1 w2 w3 w4", "w7 w8 w9 w1 w2", "w20 w21 w22 w23"], kind="bert")
     model, n = tiny_model(kind, 3, **rates), 6_000
-    texts = pool.texts
-    if frozen:
-        texts.frozen_features = frozen_features(model, texts)
-    try:
-        scores = reasons_by_row(Bald(n).query(model, pool, 3, np.random.default_rng(0)))
-        assert not model.training
-        trained = deepcopy(head_alone(model) if frozen else model).train()
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(0)
-            for row, score in scores.items():
-                source = texts.frozen_features if frozen else texts
-                logits = trained(**source.collate(np.full(n, row)).inputs).logits
-                expected = float(mutual_information(torch.softmax(logits, dim=-1)[None]))
-                assert score == pytest.approx(expected, abs=max(0.004, 0.07 * expected))
-                assert expected > 0.01
-    finally:
-        texts.frozen_features = None
+    scores = reasons_by_row(Bald(n).query(model, pool, 3, np.random.default_rng(0)))
+    assert not model.training
+    trained = deepcopy(model).train()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for row, score in scores.items():
+            logits = trained(**pool.texts.collate(np.full(n, row)).inputs).logits
+            expected = float(mutual_information(torch.softmax(logits, dim=-1)[None]))
+            assert score == pytest.approx(expected, abs=max(0.004, 0.07 * expected))
+            assert expected > 0.01
+
+
+def test_a_frozen_encoders_head_has_no_dropout_to_sample(tmp_path):
+    options = {"model": str(save_encoder(tmp_path / "bert")), "freeze_encoder": True, "strategy": "bald"}
+    with pytest.raises(ConfigError, match="strategy bald needs dropout to sample, which this model does not give"):
+        make_learner(["w1 w2", "w3 w4"], ["a", "b"], RunConfig.of(**options))
 
 
 def test_norms_over_a_batch_keep_their_statistics():
