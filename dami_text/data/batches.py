@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from dami_text.data.ids import Rows
 
@@ -55,19 +56,29 @@ class Batch:
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """Texts as features (B, H) that a frozen encoder has of them."""
+    """Texts as features (B, H) that a frozen encoder has of them, and lexical ones (B, K), sparse, if there are any."""
 
     features: torch.Tensor
+    lexical: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        return replace(self, features=self.features.to(device))
+        lexical = None if self.lexical is None else self.lexical.to(device)
+        return replace(self, features=self.features.to(device), lexical=lexical)
 
     @property
     def inputs(self) -> dict[str, torch.Tensor]:
         """What a head without its encoder is called with (see `models.transformer.head_alone`)."""
         mask = torch.ones(len(self.features), 1, dtype=torch.long, device=self.features.device)
-        return {"inputs_embeds": self.features.unsqueeze(1), "attention_mask": mask}
+        lexical = {} if self.lexical is None else {"lexical": self.lexical}
+        return {"inputs_embeds": self.features.unsqueeze(1), "attention_mask": mask, **lexical}
+
+
+def sparse_tensor(matrix: sparse.csr_matrix) -> torch.Tensor:
+    """A sparse matrix (B, V) for torch."""
+    part = matrix.tocoo()
+    places, values = torch.from_numpy(np.stack([part.row, part.col]).astype(np.int64)), torch.from_numpy(part.data)
+    return torch.sparse_coo_tensor(places, values, part.shape, check_invariants=False)
 
 
 def batches_by_length(lengths: NDArray[np.int64], batch_size: int) -> list[Rows]:

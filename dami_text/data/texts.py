@@ -13,17 +13,23 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from scipy import sparse
 from transformers import PreTrainedTokenizerFast
 
-from dami_text.data.batches import Batch, FeatureBatch
+from dami_text.data.batches import Batch, FeatureBatch, sparse_tensor
 from dami_text.data.ids import Rows, content_hashes, stable_id
 
 
 class FeatureTexts:
-    """N texts as features (N, H) that a frozen encoder has of them; see `EncodedTexts.frozen_features`."""
+    """N texts as features (N, H) that a frozen encoder has of them; see `EncodedTexts.frozen_features`.
 
-    def __init__(self, features: NDArray[np.float32]) -> None:
-        self.features = features
+    Attributes:
+        features: (N, H).
+        lexical: (N, K), sparse, the TF-IDF of the texts' tokens where the encoder's head has weights for them.
+    """
+
+    def __init__(self, features: NDArray[np.float32], lexical: sparse.csr_matrix | None = None) -> None:
+        self.features, self.lexical = features, lexical
         self.lengths: Rows = np.ones(len(features), np.int64)
 
     @cached_property
@@ -41,7 +47,14 @@ class FeatureTexts:
 
     def collate(self, rows: Rows) -> FeatureBatch:
         """The features of `rows`."""
-        return FeatureBatch(torch.from_numpy(self.features[rows]))
+        lexical = None if self.lexical is None else sparse_tensor(self.lexical[rows])
+        return FeatureBatch(torch.from_numpy(self.features[rows]), lexical)
+
+    @cached_property
+    def lexical_mean(self) -> NDArray[np.float64]:
+        """The mean (K,) of all texts' lexical features."""
+        assert self.lexical is not None
+        return np.asarray(self.lexical.mean(axis=0, dtype=np.float64)).ravel()
 
 
 class _Lists:

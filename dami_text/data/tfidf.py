@@ -18,6 +18,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
 
 from dami_text.config.options import TokenizationConfig
+from dami_text.data.batches import sparse_tensor
 from dami_text.data.estimators import TEXT_ENCODER, read_estimator, write_estimator
 from dami_text.data.ids import Rows
 from dami_text.data.texts import StoredTexts
@@ -174,9 +175,7 @@ class TfidfTexts(StoredTexts):
 
     def collate(self, rows: Rows) -> SparseBatch:
         """The features of `rows`."""
-        part = self.matrix[rows].tocoo()
-        places, values = torch.from_numpy(np.stack([part.row, part.col]).astype(np.int64)), torch.from_numpy(part.data)
-        return SparseBatch(torch.sparse_coo_tensor(places, values, part.shape, check_invariants=False))
+        return SparseBatch(sparse_tensor(self.matrix[rows]))
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:

@@ -191,7 +191,7 @@ def predict_both(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Features (n, H) and class probabilities (n, C) of `rows` (n,); one pass where the head reads these features."""
     features = predict_features(model, texts, rows, batch_size)
-    if texts.projected is not None:
+    if texts.projected is not None or getattr(model, "lexicon", None) is not None:
         return features, predict_probabilities(model, texts, rows, batch_size)
     return features, head_probabilities(model, features)
 

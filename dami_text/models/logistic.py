@@ -68,12 +68,14 @@ class LogisticFit:
             labels.
         candidate: what was chosen; None where there is one class only.
         iterations: of the solver, for the last fit.
+        held_out: (h,) log-probabilities of the classes of texts that cross-validation held out, by what was chosen.
     """
 
     weight: Floats
     bias: Floats
     candidate: Candidate | None
     iterations: int
+    held_out: Floats
 
     def write(self, layer: nn.Linear) -> None:
         """Give the weights to a layer of C outputs and V inputs."""
@@ -103,10 +105,10 @@ def class_shares(counts: NDArray[np.int64]) -> Floats:
 
 
 def fit_logistic(
-    features: Floats | sparse.csr_matrix,
+    features: Any,
     labels: Labels,
     n_classes: int,
-    mean: Floats,
+    mean: Any,
     candidates: Candidates,
     *,
     balanced: bool = False,
@@ -114,28 +116,30 @@ def fit_logistic(
     """The regression of labels (n,) on features (n, V); a class without labels is never predicted.
 
     Args:
-        features: of the labelled texts.
+        features: of the labelled texts, dense or sparse; or a tuple of such parts, whose numbers add up to V.
         labels: numbers of classes, from 0 to n_classes - 1.
         n_classes: C.
-        mean: (V,) of the pool's features.
+        mean: (V,) of the pool's features; or a tuple, one a part.
         candidates: the ways to choose from.
         balanced: whether all classes count as equally frequent; the intercept is never free then.
     """
+    parts, means = (features, mean) if isinstance(features, tuple) else ((features,), (mean,))
     present, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, UNSEEN)
+    weight, bias = np.zeros((n_classes, sum(part.shape[1] for part in parts))), np.full(n_classes, UNSEEN)
     if len(present) == 1:
         bias[present] = 0
-        return LogisticFit(weight, bias, None, 0)
+        return LogisticFit(weight, bias, None, 0, np.zeros(0))
     shares = np.full(len(present), 1 / len(present)) if balanced else class_shares(counts)
-    rows = _Rows.of(features, mean)
+    rows = _Rows.of(parts, means)
     fitter = _Fitter(rows.coordinates, classes, counts, np.log(shares))
     with _quiet_solver():
         free_ones = not balanced and len(present) <= MANY_CLASSES
-        chosen = fitter.best(candidates.default, [other for other in candidates.others if free_ones or not other.free])
+        others = [other for other in candidates.others if free_ones or not other.free]
+        chosen, held_out = fitter.best(candidates.default, others)
         found = fitter.fit(np.arange(len(labels)), chosen, fitter.new_model(chosen), precise=True)
     weight[present] = rows.weights(found.weight)
-    bias[present] = found.bias - (weight[present] @ mean if rows.centred else 0)
-    return LogisticFit(weight, bias, chosen, found.iterations)
+    bias[present] = found.bias - (weight[present] @ np.concatenate(means) if rows.centred else 0)
+    return LogisticFit(weight, bias, chosen, found.iterations, held_out)
 
 
 @dataclass(frozen=True)
@@ -146,45 +150,57 @@ class _Rows:
 
     Attributes:
         coordinates: (n, R), of mean square length 1.
-        features: (n, V), not centred where they are sparse.
-        mean: (V,).
-        factor: (n, n), the lower triangular factor of the inner products, of sparse features; None of dense ones.
+        parts: features that add up to (n, V), not centred.
+        means: of each part.
+        factor: (n, n), the lower triangular factor of the inner products; None where the coordinates are the features.
         scale: what the coordinates were divided by.
-        centred: whether the mean was taken off.
+        centred: whether the means were taken off.
     """
 
     coordinates: Any
-    features: Any
-    mean: Floats
+    parts: tuple[Any, ...]
+    means: tuple[Floats, ...]
     factor: Floats | None
     scale: float
     centred: bool = True
 
     @classmethod
-    def of(cls, features: Any, mean: Floats) -> "_Rows":
-        """The rows of features (n, V) less their mean (V,)."""
-        if not sparse.issparse(features):
-            centred = np.asarray(features, np.float64) - mean
+    def of(cls, parts: tuple[Any, ...], means: tuple[Floats, ...]) -> "_Rows":
+        """The rows of features less their means."""
+        n = parts[0].shape[0]
+        if len(parts) == 1 and not sparse.issparse(parts[0]):
+            centred = np.asarray(parts[0], np.float64) - means[0]
             scale = _scale((centred**2).sum(axis=1))
-            return cls(centred / scale, features, mean, None, scale)
-        n = features.shape[0]
+            return cls(centred / scale, parts, means, None, scale)
         if n > MOST_CENTRED:
-            scale = _scale(np.asarray(features.multiply(features).sum(axis=1)).ravel())
-            return cls(features / scale, features, mean, None, scale, centred=False)
-        across = np.asarray(features @ mean).ravel()
-        products = (features @ features.T).toarray() - across[:, None] - across + float(mean @ mean)
+            joined = sparse.hstack([sparse.csr_matrix(part) for part in parts], format="csr")
+            scale = _scale(np.asarray(joined.multiply(joined).sum(axis=1)).ravel())
+            return cls(joined / scale, parts, means, None, scale, centred=False)
+        products = sum(map(_products, parts, means))
         scale = _scale(np.diag(products))
         # Copies of a text make the matrix singular; a little of each text's own keeps it from that.
         factor = linalg.cholesky(products / scale**2 + 1e-6 * np.eye(n), lower=True)
-        return cls(factor, features, mean, factor, scale)
+        return cls(factor, parts, means, factor, scale)
 
     def weights(self, found: Floats) -> Floats:
         """Weights (P, V) of the features from those of the coordinates (P, R)."""
         if self.factor is None:
             return found / self.scale
         shares = linalg.solve_triangular(self.factor, found.T, lower=True, trans="T").T / self.scale**2
-        result: Floats = shares @ self.features - np.outer(shares.sum(axis=1), self.mean)
-        return result
+        sums = shares.sum(axis=1)
+        return np.hstack(
+            [shares @ part - np.outer(sums, mean) for part, mean in zip(self.parts, self.means, strict=True)]
+        )
+
+
+def _products(part: Any, mean: Floats) -> Floats:
+    """The inner products (n, n) of rows (n, V), dense or sparse, less their mean (V,)."""
+    if not sparse.issparse(part):
+        centred = np.asarray(part, np.float64) - mean
+        return centred @ centred.T
+    across = np.asarray(part @ mean).ravel()
+    products: Floats = (part @ part.T).toarray() - across[:, None] - across + float(mean @ mean)
+    return products
 
 
 def _scale(squares: Floats) -> float:
@@ -238,8 +254,10 @@ class _Fitter:
         bias[model.classes_] = intercept
         return _Found(weight, bias if candidate.free else self._log_shares, int(np.max(model.n_iter_)))
 
-    def best(self, default: Candidate, others: Sequence[Candidate]) -> Candidate:
-        """The candidate of the highest mean log-probability of held-out texts, if it beats the default for sure.
+    def best(self, default: Candidate, others: Sequence[Candidate]) -> tuple[Candidate, Floats]:
+        """The candidate of the highest mean log-probability of held-out texts, if it surely beats the default.
+
+        Also the log-probabilities (h,) of the held-out texts by it.
 
         The texts of each class are dealt to the parts in turn. One whose class would have no other is never held out.
         """
@@ -250,13 +268,10 @@ class _Fitter:
         fold[self._counts[self._classes] == 1] = n_folds
         parts = [self._scores(fold == number, candidates) for number in range(n_folds)]
         scores = np.concatenate(parts, axis=1)  # (candidates, held-out texts)
-        if not scores.shape[1]:
-            return default
-        gains = scores - scores[candidates.index(default)]
-        certain = gains.mean(axis=1) > gains.std(axis=1) / np.sqrt(gains.shape[1])
-        if not certain.any():
-            return default
-        return candidates[int(np.where(certain, gains.mean(axis=1), -np.inf).argmax())]
+        place = candidates.index(default)
+        surely = [i for i in range(len(candidates)) if surely_higher(scores[i], scores[place])]
+        place = max(surely, key=lambda i: float(scores[i].mean()), default=place)
+        return candidates[place], scores[place]
 
     def _scores(self, is_held_out: NDArray[np.bool_], candidates: Sequence[Candidate]) -> Floats:
         """Log-probabilities (candidates, h) of the held-out texts' classes, after fits on the rest.
@@ -269,6 +284,12 @@ class _Fitter:
         models = {candidate.free: self.new_model(candidate) for candidate in candidates}
         fits = [self.fit(rest, each, models[each.free], precise=False) for each in candidates]
         return np.stack([fit.scores(self._x[held_out], self._classes[held_out]) for fit in fits])
+
+
+def surely_higher(scores: Floats, others: Floats) -> bool:
+    """Whether scores (h,) of held-out texts are higher than others (h,) of theirs by more than a standard error."""
+    gains = scores - others
+    return len(gains) > 0 and float(gains.mean()) > float(gains.std()) / len(gains) ** 0.5
 
 
 @contextmanager

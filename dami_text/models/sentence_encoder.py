@@ -14,10 +14,11 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig,
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 # Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
+from .lexicon import Lexicon
 from .mlp import MLPConfig, MLPForSequenceClassification
 
 #: The ways to pool, in the order in which several are joined.
-POOLING = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+POOLING: tuple[str, ...] = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 #: The activation functions of dense layers, by the last part of torch's name.
 ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "Sigmoid": nn.Sigmoid}
@@ -32,6 +33,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         layers: what comes after the pooling, in order. Each is a dict with its `kind`: "normalize" (to unit length) or
             "dense", which has in_features, out_features, bias, activation (a name of ACTIVATIONS) and residual.
         skipped: tokens at a text's beginning that have no part in the pooling, such as a prompt's.
+        lexicon: how many tokens have weights in the head (see `lexicon`); 0 for none.
         contrastive: whether the encoder is fine-tuned on pairs of labelled texts (see `contrastive`).
         regions: whether there is a small ReLU network beside the head (see `regions`).
     """
@@ -47,6 +49,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         skipped: int = 0,
         regions: bool = False,
         contrastive: bool = False,
+        lexicon: int = 0,
         **kwargs: Any,
     ) -> None:
         if isinstance(encoder, Mapping):
@@ -58,6 +61,7 @@ class SentenceEncoderConfig(PretrainedConfig):
         self.skipped = skipped
         self.regions = regions
         self.contrastive = contrastive
+        self.lexicon = lexicon
         super().__init__(**kwargs)
 
     @property
@@ -132,6 +136,8 @@ class SentenceEncoderForSequenceClassification(PreTrainedModel):
         self.encoder = SentenceEncoder(config, transformer)
         if config.regions:  # before the classifier, which is the last layer
             self.regions = MLPForSequenceClassification(MLPConfig(config.feature_dim, num_labels=config.num_labels))
+        if config.lexicon:
+            self.lexicon = Lexicon(config.encoder.vocab_size, config.lexicon, int(config.num_labels or 2))
         self.classifier = nn.Linear(config.feature_dim, int(config.num_labels or 2))
         self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
@@ -150,11 +156,20 @@ class SentenceEncoderForSequenceClassification(PreTrainedModel):
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        lexical: torch.Tensor | None = None,
         **inputs: Any,
     ) -> SequenceClassifierOutput:
-        """Logits (B, C), and the loss where labels (B,) are given, of tokens (B, T) whose mask is (B, T)."""
+        """Logits (B, C), and the loss where labels (B,) are given, of tokens (B, T) whose mask is (B, T).
+
+        `lexical` (B, K) stands in for the tokens where the encoder is left out (see `encoder.head_alone`).
+        """
         features = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).pooler_output
         logits = self.classifier(features)
+        if lexical is not None:
+            logits = logits + lexical @ self.lexicon.weight[:-1]
+        elif self.config.lexicon and input_ids is not None:
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            logits = logits + self.lexicon(input_ids, mask)
         loss = None if labels is None else self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
-from dami_text.data.texts import LabeledTexts
+from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.contrastive import SAMPLE, features_of, tune_encoder
 from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.inference import head_of, predict_probabilities
+from dami_text.models.lexical import fit_with_tokens
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
 from dami_text.models.unseen import never_predicted
@@ -113,10 +114,7 @@ def train(
         elif getattr(model.config, "contrastive", False):
             training = _fit_by_pairs(model, data, config, rng)
         elif data.texts.frozen_features is not None:
-            features = data.texts.frozen_features
-            training = _fit_head(model, features.features[data.rows], data.labels, features.mean, config)
-            if (network := regions_of(model)) is not None:
-                fit_regions(network, FeatureRows(features).collate(data.rows), data.labels)
+            training = _fit_frozen(model, data, data.texts.frozen_features, config)
         elif len(seen) == 1:
             training = Training(0, 0, None)
         else:
@@ -170,6 +168,22 @@ def _fit_head(
     head, balanced = head_of(model), config.class_weights == "balanced"
     fit = fit_logistic(features, labels, head.out_features, mean, CANDIDATES, balanced=balanced)
     fit.write(head)
+    return Training(1, fit.iterations, None)
+
+
+def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts, config: TrainingConfig) -> Training:
+    """Find the head of a frozen encoder, and the network of its linear regions, if it has one."""
+    head, balanced, features = head_of(model), config.class_weights == "balanced", texts.features[data.rows]
+    fit = fit_logistic(features, data.labels, head.out_features, texts.mean, CANDIDATES, balanced=balanced)
+    if texts.lexical is not None:
+        lexical, mean = texts.lexical[data.rows], texts.lexical_mean
+        fit, tokens = fit_with_tokens(fit, features, texts.mean, lexical, mean, data.labels, balanced=balanced)
+        lexicon: Any = model.lexicon
+        with torch.no_grad():
+            lexicon.weight[:-1] = torch.from_numpy(tokens.T)
+    fit.write(head)
+    if (network := regions_of(model)) is not None:
+        fit_regions(network, FeatureRows(texts).collate(data.rows), data.labels)
     return Training(1, fit.iterations, None)
 
 

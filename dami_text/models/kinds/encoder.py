@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dami_text.config.run import RunConfig
     from dami_text.data.texts import EncodedTexts
     from dami_text.models.encoder import Encoder
+    from dami_text.models.lexicon import Lexicon
 
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 5e-5,
@@ -67,9 +68,14 @@ class EncoderSource:
         self.gives = ENCODER.gives | ({"dropout"} if has_dropout(sampled) else set())
 
     def encode(self, parts: "Sequence[Dataset]") -> "list[EncodedTexts]":
-        """The texts of each data set in the encoder's pieces of words; with its features where it is frozen."""
+        """The texts of each data set in the encoder's pieces of words; with its features where it is frozen.
+
+        The head's lexicon then is that of the first data set, the pool.
+        """
+        from dami_text.data.texts import FeatureTexts
         from dami_text.data.tokenization import encode_all, warn_of_unknown_pieces
         from dami_text.models.frozen_features import frozen_features
+        from dami_text.models.lexical import lexical_features
         from dami_text.processes import on_own_device
 
         encoded = encode_all(parts, self.preprocessor)
@@ -77,7 +83,23 @@ class EncoderSource:
         if not self.encoder.frozen:
             return encoded
         reader = on_own_device(self.encoder.pretrained)
-        return [texts.with_features(frozen_features(reader, texts)) for texts in encoded]
+        features = [frozen_features(reader, texts) for texts in encoded]
+        lexicon = self._lexicon(encoded[0])
+        return [
+            texts.with_features(FeatureTexts(found.features, lexical_features(lexicon, texts)))
+            for texts, found in zip(encoded, features, strict=True)
+        ]
+
+    def _lexicon(self, pool: "EncodedTexts") -> "Lexicon":
+        """The lexicon of the head: that of the pool, if there is none yet."""
+        from dami_text.models.lexical import lexicon_of
+
+        model: Any = self.encoder.pretrained
+        if not model.config.lexicon:
+            lexicon = lexicon_of(pool, model.config.encoder.vocab_size, model.config.num_labels)
+            model.config.lexicon, model.lexicon = len(lexicon.idf) - 1, lexicon.to(model.device)
+        found: Lexicon = model.lexicon
+        return found
 
     def pretrain(self, texts: "EncodedTexts") -> None:
         """Nothing is learned: the encoder is trained already."""

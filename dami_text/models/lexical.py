@@ -1,0 +1,109 @@
+"""What a frozen encoder's head knows of single tokens: their TF-IDF beside the encoder's features.
+
+An encoder's features say what a text is about, and blur which words it has. With a hundred labels or more the words
+often tell the classes apart better: "thanks" is gratitude. So the head has weights for tokens, too (`Lexicon`), and
+cross-validation on the labelled texts decides whether they are used.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from dami_text.data.texts import EncodedTexts
+from dami_text.models.lexicon import Lexicon
+from dami_text.models.logistic import Candidate, Candidates, LogisticFit, fit_logistic, surely_higher
+
+#: The most frequent tokens that have weights, at most.
+MOST_TOKENS = 50_000
+
+#: Classes above which one way to fit is tried, for the sake of time.
+MOST_CLASSES = 50
+
+#: The shares of the encoder's features in all inner products that are tried; the rest is the tokens'.
+SHARES = (0.5, 0.25)
+
+#: Ways to fit where both are used.
+CANDIDATES = Candidates(Candidate(10.0), (Candidate(2.0), Candidate(50.0), Candidate(10.0, free=True)))
+
+
+def lexicon_of(texts: EncodedTexts, vocabulary_size: int, n_classes: int) -> Lexicon:
+    """The tokens that are in two of the texts or more, special and unknown ones left out; their weights are 0.
+
+    The inverse document frequency is log((1 + texts) / (1 + texts with the token)) + 1.
+    """
+    frequencies = np.asarray((token_counts(texts, vocabulary_size) > 0).sum(axis=0)).ravel()
+    frequencies[[i for i in texts.special_ids if i < vocabulary_size]] = 0
+    known = np.argsort(-frequencies, kind="stable")[:MOST_TOKENS]
+    known = np.sort(known[frequencies[known] >= min(2, len(texts))])
+    lexicon = Lexicon(vocabulary_size, len(known), n_classes)
+    lexicon.places[torch.from_numpy(known)] = torch.arange(len(known))
+    lexicon.idf[:-1] = torch.from_numpy(np.log((1 + len(texts)) / (1 + frequencies[known])) + 1)
+    return lexicon
+
+
+def lexical_features(lexicon: Lexicon, texts: EncodedTexts) -> sparse.csr_matrix:
+    """The TF-IDF (N, K) of texts, of which the lexicon's logits are weighted sums."""
+    places, idf = lexicon.places.cpu().numpy(), lexicon.idf[:-1].cpu().numpy()
+    known = np.flatnonzero(places < len(idf))
+    found = sparse.csr_matrix(token_counts(texts, len(places))[:, known])
+    found.data = (1 + np.log(found.data)).astype(np.float32)
+    found = sparse.csr_matrix(found.multiply(idf))
+    lengths = np.sqrt(np.asarray(found.multiply(found).sum(axis=1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-6)) @ found, dtype=np.float32)
+
+
+def token_counts(texts: EncodedTexts, vocabulary_size: int) -> sparse.csr_matrix:
+    """How often each token is in each text (N, V)."""
+    rows = np.repeat(np.arange(len(texts)), texts.lengths)
+    tokens = np.concatenate([np.zeros(0, np.int32), *(texts.token_ids(row) for row in range(len(texts)))])
+    counts = sparse.csr_matrix((np.ones(len(tokens), np.float32), (rows, tokens)), (len(texts), vocabulary_size))
+    counts.sum_duplicates()
+    return counts
+
+
+def fit_with_tokens(
+    fit: LogisticFit,
+    features: NDArray[np.float32],
+    mean: NDArray[np.float64],
+    lexical: sparse.csr_matrix,
+    lexical_mean: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    *,
+    balanced: bool,
+) -> tuple[LogisticFit, NDArray[np.floating[Any]]]:
+    """The regression on features, or on features and tokens where held-out labels surely are likelier then.
+
+    Args:
+        fit: the regression on features alone.
+        features, mean: (n, H) of the labelled texts and (H,) of the pool.
+        lexical, lexical_mean: the same of their tokens, (n, K) and (K,).
+        labels: (n,).
+        balanced: whether all classes count as equally frequent.
+
+    Returns:
+        The fit, of features (C, H), and the weights of tokens (C, K), which are 0 where they are not used.
+    """
+    n_classes, n_features = fit.weight.shape
+    best, tokens = fit, np.zeros((n_classes, lexical.shape[1]))
+    if fit.candidate is None:  # one class only
+        return best, tokens
+    own = _spread(np.square(features - mean).sum(axis=1))
+    across = 2 * np.asarray(lexical @ lexical_mean).ravel() - lexical_mean @ lexical_mean
+    other = _spread(np.asarray(lexical.multiply(lexical).sum(axis=1)).ravel() - across)
+    ways = CANDIDATES if len(np.unique(labels)) <= MOST_CLASSES else Candidates(CANDIDATES.default)
+    for share in SHARES:
+        scales = share**0.5 / own, (1 - share) ** 0.5 / other
+        parts, means = (features * scales[0], lexical * scales[1]), (mean * scales[0], lexical_mean * scales[1])
+        found = fit_logistic(parts, labels, n_classes, means, ways, balanced=balanced)
+        if surely_higher(found.held_out, best.held_out):
+            weight, tokens = found.weight[:, :n_features] * scales[0], found.weight[:, n_features:] * scales[1]
+            best = LogisticFit(weight, found.bias, found.candidate, found.iterations, found.held_out)
+    return best, tokens
+
+
+def _spread(squares: NDArray[np.floating[Any]]) -> float:
+    """The root of the mean of squared lengths (n,); 1 where all are 0."""
+    return float(np.sqrt(max(0.0, squares.mean()))) or 1.0
