@@ -34,12 +34,15 @@ TRAIN_BATCH, TOGETHER = 32, 4
 def tune_encoder(model: PreTrainedModel, data: LabeledTexts, rng: np.random.Generator) -> int:
     """Train the encoder `model.base_model` on the pairs of the labelled texts; the number of steps.
 
-    Dropout draws from torch's global generator, the order of the texts from `rng`. With labels of one class there are
-    no pairs to tell apart, and nothing is trained.
+    Dropout draws from torch's global generator, the order of the texts from `rng`. A text that is alone of its class
+    has no pair, and is left out: it would be pushed away from all others. Without two classes that have pairs, nothing
+    is trained.
     """
-    if len(np.unique(data.labels)) < 2:
+    classes, counts = np.unique(data.labels, return_counts=True)
+    paired = np.flatnonzero(np.isin(data.labels, classes[counts > 1]))
+    if np.count_nonzero(counts > 1) < 2:
         return 0
-    batches = [batch for _ in range(PASSES) for batch in batches_of_pairs(data.labels, rng)]
+    batches = [paired[batch] for _ in range(PASSES) for batch in batches_of_pairs(data.labels[paired], rng)]
     optimizer = torch.optim.AdamW(model.base_model.parameters(), LEARNING_RATE, weight_decay=0.01)
     warmup = max(1, len(batches) // 10)
     schedule = LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (len(batches) - step) / len(batches)))
