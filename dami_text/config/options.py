@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from dami_text.config import metrics
 from dami_text.config.defaults import (
     BALD_SAMPLES,
     BATCH_SIZE,
@@ -220,9 +221,6 @@ class ModelConfig(Options):
             self.require(name in self.kind.takes or not getattr(self, name), name, wanted)
 
 
-METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Options):
     """How each round's model is trained."""
@@ -246,8 +244,8 @@ class TrainingConfig(Options):
     )
     metric: str = option(
         "accuracy",
-        f"what stops training early and is drawn as the curve: {', '.join(METRICS)}, or a metric of one's own: the "
-        "path or Hub id of a module for evaluate (its code is run)",
+        f"what stops training early and is drawn as the curve: {metrics.WANTED}, or a metric of one's "
+        "own: the path or Hub id of a module for evaluate (its code is run)",
     )
     validation: Literal["split", "none"] = option(
         "split",
@@ -273,8 +271,8 @@ class TrainingConfig(Options):
         self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
         for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
-        wanted = f"one of {', '.join(METRICS)}, or the path or Hub id of a metric"
-        self.require(self.metric in METRICS or "/" in self.metric or "\\" in self.metric, "metric", wanted)
+        wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric"
+        self.require(metrics.is_known(self.metric) or "/" in self.metric or "\\" in self.metric, "metric", wanted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from dami_text.config.fields import flag
+from dami_text.config.metrics import is_known, measured_class, split_metric
 from dami_text.config.paths import PATHS
 from dami_text.config.run import RunConfig
 from dami_text.data.readers import ALIASES
@@ -28,8 +29,13 @@ METRIC_NAMES = {
     "macro_f1": ("f1", "Macro F1"),
     "micro_f1": ("f1", "Micro F1"),
     "roc_auc": ("roc_auc", "ROC AUC"),
+    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
+    "matthews_correlation": ("matthews_correlation", "Matthews' correlation"),
+    "average_precision": ("average_precision", "Average precision"),
+    "f1": ("f1", "F1"),
+    "precision": ("precision", "Precision"),
+    "recall": ("recall", "Recall"),
 }
-
 
 #: What numbers of labels count where training used no others.
 IN_ALL = "labels in all"
@@ -178,8 +184,11 @@ def model_card(facts: CardFacts) -> ModelCard:
         "seed": config.loop.seed,
         "in_pipeline": config.model.kind.in_pipeline,
         "needs_dami_text": facts.needs_dami_text,
-        "metric": markdown(metric_name(facts.curve_metric)),
-        "results": [(markdown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
+        "metric": markdown(metric_name(facts.curve_metric, [*facts.class_counts])),
+        "results": [
+            (markdown(metric_name(name, [*facts.class_counts])), f"{value:.4f}")
+            for name, value in facts.metrics.items()
+        ],
         "warnings": _warnings(facts.report),
         "curve": [
             (n, f"{n / facts.n_texts:.1%}", f"{metrics[facts.curve_metric]:.4f}")
@@ -237,8 +246,8 @@ def metadata(facts: CardFacts) -> ModelCardData:
             dataset_config=config.data.dataset_config,
             dataset_split=split,
             dataset_revision=config.data.revision,
-            metric_type=METRIC_NAMES.get(name, (plain(public_name(name)),))[0],
-            metric_name=plain(metric_name(name)),
+            metric_type=METRIC_NAMES.get(split_metric(name)[0], (plain(public_name(name)),))[0],
+            metric_name=plain(metric_name(name, [*facts.class_counts])),
             metric_value=value,
         )
         for name, value in facts.metrics.items()
@@ -261,9 +270,13 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def metric_name(metric: str) -> str:
-    """A metric's name for people."""
-    return METRIC_NAMES[metric][1] if metric in METRIC_NAMES else Path(public_name(metric)).name
+def metric_name(metric: str, class_names: Sequence[str]) -> str:
+    """A metric's name for people, with the one of the classes (C,) that it is of, if it is of one."""
+    if not is_known(metric):
+        return Path(public_name(metric)).name
+    of = measured_class(metric, class_names)
+    name = METRIC_NAMES[split_metric(metric)[0]][1]
+    return name if of is None else f"{name} of {class_names[of]}"
 
 
 def public_name(name: object) -> str:
