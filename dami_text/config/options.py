@@ -194,6 +194,11 @@ class ModelConfig(Options):
         "fine-tune an encoder on pairs of labelled texts in each round, then find its head by logistic regression: for "
         "few labels (as SetFit)",
     )
+    new_head: bool = option(
+        False,
+        "fine-tune an encoder with a new head even if its own classifies into the data's classes, or some of them, by "
+        "name",
+    )
     dropout: float = option(
         0.5,
         "dropout before the last layer of cnn and bilstm, and after each hidden layer of mlp, in training and in "
@@ -216,7 +221,7 @@ class ModelConfig(Options):
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
         self.require(not (self.contrastive and self.freeze_encoder), "contrastive", "left out with --freeze-encoder")
-        for name in ("model_revision", "freeze_encoder", "contrastive"):
+        for name in ("model_revision", "freeze_encoder", "contrastive", "new_head"):
             wanted = f"left out: --model {self.model} is no pretrained encoder"
             self.require(name in self.kind.takes or not getattr(self, name), name, wanted)
 
@@ -315,8 +320,8 @@ class StrategyConfig(Options):
     inference_batch_size: int = option(BATCH_SIZE, "texts in a batch of predictions or interpretations")
     pool_subsample: int | None = option(
         None,
-        "consider only this many of the unlabelled texts, drawn at random in each round, and at the start with "
-        "--init-model (default: all)",
+        "consider only this many of the unlabelled texts, drawn at random in each round, and at the start "
+        "where the strategy chooses it (default: all)",
     )
 
     @property
@@ -341,10 +346,11 @@ class LoopConfig(Options):
     _argument_group_name: ClassVar[str] = "loop (a number with a decimal point is a share of the training set)"
 
     seed: int = option(0, "seed of everything that is random")
-    cold_start: Literal["random", "kmeans-features", "balanced"] = option(
+    cold_start: Literal["random", "kmeans-features", "strategy", "balanced"] = option(
         "random",
-        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, or "
-        "as many of each class (a simulation alone can know them)",
+        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, those "
+        "that the strategy asks of an encoder whose own head has the classes, or as many of each class (a simulation "
+        "alone can know them)",
     )
     init_model: str | None = option(
         None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"

@@ -188,6 +188,8 @@ def learner_of(
         training=config.training,
         seed=config.loop.seed,
         pool_subsample=config.strategy.pool_subsample,
-        first_query=build_first_query(config, strategy, source.new_model, class_names, labels),
+        first_query=build_first_query(
+            config, strategy, source.new_model, class_names, labels, knows_classes="classes" in source.gives
+        ),
         preprocessor=source.preprocessor,
     )

@@ -37,6 +37,14 @@ METRIC_NAMES = {
     "recall": ("recall", "Recall"),
 }
 
+#: How the texts of the start were chosen.
+START = {
+    "random": "at random",
+    "kmeans-features": "nearest to the means of features",
+    "strategy": "by the strategy, with the head that the encoder had",
+    "balanced": "by class",
+}
+
 #: What numbers of labels count where training used no others.
 IN_ALL = "labels in all"
 
@@ -162,7 +170,6 @@ def model_card(facts: CardFacts) -> ModelCard:
     """The card of a model. It holds no time or date: on one machine the same facts give the same card."""
     config = facts.config
     model, dataset = public_name(config.model.model), public_name(config.data.dataset)
-    start = {"random": "at random", "kmeans-features": "nearest to the means of features", "balanced": "by class"}
     first = facts.rounds[0][0] if facts.rounds else facts.n_labeled
     template: dict[str, Any] = {
         "title": markdown(f"{Path(model).name} on {Path(dataset).name}, {config.strategy.strategy}"),
@@ -178,7 +185,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "share": f"{facts.n_labeled / facts.n_texts:.1%}",
         "n_first": first,
         "n_rounds": len(facts.rounds),
-        "start": "by a model trained before" if config.loop.init_model else start[config.loop.cold_start],
+        "start": "by a model trained before" if config.loop.init_model else START[config.loop.cold_start],
         "is_table": config.data.task == "tabular",
         "own_splits": config.data.splits == "keep",
         "seed": config.loop.seed,
