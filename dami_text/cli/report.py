@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dami_text.cli.parsing import ErrorBoundary, Parser, run_command
-from dami_text.config.options import METRICS
+from dami_text.config.metrics import WANTED
 from dami_text.errors import ConfigError
 from dami_text.escaping import printable
 
@@ -23,7 +23,7 @@ def report(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("results", nargs="+", type=Path, help="folders that hold runs, or a records.jsonl.gz")
     parser.add_argument("--output-dir", type=Path, help="where the report goes (default: the first folder)")
     parser.add_argument("--on", choices=("test", "validation"), default="test", help="the split (default: test)")
-    parser.add_argument("--metric", default="accuracy", help=f"one of {', '.join(METRICS)} (default: accuracy)")
+    parser.add_argument("--metric", default="accuracy", help=f"{WANTED} (default: accuracy)")
     parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
     parser.add_argument("--strategies", nargs="+", help="only these, in this order (default: all that have runs)")
     parser.add_argument(

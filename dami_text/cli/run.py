@@ -19,6 +19,7 @@ from dami_text.cli.parsing import (
     tell_of_data,
 )
 from dami_text.config.fields import Options, option
+from dami_text.config.metrics import short_name
 from dami_text.config.run import RunConfig
 from dami_text.escaping import printable
 
@@ -166,7 +167,7 @@ def table(rounds: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> str:
     names = [metric]
     if metric in ("accuracy", "micro_f1"):
         names += ["macro F1", "largest class"]
-    titles = [printable(Path(name).name) for name in names]
+    titles = [printable(short_name(name)) for name in names]
     widths = [max(8, len(title)) for title in titles]
     head = "  ".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
     lines = [f"labelled   share  {head}  seconds"]

@@ -17,6 +17,7 @@ CAPABILITIES = {
     "word gradients": "gradients by the embeddings of words",
     "weight gradients": "gradients by its weights",
     "dropout": "dropout to sample",
+    "classes": "a head that knows the classes before the first label",
 }
 
 

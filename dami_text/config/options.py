@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from dami_text.config import metrics
 from dami_text.config.defaults import (
     BALD_SAMPLES,
     BATCH_SIZE,
@@ -193,6 +194,11 @@ class ModelConfig(Options):
         "fine-tune an encoder on pairs of labelled texts in each round, then find its head by logistic regression: for "
         "few labels (as SetFit)",
     )
+    new_head: bool = option(
+        False,
+        "fine-tune an encoder with a new head even if its own classifies into the data's classes, or some of them, by "
+        "name",
+    )
     dropout: float = option(
         0.5,
         "dropout before the last layer of cnn and bilstm, and after each hidden layer of mlp, in training and in "
@@ -215,12 +221,9 @@ class ModelConfig(Options):
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
         self.require(not (self.contrastive and self.freeze_encoder), "contrastive", "left out with --freeze-encoder")
-        for name in ("model_revision", "freeze_encoder", "contrastive"):
+        for name in ("model_revision", "freeze_encoder", "contrastive", "new_head"):
             wanted = f"left out: --model {self.model} is no pretrained encoder"
             self.require(name in self.kind.takes or not getattr(self, name), name, wanted)
-
-
-METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,8 +249,8 @@ class TrainingConfig(Options):
     )
     metric: str = option(
         "accuracy",
-        f"what stops training early and is drawn as the curve: {', '.join(METRICS)}, or a metric of one's own: the "
-        "path or Hub id of a module for evaluate (its code is run)",
+        f"what stops training early and is drawn as the curve: {metrics.WANTED}, or a metric of one's "
+        "own: the path or Hub id of a module for evaluate (its code is run)",
     )
     validation: Literal["split", "none"] = option(
         "split",
@@ -273,8 +276,8 @@ class TrainingConfig(Options):
         self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
         for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
-        wanted = f"one of {', '.join(METRICS)}, or the path or Hub id of a metric"
-        self.require(self.metric in METRICS or "/" in self.metric or "\\" in self.metric, "metric", wanted)
+        wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric"
+        self.require(metrics.is_known(self.metric) or "/" in self.metric or "\\" in self.metric, "metric", wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,8 +320,8 @@ class StrategyConfig(Options):
     inference_batch_size: int = option(BATCH_SIZE, "texts in a batch of predictions or interpretations")
     pool_subsample: int | None = option(
         None,
-        "consider only this many of the unlabelled texts, drawn at random in each round, and at the start with "
-        "--init-model (default: all)",
+        "consider only this many of the unlabelled texts, drawn at random in each round, and at the start "
+        "where the strategy chooses it (default: all)",
     )
 
     @property
@@ -343,10 +346,11 @@ class LoopConfig(Options):
     _argument_group_name: ClassVar[str] = "loop (a number with a decimal point is a share of the training set)"
 
     seed: int = option(0, "seed of everything that is random")
-    cold_start: Literal["random", "kmeans-features", "balanced"] = option(
+    cold_start: Literal["random", "kmeans-features", "strategy", "balanced"] = option(
         "random",
-        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, or "
-        "as many of each class (a simulation alone can know them)",
+        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, those "
+        "that the strategy asks of an encoder whose own head has the classes, or as many of each class (a simulation "
+        "alone can know them)",
     )
     init_model: str | None = option(
         None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"

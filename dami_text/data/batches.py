@@ -68,7 +68,7 @@ class FeatureBatch:
 
     @property
     def inputs(self) -> dict[str, torch.Tensor]:
-        """What a head without its encoder is called with (see `models.transformer.head_alone`)."""
+        """What a head without its encoder is called with (see `models.heads.head_alone`)."""
         mask = torch.ones(len(self.features), 1, dtype=torch.long, device=self.features.device)
         lexical = {} if self.lexical is None else {"lexical": self.lexical}
         return {"inputs_embeds": self.features.unsqueeze(1), "attention_mask": mask, **lexical}

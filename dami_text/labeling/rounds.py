@@ -87,7 +87,8 @@ def start_queue(session: Session) -> list[QueueItem]:
         learner.exclude([row["row"] for row in session.store.labels()])
         if len(learner.pool.unlabeled):
             query = learner.ask(min(n - len(held_out), len(learner.pool.unlabeled)))
-            name = loop.cold_start if loop.init_model is None else session.config.run.strategy.strategy
+            by_strategy = loop.cold_start == "strategy" or loop.init_model is not None
+            name = session.config.run.strategy.strategy if by_strategy else loop.cold_start
             reasons = [{**reason, "strategy": name} for reason in query.reasons]
             first = session.items(query.rows.tolist(), "asked", reasons)
             chosen = set(query.rows.tolist())

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
+from dami_text.models.kept_heads import give_classes, rows_by_name
 from dami_text.models.loading import load_classifier, texts_for
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import on_own_device
@@ -26,19 +27,32 @@ def build_first_query(
     new_model: Callable[[], PreTrainedModel],
     class_names: Sequence[str],
     labels: NDArray[np.int64] | None = None,
+    *,
+    knows_classes: bool = False,
 ) -> FirstQuery:
     """The first query that the options name; `labels` (N,) are the pool's true ones, in a simulation.
+
+    `knows_classes` says that new models predict the classes before they are trained.
 
     An --init-model is loaded by the query alone: a run whose first rows are recorded does without it.
 
     Raises:
-        ConfigError: `balanced` without labels; by the query, an --init-model that is none or has other classes.
+        ConfigError: `balanced` without labels, or `strategy` without such models; by the query, an --init-model that
+            is none or has other classes.
     """
     loop = config.loop
     if loop.init_model is not None:
         return _by_trained_model(config, Path(loop.init_model).expanduser(), strategy, class_names)
     if loop.cold_start == "kmeans-features":
         return _by_untrained_model(new_model, loop.seed)
+    if loop.cold_start == "strategy":
+        if not knows_classes:
+            raise ConfigError(
+                "--cold-start strategy needs an encoder that is fine-tuned whole and whose own head has all of the "
+                f"classes {list(class_names)[:10]}, and --model {config.model.model} is none; choose random or "
+                "kmeans-features, or name a trained model with --init-model"
+            )
+        return _by_new_model(config, new_model, strategy)
     if loop.cold_start == "balanced":
         if labels is None:
             raise ConfigError(
@@ -75,6 +89,23 @@ def _by_untrained_model(new_model: Callable[[], PreTrainedModel], seed: int) -> 
     return query
 
 
+def _by_new_model(config: RunConfig, new_model: Callable[[], PreTrainedModel], strategy: QueryStrategy) -> FirstQuery:
+    """What the strategy asks of a model that knows the classes before it is trained."""
+
+    def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        with torch_stream(config.loop.seed, 0, "cold start"):
+            model = on_own_device(new_model())
+        return strategy.query(model, _on_offer(config, pool, n, rng), n, rng)
+
+    return query
+
+
+def _on_offer(config: RunConfig, pool: Pool, n: int, rng: np.random.Generator) -> Pool:
+    """The pool, or as many of it as `--pool-subsample` says."""
+    subsample = config.strategy.pool_subsample
+    return pool if subsample is None else pool.sample(max(n, subsample), rng)
+
+
 def _by_trained_model(
     config: RunConfig, folder: Path, strategy: QueryStrategy, class_names: Sequence[str]
 ) -> FirstQuery:
@@ -84,13 +115,14 @@ def _by_trained_model(
         model, preprocessor = load_classifier(folder, config.tokenization.max_length)
         found = class_names_of(model.config)
         if found != list(class_names):
-            raise ConfigError(
-                f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be the "
-                "same in the same order"
-            )
+            rows = rows_by_name(found, class_names)
+            if None in rows or len(found) != len(class_names):
+                raise ConfigError(
+                    f"--init-model {folder} has the classes {found}, the data set {list(class_names)}; they must be "
+                    "the same, in any order"
+                )
+            give_classes(model, rows, class_names)
         pool = pool.with_texts(texts_for(preprocessor, pool.texts.as_dataset()))
-        if config.strategy.pool_subsample is not None:
-            pool = pool.sample(max(n, config.strategy.pool_subsample), rng)
-        return strategy.query(on_own_device(model), pool, n, rng)
+        return strategy.query(on_own_device(model), _on_offer(config, pool, n, rng), n, rng)
 
     return query

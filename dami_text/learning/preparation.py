@@ -1,5 +1,6 @@
 """From the options to what a run works on: splits, encoded; the models' start; the learner."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 from datasets import Dataset, Value
 from numpy.typing import NDArray
 
+from dami_text.config.metrics import OF_ONE_CLASS, measured_class
 from dami_text.config.run import RunConfig
 from dami_text.data.readers import is_local
 from dami_text.data.sources import load_source
@@ -20,6 +22,8 @@ from dami_text.models.kinds.automatic import settled
 from dami_text.models.source import ModelSource
 from dami_text.processes import use_device
 from dami_text.strategies import QueryStrategy, build_strategy, require_given
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ def prepare(config: RunConfig) -> PreparedData:
     splits = _splits(config)
     config, _ = settled(config, splits.train)
     class_names = splits.train.features["label"].names
+    _check_metric(config.training.metric, class_names)
     warn_of_missing_classes(splits, class_names, config.data.splits)
     source: ModelSource = config.model.kind.source(config, splits.train, class_names)
     require_given(build_strategy(config.strategy), source.gives, config.strategy.strategy)
@@ -56,6 +61,14 @@ def prepare(config: RunConfig) -> PreparedData:
     return PreparedData(
         train=train, validation=validation[0] if validation else None, test=test, class_names=class_names, source=source
     )
+
+
+def _check_metric(metric: str, class_names: Sequence[str]) -> None:
+    """Raise ConfigError if the metric is of a class that is none of these; say which one it is of if it names none."""
+    of = measured_class(metric, class_names)
+    if of is not None and metric in OF_ONE_CLASS:
+        named, other = class_names[of], f"{metric}:{class_names[1 - of]}"
+        logger.info("--metric %s is that of the class %r; %s is that of the other", metric, named, other)
 
 
 def _splits(config: RunConfig) -> Splits:
@@ -175,6 +188,8 @@ def learner_of(
         training=config.training,
         seed=config.loop.seed,
         pool_subsample=config.strategy.pool_subsample,
-        first_query=build_first_query(config, strategy, source.new_model, class_names, labels),
+        first_query=build_first_query(
+            config, strategy, source.new_model, class_names, labels, knows_classes="classes" in source.gives
+        ),
         preprocessor=source.preprocessor,
     )

@@ -25,12 +25,20 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
+from dami_text.models.heads import draw, head_modules
 from dami_text.models.installed import installed_folder
+from dami_text.models.kept_heads import (
+    HeadRows,
+    draw_rows,
+    give_classes,
+    is_trained,
+    rows_of_trained,
+    without_unseen,
+)
 from dami_text.models.sentence_encoder import (
     SentenceEncoderConfig,
     SentenceEncoderForSequenceClassification,
@@ -48,26 +56,33 @@ class Encoder:
     """A pretrained encoder, loaded once a run, and its tokenizer: every round's model starts from it.
 
     Attributes:
-        pretrained: the classifier, whose head is drawn anew in every model.
+        pretrained: the classifier.
         tokenizer: cuts texts to what the model takes.
         commit: the commit of the Hub's repository that it was loaded from; None for a folder.
         frozen: whether models train their heads only.
+        known: the classes whose rows of the last layer the checkpoint had; the others are drawn anew in every model,
+            and all of the head where there are none.
     """
 
     pretrained: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     commit: str | None = None
     frozen: bool = False
+    known: tuple[int, ...] = ()
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether the checkpoint's head has all classes, so that new models predict them before they are trained."""
+        return len(self.known) == len(class_names_of(self.pretrained.config))
 
     def new_model(self) -> PreTrainedModel:
-        """A copy of the pretrained classifier with a new head, drawn from torch's generator."""
+        """A copy of the pretrained classifier; what it does not know of its head is drawn from torch's generator."""
         model = copy.deepcopy(self.pretrained)
-        with torch.no_grad():
-            for module in _head(model):
-                for part in module.modules():
-                    for weight in part.parameters(recurse=False):
-                        weight._is_hf_initialized = False  # type: ignore[attr-defined]  # or transformers leaves it
-                    model._init_weights(part)
+        if not self.known:
+            for module in head_modules(model):
+                draw(model, module)
+        elif new := [i for i in range(len(class_names_of(model.config))) if i not in self.known]:
+            draw_rows(model, new)
         model.base_model.requires_grad_(not self.frozen)
         return model
 
@@ -77,8 +92,9 @@ def load_encoder(
 ) -> Encoder:
     """The encoder that `config.model` names, for classes `class_names` and texts of up to `max_length` tokens.
 
-    Weights that the checkpoint lacks are drawn by `seed`. Whatever head the checkpoint has is not used. With `regions`,
-    a frozen encoder's head has a network for the linear regions beside it.
+    Weights that the checkpoint lacks are drawn by `seed`. Where the encoder is fine-tuned whole, the rows of the
+    checkpoint's head are kept whose classes are among `class_names`, unless `config.new_head` says otherwise. With
+    `regions`, a frozen encoder's head has a network for the linear regions beside it.
 
     Raises:
         ConfigError: it is not found, cannot be loaded, is no encoder, or has no fast tokenizer.
@@ -91,6 +107,7 @@ def load_encoder(
     if path.is_dir() and config.model_revision is not None:
         raise ConfigError(f"--model {name} is a folder and has no revisions; leave out --model-revision")
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(path) if path.is_dir() else name, "revision": commit}
+    known: tuple[int, ...] = ()
     with quiet_hub(), explained(f"--model {name!r}"):
         parts = read_parts(source, name)
         source["subfolder"] = parts.folder if parts else ""
@@ -100,7 +117,10 @@ def load_encoder(
         tokenizer = _fast_tokenizer(source, name)
         model_config.pad_token_id = tokenizer.pad_token_id
         if parts is None and not (config.freeze_encoder or config.contrastive):
-            model, loading = _whole_classifier(source, model_config, class_names, seed, name)
+            rows = rows_of_trained(model_config, class_names, new_head=config.new_head)
+            model, loading, known = _whole_classifier(source, model_config, class_names, rows, seed)
+            if not config.new_head:
+                _tell_of_head(model_config, name, class_names, known)
         else:
             parts = parts or SentenceParts(folder="", pooling=["mean"])
             regions = regions and config.freeze_encoder
@@ -108,23 +128,27 @@ def load_encoder(
             model, loading = _sentence_classifier(
                 source, model_config, tokenizer, parts, class_names, how=how, seed=seed, name=name
             )
-    if model.base_model is model or not _head(model):
+    if model.base_model is model or not head_modules(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
     if drawn := sorted(loading):
         logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
     longest = max_length if parts is None or parts.max_length is None else min(max_length, parts.max_length)
     tokenizer.model_max_length = longest_text(model, tokenizer, longest)
-    return Encoder(model.eval(), tokenizer, commit, config.freeze_encoder)
+    return Encoder(model.eval(), tokenizer, commit, config.freeze_encoder, known)
 
 
 def _whole_classifier(
-    source: dict[str, Any], config: PretrainedConfig, class_names: Sequence[str], seed: int, name: str
-) -> tuple[PreTrainedModel, list[str]]:
-    """The architecture's own classifier, and the encoder's weights that the checkpoint lacks."""
-    _tell_of_head(config, name, class_names)
-    config.num_labels = len(class_names)
-    for option, value in label_names(class_names).items():
-        setattr(config, option, value)
+    source: dict[str, Any], config: PretrainedConfig, class_names: Sequence[str], rows: HeadRows, seed: int
+) -> tuple[PreTrainedModel, list[str], tuple[int, ...]]:
+    """The architecture's own classifier, the encoder's weights that the checkpoint lacks, and the classes it knows.
+
+    `rows` (C,) are those of the checkpoint's head that are kept.
+    """
+    config, keeps = copy.deepcopy(config), any(row is not None for row in rows)
+    if not keeps:
+        config.num_labels = len(class_names)
+        for option, value in label_names(class_names).items():
+            setattr(config, option, value)
     config.problem_type = "single_label_classification"
     with torch_stream(seed, 0, "encoder"):
         model, loading = AutoModelForSequenceClassification.from_pretrained(
@@ -134,7 +158,14 @@ def _whole_classifier(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    return model, [key for key in loading["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
+    encoder = f"{model.base_model_prefix}."
+    lacking = [key for key in loading["missing_keys"] if key.startswith(encoder)]
+    if keeps:
+        missing = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+        whole = all(key.startswith(encoder) for key in missing)
+        rows = without_unseen(model, rows) if whole else [None] * len(rows)
+        give_classes(model, rows, class_names)
+    return model, lacking, tuple(i for i, row in enumerate(rows) if row is not None)
 
 
 def _sentence_classifier(
@@ -204,15 +235,20 @@ def _fast_tokenizer(source: dict[str, Any], name: str) -> PreTrainedTokenizerFas
     return tokenizer
 
 
-def _tell_of_head(config: PretrainedConfig, name: str, class_names: Sequence[str]) -> None:
-    """Warn that the checkpoint was trained to classify, and for other classes."""
-    if any(str(each).endswith("ForSequenceClassification") for each in config.architectures or ()):
-        found = class_names_of(config)
-        if found != list(class_names):
-            logger.warning(
-                "%s classifies into %d classes %s, the data set has %d: its head is replaced by a new one",
-                *(name, len(found), found[:10], len(class_names)),
-            )
+def _tell_of_head(config: PretrainedConfig, name: str, class_names: Sequence[str], known: Sequence[int]) -> None:
+    """Say what is kept of the head of a checkpoint that was trained to classify."""
+    found, n = class_names_of(config), len(class_names)
+    if len(known) == n:
+        logger.info("%s classifies into the data's classes: its head is kept, and trained further", name)
+    elif known:
+        kept = [class_names[i] for i in known[:10]]
+        told = "%s: its head is kept for %d of %d classes, %s; that of the others is new"
+        logger.info(told, name, len(known), n, kept)
+    elif is_trained(config):
+        logger.warning(
+            "%s classifies into %d classes %s, the data set has %d: its head is replaced by a new one",
+            *(name, len(found), found[:10], n),
+        )
 
 
 def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> int:
@@ -228,23 +264,3 @@ def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max
             f"--max-length is {max_length}, and a text has {special} special tokens; it must be at least {special + 1}"
         )
     return min(limits)
-
-
-def _head(model: PreTrainedModel) -> list[nn.Module]:
-    """What comes after the encoder: dropout, pooling of its own, and the layers up to the logits."""
-    return [module for name, module in model.named_children() if name != model.base_model_prefix]
-
-
-class _Features(nn.Module):
-    """Stands in for an encoder: its output is the features that it is given."""
-
-    def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> BaseModelOutputWithPooling:
-        """Features (B, 1, H) as the states of texts of one token, and as what was pooled of them."""
-        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=inputs_embeds[:, 0])
-
-
-def head_alone(model: PreTrainedModel) -> PreTrainedModel:
-    """The model's head, from features (`FeatureBatch.inputs`) to logits; it shares its weights with `model`."""
-    head = copy.copy(model)
-    head.__dict__["_modules"] = {**model._modules, model.base_model_prefix: _Features()}
-    return head

@@ -1,6 +1,6 @@
 """Metrics as `evaluate.Metric`s that need no network, the user's own beside them, and what a round reports of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.defaults import BATCH_SIZE
-from dami_text.config.options import METRICS
+from dami_text.config.metrics import METRICS, RECORDED, measured_class, split_metric
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import short_message
 from dami_text.models.inference import predict_probabilities
-from dami_text.models.scores import accuracy, roc_auc
+from dami_text.models.scores import accuracy, average_precision, roc_auc
+from dami_text.models.word_level import class_names_of
 from dami_text.processes import Processes
 
 #: From probabilities (N, C) and labels (N,) to a number of which more is better.
 Scorer = Callable[[NDArray[np.float32], NDArray[np.int64]], float]
 
-QUICK: dict[str, Scorer] = {"accuracy": accuracy, "roc_auc": roc_auc}
+QUICK: dict[str, Scorer] = {"accuracy": accuracy, "roc_auc": roc_auc, "average_precision": average_precision}
 
 
 def evaluate_model(
@@ -31,39 +32,49 @@ def evaluate_model(
     processes: Processes | None = None,
     metric: str = "accuracy",
 ) -> dict[str, float]:
-    """The metrics of the model on `data`: those of `compute_metrics` and, by its name, the user's own `metric`."""
+    """The metrics of the model on `data`: those of `compute_metrics` and, by its name, `metric`."""
     probabilities = predict_probabilities(model, data.texts, data.rows, batch_size, processes)
-    return compute_metrics(probabilities, data.labels, metric)
+    return compute_metrics(probabilities, data.labels, metric, class_names_of(model.config))
 
 
 def compute_metrics(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], metric: str = "accuracy"
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    metric: str = "accuracy",
+    class_names: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Accuracy, macro F1, micro F1 and ROC AUC of probabilities (N, C), and the user's own `metric` by its name.
+    """Accuracy, macro F1, micro F1 and ROC AUC of probabilities (N, C), and `metric` by its name.
 
-    Macro F1 is over all C classes; one that is neither present nor predicted counts 0. ROC AUC is the positive class's
-    of two, and the mean over the classes of more, each against the rest; see `metrics.RocAuc`.
+    A metric of one class looks it up in `class_names` (C,). Macro F1 is over all C classes; one that is neither present
+    nor predicted counts 0. ROC AUC is the positive class's of two, and the mean over the classes of more, each against
+    the rest; see `metrics.RocAuc`.
     """
-    return {name: scorer(name)(probabilities, labels) for name in dict.fromkeys((*METRICS, metric))}
+    return {name: scorer(name, class_names)(probabilities, labels) for name in dict.fromkeys((*RECORDED, metric))}
 
 
-def scorer(metric: str) -> Scorer:
-    """The metric of that name, one of `config.METRICS`, or the user's own by path or Hub id.
+def scorer(metric: str, class_names: Sequence[str] = ()) -> Scorer:
+    """The metric of that name: see `config.metrics`, or the user's own by path or Hub id.
+
+    A metric of one class looks it up in `class_names` (C,).
 
     Raises:
-        ConfigError: the user's own cannot be loaded; or, when it is called, gives no number.
+        ConfigError: there is no such class; the user's own cannot be loaded; or, when it is called, gives no number.
     """
     if metric in QUICK:  # without evaluate's seconds of import and its tables
         return QUICK[metric]
-    if metric not in METRICS:
+    name, _ = split_metric(metric)
+    if name not in METRICS:
         return _own(metric)
+    of = measured_class(metric, class_names)
 
     def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
         from dami_text.models import metrics
 
-        module = metrics.METRICS[metric](keep_in_memory=True)
-        options = {"n_classes": probabilities.shape[1]} if metric == "macro_f1" else {}
-        return float(module.compute(predictions=probabilities.argmax(axis=1), references=labels, **options)[metric])
+        module = metrics.METRICS[name](keep_in_memory=True)
+        options = {} if of is None else {"positive": of}
+        if name == "macro_f1":
+            options = {"n_classes": probabilities.shape[1]}
+        return float(module.compute(predictions=probabilities.argmax(axis=1), references=labels, **options)[name])
 
     return score
 

@@ -15,7 +15,7 @@ from dami_text.config.defaults import BATCH_SIZE
 from dami_text.data.batches import Batch, FeatureBatch, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
-from dami_text.models.encoder import head_alone
+from dami_text.models.heads import head_alone
 from dami_text.processes import Processes
 
 

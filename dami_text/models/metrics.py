@@ -5,9 +5,9 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
-from dami_text.models.scores import roc_auc
+from dami_text.models.scores import average_precision, roc_auc
 
 
 class _Local(evaluate.Metric):
@@ -54,4 +54,62 @@ class RocAuc(_Local):
         return {"roc_auc": roc_auc(np.asarray(predictions), np.asarray(references))}
 
 
-METRICS = {"accuracy": Accuracy, "macro_f1": MacroF1, "micro_f1": MicroF1, "roc_auc": RocAuc}
+class BalancedAccuracy(_Local):
+    """The mean of recall over the classes that are there: each class counts the same, whatever its size."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        score = recall_score(references, predictions, labels=np.unique(references), average="macro", zero_division=0)
+        return {"balanced_accuracy": score}
+
+
+class MatthewsCorrelation(_Local):
+    """The correlation of predictions and references, from -1 to 1; 0 where either is of one class alone."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        one_class = len(np.union1d(predictions, references)) == 1
+        return {"matthews_correlation": 0.0 if one_class else matthews_corrcoef(references, predictions)}
+
+
+class AveragePrecision(_Local):
+    """The average precision of probabilities (N, C), as `scores.average_precision` has it."""
+
+    prediction_feature = datasets.Sequence(datasets.Value("float32"))
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"average_precision": average_precision(np.asarray(predictions), np.asarray(references))}
+
+
+class F1(_Local):
+    """F1 of the class `positive`; 0 where it is neither present nor predicted."""
+
+    def _compute(self, predictions: Any, references: Any, positive: int) -> dict[str, float]:
+        return {"f1": f1_score(references, predictions, labels=[positive], average="macro", zero_division=0)}
+
+
+class Precision(_Local):
+    """The share of the predictions of the class `positive` that are right; 0 where there are none."""
+
+    def _compute(self, predictions: Any, references: Any, positive: int) -> dict[str, float]:
+        score = precision_score(references, predictions, labels=[positive], average="macro", zero_division=0)
+        return {"precision": score}
+
+
+class Recall(_Local):
+    """The share of the class `positive` that is predicted; 0 where it is not there."""
+
+    def _compute(self, predictions: Any, references: Any, positive: int) -> dict[str, float]:
+        return {"recall": recall_score(references, predictions, labels=[positive], average="macro", zero_division=0)}
+
+
+METRICS = {
+    "accuracy": Accuracy,
+    "macro_f1": MacroF1,
+    "micro_f1": MicroF1,
+    "roc_auc": RocAuc,
+    "balanced_accuracy": BalancedAccuracy,
+    "matthews_correlation": MatthewsCorrelation,
+    "average_precision": AveragePrecision,
+    "f1": F1,
+    "precision": Precision,
+    "recall": Recall,
+}

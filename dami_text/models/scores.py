@@ -118,3 +118,15 @@ def roc_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> fl
             u = rankdata(probabilities[:, c])[positive].sum() - n_positive * (n_positive + 1) / 2
             areas.append(u / (n_positive * (n - n_positive)))
     return float(np.mean(areas)) if areas else 0.5
+
+
+def average_precision(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Average precision of probabilities (N, C): of the second class of two, else the mean over the classes.
+
+    That of a class is the mean precision at its texts, ranked by its probability; 0 for a class that is nowhere.
+    """
+    from sklearn.metrics import average_precision_score
+
+    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    found = [average_precision_score(labels == c, probabilities[:, c]) if c in labels else 0.0 for c in classes]
+    return float(np.mean(found))

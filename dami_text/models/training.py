@@ -71,7 +71,7 @@ class Fitted(Protocol):
 def _score(model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig) -> float:
     """The metric of a model on the validation split."""
     probabilities = predict_probabilities(model, validation.texts, validation.rows, processes=ALONE)
-    return scorer(config.metric)(probabilities, validation.labels)
+    return scorer(config.metric, class_names_of(model.config))(probabilities, validation.labels)
 
 
 def train(
@@ -208,7 +208,8 @@ def _train_by_epochs(
     steps: "_Steps", model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig
 ) -> "tuple[int, _Best]":
     """Train until the validation split says stop; the number of epochs, and the best weights, which the model has."""
-    best, epochs, learning = _Best(steps.model, scorer(config.metric)), 0, False
+    score = scorer(config.metric, class_names_of(model.config))
+    best, epochs, learning = _Best(steps.model, score), 0, False
     while epochs < config.epochs and best.age < config.patience:
         end = steps.taken + config.epoch_steps
         while steps.taken < end:

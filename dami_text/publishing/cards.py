@@ -13,6 +13,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from dami_text.config.fields import flag
+from dami_text.config.metrics import is_known, measured_class, split_metric
 from dami_text.config.paths import PATHS
 from dami_text.config.run import RunConfig
 from dami_text.data.readers import ALIASES
@@ -28,8 +29,21 @@ METRIC_NAMES = {
     "macro_f1": ("f1", "Macro F1"),
     "micro_f1": ("f1", "Micro F1"),
     "roc_auc": ("roc_auc", "ROC AUC"),
+    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
+    "matthews_correlation": ("matthews_correlation", "Matthews' correlation"),
+    "average_precision": ("average_precision", "Average precision"),
+    "f1": ("f1", "F1"),
+    "precision": ("precision", "Precision"),
+    "recall": ("recall", "Recall"),
 }
 
+#: How the texts of the start were chosen.
+START = {
+    "random": "at random",
+    "kmeans-features": "nearest to the means of features",
+    "strategy": "by the strategy, with the head that the encoder had",
+    "balanced": "by class",
+}
 
 #: What numbers of labels count where training used no others.
 IN_ALL = "labels in all"
@@ -156,7 +170,6 @@ def model_card(facts: CardFacts) -> ModelCard:
     """The card of a model. It holds no time or date: on one machine the same facts give the same card."""
     config = facts.config
     model, dataset = public_name(config.model.model), public_name(config.data.dataset)
-    start = {"random": "at random", "kmeans-features": "nearest to the means of features", "balanced": "by class"}
     first = facts.rounds[0][0] if facts.rounds else facts.n_labeled
     template: dict[str, Any] = {
         "title": markdown(f"{Path(model).name} on {Path(dataset).name}, {config.strategy.strategy}"),
@@ -172,14 +185,17 @@ def model_card(facts: CardFacts) -> ModelCard:
         "share": f"{facts.n_labeled / facts.n_texts:.1%}",
         "n_first": first,
         "n_rounds": len(facts.rounds),
-        "start": "by a model trained before" if config.loop.init_model else start[config.loop.cold_start],
+        "start": "by a model trained before" if config.loop.init_model else START[config.loop.cold_start],
         "is_table": config.data.task == "tabular",
         "own_splits": config.data.splits == "keep",
         "seed": config.loop.seed,
         "in_pipeline": config.model.kind.in_pipeline,
         "needs_dami_text": facts.needs_dami_text,
-        "metric": markdown(metric_name(facts.curve_metric)),
-        "results": [(markdown(metric_name(name)), f"{value:.4f}") for name, value in facts.metrics.items()],
+        "metric": markdown(metric_name(facts.curve_metric, [*facts.class_counts])),
+        "results": [
+            (markdown(metric_name(name, [*facts.class_counts])), f"{value:.4f}")
+            for name, value in facts.metrics.items()
+        ],
         "warnings": _warnings(facts.report),
         "curve": [
             (n, f"{n / facts.n_texts:.1%}", f"{metrics[facts.curve_metric]:.4f}")
@@ -237,8 +253,8 @@ def metadata(facts: CardFacts) -> ModelCardData:
             dataset_config=config.data.dataset_config,
             dataset_split=split,
             dataset_revision=config.data.revision,
-            metric_type=METRIC_NAMES.get(name, (plain(public_name(name)),))[0],
-            metric_name=plain(metric_name(name)),
+            metric_type=METRIC_NAMES.get(split_metric(name)[0], (plain(public_name(name)),))[0],
+            metric_name=plain(metric_name(name, [*facts.class_counts])),
             metric_value=value,
         )
         for name, value in facts.metrics.items()
@@ -261,9 +277,13 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def metric_name(metric: str) -> str:
-    """A metric's name for people."""
-    return METRIC_NAMES[metric][1] if metric in METRIC_NAMES else Path(public_name(metric)).name
+def metric_name(metric: str, class_names: Sequence[str]) -> str:
+    """A metric's name for people, with the one of the classes (C,) that it is of, if it is of one."""
+    if not is_known(metric):
+        return Path(public_name(metric)).name
+    of = measured_class(metric, class_names)
+    name = METRIC_NAMES[split_metric(metric)[0]][1]
+    return name if of is None else f"{name} of {class_names[of]}"
 
 
 def public_name(name: object) -> str:

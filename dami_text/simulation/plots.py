@@ -60,7 +60,8 @@ def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: s
             LINES[i // len(PALETTE) % len(LINES)],
         )
         axes.plot(x, mean, line, marker=marker, markersize=4, color=color)
-        axes.fill_between(x, *np.clip((mean - half, mean + half), 0, 100), color=color, alpha=0.1, linewidth=0)
+        lowest = -100 if mean.min() < 0 else 0  # of a correlation
+        axes.fill_between(x, *np.clip((mean - half, mean + half), lowest, 100), color=color, alpha=0.1, linewidth=0)
     counted = sorted({curve.counted for curve in curves})
     axes.set(xlabel=f"{' or '.join(counted)}, % of the training set")
     axes.set_ylabel(f"{label}, %", parse_math=False)

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from dami_text.config.defaults import FORMER_DEFAULTS
 from dami_text.config.fields import Size, flag
+from dami_text.config.kinds import kind_of
 from dami_text.config.paths import PATHS, absolute, from_anywhere
 from dami_text.config.run import RunConfig
 from dami_text.errors import BusyError, RecordError
@@ -275,8 +276,11 @@ def former_options(options: Mapping[str, Any]) -> Line:
 
     if options.get("task") == "tabular":
         return {}
+    whole = kind_of(options.get("model")).is_pretrained and not (
+        options.get("freeze_encoder") or options.get("contrastive")
+    )
     local = is_local(str(options.get("dataset")))
-    return {"min_document_frequency": 1, "duplicates": "anywhere" if local else "auto"}
+    return {"min_document_frequency": 1, "duplicates": "anywhere" if local else "auto", "new_head": whole}
 
 
 def _write(file: Path, lines: Sequence[Line], mode: str = "w") -> None:

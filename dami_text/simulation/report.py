@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dami_text.config.metrics import in_words
 from dami_text.escaping import markdown, no_formula
 from dami_text.publishing.cards import IN_ALL
 from dami_text.simulation.comparison import (
@@ -55,7 +56,7 @@ def write_report(
     """
     figures = folder / FIGURES
     figures.mkdir(parents=True, exist_ok=True)
-    measure = f"{split} {metric.replace('_', ' ')}"
+    measure = f"{split} {in_words(metric)}"
     in_all = all(curve.counted == IN_ALL for comparison in comparisons for curve in comparison.curves)
     told = {
         "title": "Active learning: what each strategy saves",

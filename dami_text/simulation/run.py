@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from dami_text.config.conflicts import check_stopping
+from dami_text.config.metrics import in_words
 from dami_text.config.registry import AUTO
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Oracle
@@ -100,7 +101,7 @@ class Run:
         self.metric = config.training.metric
         if not self.folder.rounds:  # runs of versions without this check go on
             check_stopping(config.options(), has_validation=data.validation is not None)
-        scorer(self.metric)  # an error of the user's own metric comes before the first training
+        scorer(self.metric, self.data.class_names)  # an error of the user's own metric comes before the first training
         self._replay()
 
     def rounds(self) -> Iterator[Line]:
@@ -131,7 +132,7 @@ class Run:
         test, size = self.data.test, self.config.strategy.inference_batch_size
         probabilities = predict_probabilities(model, test.texts, test.rows, size)
         self._predicted = probabilities.argmax(axis=1)
-        return compute_metrics(probabilities, test.labels, self.metric)
+        return compute_metrics(probabilities, test.labels, self.metric, self.data.class_names)
 
     def _record(self, round_: Round, line: Line) -> None:
         if round_.query is None and self._saves_model:
@@ -261,7 +262,7 @@ class Run:
             [line["metrics"][self.metric] for line in self.folder.rounds],
             n=self.n,
             title=f"{strategy} on {Path(data).name}, {Path(model).name}, seed {self.config.loop.seed}",
-            metric=Path(self.metric).name.replace("_", " "),
+            metric=in_words(self.metric),
             counted=labels_counted([self.n_validation]),
         )
 

@@ -84,10 +84,11 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
         (
             "metric",
             "f2",
-            "--metric is 'f2'; it must be one of accuracy, macro_f1, micro_f1, roc_auc, or the path or Hub id of a "
-            "metric",
+            "--metric is 'f2'; it must be one of accuracy, macro_f1, micro_f1, roc_auc, balanced_accuracy, "
+            "matthews_correlation, average_precision, f1, precision, recall, f1:CLASS, precision:CLASS, recall:CLASS, "
+            "or the path or Hub id of a metric",
         ),
-        ("cold_start", "none", "--cold-start is 'none'; it must be one of random, kmeans-features, balanced"),
+        ("cold_start", "none", "--cold-start is 'none'; it must be one of random, kmeans-features, strategy, balanced"),
         ("task", "table", "--task is 'table'; it must be one of text, tabular"),
         ("hashed_features", 0, "--hashed-features is 0; it must be at least 1"),
         ("dropout", 1.0, "--dropout is 1.0; it must be at least 0 and less than 1"),
@@ -113,6 +114,12 @@ def test_a_wrong_value_gives_one_error_of_flag_value_and_what_is_wanted(option, 
     with pytest.raises(ConfigError) as error:
         RunConfig.of_options({option: value})
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("metric", ["f1:", "accuracy:spam", "F1", ":spam"])
+def test_a_metric_of_no_such_name_is_an_error(metric):
+    with pytest.raises(ConfigError, match=r"^--metric is .*; it must be one of accuracy, "):
+        RunConfig.of_options({"metric": metric})
 
 
 def test_an_unknown_strategy_is_an_error_that_names_the_known_ones():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dami_text.cli.main import COMMANDS
-from dami_text.config.options import METRICS
+from dami_text.config.metrics import METRICS
 from dami_text.config.registry import MODELS, STRATEGIES
 from dami_text.config.run import RunConfig
 from dami_text.labeling.exchange.formats import READABLE

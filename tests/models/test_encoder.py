@@ -31,8 +31,9 @@ from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, HubError
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.learning.preparation import make_learner, prepare
-from dami_text.models.encoder import head_alone, load_encoder
+from dami_text.models.encoder import load_encoder
 from dami_text.models.frozen_features import frozen_features
+from dami_text.models.heads import head_alone
 from dami_text.models.inference import predict_features, predict_probabilities
 from dami_text.models.scores import roc_auc
 from dami_text.models.training import train

@@ -9,6 +9,7 @@ import pytest
 import sklearn.metrics
 from conftest import encode_texts, make_texts, small_model
 
+from dami_text.config.metrics import RECORDED
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError
 from dami_text.models.evaluation import accuracy, compute_metrics, evaluate_model, scorer
@@ -81,14 +82,14 @@ def test_macro_f1_counts_a_class_that_is_neither_present_nor_predicted():
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_batches_added_one_by_one_count_as_one(name):
     probabilities, labels = random_case(2)
-    predictions = probabilities if name == "roc_auc" else probabilities.argmax(axis=1)
-    options = {"n_classes": 2} if name == "macro_f1" else {}
+    predictions = probabilities if name in ("roc_auc", "average_precision") else probabilities.argmax(axis=1)
+    options = {"macro_f1": {"n_classes": 2}}.get(name, {"positive": 1} if name in ("f1", "precision", "recall") else {})
     metric = METRICS[name](keep_in_memory=True)
     assert isinstance(metric, evaluate.Metric)
     for start in range(0, len(labels), 33):
         rows = slice(start, start + 33)
         metric.add_batch(predictions=predictions[rows], references=labels[rows])
-    assert metric.compute(**options)[name] == pytest.approx(compute_metrics(probabilities, labels)[name])
+    assert metric.compute(**options)[name] == pytest.approx(scorer(name, ["ham", "spam"])(probabilities, labels))
 
 
 def test_no_network_is_asked(monkeypatch):
@@ -97,7 +98,85 @@ def test_no_network_is_asked(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert compute_metrics(*random_case(2)).keys() == METRICS.keys()
+    for metric in METRICS:
+        assert compute_metrics(*random_case(2), metric, ["ham", "spam"]).keys() == {*RECORDED, metric}
+
+
+def cases(n_classes):
+    """Random predictions and labels: of all classes, of which one or all but one are missing here or there."""
+    probabilities, labels = random_case(n_classes)
+    yield probabilities, labels
+    without_last = np.c_[probabilities[:, :-1] + 1, np.zeros(len(labels))].astype(np.float32)
+    yield without_last, labels  # never predicted
+    yield probabilities, labels.clip(max=n_classes - 2)  # not there
+    yield without_last, labels.clip(max=n_classes - 2)
+    for c in (0, n_classes - 1):
+        yield np.eye(n_classes, dtype=np.float32)[np.full(len(labels), c)], np.full(len(labels), c)
+        yield probabilities, np.full(len(labels), c)
+        yield np.eye(n_classes, dtype=np.float32)[np.full(len(labels), c)], np.full(len(labels), 1 - min(c, 1))
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:sklearn", "ignore:.*:RuntimeWarning:sklearn")
+@pytest.mark.parametrize("n_classes", [2, 3, 12])
+def test_metrics_of_any_classes_by_scikit_learn(n_classes):
+    names = [f"class {c}" for c in range(n_classes)]
+    for probabilities, labels in cases(n_classes):
+        predictions = probabilities.argmax(axis=1)
+        each = [
+            sklearn.metrics.average_precision_score(labels == c, probabilities[:, c])
+            for c in ([1] if n_classes == 2 else range(n_classes))
+        ]
+        expected = {
+            "balanced_accuracy": sklearn.metrics.balanced_accuracy_score(labels, predictions),
+            "matthews_correlation": sklearn.metrics.matthews_corrcoef(labels, predictions),
+            "average_precision": np.mean(each),
+        }
+        by_class = sklearn.metrics.precision_recall_fscore_support(
+            labels, predictions, labels=range(n_classes), zero_division=0
+        )
+        for measure, values in zip(("precision", "recall", "f1"), by_class, strict=False):
+            expected |= {f"{measure}:{name}": value for name, value in zip(names, values, strict=True)}
+            if n_classes == 2:
+                expected[measure] = values[1]
+        found = {metric: scorer(metric, names)(probabilities, labels) for metric in expected}
+        assert found == pytest.approx(expected)
+        assert all(type(value) is float for value in found.values())
+
+
+def test_average_precision_is_the_mean_precision_at_the_positive_texts():
+    positive = np.array([0.9, 0.8, 0.7, 0.6, 0.1], np.float32)
+    labels = np.array([1, 0, 1, 0, 1])
+    probabilities = np.c_[1 - positive, positive]
+    assert scorer("average_precision")(probabilities, labels) == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 3)
+
+
+def test_a_metric_of_a_class_with_a_colon_or_a_slash_in_its_name():
+    probabilities, labels = random_case(3)
+    expected = sklearn.metrics.recall_score(labels, probabilities.argmax(axis=1), average=None)
+    for name, place in (("a:b", 0), ("n/a", 1), ("f1", 2)):
+        assert scorer(f"recall:{name}", ["a:b", "n/a", "f1"])(probabilities, labels) == pytest.approx(expected[place])
+
+
+@pytest.mark.parametrize(
+    ("metric", "names", "message"),
+    [
+        (
+            "f1:Spam",
+            ["ham", "spam"],
+            r"--metric f1:Spam: the data have no class 'Spam'; choose one of \['ham', 'spam'\]",
+        ),
+        ("recall:1", [*map(str, range(30, 60))], r"no class '1'; choose one of \['30', .*, '49'\] and 10 more"),
+        (
+            "f1",
+            list("abc"),
+            r"--metric f1 is of the positive .* have 3; choose macro_f1, micro_f1 or f1:CLASS, with one",
+        ),
+        ("precision", list("abc"), r"choose macro_f1, micro_f1 or precision:CLASS, with one of \['a', 'b', 'c'\]"),
+    ],
+)
+def test_a_class_that_the_data_do_not_have(metric, names, message):
+    with pytest.raises(ConfigError, match=message):
+        scorer(metric, names)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])

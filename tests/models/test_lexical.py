@@ -14,6 +14,7 @@ from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.learning.preparation import make_learner
 from dami_text.models.inference import predict_both, predict_probabilities
+from dami_text.models.kept_heads import give_classes
 from dami_text.models.lexical import fit_with_tokens, lexical_features, lexicon_of, token_counts
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
 from dami_text.models.training import CANDIDATES
@@ -129,6 +130,13 @@ def test_features_and_texts_give_the_same_probabilities_and_so_does_what_is_save
         logits = again(**tokenizer(SENTENCES[:20], padding=True, return_tensors="pt")).logits
     np.testing.assert_allclose(torch.softmax(logits, dim=-1).numpy(), from_features, atol=1e-5)
     assert len(learner.ask(3).rows) == 3
+
+
+def test_classes_in_another_order_have_their_own_weights(learner):
+    model, texts, rows = learner.trained_model(), learner.pool.texts, np.arange(20)
+    before = predict_probabilities(model, texts, rows)
+    give_classes(model, [1, 0], ["b", "a"])
+    np.testing.assert_allclose(predict_probabilities(model, texts, rows), before[:, ::-1], atol=1e-6)
 
 
 def test_every_round_starts_without_weights(learner):

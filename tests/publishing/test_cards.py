@@ -15,12 +15,13 @@ REPOSITORY = Path(__file__).parents[2]
 SIZES = {"train": 200, "validation": 30, "test": 60}
 
 
-def summary(class_names=("neg", "pos"), commit=None, needs_dami_text=False, **options):
+def summary(class_names=("neg", "pos"), commit=None, needs_dami_text=False, extra=None, **options):
+    more = {extra: 0.5} if extra else {}
     rounds = [
         {
             "n_labeled": n,
             "labeled_fraction": n / 200,
-            "metrics": {"accuracy": a, "macro_f1": a - 0.01, "micro_f1": a, "roc_auc": a + 0.01},
+            "metrics": {"accuracy": a, "macro_f1": a - 0.01, "micro_f1": a, "roc_auc": a + 0.01, **more},
             "class_counts": dict.fromkeys(class_names, n // 2),
         }
         for n, a in ((10, 0.6), (20, 0.75), (30, 0.8125))
@@ -74,6 +75,23 @@ def test_the_metadata_goes_through_the_hubs_own_parser_and_back(tmp_path):
     }, "the split was drawn from all of the data set's, and is none of them"
     (result, *_) = model_card(summary(dataset="subj", splits="keep")).data.eval_results
     assert result.dataset_split == "test"
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "name"),
+    [
+        ("f1", "f1", "F1 of pos"),
+        ("precision:neg", "precision", "Precision of neg"),
+        ("matthews_correlation", "matthews_correlation", "Matthews' correlation"),
+        ("average_precision", "average_precision", "Average precision"),
+        ("acme/my_metric", "acme/my_metric", "my_metric"),
+    ],
+)
+def test_the_metric_that_was_asked_for_has_its_hub_type_and_its_class(metric, kind, name):
+    card = model_card(summary(extra=metric, metric=metric))
+    assert [(r.metric_type, r.metric_name) for r in card.data.eval_results][-1] == (kind, name)
+    assert f"| labels beside 30 validation labels | share | {markdown(name)} |" in card.text
+    assert f"| {markdown(name)} | 0.5000 |" in card.text
 
 
 def test_the_card_says_what_the_run_was():

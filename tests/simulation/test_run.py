@@ -158,6 +158,38 @@ def test_a_run_ends_with_a_table_and_where_everything_is(finished):
     )
 
 
+@pytest.mark.parametrize("metric", ["f1", "average_precision", "recall:neg"])
+def test_the_metric_that_was_asked_for_is_recorded_drawn_and_resumed(
+    reviews, tmp_path, capsys, caplog, monkeypatch, metric
+):
+    drawn = []
+    monkeypatch.setattr(plots, "plot_learning_curve", lambda *args, metric, **_: drawn.append(metric))
+    caplog.set_level("INFO")
+    assert run_al(command(reviews, tmp_path, metric=metric, budget=28)) == 0
+    rounds = read_lines(tmp_path / "rounds.jsonl")
+    for line in rounds:
+        assert line["metrics"].keys() == {"accuracy", "macro_f1", "micro_f1", "roc_auc", metric}
+        assert line["validation"].keys() == {metric}
+        assert 0 <= line["metrics"][metric] <= 1
+    header, *rows, _, _, _, _, _ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["labelled", "share", metric, "seconds"]
+    assert [row.split()[2] for row in rows] == [f"{line['metrics'][metric]:.4f}" for line in rounds]
+    assert drawn == [{"f1": "f1", "recall:neg": "recall of neg"}.get(metric, "average precision")]
+    assert ("--metric f1 is that of the class 'pos'; f1:neg is that of the other" in caplog.text) is (metric == "f1")
+    assert run_al(command(reviews, tmp_path, metric=metric)) == 0
+    assert read_lines(tmp_path / "rounds.jsonl")[:1] == rounds[:1]
+
+
+def test_a_metric_of_a_class_that_the_data_do_not_have_is_one_line_before_anything_is_trained(
+    reviews, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(preparation, "build_strategy", None)  # and so nothing comes after the splits
+    assert run_al(command(reviews, tmp_path / "run", metric="f1:positive")) == 1
+    message = "error: --metric f1:positive: the data have no class 'positive'; choose one of ['neg', 'pos']\n"
+    assert capsys.readouterr().err.endswith(message)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_larger_budget_goes_on_from_a_finished_run(finished, reviews, copy, tmp_path):
     before = read_lines(copy / "rounds.jsonl")
     assert run_al(command(reviews, copy, budget=60)) == 0

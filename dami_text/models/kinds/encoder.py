@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
 class PretrainedEncoder(ModelKind):
     """An encoder of transformers, by its folder or its Hub id."""
 
-    takes = frozenset({"model_revision", "freeze_encoder", "contrastive"})
+    takes = frozenset({"model_revision", "freeze_encoder", "contrastive", "new_head"})
     gives = frozenset({"features", "words", "word gradients", "weight gradients"})
     is_pretrained = True
 
@@ -35,15 +35,15 @@ class PretrainedEncoder(ModelKind):
         return {} if _finds_head(options) else DEFAULTS
 
     def ignored(self, options: Mapping[str, Any]) -> frozenset[str]:
-        """The options of steps, where the head is found by logistic regression."""
-        return OF_STEPS if _finds_head(options) else self.ignores
+        """The options of steps and of a head to start from, where the head is found by logistic regression."""
+        return OF_STEPS | {"new_head"} if _finds_head(options) else self.ignores
 
     def reads_files(self, config: "RunConfig") -> bool:
         """True: the encoder itself."""
         return True
 
     def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> "EncoderSource":
-        """Copies of the encoder with new heads."""
+        """Copies of the encoder with heads to be trained."""
         from dami_text.models.encoder import load_encoder
 
         longest, seed = config.tokenization.max_length, config.loop.seed
@@ -57,15 +57,18 @@ def _finds_head(options: Mapping[str, Any]) -> bool:
 
 
 class EncoderSource:
-    """The models of one run, each a copy of one encoder with a new head; see `models.source.ModelSource`."""
+    """The models of one run, each a copy of one encoder with a head to be trained; see `models.source.ModelSource`."""
 
     def __init__(self, encoder: "Encoder") -> None:
-        from dami_text.models.encoder import head_alone
+        from dami_text.models.heads import head_alone
         from dami_text.models.inference import has_dropout
 
         self.encoder, self.preprocessor, self.commit = encoder, encoder.tokenizer, encoder.commit
         sampled = head_alone(encoder.pretrained) if encoder.frozen else encoder.pretrained
-        self.gives = ENCODER.gives | ({"dropout"} if has_dropout(sampled) else set())
+        self.gives = ENCODER.gives | {
+            *(["dropout"] if has_dropout(sampled) else []),
+            *(["classes"] if encoder.knows_classes else []),
+        }
 
     def encode(self, parts: "Sequence[Dataset]") -> "list[EncodedTexts]":
         """The texts of each data set in the encoder's pieces of words; with its features where it is frozen.
@@ -105,7 +108,7 @@ class EncoderSource:
         """Nothing is learned: the encoder is trained already."""
 
     def new_model(self) -> "PreTrainedModel":
-        """A copy of the encoder with a new head."""
+        """A copy of the encoder with a head to be trained."""
         return self.encoder.new_model()
 
 
