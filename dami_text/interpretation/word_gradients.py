@@ -33,7 +33,7 @@ def embedding_hook(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
 
     def capture(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
         captured.append(output.detach().requires_grad_())
-        return captured[-1]
+        return captured[-1].clone()  # which the model may change in place
 
     handle = model.get_input_embeddings().register_forward_hook(capture)
     try:

@@ -14,9 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
@@ -30,6 +27,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
+from dami_text.models.architectures import check_kind, set_padding
+from dami_text.models.head import add_bias
 from dami_text.models.installed import installed_folder
 from dami_text.models.sentence_encoder import (
     SentenceEncoderConfig,
@@ -37,10 +36,13 @@ from dami_text.models.sentence_encoder import (
     without_pooler,
 )
 from dami_text.models.sentence_files import SentenceParts, add_prompt, lower_cased, read_parts
-from dami_text.models.word_level import WordLevelConfig, class_names_of, label_names
+from dami_text.models.word_level import class_names_of, label_names
 from dami_text.randomness import torch_stream
 
 logger = logging.getLogger(__name__)
+
+#: How decoders name the embeddings of places, which bound the length of a text.
+POSITIONS = ("wpe", "embed_positions", "positions_embed")
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def load_encoder(
         source["subfolder"] = parts.folder if parts else ""
         # By the revision's own name, which the cache then knows when the Hub is out of reach; the rest by the commit.
         model_config = AutoConfig.from_pretrained(**source | {"revision": config.model_revision})
-        _check_kind(model_config, name)
+        check_kind(model_config, name)
         tokenizer = _fast_tokenizer(source, name)
-        model_config.pad_token_id = tokenizer.pad_token_id
+        set_padding(tokenizer, model_config, name)
         if parts is None and not (config.freeze_encoder or config.contrastive):
             model, loading = _whole_classifier(source, model_config, class_names, seed, name)
         else:
@@ -110,6 +112,7 @@ def load_encoder(
             )
     if model.base_model is model or not _head(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
+    add_bias(model)
     if drawn := sorted(loading):
         logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
     longest = max_length if parts is None or parts.max_length is None else min(max_length, parts.max_length)
@@ -175,23 +178,6 @@ def _sentence_classifier(
     return model, sorted(loading["missing_keys"])
 
 
-def _check_kind(config: PretrainedConfig, name: str) -> None:
-    """Raise ConfigError unless the configuration is of an encoder that can classify texts."""
-    kind, wanted = type(config), "choose an encoder such as BERT, RoBERTa or DeBERTa"
-    if issubclass(kind, WordLevelConfig):
-        raise ConfigError(
-            f"--model {name} is a trained {config.model_type}; --init-model takes it for the first query, and "
-            "--model cnn or bilstm trains a new one"
-        )
-    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        raise ConfigError(f"--model {name} is a {config.model_type}, which has no text classifier; {wanted}")
-    if config.is_encoder_decoder:
-        raise ConfigError(f"--model {name} is a {config.model_type}, an encoder with a decoder; {wanted}")
-    only_left_to_right = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
-    if only_left_to_right or getattr(config, "is_decoder", False):
-        raise ConfigError(f"--model {name} is a {config.model_type}, a decoder, which reads left to right; {wanted}")
-
-
 def _fast_tokenizer(source: dict[str, Any], name: str) -> PreTrainedTokenizerFast:
     tokenizer = AutoTokenizer.from_pretrained(**source)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -199,8 +185,6 @@ def _fast_tokenizer(source: dict[str, Any], name: str) -> PreTrainedTokenizerFas
             f"--model {name} has a {type(tokenizer).__name__}, no fast tokenizer, which alone tells the pieces of a "
             "word (word_ids); choose a model with a tokenizer.json"
         )
-    if tokenizer.pad_token_id is None:
-        raise ConfigError(f"the tokenizer of --model {name} has no padding token; choose another model, or give it one")
     return tokenizer
 
 
@@ -219,6 +203,8 @@ def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max
     """The tokens that a text is cut to: as many as asked for, or what the tokenizer or the model takes if less."""
     limits = [max_length, tokenizer.model_max_length]
     for path, module in model.named_modules():
+        if path.rpartition(".")[2] in POSITIONS:  # where a decoder has an embedding of each place
+            limits.append(model.config.max_position_embeddings)
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # Where there is a padding position, the first word's comes after it (RoBERTa).
             limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))

@@ -14,6 +14,7 @@ from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
 from dami_text.models.encoder import longest_text
+from dami_text.models.head import add_bias
 
 #: Tokens that no text has: tokenizers that know no limit name a larger number.
 UNLIMITED = 1_000_000_000
@@ -47,6 +48,7 @@ def load_classifier(
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
         if (folder / TEXT_ENCODER).is_file():
             return model.eval(), TfidfEncoder.load(folder)
+        add_bias(model)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"{name} {folder} has no fast tokenizer; choose another model")

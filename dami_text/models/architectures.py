@@ -1,0 +1,61 @@
+"""Which of transformers' architectures are taken, and how the texts of a batch are padded for them."""
+
+from typing import Literal
+
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
+
+from dami_text.errors import ConfigError
+from dami_text.models.word_level import WordLevelConfig
+
+WANTED = "choose an encoder such as BERT, RoBERTa or DeBERTa, or a decoder such as Qwen or Llama"
+
+
+def check_kind(config: PretrainedConfig, name: str) -> None:
+    """Raise ConfigError unless the configuration is of an encoder or a decoder that can classify texts."""
+    kind = type(config)
+    if issubclass(kind, WordLevelConfig):
+        raise ConfigError(
+            f"--model {name} is a trained {config.model_type}; --init-model takes it for the first query, and "
+            "--model cnn or bilstm trains a new one"
+        )
+    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ConfigError(f"--model {name} is a {config.model_type}, which has no text classifier; {WANTED}")
+    if config.is_encoder_decoder:
+        raise ConfigError(f"--model {name} is a {config.model_type}, an encoder with a decoder; {WANTED}")
+    if kind in MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", False):
+        raise ConfigError(
+            f"--model {name} is a {config.model_type} that reads left to right (is_decoder), and its head reads the "
+            f"first token; {WANTED}"
+        )
+
+
+def set_padding(tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, name: str) -> None:
+    """Give the tokenizer a padding token where it has none, and to both the side and the token to pad by.
+
+    The padding token of a tokenizer without one is its end token. Padding is on the right: a decoder's head reads the
+    last token that is not the padding token, and what comes after a token does not change it. A head that reads the
+    last place instead (XLNet) has padding on the left.
+
+    Raises:
+        ConfigError: the tokenizer has neither a padding token nor an end token.
+    """
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise ConfigError(
+                f"the tokenizer of --model {name} has no padding token and no end token; choose another model, or give "
+                "it one"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = padding_side(config)
+    for each in (config, config.get_text_config()):
+        each.pad_token_id = tokenizer.pad_token_id
+
+
+def padding_side(config: PretrainedConfig) -> Literal["left", "right"]:
+    """The side on which the texts of a batch are padded."""
+    return "left" if getattr(config, "summary_type", None) == "last" else "right"
