@@ -56,15 +56,31 @@ _LINEAR = {
     "linear_key_head_dim": 8,
     "linear_value_head_dim": 8,
 }
+_MAMBA = {
+    "num_hidden_layers": 4,
+    "layer_types": ["mamba", "hybrid"] * 2,
+    "use_mamba_kernels": False,
+    "n_mamba_heads": 2,
+    "attention_hidden_size": 32,
+    "attention_head_dim": 16,
+}
 OF: dict[str, dict[str, Any]] = {
     "axk1": _MLA | _EXPERTS,
     "axk2": _MLA | _EXPERTS,
     "canine": {"num_hash_buckets": 64},
-    "cohere_compass_text": {"layer_types": ["sliding_attention", "full_attention"]},
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("sliding_attention", "full_attention")
+        },
+    },
     "ctrl": {"dff": 24},
     "deepseek_v2": _MLA | _EXPERTS,
     "deepseek_v3": _MLA | _EXPERTS,
     "distilbert": {"dim": 16, "hidden_dim": 24},
+    "plbart": {"encoder_attention_heads": 2, "decoder_attention_heads": 2},
+    "flaubert": {"embed_init_std": 0.3},
+    "xlm": {"embed_init_std": 0.3},
     "falcon": {"head_dim": None, "num_kv_heads": 2},
     "funnel": {
         "num_hidden_layers": None,
@@ -100,21 +116,8 @@ OF: dict[str, dict[str, Any]] = {
     "roc_bert": {"pronunciation_vocab_size": 20, "shape_vocab_size": 20},
     "xlnet": {"max_position_embeddings": None, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24, "d_head": 8},
     "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
-    "zamba": {
-        "layer_types": ["mamba", "hybrid"],
-        "n_mamba_heads": 2,
-        "use_mamba_kernels": False,
-        "attention_hidden_size": 32,
-        "attention_head_dim": 16,
-    },
-    "zamba2": {
-        "layer_types": ["mamba", "hybrid"],
-        "use_mamba_kernels": False,
-        "n_mamba_heads": 2,
-        "mamba_headdim": 16,
-        "attention_hidden_size": 32,
-        "attention_head_dim": 16,
-    },
+    "zamba": _MAMBA,
+    "zamba2": _MAMBA | {"num_mem_blocks": 1, "mamba_headdim": 16, "mamba_expand": 2},
 }
 
 

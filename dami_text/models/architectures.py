@@ -1,15 +1,20 @@
 """Which of transformers' architectures are taken, and how the texts of a batch are padded for them."""
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     PretrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
 from dami_text.errors import ConfigError
+from dami_text.escaping import short_message
+from dami_text.models.head import head_of
 from dami_text.models.word_level import WordLevelConfig
 
 WANTED = "choose an encoder such as BERT, RoBERTa or DeBERTa, or a decoder such as Qwen or Llama"
@@ -51,7 +56,8 @@ def set_padding(tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, na
                 "it one"
             )
         tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = padding_side(config)
+    side = padding_side(config)
+    tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = side  # the second is what is saved
     for each in (config, config.get_text_config()):
         each.pad_token_id = tokenizer.pad_token_id
 
@@ -59,3 +65,37 @@ def set_padding(tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, na
 def padding_side(config: PretrainedConfig) -> Literal["left", "right"]:
     """The side on which the texts of a batch are padded."""
     return "left" if getattr(config, "summary_type", None) == "last" else "right"
+
+
+def check_works(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, name: str) -> None:
+    """Classify two short texts, and differentiate by their words, as what follows will.
+
+    Raises:
+        ConfigError: the model cannot do this; the message says what it lacks.
+    """
+    try:
+        head_of(model)
+    except ValueError as error:
+        raise ConfigError(f"--model {name} has no classification head: {error}; {WANTED}") from error
+    padding = int(tokenizer.pad_token_id)
+    texts = [torch.tensor(tokenizer(text)["input_ids"] or [padding]) for text in ("a", "a b a b")]
+    ids = pad_sequence(texts, batch_first=True, padding_value=padding, padding_side=tokenizer.padding_side)
+    ones = [torch.ones_like(text) for text in texts]
+    mask = pad_sequence(ones, batch_first=True, padding_side=tokenizer.padding_side)
+    embedded: list[torch.Tensor] = []
+
+    def capture(_: object, inputs: object, output: Any) -> None:
+        embedded.append(output[0] if isinstance(output, tuple) else output)
+
+    try:
+        hook = model.get_input_embeddings().register_forward_hook(capture)
+        try:
+            with torch.enable_grad():
+                torch.autograd.grad(model(input_ids=ids, attention_mask=mask).logits.sum(), embedded)
+        finally:
+            hook.remove()
+    except Exception as error:  # whatever an architecture raises that needs other inputs, or has no embeddings
+        raise ConfigError(
+            f"--model {name} is a {model.config.model_type}, which cannot classify texts by their tokens alone, with "
+            f"gradients by the tokens' embeddings: {short_message(error)}; {WANTED}"
+        ) from error

@@ -27,9 +27,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
-from dami_text.models.architectures import check_kind, set_padding
+from dami_text.models.architectures import check_kind, check_works, set_padding
 from dami_text.models.head import add_bias
 from dami_text.models.installed import installed_folder
+from dami_text.models.padding import needed_multiple, pad_to_multiple
 from dami_text.models.sentence_encoder import (
     SentenceEncoderConfig,
     SentenceEncoderForSequenceClassification,
@@ -112,6 +113,9 @@ def load_encoder(
             )
     if model.base_model is model or not _head(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
+    if parts is None:
+        pad_to_multiple(model.base_model, model_config)
+    check_works(model, tokenizer, name)
     add_bias(model)
     if drawn := sorted(loading):
         logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
@@ -208,6 +212,8 @@ def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # Where there is a padding position, the first word's comes after it (RoBERTa).
             limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    if model.config.model_type == "nystromformer" and needed_multiple(model.config) > 1:
+        limits.append(needed_multiple(model.config))
     special = tokenizer.num_special_tokens_to_add()
     if min(limits) <= special:
         raise ConfigError(

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 
 # Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
 from .mlp import MLPConfig, MLPForSequenceClassification
+from .padding import pad_to_multiple
 
 #: The ways to pool, in the order in which several are joined.
 POOLING = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -103,6 +104,7 @@ class SentenceEncoder(nn.Module):
         super().__init__()
         self.pooling, self.skipped = config.pooling, config.skipped
         self.transformer = transformer if transformer is not None else new_transformer(config.encoder)
+        pad_to_multiple(self.transformer, config.encoder)
         self.layers = nn.ModuleList(_layer(**layer) for layer in config.layers)
 
     def forward(
@@ -112,6 +114,7 @@ class SentenceEncoder(nn.Module):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = states[:, : attention_mask.shape[1]]  # some pad to a multiple
         features = pooled(states, attention_mask, self.pooling, self.skipped)
         for layer in self.layers:
             features = layer(features)

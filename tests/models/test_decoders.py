@@ -195,7 +195,9 @@ def test_the_added_bias_is_neither_trained_nor_saved(tmp_path):
 
 @pytest.mark.parametrize("strategy", ["dami", "badge", "egl-word", "coreset"])
 def test_a_run_with_a_decoder_saves_what_pipelines_load(strategy, reviews, tmp_path):
-    folder = save_tiny("gpt2", tmp_path / "base", byte_tokenizer())
+    tokenizer = byte_tokenizer()
+    tokenizer.init_kwargs["padding_side"] = "left"  # which suits generation, and not the positions of a batch of texts
+    folder = save_tiny("gpt2", tmp_path / "base", tokenizer)
     sizes = ["--initial-size", "12", "--query-size", "6", "--budget", "18", "--epochs", "2", "--epoch-steps", "2"]
     command = ["--dataset", str(reviews), "--model", str(folder), *sizes, "--strategy", strategy]
     assert cli.run_al([*command, "--output-dir", str(tmp_path / "run")]) == 0
@@ -205,6 +207,7 @@ def test_a_run_with_a_decoder_saves_what_pipelines_load(strategy, reviews, tmp_p
         assert query["word"] in query["text"]
     tokenizer, config = AutoTokenizer.from_pretrained(saved), json.loads((saved / "config.json").read_text())
     assert tokenizer.pad_token_id == config["pad_token_id"] == tokenizer.eos_token_id
+    assert tokenizer.padding_side == "right"
     texts = ["the plot is good", "bad", "the music and the ending of the film"]
     classify = pipeline("text-classification", model=str(saved), top_k=None)
     together = classify(texts, batch_size=3)
