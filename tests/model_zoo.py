@@ -64,7 +64,20 @@ _MAMBA = {
     "attention_hidden_size": 32,
     "attention_head_dim": 16,
 }
+_T5 = {"d_ff": 24, "d_kv": 8, "num_layers": 2, "num_decoder_layers": 1, "decoder_start_token_id": 0}
+_BART = {
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "encoder_layers": 2,
+    "decoder_layers": 1,
+    "init_std": 0.3,
+}
 OF: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("t5", "mt5", "umt5"), _T5),
+    **dict.fromkeys(("bart", "mbart", "mvp", "plbart"), _BART),
+    "bigbird_pegasus": _BART | {"attention_type": "original_full"},
     "axk1": _MLA | _EXPERTS,
     "axk2": _MLA | _EXPERTS,
     "canine": {"num_hash_buckets": 64},
@@ -78,7 +91,6 @@ OF: dict[str, dict[str, Any]] = {
     "deepseek_v2": _MLA | _EXPERTS,
     "deepseek_v3": _MLA | _EXPERTS,
     "distilbert": {"dim": 16, "hidden_dim": 24},
-    "plbart": {"encoder_attention_heads": 2, "decoder_attention_heads": 2},
     "flaubert": {"embed_init_std": 0.3},
     "xlm": {"embed_init_std": 0.3},
     "falcon": {"head_dim": None, "num_kv_heads": 2},
@@ -117,7 +129,8 @@ OF: dict[str, dict[str, Any]] = {
     "xlnet": {"max_position_embeddings": None, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24, "d_head": 8},
     "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
     "zamba": _MAMBA,
-    "zamba2": _MAMBA | {"num_mem_blocks": 1, "mamba_headdim": 16, "mamba_expand": 2},
+    "zamba2": _MAMBA
+    | {"layer_types": None, "layers_block_type": ["mamba", "hybrid"] * 2, "num_mem_blocks": 1, "mamba_headdim": 16},
 }
 
 

@@ -30,8 +30,10 @@ def check_kind(config: PretrainedConfig, name: str) -> None:
         )
     if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise ConfigError(f"--model {name} is a {config.model_type}, which has no text classifier; {WANTED}")
-    if config.is_encoder_decoder:
-        raise ConfigError(f"--model {name} is a {config.model_type}, an encoder with a decoder; {WANTED}")
+    if config.is_encoder_decoder and config.get_text_config() is not config:
+        raise ConfigError(
+            f"--model {name} is a {config.model_type}, an encoder and a decoder with a configuration each; {WANTED}"
+        )
     if kind in MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", False):
         raise ConfigError(
             f"--model {name} is a {config.model_type} that reads left to right (is_decoder), and its head reads the "
@@ -39,12 +41,12 @@ def check_kind(config: PretrainedConfig, name: str) -> None:
         )
 
 
-def set_padding(tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, name: str) -> None:
-    """Give the tokenizer a padding token where it has none, and to both the side and the token to pad by.
+def set_padding(
+    tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, name: str, side: Literal["left", "right"]
+) -> None:
+    """Give the tokenizer a padding token where it has none, and the side to pad on; and both configurations the token.
 
-    The padding token of a tokenizer without one is its end token. Padding is on the right: a decoder's head reads the
-    last token that is not the padding token, and what comes after a token does not change it. A head that reads the
-    last place instead (XLNet) has padding on the left.
+    The padding token of a tokenizer without one is its end token.
 
     Raises:
         ConfigError: the tokenizer has neither a padding token nor an end token.
@@ -56,14 +58,17 @@ def set_padding(tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig, na
                 "it one"
             )
         tokenizer.pad_token = tokenizer.eos_token
-    side = padding_side(config)
     tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = side  # the second is what is saved
     for each in (config, config.get_text_config()):
         each.pad_token_id = tokenizer.pad_token_id
 
 
 def padding_side(config: PretrainedConfig) -> Literal["left", "right"]:
-    """The side on which the texts of a batch are padded."""
+    """The side on which the texts of a batch are padded for the architecture's own classifier.
+
+    On the right: a decoder's head reads the last token that is not the padding token, and what comes after a token does
+    not change it. A head that reads the last place instead (XLNet) has padding on the left.
+    """
     return "left" if getattr(config, "summary_type", None) == "last" else "right"
 
 

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -27,13 +26,16 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
-from dami_text.models.architectures import check_kind, check_works, set_padding
+from dami_text.models.architectures import check_kind, check_works, padding_side, set_padding
 from dami_text.models.head import add_bias
 from dami_text.models.installed import installed_folder
 from dami_text.models.padding import needed_multiple, pad_to_multiple
 from dami_text.models.sentence_encoder import (
     SentenceEncoderConfig,
     SentenceEncoderForSequenceClassification,
+    auto_class,
+    encoder_alone,
+    has_decoder,
     without_pooler,
 )
 from dami_text.models.sentence_files import SentenceParts, add_prompt, lower_cased, read_parts
@@ -101,8 +103,9 @@ def load_encoder(
         model_config = AutoConfig.from_pretrained(**source | {"revision": config.model_revision})
         check_kind(model_config, name)
         tokenizer = _fast_tokenizer(source, name)
-        set_padding(tokenizer, model_config, name)
-        if parts is None and not (config.freeze_encoder or config.contrastive):
+        is_pooled = parts is not None or config.freeze_encoder or config.contrastive or has_decoder(model_config)
+        set_padding(tokenizer, model_config, name, "right" if is_pooled else padding_side(model_config))
+        if not is_pooled:
             model, loading = _whole_classifier(source, model_config, class_names, seed, name)
         else:
             parts = parts or SentenceParts(folder="", pooling=["mean"])
@@ -113,7 +116,7 @@ def load_encoder(
             )
     if model.base_model is model or not _head(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
-    if parts is None:
+    if not is_pooled:
         pad_to_multiple(model.base_model, model_config)
     check_works(model, tokenizer, name)
     add_bias(model)
@@ -174,10 +177,10 @@ def _sentence_classifier(
         **options,
     )
     with torch_stream(seed, 0, "encoder"):
-        transformer, loading = AutoModel.from_pretrained(
+        transformer, loading = auto_class(config).from_pretrained(
             **source, config=config, dtype=torch.float32, output_loading_info=True, **without_pooler(config)
         )
-        model = SentenceEncoderForSequenceClassification(whole, transformer)
+        model = SentenceEncoderForSequenceClassification(whole, encoder_alone(transformer))
     model.encoder.layers.load_state_dict(parts.weights)
     return model, sorted(loading["missing_keys"])
 
@@ -205,15 +208,16 @@ def _tell_of_head(config: PretrainedConfig, name: str, class_names: Sequence[str
 
 def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> int:
     """The tokens that a text is cut to: as many as asked for, or what the tokenizer or the model takes if less."""
+    config = getattr(model.config, "encoder", model.config)
     limits = [max_length, tokenizer.model_max_length]
     for path, module in model.named_modules():
         if path.rpartition(".")[2] in POSITIONS:  # where a decoder has an embedding of each place
-            limits.append(model.config.max_position_embeddings)
+            limits.append(config.max_position_embeddings)
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # Where there is a padding position, the first word's comes after it (RoBERTa).
             limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
-    if model.config.model_type == "nystromformer" and needed_multiple(model.config) > 1:
-        limits.append(needed_multiple(model.config))
+    if config.model_type == "nystromformer" and needed_multiple(config) > 1:
+        limits.append(needed_multiple(config))
     special = tokenizer.num_special_tokens_to_add()
     if min(limits) <= special:
         raise ConfigError(

@@ -17,7 +17,6 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
-    T5Config,
     ViTConfig,
     pipeline,
 )
@@ -330,7 +329,6 @@ def test_a_learner_over_plain_texts_takes_an_encoder(folder):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (T5Config(d_model=8), "is a t5, an encoder with a decoder"),
         (ViTConfig(), "is a vit, which has no text classifier"),
     ],
 )
