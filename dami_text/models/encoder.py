@@ -1,7 +1,8 @@
-"""Pretrained encoders (Devlin et al. 2019 and those after it) with their own fast tokenizers, by folder or Hub id.
+"""Pretrained encoders (Devlin et al. 2019 and later) and decoders, with their fast tokenizers, by folder or Hub id.
 
 One that sentence-transformers wrote is pooled as its files say. A frozen one without such files is pooled by the mean
-over its tokens: what a pooler or a first token has learned for another task says less about a text.
+over its tokens: what a pooler or a first token has learned for another task says less about a text. So is an encoder
+that has a decoder, which is left out.
 """
 
 import copy
@@ -86,7 +87,7 @@ def load_encoder(
     a frozen encoder's head has a network for the linear regions beside it.
 
     Raises:
-        ConfigError: it is not found, cannot be loaded, is no encoder, or has no fast tokenizer.
+        ConfigError: it is not found, cannot be loaded, cannot classify texts, or has no fast tokenizer.
         HubError: the Hub refuses it, or is out of reach and the cache has no copy.
     """
     name = config.model
