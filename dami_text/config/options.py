@@ -181,9 +181,9 @@ class ModelConfig(Options):
 
     model: str = option(
         "cnn",
-        "cnn (Kim 2014), bilstm, linear (logistic regression on TF-IDF), an encoder (its folder or Hub id, such as "
-        "ORG/NAME), or auto: a frozen sentence encoder where one is at hand that knows the language, else linear; for "
-        "tables mlp",
+        "cnn (Kim 2014), bilstm, linear (logistic regression on TF-IDF), a pretrained encoder or decoder (its folder "
+        "or Hub id, such as ORG/NAME), or auto: a frozen sentence encoder where one is at hand that knows the "
+        "language, else linear; for tables mlp",
     )
     model_revision: str | None = option(None, "the branch, tag or commit of an encoder on the Hub")
     freeze_encoder: bool = option(

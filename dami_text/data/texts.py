@@ -5,7 +5,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
 
@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dami_text.data.batches import Batch, FeatureBatch, sparse_tensor
 from dami_text.data.ids import Rows, content_hashes, stable_id
+from dami_text.data.words import splits_words, words_of
 
 
 class FeatureTexts:
@@ -187,6 +188,10 @@ class EncodedTexts(StoredTexts):
         lengths = [np.zeros(0, np.int64), *map(np.diff, self._ids.offsets)]
         self.lengths: Rows = np.concatenate(lengths).astype(np.int64)
 
+    @cached_property
+    def _splits_words(self) -> bool:
+        return splits_words(self.tokenizer.backend_tokenizer)
+
     @property
     def special_ids(self) -> Sequence[int]:
         """The ids of tokens that are no words, such as padding, and of unknown words."""
@@ -233,7 +238,8 @@ class EncodedTexts(StoredTexts):
         """
         encoding = self.tokenizer.backend_tokenizer.encode(self.text(row), add_special_tokens=False)
         places: dict[int, tuple[int, int]] = {}
-        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+        words = words_of(encoding, self._splits_words)
+        for word, (start, end) in zip(words, encoding.offsets, strict=True):
             if word is None:
                 continue
             first, last = places.get(word, (start, end))
@@ -245,21 +251,26 @@ class EncodedTexts(StoredTexts):
         return every
 
     def collate(self, rows: Rows) -> Batch:
-        """The texts of `rows`, padded on the right to the longest of them."""
+        """The texts of `rows`, padded to the longest of them on the tokenizer's side.
+
+        For a model that reads pieces of words, a text without tokens is one padding token, so that it has something to
+        attend to.
+        """
         width = max(1, int(self.lengths[rows].max(initial=0)))
-        input_ids = np.full((len(rows), width), self.tokenizer.pad_token_id, np.int64)
-        for padded, row in zip(input_ids, rows, strict=True):
-            ids = self.token_ids(row)
-            padded[: len(ids)] = ids
-        mask = np.arange(width) < self.lengths[rows, None]
-        batch = Batch(torch.from_numpy(input_ids), torch.from_numpy(mask.astype(np.int64)))
-        if self._word_ids is None:
-            return batch
-        word_ids = np.full((len(rows), width), -1, np.int64)
-        for padded, row in zip(word_ids, rows, strict=True):
-            words = self._word_ids[row]
-            padded[: len(words)] = words
-        return replace(batch, word_ids=torch.from_numpy(word_ids))
+        shape, left = (len(rows), width), self.tokenizer.padding_side == "left"
+
+        def padded(lists: _Lists, padding: int) -> torch.Tensor:
+            values = np.full(shape, padding, np.int64)
+            for line, row in zip(values, rows, strict=True):
+                own = lists[row]
+                line[width - len(own) if left else 0 :][: len(own)] = own
+            return torch.from_numpy(values)
+
+        places = np.arange(width)[::-1] if left else np.arange(width)
+        lengths = self.lengths[rows, None] if self._word_ids is None else self.lengths[rows, None].clip(min=1)
+        mask = torch.from_numpy((places < lengths).astype(np.int64))
+        words = None if self._word_ids is None else padded(self._word_ids, -1)
+        return Batch(padded(self._ids, self.tokenizer.pad_token_id), mask, words)
 
 
 def is_telling(word: str) -> bool:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dami_text.config.options import TokenizationConfig
 from dami_text.data.texts import EncodedTexts
+from dami_text.data.words import splits_words, words_of
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, warn: bool = Tr
     backend.no_padding()
     backend.encode_special_tokens = True
     in_pieces = not isinstance(backend.model, models.WordLevel)
+    splits = splits_words(backend)
     columns = {"input_ids": List(Value("int32")), "length": Value("int32")}
     if in_pieces:
         columns["word_ids"] = List(Value("int32"))
@@ -121,7 +123,7 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, warn: bool = Tr
             backend.enable_truncation(longest)
             encodings = backend.encode_batch(batch["text"])
             backend.no_truncation()
-            words = [[-1 if word is None else word for word in encoding.word_ids] for encoding in encodings]
+            words = [[-1 if word is None else word for word in words_of(each, splits)] for each in encodings]
             ids = [encoding.ids for encoding in encodings]
             return {"input_ids": ids, "word_ids": words, "length": list(map(_full_length, encodings))}
         ids = [encoding.ids for encoding in backend.encode_batch_fast(batch["text"], add_special_tokens=False)]

@@ -6,12 +6,12 @@ weights of the linear function that a piecewise linear model is at that text, an
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, XLNetModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.texts import Texts
@@ -26,20 +26,32 @@ TargetClass = Literal["auto", "predicted", "all"]
 def embedding_hook(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
     """Capture the embeddings (B, T, D) of the words in each forward pass, as tensors to differentiate by.
 
-    The hook sits on `model.get_input_embeddings()` and is removed at the end, whatever happens. The embedding's own
-    weights need no gradient.
+    Some architectures have them in another shape (see `by_token`). The hook sits on `model.get_input_embeddings()` and
+    is removed at the end, whatever happens. The embedding's own weights need no gradient.
     """
     captured: list[torch.Tensor] = []
 
-    def capture(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
-        captured.append(output.detach().requires_grad_())
-        return captured[-1]
+    def capture(module: torch.nn.Module, inputs: object, output: Any) -> Any:
+        scaled = isinstance(output, tuple)  # of I-BERT, by a factor that comes with it
+        captured.append((output[0] if scaled else output).detach().requires_grad_())
+        embedded = captured[-1].clone()  # which the model may change in place
+        return (embedded, *output[1:]) if scaled else embedded
 
     handle = model.get_input_embeddings().register_forward_hook(capture)
     try:
         yield captured
     finally:
         handle.remove()
+
+
+def by_token(model: PreTrainedModel, values: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Values (B, T, D) of the batch's tokens, of values in the shape of what `embedding_hook` captures.
+
+    XLNet's have the tokens first, and some architectures have padded the texts to a multiple of their own.
+    """
+    if any(isinstance(module, XLNetModel) for module in model.modules()):
+        values = values.transpose(0, 1)
+    return values[:, : batch.input_ids.shape[1]]
 
 
 @contextmanager
@@ -71,7 +83,7 @@ def interpret(
             p, rest = torch.sigmoid(log_odds.detach()), torch.sigmoid(-log_odds.detach())
             scale = p * rest if target == "probability" else torch.ones_like(p)
             gradients += torch.autograd.grad(log_odds, captured[0], scale, retain_graph=True)
-    return batch.by_word(torch.cat(gradients, dim=-1))
+    return batch.by_word(by_token(model, torch.cat(gradients, dim=-1), batch))
 
 
 def word_influence(model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.learning.cold_start import FirstQuery, random_rows
+from dami_text.models.last_layer import record_unseen
 from dami_text.models.source import Preprocessor
 from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
@@ -186,7 +187,9 @@ class ActiveLearner:
 
         (A CNN or a BiLSTM needs `import dami_text.models.auto` before, too.)
         """
-        self.trained_model().save_pretrained(folder)
+        model = self.trained_model()
+        record_unseen(model)
+        model.save_pretrained(folder)
         if self.preprocessor is not None:
             self.preprocessor.save_pretrained(Path(folder))
 

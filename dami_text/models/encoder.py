@@ -1,7 +1,8 @@
-"""Pretrained encoders (Devlin et al. 2019 and those after it) with their own fast tokenizers, by folder or Hub id.
+"""Pretrained encoders (Devlin et al. 2019 and later) and decoders, with their fast tokenizers, by folder or Hub id.
 
 One that sentence-transformers wrote is pooled as its files say. A frozen one without such files is pooled by the mean
-over its tokens: what a pooler or a first token has learned for another task says less about a text.
+over its tokens: what a pooler or a first token has learned for another task says less about a text. So is an encoder
+that has a decoder, which is left out.
 """
 
 import copy
@@ -14,11 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
-    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -29,6 +26,7 @@ from transformers import (
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
+from dami_text.models.architectures import check_kind, check_works, padding_side, set_padding
 from dami_text.models.heads import draw, head_modules
 from dami_text.models.installed import installed_folder
 from dami_text.models.kept_heads import (
@@ -39,16 +37,24 @@ from dami_text.models.kept_heads import (
     rows_of_trained,
     without_unseen,
 )
+from dami_text.models.last_layer import add_bias
+from dami_text.models.padding import needed_multiple, pad_to_multiple
 from dami_text.models.sentence_encoder import (
     SentenceEncoderConfig,
     SentenceEncoderForSequenceClassification,
+    auto_class,
+    encoder_alone,
+    has_decoder,
     without_pooler,
 )
 from dami_text.models.sentence_files import SentenceParts, add_prompt, lower_cased, read_parts
-from dami_text.models.word_level import WordLevelConfig, class_names_of, label_names
+from dami_text.models.word_level import class_names_of, label_names
 from dami_text.randomness import torch_stream
 
 logger = logging.getLogger(__name__)
+
+#: How decoders name the embeddings of places, which bound the length of a text.
+POSITIONS = ("wpe", "embed_positions", "positions_embed")
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def load_encoder(
     `regions`, a frozen encoder's head has a network for the linear regions beside it.
 
     Raises:
-        ConfigError: it is not found, cannot be loaded, is no encoder, or has no fast tokenizer.
+        ConfigError: it is not found, cannot be loaded, cannot classify texts, or has no fast tokenizer.
         HubError: the Hub refuses it, or is out of reach and the cache has no copy.
     """
     name = config.model
@@ -113,10 +119,11 @@ def load_encoder(
         source["subfolder"] = parts.folder if parts else ""
         # By the revision's own name, which the cache then knows when the Hub is out of reach; the rest by the commit.
         model_config = AutoConfig.from_pretrained(**source | {"revision": config.model_revision})
-        _check_kind(model_config, name)
+        check_kind(model_config, name)
         tokenizer = _fast_tokenizer(source, name)
-        model_config.pad_token_id = tokenizer.pad_token_id
-        if parts is None and not (config.freeze_encoder or config.contrastive):
+        is_pooled = parts is not None or config.freeze_encoder or config.contrastive or has_decoder(model_config)
+        set_padding(tokenizer, model_config, name, "right" if is_pooled else padding_side(model_config))
+        if not is_pooled:
             rows = rows_of_trained(model_config, class_names, new_head=config.new_head)
             model, loading, known = _whole_classifier(source, model_config, class_names, rows, seed)
             if not config.new_head:
@@ -130,6 +137,10 @@ def load_encoder(
             )
     if model.base_model is model or not head_modules(model):
         raise ConfigError(f"--model {name} has no encoder apart from its head; choose another encoder")
+    if not is_pooled:
+        pad_to_multiple(model.base_model, model_config)
+    check_works(model, tokenizer, name)
+    add_bias(model)
     if drawn := sorted(loading):
         logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
     longest = max_length if parts is None or parts.max_length is None else min(max_length, parts.max_length)
@@ -198,29 +209,12 @@ def _sentence_classifier(
         **options,
     )
     with torch_stream(seed, 0, "encoder"):
-        transformer, loading = AutoModel.from_pretrained(
+        transformer, loading = auto_class(config).from_pretrained(
             **source, config=config, dtype=torch.float32, output_loading_info=True, **without_pooler(config)
         )
-        model = SentenceEncoderForSequenceClassification(whole, transformer)
+        model = SentenceEncoderForSequenceClassification(whole, encoder_alone(transformer))
     model.encoder.layers.load_state_dict(parts.weights)
     return model, sorted(loading["missing_keys"])
-
-
-def _check_kind(config: PretrainedConfig, name: str) -> None:
-    """Raise ConfigError unless the configuration is of an encoder that can classify texts."""
-    kind, wanted = type(config), "choose an encoder such as BERT, RoBERTa or DeBERTa"
-    if issubclass(kind, WordLevelConfig):
-        raise ConfigError(
-            f"--model {name} is a trained {config.model_type}; --init-model takes it for the first query, and "
-            "--model cnn or bilstm trains a new one"
-        )
-    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        raise ConfigError(f"--model {name} is a {config.model_type}, which has no text classifier; {wanted}")
-    if config.is_encoder_decoder:
-        raise ConfigError(f"--model {name} is a {config.model_type}, an encoder with a decoder; {wanted}")
-    only_left_to_right = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
-    if only_left_to_right or getattr(config, "is_decoder", False):
-        raise ConfigError(f"--model {name} is a {config.model_type}, a decoder, which reads left to right; {wanted}")
 
 
 def _fast_tokenizer(source: dict[str, Any], name: str) -> PreTrainedTokenizerFast:
@@ -230,8 +224,6 @@ def _fast_tokenizer(source: dict[str, Any], name: str) -> PreTrainedTokenizerFas
             f"--model {name} has a {type(tokenizer).__name__}, no fast tokenizer, which alone tells the pieces of a "
             "word (word_ids); choose a model with a tokenizer.json"
         )
-    if tokenizer.pad_token_id is None:
-        raise ConfigError(f"the tokenizer of --model {name} has no padding token; choose another model, or give it one")
     return tokenizer
 
 
@@ -253,11 +245,16 @@ def _tell_of_head(config: PretrainedConfig, name: str, class_names: Sequence[str
 
 def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> int:
     """The tokens that a text is cut to: as many as asked for, or what the tokenizer or the model takes if less."""
+    config = getattr(model.config, "encoder", model.config)
     limits = [max_length, tokenizer.model_max_length]
     for path, module in model.named_modules():
+        if path.rpartition(".")[2] in POSITIONS:  # where a decoder has an embedding of each place
+            limits.append(config.max_position_embeddings)
         if path.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # Where there is a padding position, the first word's comes after it (RoBERTa).
             limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    if config.model_type == "nystromformer" and needed_multiple(config) > 1:
+        limits.append(needed_multiple(config))
     special = tokenizer.num_special_tokens_to_add()
     if min(limits) <= special:
         raise ConfigError(

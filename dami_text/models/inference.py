@@ -16,6 +16,7 @@ from dami_text.data.batches import Batch, FeatureBatch, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
+from dami_text.models.last_layer import head_of, read_by_head
 from dami_text.processes import Processes
 
 
@@ -138,19 +139,6 @@ def _predict(
         )
 
 
-def head_of(model: PreTrainedModel) -> nn.Linear:
-    """The model's last layer: the linear one that gives the logits.
-
-    Raises:
-        ValueError: the model has none.
-    """
-    n_classes = model.config.num_labels
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == n_classes]
-    if not linear:
-        raise ValueError(f"{type(model).__name__} has no linear layer of {n_classes} outputs to be its last layer")
-    return linear[-1]
-
-
 def predict_features(
     model: PreTrainedModel,
     texts: Texts,
@@ -174,7 +162,10 @@ def predict_features(
 
     def features(batch: Batch | FeatureBatch) -> torch.Tensor:
         reader(**batch.inputs)
-        return captured.pop().float()
+        found = captured.pop()
+        if found.dim() == 3:
+            found = read_by_head(found, **batch.inputs, config=model.config)
+        return found.float()
 
     hook = (layer or head_of(model)).register_forward_pre_hook(capture)
     try:

@@ -10,10 +10,9 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from dami_text.models.heads import draw
-from dami_text.models.inference import head_of
+from dami_text.models.last_layer import UNSEEN, head_of
 from dami_text.models.lexicon import Lexicon
 from dami_text.models.regions import regions_of
-from dami_text.models.unseen import UNSEEN
 from dami_text.models.word_level import class_names_of, label_names
 
 #: The names that transformers gives to classes without any.
@@ -76,6 +75,10 @@ def give_classes(model: PreTrainedModel, rows: HeadRows, class_names: Sequence[s
         new = torch.zeros(len(rows), *old.shape[1:], dtype=old.dtype, device=old.device)
         new[known] = old.detach()[taken]
         setattr(layer, name, nn.Parameter(new))
+    if (bias := layer._buffers.get("bias")) is not None:  # of a decoder, see `last_layer.add_bias`
+        added = torch.zeros(len(rows), dtype=bias.dtype, device=bias.device)
+        added[known] = bias[taken]
+        layer._buffers["bias"] = added
     layer.out_features = len(rows)
     for option, value in label_names(class_names).items():
         setattr(model.config, option, value)

@@ -14,6 +14,8 @@ from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
 from dami_text.models.encoder import longest_text
+from dami_text.models.last_layer import add_bias
+from dami_text.models.padding import pad_to_multiple
 
 #: Tokens that no text has: tokenizers that know no limit name a larger number.
 UNLIMITED = 1_000_000_000
@@ -41,12 +43,15 @@ def load_classifier(
     folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{name} {folder} holds no model (no config.json); give a run's folder model/")
-    import dami_text.models.auto  # noqa: F401 - what transformers does not know of itself
+    from dami_text.models.auto import is_own  # and transformers knows dami_text's own classes
 
     with quiet_hub(), explained(f"{name} {str(folder)!r}"):
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
         if (folder / TEXT_ENCODER).is_file():
             return model.eval(), TfidfEncoder.load(folder)
+        add_bias(model)
+        if not is_own(model):
+            pad_to_multiple(model.base_model, model.config)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"{name} {folder} has no fast tokenizer; choose another model")

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from torch import nn
 
-from dami_text.models.unseen import UNSEEN
+from dami_text.models.last_layer import UNSEEN
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]

@@ -10,15 +10,26 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 # Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
 from .lexicon import Lexicon
 from .mlp import MLPConfig, MLPForSequenceClassification
+from .padding import pad_to_multiple
 
 #: The ways to pool, in the order in which several are joined.
 POOLING: tuple[str, ...] = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+#: Architectures whose encoders have a class of their own.
+T5 = ("t5", "mt5", "umt5")
 
 #: The activation functions of dense layers, by the last part of torch's name.
 ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "Sigmoid": nn.Sigmoid}
@@ -107,6 +118,7 @@ class SentenceEncoder(nn.Module):
         super().__init__()
         self.pooling, self.skipped = config.pooling, config.skipped
         self.transformer = transformer if transformer is not None else new_transformer(config.encoder)
+        pad_to_multiple(self.transformer, config.encoder)
         self.layers = nn.ModuleList(_layer(**layer) for layer in config.layers)
 
     def forward(
@@ -116,6 +128,7 @@ class SentenceEncoder(nn.Module):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = states[:, : attention_mask.shape[1]]  # some pad to a multiple
         features = pooled(states, attention_mask, self.pooling, self.skipped)
         for layer in self.layers:
             features = layer(features)
@@ -213,9 +226,25 @@ def pooled(
 
 
 def new_transformer(config: PretrainedConfig) -> PreTrainedModel:
-    """A transformer of this configuration, not trained, without a pooler, whose output nothing reads here."""
-    model: PreTrainedModel = AutoModel.from_config(config, **without_pooler(config))
-    return model
+    """A transformer of this configuration, not trained, without a pooler or a decoder, which nothing reads here."""
+    model: PreTrainedModel = auto_class(config).from_config(config, **without_pooler(config))
+    return encoder_alone(model)
+
+
+def auto_class(config: PretrainedConfig) -> Any:
+    """The Auto class that loads the transformer: T5's checkpoints may be of encoders without a decoder."""
+    return AutoModelForTextEncoding if config.model_type in T5 else AutoModel
+
+
+def has_decoder(config: PretrainedConfig) -> bool:
+    """Whether the architecture is an encoder with a decoder, even where a checkpoint has the encoder alone."""
+    return config.model_type in T5 or bool(config.is_encoder_decoder)
+
+
+def encoder_alone(model: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of a transformer that has a decoder too; any other as it is."""
+    encoder: PreTrainedModel = model.get_encoder() if has_decoder(model.config) else model
+    return encoder
 
 
 def without_pooler(config: PretrainedConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
 from dami_text.config.fields import listed
+from dami_text.data.words import BLANKS
 from dami_text.errors import ConfigError
 from dami_text.models.sentence_encoder import ACTIVATIONS, POOLING
 
@@ -216,22 +217,32 @@ def _dense(files: _Files, path: str) -> dict[str, Any]:
 def add_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str, name: str) -> int:
     """Have the tokenizer put the prompt's tokens before every text, as special tokens, which are no words of it.
 
+    A blank at the prompt's end is part of the text's first token in most vocabularies: it goes with the text then.
+
     Returns:
-        The tokens at a text's beginning that are not the text's.
+        The tokens of the prompt and those before it, as sentence-transformers counts them: of the prompt alone.
 
     Raises:
         ConfigError: the tokens of a text depend on what comes before it.
     """
     backend: Tokenizer = tokenizer.backend_tokenizer
     before, after = _special_ids(backend)
-    own = backend.encode(prompt, add_special_tokens=False).ids
-    both, text = (backend.encode(t, add_special_tokens=False).ids for t in (f"{prompt}ab cd", "ab cd"))
-    if both != own + text:
+
+    def ids(text: str) -> list[int]:
+        found: list[int] = backend.encode(text, add_special_tokens=False).ids
+        return found
+
+    texts, stem = _texts_to_try(backend), prompt.rstrip(" ")
+    for own, blank in ((prompt, ""), (stem, ""), (stem, " ")):
+        if all(ids(prompt + text) == ids(own) + ids(blank + text) for text in texts):
+            break
+    else:
         raise ConfigError(
             f"--model {name} has the prompt {prompt!r}, and its tokenizer does not end a token where it ends; choose "
             "another model, or remove the prompt from config_sentence_transformers.json"
         )
-    groups = {"before": before, "prompt": own, "after": after}
+    skipped = len(before) + len(ids(prompt))
+    groups = {"before": before, "prompt": ids(own), "after": after}
     backend.post_processor = processors.TemplateProcessing(
         single=" ".join([*(f"[{group}]" for group in ("before", "prompt") if groups[group]), "$A"])
         + (" [after]" if after else ""),
@@ -241,7 +252,15 @@ def add_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str, name: str) -> in
             if ids
         ],
     )
-    return len(before) + len(own)
+    if blank:
+        _normalize_first(backend, normalizers.Prepend(blank))
+    return skipped
+
+
+def _texts_to_try(backend: Tokenizer) -> list[str]:
+    """Texts that show whether a token goes over the end of a prompt, among them words with a token of their own."""
+    words = sorted(token[1:] for token in backend.get_vocab() if token[0] in BLANKS and token[1:].isascii())
+    return ["ab cd", "The 12", *[word for word in words if word.isalpha()][:100]]
 
 
 def _special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
@@ -253,6 +272,9 @@ def _special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
 
 def lower_cased(tokenizer: PreTrainedTokenizerFast) -> None:
     """Have the tokenizer lower-case texts before all else."""
-    backend: Tokenizer = tokenizer.backend_tokenizer
+    _normalize_first(tokenizer.backend_tokenizer, normalizers.Lowercase())
+
+
+def _normalize_first(backend: Tokenizer, step: normalizers.Normalizer) -> None:
     steps = [] if backend.normalizer is None else [backend.normalizer]
-    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+    backend.normalizer = normalizers.Sequence([step, *steps])

@@ -22,7 +22,8 @@ from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.contrastive import SAMPLE, features_of, tune_encoder
 from dami_text.models.evaluation import Scorer, scorer
-from dami_text.models.inference import head_of, predict_probabilities
+from dami_text.models.inference import predict_probabilities
+from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of

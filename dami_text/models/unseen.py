@@ -1,7 +1,8 @@
 """Classes without a labelled text: no model predicts them, and no strategy asks about them.
 
 In the last layer their biases are so low that their probabilities are 0. The softmax of the other classes, and with it
-the loss and its gradients, is then that of a model that has these classes only, and a saved model keeps to it.
+the loss and its gradients, is then that of a model that has these classes only, and a saved model keeps to it (of a
+decoder, where dami_text loads it; see `head.record_unseen`).
 """
 
 import logging
@@ -13,12 +14,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.models.inference import head_of
+from dami_text.models.last_layer import UNSEEN, last_bias
 
 logger = logging.getLogger(__name__)
-
-#: Bias of a class that no label has. (Half precision goes to 65,504.)
-UNSEEN = -1e4
 
 
 @contextmanager
@@ -28,14 +26,14 @@ def never_predicted(model: PreTrainedModel, classes: NDArray[np.int64]) -> Itera
     (Weight decay moves them inside, by a small part.) A model whose last layer is not linear, or has no bias, is left
     as it is, with a warning.
     """
-    bias = _last_bias(model)
+    bias = last_bias(model)
     if len(classes) and bias is None:
         logger.warning(
             "the last layer of %s has no bias: it may predict classes that no label has", type(model).__name__
         )
     _lower(bias, classes)
     yield
-    _lower(_last_bias(model), classes)
+    _lower(last_bias(model), classes)
 
 
 def _lower(bias: torch.Tensor | None, classes: NDArray[np.int64]) -> None:
@@ -49,16 +47,8 @@ def seen_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
 
     What is computed of them is what a model for these classes only would give.
     """
-    bias = _last_bias(model)
+    bias = last_bias(model)
     if bias is None:
         return logits
     seen = bias.detach() > UNSEEN / 2
     return logits[:, seen] if 2 <= int(seen.sum()) < len(seen) else logits
-
-
-def _last_bias(model: PreTrainedModel) -> torch.Tensor | None:
-    """The biases (C,) of the model's last layer, if it has them."""
-    try:
-        return head_of(model).bias
-    except ValueError:
-        return None

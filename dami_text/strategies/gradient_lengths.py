@@ -21,18 +21,19 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
-from dami_text.interpretation.word_gradients import embedding_hook, interpretation_mode
+from dami_text.interpretation.word_gradients import by_token, embedding_hook, interpretation_mode
 from dami_text.models.unseen import seen_logits
 
 
 def expected_word_gradients(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """sum_c p(c|x) ||d loss(x, c) / d E_w||_2 (B, T) of the word w at each place, its occurrences summed."""
-    with interpretation_mode(model), _captured([model.get_input_embeddings()]) as layers:
+    with interpretation_mode(model), embedding_hook(model) as embedded:
         logits = _logits(model, batch)
-        same = _same_word(batch).to(layers[0].output)
+        same = _same_word(batch).to(embedded[0])
         lengths: torch.Tensor = torch.zeros_like(same[:, 0])
-        for weights, (gradient,) in _loss_gradients(logits, layers):
-            lengths += weights.unsqueeze(1) * torch.linalg.vector_norm(same @ gradient, dim=-1)
+        for weights, (gradient,) in _loss_gradients(logits, embedded):
+            of_words = same @ by_token(model, gradient, batch)
+            lengths += weights.unsqueeze(1) * torch.linalg.vector_norm(of_words, dim=-1)
     return lengths
 
 
@@ -76,7 +77,7 @@ class _Layer:
 def _in_one(logits: torch.Tensor, layers: list[_Layer]) -> torch.Tensor:
     """The expected gradient lengths (B,) of a batch by its layers' inputs and outputs."""
     lengths: torch.Tensor = logits.new_zeros(len(logits))
-    for weights, gradients in _loss_gradients(logits, layers):
+    for weights, gradients in _loss_gradients(logits, [layer.output for layer in layers]):
         squares = logits.new_zeros(len(logits))
         for layer, gradient in zip(layers, gradients, strict=True):
             squares += SQUARED_LENGTHS[type(layer.module)](layer, gradient)
@@ -103,9 +104,10 @@ def _captured(modules: list[nn.Module]) -> Iterator[list[_Layer]]:
         yield layers
 
 
-def _loss_gradients(logits: torch.Tensor, layers: list[_Layer]) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
-    """Weights (B,) and gradients by the layers' outputs, whose weighted lengths add up to the expected length."""
-    outputs = [layer.output for layer in layers]
+def _loss_gradients(
+    logits: torch.Tensor, outputs: list[torch.Tensor]
+) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
+    """Weights (B,) and gradients by layers' outputs, whose weighted lengths add up to the expected length."""
     probabilities = torch.softmax(logits, dim=1).detach()
     if logits.shape[1] == 2:
         # The loss gradients of the two labels are p_1 and -p_0 times the gradient of z_1 - z_0.

@@ -23,9 +23,10 @@ from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.frozen_features import frozen_features
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.last_layer import UNSEEN
 from dami_text.models.linear import LinearConfig, LinearForSequenceClassification
 from dami_text.models.training import Training, _Best, train
-from dami_text.models.unseen import UNSEEN, never_predicted, seen_logits
+from dami_text.models.unseen import never_predicted, seen_logits
 
 KINDS = ("cnn", "bilstm", "bert", "frozen bert", "mlp", "linear")
 N, C = 40, 5
