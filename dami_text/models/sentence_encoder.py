@@ -150,7 +150,9 @@ class SentenceEncoderForSequenceClassification(PreTrainedModel):
         if config.regions:  # before the classifier, which is the last layer
             self.regions = MLPForSequenceClassification(MLPConfig(config.feature_dim, num_labels=config.num_labels))
         if config.lexicon:
-            self.lexicon = Lexicon(config.encoder.vocab_size, config.lexicon, int(config.num_labels or 2))
+            self.lexicon = Lexicon(
+                config.encoder.get_text_config().vocab_size, config.lexicon, int(config.num_labels or 2)
+            )
         self.classifier = nn.Linear(config.feature_dim, int(config.num_labels or 2))
         self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 

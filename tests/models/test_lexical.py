@@ -147,3 +147,13 @@ def test_every_round_starts_without_weights(learner):
     fresh = learner._new_model()
     assert not fresh.lexicon.weight.any()
     torch.testing.assert_close(fresh.lexicon.idf, model.lexicon.idf)
+
+
+def test_a_pool_whose_texts_share_no_token_has_no_lexicon(tmp_path):
+    config = RunConfig.of(model=str(save_encoder(tmp_path / "bert")), freeze_encoder=True, strategy="margin")
+    learner = make_learner(["good", "bad", "the", "music"], ["a", "b"], config)
+    learner.tell([0, 1], [1, 0])
+    learner.save_pretrained(tmp_path / "model")
+    assert learner.trained_model().config.lexicon == 0
+    assert len(learner.ask(2).rows) == 2
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")

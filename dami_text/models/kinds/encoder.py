@@ -87,20 +87,25 @@ class EncoderSource:
             return encoded
         reader = on_own_device(self.encoder.pretrained)
         features = [frozen_features(reader, texts) for texts in encoded]
-        lexicon = self._lexicon(encoded[0])
-        return [
-            texts.with_features(FeatureTexts(found.features, lexical_features(lexicon, texts)))
-            for texts, found in zip(encoded, features, strict=True)
-        ]
+        if (lexicon := self._lexicon(encoded[0])) is not None:
+            features = [
+                FeatureTexts(found.features, lexical_features(lexicon, texts))
+                for texts, found in zip(encoded, features, strict=True)
+            ]
+        return [texts.with_features(found) for texts, found in zip(encoded, features, strict=True)]
 
-    def _lexicon(self, pool: "EncodedTexts") -> "Lexicon":
-        """The lexicon of the head: that of the pool, if there is none yet."""
+    def _lexicon(self, pool: "EncodedTexts") -> "Lexicon | None":
+        """The lexicon of the head: that of the pool, if there is none yet; None where no token is in two texts."""
         from dami_text.models.lexical import lexicon_of
 
         model: Any = self.encoder.pretrained
         if not model.config.lexicon:
-            lexicon = lexicon_of(pool, model.config.encoder.vocab_size, model.config.num_labels)
-            model.config.lexicon, model.lexicon = len(lexicon.idf) - 1, lexicon.to(model.device)
+            size = model.config.encoder.get_text_config().vocab_size
+            lexicon = lexicon_of(pool, size, model.config.num_labels)
+            n_tokens = len(lexicon.idf) - 1
+            if n_tokens == 0:
+                return None
+            model.config.lexicon, model.lexicon = n_tokens, lexicon.to(model.device)
         found: Lexicon = model.lexicon
         return found
 
