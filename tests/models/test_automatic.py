@@ -114,6 +114,7 @@ def test_a_session_records_what_was_chosen_and_why(nothing_at_hand, tmp_path, mo
     assert "model    linear, with --strategy margin in place of dami: no sentence encoder is at hand" in told
     monkeypatch.undo()
     monkeypatch.setattr(dami_text.labeling.page.server, "serve", lambda *_, **__: None)
+    monkeypatch.setattr(dami_text.labeling.page.server, "require_gradio", lambda: None)
     monkeypatch.chdir(tmp_path)
     for again in ([], ["--model", "auto"], ["--model=auto"]):  # an encoder may be at hand by now
         assert main(["label", "texts.csv", *again]) == 0
