@@ -54,6 +54,7 @@ def served(place: Path, port: int) -> Iterator[Path]:
     texts = place / "film-reviews.csv"
     pd.DataFrame({"text": demo_dataset()["text"]}).to_csv(texts, index=False)
     command = [sys.executable, "-m", "dami_text.cli.main", "label", texts, "--labels", *CLASSES, "--no-browser"]
+    command += ["--model", "cnn"]  # whose framed word decided that a text was asked
     server = subprocess.Popen([*command, "--port", str(port)])
     try:
         yield place / "film-reviews.dami"
