@@ -368,7 +368,7 @@ def test_records_that_lack_queries_are_refused(reviews, copy, lost, left):
 
 def test_the_rows_of_the_start_are_replayed_not_chosen_again(finished, reviews, copy, monkeypatch):
     (copy / "rounds.jsonl").write_text((copy / "rounds.jsonl").read_text().splitlines(keepends=True)[0])
-    monkeypatch.setattr(preparation, "build_first_query", lambda *_: None)
+    monkeypatch.setattr(preparation, "build_first_query", lambda *_, **__: None)
     assert run_al(command(reviews, copy)) == 0
     assert content(copy) == content(finished[0])
 
