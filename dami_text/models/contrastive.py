@@ -14,12 +14,9 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BATCH_SIZE
-from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
-from dami_text.data.texts import LabeledTexts, Texts
-from dami_text.models.inference import device_of, evaluation_mode, over_batches
-from dami_text.processes import ALONE
+from dami_text.data.texts import LabeledTexts
+from dami_text.models.inference import device_of
 
 #: Passes over the labelled texts, the learning rate at its peak, and the temperature of similarities.
 PASSES, LEARNING_RATE, TEMPERATURE = 10, 5e-5, 0.1
@@ -84,14 +81,3 @@ def contrastive_loss(features: torch.Tensor, labels: torch.Tensor) -> torch.Tens
     counts = same.sum(dim=1)
     means = -(log_shares * same).sum(dim=1) / counts.clamp(min=1)
     return means.sum() / (counts > 0).sum().clamp(min=1)
-
-
-def features_of(model: PreTrainedModel, texts: Texts, rows: Rows) -> NDArray[np.float32]:
-    """The encoder's features (n, H) of the texts at `rows` (n,)."""
-
-    def read(batch: Batch) -> torch.Tensor:
-        features: torch.Tensor = model.base_model(**batch.inputs).pooler_output
-        return features.float()
-
-    with evaluation_mode(model), torch.no_grad():
-        return over_batches(read, texts, rows, device=device_of(model), batch_size=BATCH_SIZE, processes=ALONE)

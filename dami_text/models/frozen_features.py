@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from dami_text.config.defaults import BATCH_SIZE
 from dami_text.data.batches import Batch
 from dami_text.data.cache import cached_array
-from dami_text.data.texts import EncodedTexts, FeatureTexts
+from dami_text.data.ids import Rows
+from dami_text.data.texts import EncodedTexts, FeatureTexts, Texts
 from dami_text.models.inference import device_of, evaluation_mode, over_batches
 from dami_text.processes import ALONE
 
@@ -27,15 +28,21 @@ def frozen_features(model: PreTrainedModel, texts: EncodedTexts, batch_size: int
     for part in texts.token_id_blocks():
         content.update(part)
 
+    def make() -> NDArray[np.float32]:
+        return features_of(model, texts, np.arange(len(texts)), batch_size)
+
+    return FeatureTexts(cached_array("features", content.hexdigest()[:32], make))
+
+
+def features_of(model: PreTrainedModel, texts: Texts, rows: Rows, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+    """The features (n, H) of the texts at `rows` (n,), as the sentence encoder `model.base_model` pools them.
+
+    This process computes them alone; others find what is cached.
+    """
+
     def read(batch: Batch) -> torch.Tensor:
         features: torch.Tensor = model.base_model(**batch.inputs).pooler_output
         return features.float()
 
-    def make() -> NDArray[np.float32]:
-        with evaluation_mode(model), torch.no_grad():
-            # One process computes them, the others find them in the cache.
-            return over_batches(
-                read, texts, np.arange(len(texts)), device=device_of(model), batch_size=batch_size, processes=ALONE
-            )
-
-    return FeatureTexts(cached_array("features", content.hexdigest()[:32], make))
+    with evaluation_mode(model), torch.no_grad():
+        return over_batches(read, texts, rows, device=device_of(model), batch_size=batch_size, processes=ALONE)

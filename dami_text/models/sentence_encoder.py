@@ -176,7 +176,7 @@ class SentenceEncoderForSequenceClassification(PreTrainedModel):
     ) -> SequenceClassifierOutput:
         """Logits (B, C), and the loss where labels (B,) are given, of tokens (B, T) whose mask is (B, T).
 
-        `lexical` (B, K) stands in for the tokens where the encoder is left out (see `encoder.head_alone`).
+        `lexical` (B, K) stands in for the tokens where the encoder is left out (see `heads.head_alone`).
         """
         features = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).pooler_output
         logits = self.classifier(features)

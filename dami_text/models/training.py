@@ -20,8 +20,9 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
-from dami_text.models.contrastive import SAMPLE, features_of, tune_encoder
+from dami_text.models.contrastive import SAMPLE, tune_encoder
 from dami_text.models.evaluation import Scorer, scorer
+from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
@@ -152,24 +153,10 @@ def _train(
     return Training(epochs, steps.taken, best.score if best else None, has_learned)
 
 
-#: Ways to fit a head on an encoder's features: few labels are the same to all, skewed classes want a free intercept.
+#: Ways to fit a head on an encoder's features. With few labels they are alike; skewed classes want a free intercept.
 CANDIDATES = Candidates(
     Candidate(5.0), (Candidate(1.0), Candidate(20.0), Candidate(1.0, free=True), Candidate(10.0, free=True))
 )
-
-
-def _fit_head(
-    model: PreTrainedModel,
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    mean: NDArray[np.float64],
-    config: TrainingConfig,
-) -> Training:
-    """Find the last layer by logistic regression of labels (n,) on features (n, H); the pool's `mean` is (H,)."""
-    head, balanced = head_of(model), config.class_weights == "balanced"
-    fit = fit_logistic(features, labels, head.out_features, mean, CANDIDATES, balanced=balanced)
-    fit.write(head)
-    return Training(1, fit.iterations, None)
 
 
 def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts, config: TrainingConfig) -> Training:
@@ -193,10 +180,12 @@ def _fit_by_pairs(
 ) -> Training:
     """Fine-tune the encoder on pairs of labelled texts, and find the last layer's weights."""
     steps = tune_encoder(model, data, rng)
-    n = len(data.texts)
+    n, head, balanced = len(data.texts), head_of(model), config.class_weights == "balanced"
     sample = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
     mean = features_of(model, data.texts, sample).mean(axis=0, dtype=np.float64)
-    return replace(_fit_head(model, features_of(model, data.texts, data.rows), data.labels, mean, config), steps=steps)
+    features = features_of(model, data.texts, data.rows)
+    fit_logistic(features, data.labels, head.out_features, mean, CANDIDATES, balanced=balanced).write(head)
+    return Training(1, steps, None)
 
 
 def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:

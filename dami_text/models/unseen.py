@@ -2,7 +2,7 @@
 
 In the last layer their biases are so low that their probabilities are 0. The softmax of the other classes, and with it
 the loss and its gradients, is then that of a model that has these classes only, and a saved model keeps to it (of a
-decoder, where dami_text loads it; see `head.record_unseen`).
+decoder, where dami_text loads it; see `last_layer.record_unseen`).
 """
 
 import logging

@@ -63,7 +63,7 @@ class Representation:
 
     def by_features(self, model: PreTrainedModel, texts: Texts) -> bool:
         """Whether the texts are represented by their features, not by a word."""
-        return self.source != "words" and texts.frozen_features is not None and regions_of(model) is not None
+        return self._read(model, texts)[0] is not model
 
     def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""

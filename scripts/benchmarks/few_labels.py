@@ -116,39 +116,37 @@ def learner_of(name: str, rows: Rows) -> Callable[[int], Predictor]:
     return of_seed
 
 
+def regression(pool: Any, test: Any, rows: Rows, strength: float) -> Predictor:
+    """scikit-learn's logistic regression, on features of the pool and of the test texts."""
+    from sklearn.linear_model import LogisticRegression
+
+    def predict(labelled: NDArray[np.int64]) -> NDArray[np.int64]:
+        model = LogisticRegression(C=strength, max_iter=1000).fit(pool[labelled], rows.labels[labelled])
+        found: NDArray[np.int64] = model.predict(test)
+        return found
+
+    return predict
+
+
 def tfidf(rows: Rows) -> Predictor:
     """TF-IDF of words and characters and scikit-learn's logistic regression, as one would write it."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_union
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     union = make_union(words, characters).fit(rows.pool)
     pool, test = union.transform(rows.pool), union.transform(rows.test)
-
-    def predict(labelled: NDArray[np.int64]) -> NDArray[np.int64]:
-        model = LogisticRegression(C=30, max_iter=1000).fit(pool[labelled], rows.labels[labelled])
-        found: NDArray[np.int64] = model.predict(test)
-        return found
-
-    return predict
+    return regression(pool, test, rows, strength=30)
 
 
 def sentence_transformer(rows: Rows) -> Predictor:
     """What SentenceTransformer.encode gives of texts, and scikit-learn's logistic regression."""
     from sentence_transformers import SentenceTransformer
-    from sklearn.linear_model import LogisticRegression
 
     encoder = SentenceTransformer(weights())
     pool, test = encoder.encode(rows.pool), encoder.encode(rows.test)
-
-    def predict(labelled: NDArray[np.int64]) -> NDArray[np.int64]:
-        model = LogisticRegression(C=10, max_iter=1000).fit(pool[labelled], rows.labels[labelled])
-        found: NDArray[np.int64] = model.predict(test)
-        return found
-
-    return predict
+    return regression(pool, test, rows, strength=10)
 
 
 def setfit(rows: Rows) -> Predictor:

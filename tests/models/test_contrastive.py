@@ -22,8 +22,8 @@ from dami_text.models.contrastive import (
     TRAIN_BATCH,
     batches_of_pairs,
     contrastive_loss,
-    features_of,
 )
+from dami_text.models.frozen_features import features_of
 from dami_text.models.training import Training
 
 
