@@ -12,6 +12,9 @@ BATCH_SIZE = 64
 #: Samples of BALD.
 BALD_SAMPLES = 10
 
+#: How many times the query size of uncertain texts the strategies choose from that look for diverse ones.
+UNCERTAIN = 10
+
 #: What K-medoids may take: MiB for a matrix of distances, and seconds on one core of usual speed, in a run and where a
 #: person waits.
 CLUSTERING_MEMORY = 2048

@@ -13,6 +13,7 @@ from dami_text.config.registry import MODELS, PRETRAINED, find
 #: What strategies may ask of a model, and how an error names it. All models give probabilities.
 CAPABILITIES = {
     "features": "features that a last layer reads",
+    "last layer": "a last layer over features of a text",
     "words": "the words of texts",
     "word gradients": "gradients by the embeddings of words",
     "weight gradients": "gradients by its weights",

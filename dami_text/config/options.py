@@ -18,6 +18,7 @@ from dami_text.config.defaults import (
     PAPER,
     PATIENCE,
     PRESETS,
+    UNCERTAIN,
 )
 from dami_text.config.fields import Device, Options, Size, option
 from dami_text.config.kinds import ModelKind, kind_of
@@ -315,6 +316,13 @@ class StrategyConfig(Options):
     clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
     )
+    uncertain_factor: int = option(
+        UNCERTAIN, "cluster-margin and dami-margin: choose among this many times the query size of uncertain texts"
+    )
+    positive_class: str | None = option(
+        None,
+        "positives: the class to find (default: of those that have labels, the one that is predicted least)",
+    )
     bald_samples: int = option(BALD_SAMPLES, "bald: samples of the model's dropout")
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(BATCH_SIZE, "texts in a batch of predictions or interpretations")
@@ -327,14 +335,14 @@ class StrategyConfig(Options):
     @property
     def interprets_features(self) -> bool:
         """Whether the strategy differentiates a frozen encoder by its features."""
-        return self.strategy in ("dami", "dami-kcenter") and self.interpretation_source != "words"
+        return self.strategy in ("dami", "dami-kcenter", "dami-margin") and self.interpretation_source != "words"
 
     def _check(self) -> None:
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
         self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
         self.require(self.clustering_seconds > 0, "clustering_seconds", "greater than 0")
-        for name in ("clustering_memory", "inference_batch_size"):
+        for name in ("clustering_memory", "inference_batch_size", "uncertain_factor"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(self.pool_subsample is None or self.pool_subsample >= 1, "pool_subsample", "at least 1")
 

@@ -29,7 +29,14 @@ STRATEGIES = {
     "badge": "dami_text.strategies.badge:Badge",
     "dami": "dami_text.strategies.dami:Dami",
     "dami-kcenter": "dami_text.strategies.dami_kcenter:DamiKCenter",
+    "dami-margin": "dami_text.strategies.dami_margin:DamiMargin",
     "kmeans-features": "dami_text.strategies.kmeans_features:KMeansFeatures",
+    "cluster-margin": "dami_text.strategies.cluster_margin:ClusterMargin",
+    "typiclust": "dami_text.strategies.typiclust:TypiClust",
+    "probcover": "dami_text.strategies.probcover:ProbCover",
+    "cal": "dami_text.strategies.cal:Cal",
+    "dropquery": "dami_text.strategies.dropquery:DropQuery",
+    "positives": "dami_text.strategies.positives:Positives",
 }
 
 

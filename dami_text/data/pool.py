@@ -20,7 +20,7 @@ class Pool:
         ([0, 2], [0, 1])
 
     `labeled` and `unlabeled` are sorted int64 row numbers of the whole pool; `unlabeled` are those to choose from, all
-    that are not labelled but for a pool that `sample` or `without` made.
+    that are not labelled but for a pool that `sample`, `without` or `among` made.
 
     Raises:
         ValueError: a row that is not in the pool.
@@ -44,19 +44,20 @@ class Pool:
 
     def with_texts(self, texts: Texts) -> "Pool":
         """The pool of the same texts, encoded by another tokenizer."""
-        return Pool(texts, self.labeled)._choosing_from(self.unlabeled)
+        return Pool(texts, self.labeled).among(self.unlabeled)
 
     def sample(self, n: int, rng: np.random.Generator) -> "Pool":
         """The pool in which only n random rows of the unlabelled ones are there to choose from; all, if n is more."""
-        return self._choosing_from(
+        return self.among(
             np.sort(rng.choice(self.unlabeled, n, replace=False)) if n < len(self.unlabeled) else self.unlabeled
         )
 
     def without(self, rows: Rows) -> "Pool":
         """The pool in which `rows` are not there to choose from."""
-        return self._choosing_from(np.setdiff1d(self.unlabeled, rows))
+        return self.among(np.setdiff1d(self.unlabeled, rows))
 
-    def _choosing_from(self, rows: Rows) -> "Pool":
+    def among(self, rows: Rows) -> "Pool":
+        """The pool in which only `rows`, sorted and of the unlabelled ones, are there to choose from."""
         pool = Pool(self.texts, self.labeled)
         pool.unlabeled = rows
         return pool

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.models.last_layer import UNSEEN, last_bias
+from dami_text.models.word_level import class_names_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,13 @@ def seen_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
 
     What is computed of them is what a model for these classes only would give.
     """
+    seen = seen_classes(model)
+    return logits[:, seen] if 2 <= len(seen) < logits.shape[1] else logits
+
+
+def seen_classes(model: PreTrainedModel) -> NDArray[np.int64]:
+    """The classes (S,) that the model can predict; all where its last layer has no bias to tell."""
     bias = last_bias(model)
     if bias is None:
-        return logits
-    seen = bias.detach() > UNSEEN / 2
-    return logits[:, seen] if 2 <= int(seen.sum()) < len(seen) else logits
+        return np.arange(len(class_names_of(model.config)))
+    return torch.nonzero(bias.detach() > UNSEEN / 2).flatten().cpu().numpy()

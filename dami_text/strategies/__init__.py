@@ -17,30 +17,44 @@ from dami_text.strategies.base import (
     highest,
     require_given,
 )
+from dami_text.strategies.cal import Cal
+from dami_text.strategies.cluster_margin import ClusterMargin
 from dami_text.strategies.coreset import Coreset
 from dami_text.strategies.dami import Dami, Representation
 from dami_text.strategies.dami_kcenter import DamiKCenter
+from dami_text.strategies.dami_margin import DamiMargin
+from dami_text.strategies.dropquery import DropQuery
 from dami_text.strategies.egl import Egl
 from dami_text.strategies.egl_word import EglWord
 from dami_text.strategies.kmeans_features import KMeansFeatures
+from dami_text.strategies.positives import Positives
+from dami_text.strategies.probcover import ProbCover
 from dami_text.strategies.random import RandomSampling
+from dami_text.strategies.typiclust import TypiClust
 from dami_text.strategies.uncertainty import Uncertainty
 
 __all__ = [
     "PLACE",
     "Badge",
     "Bald",
+    "Cal",
+    "ClusterMargin",
     "Coreset",
     "Dami",
     "DamiKCenter",
+    "DamiMargin",
+    "DropQuery",
     "Egl",
     "EglWord",
     "Explaining",
     "KMeansFeatures",
+    "Positives",
+    "ProbCover",
     "Query",
     "QueryStrategy",
     "RandomSampling",
     "Representation",
+    "TypiClust",
     "Uncertainty",
     "build_strategy",
     "check_query",

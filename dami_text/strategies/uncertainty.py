@@ -45,6 +45,12 @@ class Uncertainty:
         return highest(scores - 1 if self.kind == "margin" else scores, pool, n, ranks)
 
 
+def least_certain(model: PreTrainedModel, pool: Pool, n: int, batch_size: int) -> Query:
+    """The n unlabelled rows of the smallest margins, with the score as the reason; all of them if n is more."""
+    rows = min(n, len(pool.unlabeled))
+    return Uncertainty("margin", batch_size).query(model, pool, rows, np.random.default_rng(0))
+
+
 def log_uncertainty(logits: NDArray[np.floating], kind: Kind) -> NDArray[np.float64]:
     """The logarithms (N,) of the acquisition scores of logits (N, C); of the margin, which is negative, plus 1.
 

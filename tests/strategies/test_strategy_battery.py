@@ -28,14 +28,21 @@ from dami_text.randomness import torch_stream
 from dami_text.strategies import (
     Badge,
     Bald,
+    Cal,
+    ClusterMargin,
     Coreset,
     Dami,
     DamiKCenter,
+    DamiMargin,
+    DropQuery,
     Egl,
     EglWord,
     KMeansFeatures,
+    Positives,
+    ProbCover,
     Query,
     Representation,
+    TypiClust,
     Uncertainty,
     build_strategy,
     check_query,
@@ -53,7 +60,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dami park-jun": {"strategy": "dami", "clustering": "park-jun"},
     "own": {"strategy": "strategy_cases:Longest"},
 }
-CHANCE = {"random", "badge", "kmeans-features", *(name for name in OPTIONS if name.split()[0] == "dami")}
+
+CHANCE = {
+    *("random", "badge", "cluster-margin", "kmeans-features", "typiclust", "probcover", "dropquery"),
+    *(name for name in OPTIONS if name.startswith("dami") and name != "dami-kcenter"),
+}
 WITHOUT_MODEL = {"random", "own"}
 #: What each strategy's reasons say of a text whatever was chosen before it.
 OF_ONE_TEXT = ("score", "gradient_norm", "deviation", "word")
@@ -384,7 +395,7 @@ def test_the_options_reach_the_strategies():
     config = StrategyConfig(
         strategy="bald", bald_samples=3, inference_batch_size=5, egl_parameters="head",
         interpretation_target="logit", interpretation_class="all", distance="cosine",
-        informative_word="norm", clustering="park-jun",
+        informative_word="norm", clustering="park-jun", uncertain_factor=7, positive_class="spam",
     )  # fmt: skip
     representation = Representation("logit", "all", 5, "norm")
     expected = {
@@ -399,6 +410,13 @@ def test_the_options_reach_the_strategies():
         "dami": Dami(representation=representation, distance="cosine", clustering="park-jun"),
         "dami-kcenter": DamiKCenter(representation),
         "kmeans-features": KMeansFeatures(5),
+        "dami-margin": DamiMargin(representation=representation, distance="cosine", clustering="park-jun", factor=7),
+        "cluster-margin": ClusterMargin(7, 5),
+        "typiclust": TypiClust(5),
+        "probcover": ProbCover(5),
+        "cal": Cal(5),
+        "dropquery": DropQuery(5),
+        "positives": Positives("spam", 5),
     }
     found = {name: build_strategy(replace(config, strategy=name)) for name in STRATEGIES if name != "random"}
     assert found == expected

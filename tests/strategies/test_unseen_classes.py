@@ -21,7 +21,10 @@ from dami_text.strategies import highest
 KINDS = ("cnn", "bilstm", "bert", "mlp")
 C = 5
 SEEN = {"two": np.array([1, 3]), "three": np.array([0, 2, 4])}
-ON_FEATURES = ("random", "least-confidence", "margin", "entropy", "badge", "coreset", "kmeans-features", "own")
+ON_FEATURES = (
+    *("random", "least-confidence", "margin", "entropy", "badge", "coreset", "kmeans-features", "own"),
+    *("cluster-margin", "typiclust", "probcover", "cal", "positives"),
+)
 EVERYWHERE = [(name, kind) for name in OPTIONS for kind in KINDS if kind != "mlp" or name not in ("egl-word", "own")]
 on_all = pytest.mark.parametrize(("name", "kind"), EVERYWHERE)
 

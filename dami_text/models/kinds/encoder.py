@@ -27,7 +27,7 @@ class PretrainedEncoder(ModelKind):
     """An encoder of transformers, by its folder or its Hub id."""
 
     takes = frozenset({"model_revision", "freeze_encoder", "contrastive", "new_head"})
-    gives = frozenset({"features", "words", "word gradients", "weight gradients"})
+    gives = frozenset({"features", "last layer", "words", "word gradients", "weight gradients"})
     is_pretrained = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:

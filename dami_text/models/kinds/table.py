@@ -33,7 +33,7 @@ class TableModel(ModelKind):
 
     task = "tabular"
     takes = frozenset({"dropout"})
-    gives = frozenset({"features", "word gradients", "weight gradients"})
+    gives = frozenset({"features", "last layer", "word gradients", "weight gradients"})
     is_small = True
     in_pipeline = False
 

@@ -31,7 +31,7 @@ class WordLevel(ModelKind):
     spread: float
 
     takes = frozenset({"dropout"})
-    gives = frozenset({"features", "words", "word gradients", "weight gradients"})
+    gives = frozenset({"features", "last layer", "words", "word gradients", "weight gradients"})
     is_small = True
 
     def require(self, config: "RunConfig") -> None:
