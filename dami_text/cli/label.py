@@ -233,7 +233,7 @@ def _label_parser(prog: str) -> Parser:
     )
     parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE, model=AUTO)
     # What the file's name stands for, and what labelling has no use for: it has no validation split.
-    unused = ["splits", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig))]
+    unused = ["splits", "rarefy", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig))]
     parser.remove(["dataset", *unused])
     return parser
 

@@ -59,6 +59,10 @@ class DataConfig(Options):
         "resplit",
         "join all splits and split them 70/10/20 at random, or each class so (stratified), or keep the data set's own",
     )
+    rarefy: str | None = option(
+        None,
+        "CLASS=SHARE, such as spam=0.03: leave out texts of a class, at random, until this share of each split is left",
+    )
     duplicates: Literal["auto", "together", "anywhere"] = option(
         "auto",
         "draw copies of a text into one split (together), or as if they were different (anywhere); auto is together "
@@ -79,6 +83,8 @@ class DataConfig(Options):
         self.require(bool(self.dataset.strip()), "dataset", "a name, a path or a Hub id")
         names = self.columns
         self.require(names is None or len(set(names)) == len(names) > 0, "columns", "different names, one or more")
+        name, _, share = (self.rarefy or "a=0.5").rpartition("=")
+        self.require(bool(name) and _is_share(share), "rarefy", "CLASS=SHARE with a share between 0 and 1")
         tab = self.delimiter == "\\t"  # as a shell leaves it
         self.require(self.delimiter is None or len(self.delimiter) == 1 or tab, "delimiter", "one character")
         self.require(self.quote is None or len(self.quote) == 1 or self.quote == "none", "quote", "a character or none")
@@ -93,6 +99,13 @@ class DataConfig(Options):
         self.require(fit, "label_names", "NUMBER=NAME for each class, all different, such as 0=bad 1=good")
         wanted = "auto or anywhere, since --splits keep moves no text"
         self.require(self.duplicates != "together" or self.splits != "keep", "duplicates", wanted)
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,30 @@ def _keep(source: DatasetDict) -> Splits:
     return Splits(source["train"], validation, source["test"])
 
 
+def rarefied(splits: Splits, class_name: str, share: float, seed: int) -> Splits:
+    """The splits in each of which `share` of the rows are of the class: others of it are left out at random by `seed`.
+
+    Of a class that a split has, one row at least is left; a class that is rarer already is left as it is.
+
+    Raises:
+        DataError: there is no such class.
+    """
+    names = splits.train.features["label"].names
+    if class_name not in names:
+        raise DataError(f"--rarefy {class_name}={share:g}: no class {class_name!r}; name one of {listed(names)}")
+    rng = numpy_stream(seed, 0, "rarefied")
+
+    def part(rows: Dataset) -> Dataset:
+        is_rare = labels_of(rows) == names.index(class_name)
+        (rare,) = np.nonzero(is_rare)
+        n = min(len(rare), max(1, round(share / (1 - share) * int((~is_rare).sum()))))
+        kept = rng.choice(rare, n, replace=False)
+        return rows.select(np.union1d(np.flatnonzero(~is_rare), kept))
+
+    validation = None if splits.validation is None else part(splits.validation)
+    return Splits(part(splits.train), validation, part(splits.test))
+
+
 def labels_of(dataset: Dataset) -> NDArray[np.int64]:
     """The column `label` (N,)."""
     return np.asarray(dataset.with_format("numpy")["label"][:], np.int64)

@@ -12,7 +12,7 @@ from dami_text.config.metrics import OF_ONE_CLASS, measured_class
 from dami_text.config.run import RunConfig
 from dami_text.data.readers import is_local
 from dami_text.data.sources import load_source
-from dami_text.data.splits import Splits, split_source, warn_of_copies, warn_of_missing_classes
+from dami_text.data.splits import Splits, rarefied, split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.data.tabular import load_table
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.errors import ConfigError, DataError, arguments_named
@@ -78,6 +78,9 @@ def _splits(config: RunConfig) -> Splits:
     together = data.duplicates == "together" or (data.duplicates == "auto" and is_local(data.dataset))
     source = load_table(data, config.tabular) if is_table else load_source(data)
     splits = split_source(source, data.splits, seed, together=together and not is_table)
+    if data.rarefy is not None:
+        name, _, share = data.rarefy.rpartition("=")
+        splits = rarefied(splits, name, float(share), seed)
     if config.training.validation == "none":
         splits = splits.without_validation()
     if not is_table:

@@ -12,8 +12,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from dami_text.config.options import DataConfig
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.sources import load_source
-from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
-from dami_text.errors import DataError
+from dami_text.data.splits import rarefied, split_source, warn_of_copies, warn_of_missing_classes
+from dami_text.errors import ConfigError, DataError
 
 
 def numbered(**sizes: int) -> DatasetDict:
@@ -92,7 +92,7 @@ PARTS = """
 from dami_text.config.options import DataConfig
 from dami_text.data.sources import load_source
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
-from dami_text.data.splits import split_source, warn_of_copies, warn_of_missing_classes
+from dami_text.data.splits import rarefied, split_source, warn_of_copies, warn_of_missing_classes
 
 def parts(name):
     splits = split_source(load_source(DataConfig(dataset=name)), "resplit", 5)
@@ -256,3 +256,44 @@ def test_a_text_is_very_frequent_from_a_tenth_of_all_on(n: int, often: bool, cap
     dataset = Dataset.from_dict({"text": ["again"] * n + [f"text {i}" for i in range(1000 - n)]})
     messages = warned(caplog, warn_of_frequent_texts, dataset, copy_hashes(dataset))
     assert any(f"'again' is there {n} times" in message for message in messages) == often
+
+
+def labelled(n: int, share: float) -> DatasetDict:
+    """n rows of which `share` are spam."""
+    features = Features({"row": Value("int64"), "label": ClassLabel(names=["ham", "spam"])})
+    labels = (np.random.default_rng(0).random(n) < share).astype(int).tolist()
+    return DatasetDict(train=Dataset.from_dict({"row": list(range(n)), "label": labels}, features=features))
+
+
+@pytest.mark.parametrize("share", [0.03, 0.2])
+def test_a_class_is_made_rare_in_each_split(share: float) -> None:
+    whole = split_source(labelled(2000, 0.5), "resplit", seed=0)
+    rare = rarefied(whole, "spam", share, seed=0)
+    assert rare.validation is not None
+    for before, after in ((whole.train, rare.train), (whole.validation, rare.validation), (whole.test, rare.test)):
+        others = [row for row, label in zip(before["row"], before["label"], strict=True) if label == 0]
+        assert [row for row, label in zip(after["row"], after["label"], strict=True) if label == 0] == others
+        assert set(after["row"]) <= set(before["row"])
+        assert sum(after["label"]) / len(after) == pytest.approx(share, abs=1 / len(after))
+    assert rare.train["row"] == rarefied(whole, "spam", share, seed=0).train["row"]
+    assert rare.train["row"] != rarefied(whole, "spam", share, seed=1).train["row"]
+
+
+def test_a_rare_class_keeps_a_text_in_each_split_and_a_rarer_one_all_of_them() -> None:
+    whole = split_source(labelled(100, 0.5), "resplit", seed=0)
+    assert [sum(part["label"]) for part in (whole.validation, rarefied(whole, "spam", 1e-6, seed=0).validation)] == [
+        sum(whole.validation["label"]),
+        1,
+    ]
+    assert rarefied(whole, "spam", 0.99, seed=0).train["row"] == whole.train["row"]
+
+
+def test_a_class_to_make_rare_has_to_exist() -> None:
+    with pytest.raises(DataError, match=r"--rarefy egg=0.03: no class 'egg'; name one of 'ham', 'spam'"):
+        rarefied(split_source(labelled(100, 0.5), "resplit", seed=0), "egg", 0.03, seed=0)
+
+
+@pytest.mark.parametrize("value", ["spam", "spam=", "spam=0", "spam=1", "spam=a third", "=0.1"])
+def test_a_share_that_is_none(value: str) -> None:
+    with pytest.raises(ConfigError, match="rarefy"):
+        DataConfig(rarefy=value)
