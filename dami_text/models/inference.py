@@ -84,8 +84,14 @@ def over_batches(
     batches = batches_by_length(texts.lengths[rows], batch_size)
 
     def results() -> Iterator[tuple[Rows, NDArray[Any]]]:
+        before: tuple[Rows, torch.Tensor] | None = None  # a card computes while the next batch is made
         for positions in processes.share(batches):
-            yield positions, function(texts.collate(rows[positions]).to(device)).cpu().numpy()
+            values = function(texts.collate(rows[positions]).to(device))
+            if before is not None:
+                yield before[0], before[1].cpu().numpy()
+            before = positions, values
+        if before is not None:
+            yield before[0], before[1].cpu().numpy()
 
     assembled: NDArray[Any] = np.zeros(0)
     for positions, values in processes.gather(results()):

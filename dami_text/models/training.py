@@ -241,6 +241,7 @@ class _Steps:
         self.processes = Processes.all() if config.distributed_training else ALONE
         model.to(accelerator.device)
         self.model, self._texts = model, data.texts
+        self._lengths = data.texts.lengths[data.rows]
         self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
         captures = self._captures()
         adam, self._schedule = _optimizer(self.model, config, capturable=captures)
@@ -249,7 +250,6 @@ class _Steps:
         self._optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
         n_classes = len(model.config.id2label or ())
         self._class_weights = _class_weights(data.labels, n_classes, config).to(accelerator.device)
-        self._lengths = self._texts.lengths[data.rows]
         self.taken = 0
         self._guess = guess_loss(data.labels, self._class_weights.cpu().numpy())
         # This process's part; all start as if nothing were learned.
