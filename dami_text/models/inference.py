@@ -1,5 +1,6 @@
 """Passes over texts: batches of like length, dealt out whole to the processes, rows travelling with their results."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,11 @@ from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
 from dami_text.models.last_layer import head_of, read_by_head
 from dami_text.processes import Processes
+
+logger = logging.getLogger(__name__)
+
+#: How many times larger batches are on a CUDA card, which would wait for Python between small ones.
+ON_CARD = 16
 
 
 @contextmanager
@@ -78,14 +84,30 @@ def over_batches(
     """The results (n, ...) of `function`, a row of it a text, in the order of `rows` (n,) of `texts`.
 
     The batches do not depend on the number of processes. Without `processes`, all those of the launch share the work,
-    and every one of them gets the whole result.
+    and every one of them gets the whole result. On a card, batches are `ON_CARD` times as large, and one that its
+    memory has no room for is halved.
     """
     processes = Processes.all() if processes is None else processes
-    batches = batches_by_length(texts.lengths[rows], batch_size)
+    batches = batches_by_length(texts.lengths[rows], batch_size * (ON_CARD if device.type == "cuda" else 1))
+
+    def of(positions: Rows) -> torch.Tensor:
+        try:
+            return function(texts.collate(rows[positions]).to(device))
+        except torch.OutOfMemoryError:
+            if len(positions) == 1:
+                raise
+        logger.info("a batch of %d texts is more than the device has memory for; it is halved", len(positions))
+        return torch.cat([of(half) for half in np.array_split(positions, 2)])
 
     def results() -> Iterator[tuple[Rows, NDArray[Any]]]:
+        before: tuple[Rows, torch.Tensor] | None = None  # a card computes while the next batch is made
         for positions in processes.share(batches):
-            yield positions, function(texts.collate(rows[positions]).to(device)).cpu().numpy()
+            values = of(positions)
+            if before is not None:
+                yield before[0], before[1].cpu().numpy()
+            before = positions, values
+        if before is not None:
+            yield before[0], before[1].cpu().numpy()
 
     assembled: NDArray[Any] = np.zeros(0)
     for positions, values in processes.gather(results()):

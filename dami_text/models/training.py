@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
@@ -20,6 +22,7 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
+from dami_text.models.captured import MAX_BYTES, CapturedSteps
 from dami_text.models.contrastive import SAMPLE, tune_encoder
 from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.frozen_features import features_of
@@ -238,18 +241,20 @@ class _Steps:
         self.processes = Processes.all() if config.distributed_training else ALONE
         model.to(accelerator.device)
         self.model, self._texts = model, data.texts
+        self._lengths = data.texts.lengths[data.rows]
         self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
-        adam, self._schedule = _optimizer(self.model, config)
+        captures = self._captures()
+        adam, self._schedule = _optimizer(self.model, config, capturable=captures)
         # The wrapper scales fp16's gradients. Where there is nothing to scale, it costs as much as a small model's
         # step.
         self._optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
         n_classes = len(model.config.id2label or ())
         self._class_weights = _class_weights(data.labels, n_classes, config).to(accelerator.device)
-        self._lengths = self._texts.lengths[data.rows]
         self.taken = 0
         self._guess = guess_loss(data.labels, self._class_weights.cpu().numpy())
         # This process's part; all start as if nothing were learned.
         self._loss = torch.full((), self._guess / self.processes.count, device=accelerator.device)
+        self._captured = self._captured_steps(adam) if captures else None
 
     @property
     def has_begun(self) -> bool:
@@ -261,6 +266,9 @@ class _Steps:
         """Take the steps of one pass over the texts, in a new order, or the first `most` of them."""
         self._trained.train()
         batches = training_batches(self._lengths, self._config.train_batch_size, self._rng)
+        if self._captured is not None:
+            self.taken += self._captured.one_pass(islice(batches, most), self._schedule)
+            return
         for group in islice(_groups(batches, self._config), most):
             self._take(group)
 
@@ -279,9 +287,32 @@ class _Steps:
             self._accelerator.backward(loss * (self.processes.count / n))
             self._loss += loss.detach() * (NEWEST / n)
         self._optimizer.step()
-        self._schedule.step()
+        if self._schedule is not None:
+            self._schedule.step()
         self._optimizer.zero_grad()
         self.taken += 1
+
+    def _captures(self) -> bool:
+        """Whether steps are recorded: on a CUDA card, one batch a step, all texts on the card, nothing to scale."""
+        device, config = self._accelerator.device, self._config
+        size = 16 * len(self._lengths) * int(self._lengths.max(initial=1))  # ids and mask, 8 bytes each
+        alone = config.gradient_accumulation_steps == 1 and not config.distributed_training
+        return device.type == "cuda" and alone and self._accelerator.scaler is None and size <= MAX_BYTES
+
+    def _captured_steps(self, optimizer: Optimizer) -> CapturedSteps:
+        device = self._accelerator.device
+        return CapturedSteps(
+            self.model,
+            optimizer,
+            self._texts.collate(self._data.rows).to(device),
+            torch.from_numpy(self._data.labels).to(device),
+            batch_size=min(self._config.train_batch_size, len(self._lengths)),
+            class_weights=self._class_weights,
+            loss=self._loss,
+            newest=NEWEST,
+            # The cache of weights in half precision would be filled in one replay and read in others.
+            autocast=partial(self._accelerator.autocast, AutocastKwargs(cache_enabled=False)),
+        )
 
     def end(self) -> None:
         """Free what was prepared."""
@@ -307,12 +338,16 @@ def _groups(batches: Iterator[Rows], config: TrainingConfig) -> Iterator[list[Ro
         yield group
 
 
-def _optimizer(model: nn.Module, config: TrainingConfig) -> tuple[Optimizer, LambdaLR]:
-    """The optimizer of the weights that are to be trained, and its warm-up."""
+def _optimizer(model: nn.Module, config: TrainingConfig, capturable: bool) -> tuple[Optimizer, LambdaLR | None]:
+    """The optimizer of the weights that are to be trained, `capturable` in graphs, and its warm-up, if there is one."""
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = kind(weights, config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    return optimizer, LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, config.warmup_steps)))
+    # A graph reads the learning rate from where it lies.
+    rate = torch.tensor(config.learning_rate, device=weights[0].device) if capturable else config.learning_rate
+    optimizer = kind(weights, rate, weight_decay=config.weight_decay, fused=True, capturable=capturable)
+    if config.warmup_steps <= 1:
+        return optimizer, None
+    return optimizer, LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / config.warmup_steps))
 
 
 class _Best:

@@ -1,11 +1,13 @@
 """Passes over texts: order, batches, modes, and the sharing of batches among processes."""
 
+import logging
 from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 from conftest import encode_texts, in_processes, make_texts, small_model
+from strategy_cases import odd_pool
 
 from dami_text.data.texts import EncodedTexts
 from dami_text.models.inference import device_of, evaluation_mode, over_batches, predict_probabilities
@@ -138,3 +140,28 @@ def test_the_number_of_processes_changes_no_bit(kind, monkeypatch):
     alone = predict_probabilities(model, texts, rows, 8, ALONE)
     for shared in in_processes(monkeypatch, 3, lambda p: predict_probabilities(deepcopy(model), texts, rows, 8, p)):
         np.testing.assert_array_equal(shared, alone)
+
+
+def test_a_batch_without_room_in_memory_is_halved(caplog):
+    pool = odd_pool(30)
+    sizes = []
+
+    def lengths(batch):
+        sizes.append(len(batch.input_ids))
+        if len(batch.input_ids) > 4:
+            raise torch.OutOfMemoryError("no room")
+        return batch.attention_mask.sum(dim=1)
+
+    with caplog.at_level(logging.INFO):
+        found = over_batches(lengths, pool.texts, pool.unlabeled, torch.device("cpu"), 16)
+    assert found.tolist() == pool.texts.lengths[pool.unlabeled].tolist()
+    assert max(sizes) == 16
+    assert "a batch of 16 texts is more than the device has memory for; it is halved" in caplog.text
+
+
+def test_a_text_without_room_in_memory_is_an_error():
+    def full(batch):
+        raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        over_batches(full, odd_pool().texts, np.arange(3), torch.device("cpu"), 16)

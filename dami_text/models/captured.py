@@ -1,0 +1,149 @@
+"""Training steps on a CUDA card, each of them a graph that is replayed.
+
+A small model's step is dozens of short kernels, and a card waits for Python to launch each of them. So the step is
+recorded as a CUDA graph, once for each width of batches, and then replayed as one launch. What a batch needs lies on
+the card already: all token ids are there, and a batch is a list of their rows.
+
+What the step computes is what `training` does without a graph: dropout draws from torch's generator, which a graph
+advances with each replay.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import PreTrainedModel
+
+from dami_text.data.batches import Batch
+from dami_text.data.ids import Rows
+
+logger = logging.getLogger(__name__)
+
+#: Batches are padded to a multiple of so many tokens, so that a few graphs do for all of them.
+WIDTH = 16
+
+#: Steps of a width before its graph is recorded: in them, libraries choose their kernels and take their memory.
+EAGER_STEPS = 2
+
+#: Bytes that token ids of all labelled texts, padded to the longest, may take on the card.
+MAX_BYTES = 2**30
+
+#: Records what a function does on the device and returns what repeats it.
+Record = Callable[[Callable[[], None]], Callable[[], object]]
+
+
+class CapturedSteps:
+    """Training steps on batches of labelled texts that lie on the device.
+
+    Attributes:
+        is_recording: False once recording has failed: all steps are then taken as they come.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        optimizer: Optimizer,
+        texts: Batch,
+        labels: torch.Tensor,
+        *,
+        batch_size: int,
+        class_weights: torch.Tensor,
+        loss: torch.Tensor,
+        newest: float,
+        autocast: Callable[[], AbstractContextManager[Any]],
+        record: Record | None = None,
+    ) -> None:
+        """Steps of `model` by `optimizer`.
+
+        Args:
+            model, optimizer: on the device; the optimizer is `capturable`.
+            texts: all labelled texts (n) as one batch, on the device.
+            labels: (n,), on the device.
+            batch_size: texts in a batch, B; a batch of fewer is filled up with texts that do not count.
+            class_weights: (C,) weights of the loss.
+            loss: the moving average of the loss, a number on the device that each step changes.
+            newest: the weight of a step's loss in it.
+            autocast: makes the context of a forward pass.
+            record: makes graphs; by default of CUDA.
+        """
+        self._model, self._optimizer = model, optimizer
+        self._ids, self._mask, self._labels = texts.input_ids, texts.attention_mask, labels
+        self._on_the_left = bool(texts.attention_mask[:, -1].all())  # all texts end where the batch does
+        self._widths = texts.attention_mask.sum(dim=1).clamp(min=1).cpu()
+        self._class_weights, self._loss, self._newest = class_weights, loss, newest
+        self._autocast, self._record = autocast, record or _recorder()
+        self._rows = labels.new_zeros(batch_size)
+        self._counts = class_weights.new_zeros(batch_size)  # 1 / n for the n texts of the batch, 0 for others
+        self._replays: dict[int, Callable[[], object]] = {}
+        self._taken: Counter[int] = Counter()
+        self.is_recording = True
+
+    def one_pass(self, batches: Iterable[Rows], schedule: LRScheduler | None) -> int:
+        """Take a step on each batch of places (B,) among the labelled texts; how many steps that were."""
+        batches = list(batches)
+        if not batches:
+            return 0
+        size = len(self._rows)
+        rows = torch.zeros(len(batches), size, dtype=torch.long)
+        counts = torch.zeros(len(batches), size)
+        for i, batch in enumerate(batches):
+            rows[i, : len(batch)] = torch.from_numpy(batch)
+            counts[i, : len(batch)] = 1 / len(batch)
+        rows_there, counts_there = rows.to(self._rows.device), counts.to(self._counts)
+        for i, batch in enumerate(batches):
+            longest = int(self._widths[torch.from_numpy(batch)].max())
+            self._rows.copy_(rows_there[i])
+            self._counts.copy_(counts_there[i])
+            self._take(min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
+            if schedule is not None:
+                schedule.step()
+        return len(batches)
+
+    def _take(self, width: int) -> None:
+        """Take a step on `self._rows`, padded to `width` tokens."""
+        self._taken[width] += 1
+        if self.is_recording and width not in self._replays and self._taken[width] > EAGER_STEPS:
+            try:
+                self._replays[width] = self._record(lambda: self._step(width))
+            except RuntimeError as error:
+                self.is_recording = False
+                self._replays.clear()
+                logger.info(
+                    "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
+                    *(type(self._model).__name__, str(error).splitlines()[0]),
+                )
+        self._replays.get(width, lambda: self._step(width))()
+
+    def _step(self, width: int) -> None:
+        """The step itself; nothing of it waits for the device."""
+        self._optimizer.zero_grad(set_to_none=False)  # graphs write to where the first steps' gradients are
+        part = slice(-width, None) if self._on_the_left else slice(width)
+        ids, mask = self._ids[self._rows, part], self._mask[self._rows, part]
+        with self._autocast():
+            logits = self._model(input_ids=ids, attention_mask=mask).logits
+        labels, weights = self._labels[self._rows], self._class_weights
+        losses = functional.cross_entropy(logits.float(), labels, weights, reduction="none")
+        loss = losses @ self._counts.to(losses)
+        loss.backward()
+        self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)
+        self._optimizer.step()
+
+
+def _recorder() -> Record:
+    """What records CUDA graphs, which share their memory: never are two of them replayed at a time."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(function: Callable[[], None]) -> Callable[[], object]:
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, pool=pool):
+            function()
+        return graph.replay
+
+    return record

@@ -1,0 +1,114 @@
+"""Captured training steps, with the step run anew in place of a CUDA graph, against steps that are not captured."""
+
+import logging
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_texts, small_model
+from encoder_cases import tiny_model
+from strategy_cases import pool_of
+
+from dami_text.config.options import TrainingConfig
+from dami_text.data.texts import LabeledTexts
+from dami_text.models import captured, training
+from dami_text.models.captured import EAGER_STEPS, CapturedSteps
+from dami_text.processes import make_accelerator
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Captures on the CPU: a recorded step is repeated by running it; the widths that were recorded."""
+    widths = []
+
+    def record(function):
+        widths.append(function.__closure__[1].cell_contents if len(function.__closure__) > 1 else None)
+        return function
+
+    optimizer = training._optimizer
+    monkeypatch.setattr(captured, "_recorder", lambda: record)
+    monkeypatch.setattr(training._Steps, "_captures", lambda steps: True)
+    monkeypatch.setattr(training, "_optimizer", lambda model, config, capturable: optimizer(model, config, False))
+    return widths
+
+
+def labelled(kind, n=43):
+    pool = pool_of(make_texts(n, shortest=1), kind=kind)
+    return LabeledTexts(pool.texts, np.arange(n), np.random.default_rng(0).integers(0, 3, n))
+
+
+def new_model(kind, data):
+    model = tiny_model("bert", 3) if kind == "bert" else small_model(kind, len(data.texts.tokenizer), 3)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # the noise of a batch depends on its shape
+    return model.double()
+
+
+def trained(kind, config):
+    data = labelled(kind)
+    model = new_model(kind, data)
+    found = training.train(model, data, None, config, make_accelerator(), rng=np.random.default_rng(1))
+    return found, model.state_dict()
+
+
+@pytest.mark.parametrize("options", [{}, {"class_weights": "balanced"}, {"optimizer": "adamw", "warmup_steps": 7}])
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_the_same_weights_as_without_capturing(kind, options, recorded, monkeypatch):
+    config = TrainingConfig(steps=40, train_batch_size=8, learning_rate=1e-3, **options)
+    found, weights = trained(kind, config)
+    assert recorded  # and the last batch of a pass has fewer texts than the others
+    monkeypatch.setattr(training._Steps, "_captures", lambda steps: False)
+    expected, wanted = trained(kind, config)
+    assert (found.steps, found.has_learned) == (expected.steps, expected.has_learned)
+    for name, weight in wanted.items():
+        torch.testing.assert_close(weights[name], weight, rtol=1e-7, atol=1e-9, msg=name)
+
+
+def steps_of(data, record):
+    model = new_model("cnn", data)
+    whole = data.texts.collate(data.rows)
+    return CapturedSteps(
+        model,
+        torch.optim.SGD(model.parameters(), 0.1),
+        whole,
+        torch.from_numpy(data.labels),
+        batch_size=8,
+        class_weights=torch.ones(3),
+        loss=torch.zeros(()),
+        newest=0.5,
+        autocast=nullcontext,
+        record=record,
+    )
+
+
+def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
+    def failing(function):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    data = labelled("cnn")
+    steps, plain = steps_of(data, failing), steps_of(data, lambda function: function)
+    batches = [np.arange(8)] * (EAGER_STEPS + 3)
+    with caplog.at_level(logging.INFO):
+        assert steps.one_pass(batches, None) == len(batches)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a training step of TextCNNForSequenceClassification cannot be recorded as a CUDA graph (operation not "
+        "permitted when stream is capturing); kernels are launched one by one"
+    ]
+    assert not steps.is_recording
+    plain.one_pass(batches, None)
+    for found, wanted in zip(steps._model.parameters(), plain._model.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_on_a_card_the_same_losses_as_without_capturing(kind, monkeypatch):
+    config = TrainingConfig(steps=40, train_batch_size=8, learning_rate=1e-3)
+    _, weights = trained(kind, config)
+    monkeypatch.setattr(training._Steps, "_captures", lambda steps: False)
+    _, wanted = trained(kind, config)
+    for name, weight in wanted.items():
+        torch.testing.assert_close(weights[name], weight, rtol=1e-5, atol=1e-7, msg=name)
