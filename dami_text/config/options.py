@@ -127,7 +127,7 @@ def _names(listed: str | None) -> list[str]:
 
 @dataclass(frozen=True)
 class TokenizationConfig(Options):
-    """How the word-level tokenizer of the CNN and the BiLSTM is built."""
+    """How texts are read, and how the word-level tokenizer of the CNN and the BiLSTM is built."""
 
     _argument_group_name: ClassVar[str] = "tokenization"
 
@@ -137,7 +137,13 @@ class TokenizationConfig(Options):
     )
     max_length: int = option(
         512,
-        "cut texts to this many words, or pieces of words for an encoder (a warning counts the texts that were cut)",
+        "read this many words of a text, or pieces of words for an encoder, or as many as it takes if that is less; a "
+        "line counts the texts that are longer",
+    )
+    long_texts: Literal["truncate", "head-tail", "windows"] = option(
+        "truncate",
+        "what is read of longer texts: their beginning; half of it and as much of their end; or, by an encoder or "
+        "decoder, all in windows of --max-length, whose log-probabilities are averaged",
     )
     min_document_frequency: int = option(
         2, "leave words of fewer training texts out of the vocabulary, which is published with the model; 1 keeps all"

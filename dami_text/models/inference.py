@@ -17,6 +17,7 @@ from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
 from dami_text.models.last_layer import head_of, read_by_head
+from dami_text.models.windows import windows_of
 from dami_text.processes import Processes
 
 
@@ -162,10 +163,15 @@ def predict_features(
 
     def features(batch: Batch | FeatureBatch) -> torch.Tensor:
         reader(**batch.inputs)
-        found = captured.pop()
+        found, inputs = captured.pop(), batch.inputs
+        windows = windows_of(model, inputs["attention_mask"])
+        if windows is not None and len(found) == len(windows.text):  # and not averaged before
+            inputs = windows.split(inputs["input_ids"], model.config.get_text_config().pad_token_id)
+        else:
+            windows = None
         if found.dim() == 3:
-            found = read_by_head(found, **batch.inputs, config=model.config)
-        return found.float()
+            found = read_by_head(found, **inputs, config=model.config)
+        return (found if windows is None else windows.means(found)).float()
 
     hook = (layer or head_of(model)).register_forward_pre_hook(capture)
     try:

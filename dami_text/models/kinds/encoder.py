@@ -1,9 +1,11 @@
 """Pretrained encoders, whole or with a head alone that is trained on frozen features."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dami_text.config.kinds import OF_STEPS, ModelKind
+from dami_text.config.options import TokenizationConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from dami_text.data.texts import EncodedTexts
     from dami_text.models.encoder import Encoder
     from dami_text.models.lexicon import Lexicon
+
+logger = logging.getLogger(__name__)
 
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 5e-5,
@@ -45,10 +49,16 @@ class PretrainedEncoder(ModelKind):
     def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> "EncoderSource":
         """Copies of the encoder with heads to be trained."""
         from dami_text.models.encoder import load_encoder
+        from dami_text.models.windows import read_long_texts
 
         longest, seed = config.tokenization.max_length, config.loop.seed
         regions = config.strategy.interprets_features
-        return EncoderSource(load_encoder(config.model, class_names, longest, seed, regions=regions))
+        encoder = load_encoder(config.model, class_names, longest, seed, regions=regions)
+        taken = encoder.tokenizer.model_max_length
+        if taken < longest != TokenizationConfig.max_length:
+            logger.warning("--max-length is %d, and %s takes %d tokens at most", longest, config.model.model, taken)
+        read_long_texts(encoder.pretrained, encoder.tokenizer, config.tokenization.long_texts)
+        return EncoderSource(encoder)
 
 
 def _finds_head(options: Mapping[str, Any]) -> bool:
