@@ -97,6 +97,9 @@ def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:
     model, strategy, dropout = (options[name] for name in ("model", "strategy", "dropout"))
     kind = kind_of(model)
+    if "bald_head_dropout" in changed and not kind.is_pretrained and model != AUTO:
+        instead = "use --dropout" if "dropout" in kind.takes else "leave it out"
+        raise ConfigError(f"--bald-head-dropout is for encoders and decoders, and --model is {model}; {instead}")
     if "dropout" not in kind.takes:
         if "dropout" in changed:
             own = "dropout of its own" if kind.is_pretrained else "no dropout"

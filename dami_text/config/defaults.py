@@ -9,8 +9,9 @@ from dami_text.config.kinds import kind_of
 #: Texts in a batch of predictions or interpretations.
 BATCH_SIZE = 64
 
-#: Samples of BALD.
+#: Samples of BALD, and the rate of dropout before the head of a model that was trained without.
 BALD_SAMPLES = 10
+BALD_HEAD_DROPOUT = 0.5
 
 #: What K-medoids may take: MiB for a matrix of distances, and seconds on one core of usual speed, in a run and where a
 #: person waits.

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from dami_text.config import metrics
 from dami_text.config.defaults import (
+    BALD_HEAD_DROPOUT,
     BALD_SAMPLES,
     BATCH_SIZE,
     CLUSTERING_MEMORY,
@@ -322,6 +323,10 @@ class StrategyConfig(Options):
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
     )
     bald_samples: int = option(BALD_SAMPLES, "bald: samples of the model's dropout")
+    bald_head_dropout: float = option(
+        BALD_HEAD_DROPOUT,
+        "bald: dropout of what the last layer reads, for encoders and decoders that have no dropout of their own",
+    )
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(BATCH_SIZE, "texts in a batch of predictions or interpretations")
     pool_subsample: int | None = option(
@@ -339,6 +344,8 @@ class StrategyConfig(Options):
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
         self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
+        wanted = "greater than 0 and less than 1"
+        self.require(0 < self.bald_head_dropout < 1, "bald_head_dropout", wanted)
         self.require(self.clustering_seconds > 0, "clustering_seconds", "greater than 0")
         for name in ("clustering_memory", "inference_batch_size"):
             self.require(getattr(self, name) >= 1, name, "at least 1")

@@ -193,10 +193,15 @@ def predict_both(
     return features, head_probabilities(model, features)
 
 
-def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Class probabilities (n, C) of features (n, H)."""
+def head_logits(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the last layer makes (n, C) of features (n, H)."""
     head = head_of(model)
     with torch.no_grad():
-        logits = head(torch.from_numpy(features).to(head.weight))
-        probabilities: NDArray[np.float32] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+        logits: NDArray[np.float32] = head(torch.from_numpy(features).to(head.weight)).float().cpu().numpy()
+    return logits
+
+
+def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Class probabilities (n, C) of features (n, H)."""
+    probabilities: NDArray[np.float32] = torch.softmax(torch.from_numpy(head_logits(model, features)), dim=-1).numpy()
     return probabilities

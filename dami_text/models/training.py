@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
+from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
@@ -42,6 +43,9 @@ NEWEST = 0.05
 
 #: In fewer steps a training can be too short to have learned anything, without having failed.
 FEW_STEPS = 100
+
+#: Tokens for each text of a training batch that memory is thought to have room for, padding among them.
+TOKENS_A_TEXT = 512
 
 BUCKET = 20  # batches whose texts are sorted by length among each other
 
@@ -262,10 +266,15 @@ class _Steps:
         self._trained.train()
         batches = training_batches(self._lengths, self._config.train_batch_size, self._rng)
         for group in islice(_groups(batches, self._config), most):
-            self._take(group)
+            self._take([part for positions in group for part in self._parts(positions)])
+
+    def _parts(self, positions: Rows) -> list[Rows]:
+        """A batch in parts that memory has room for, where its texts are long: a step adds up their gradients."""
+        size = self._config.train_batch_size
+        return [positions[part] for part in batches_by_length(self._lengths[positions], size, TOKENS_A_TEXT)]
 
     def _take(self, group: list[Rows]) -> None:
-        """Take a step on batches of positions of the labelled texts."""
+        """Take a step on parts of positions of the labelled texts."""
         n = sum(map(len, group))
         self._loss *= 1 - NEWEST
         for positions in group:
