@@ -21,7 +21,9 @@ MOST_WINDOWS = 16
 
 def set_long_texts(tokenizer: PreTrainedTokenizerFast, how: LongTexts) -> None:
     """Have the tokenizer, and those that are loaded from where it is saved, keep what `how` says of long texts."""
-    tokenizer.init_kwargs["long_texts"] = how
+    tokenizer.init_kwargs.pop("long_texts", None)
+    if how != "truncate":  # which other programs do as well
+        tokenizer.init_kwargs["long_texts"] = how
 
 
 def long_texts_of(tokenizer: PreTrainedTokenizerFast) -> LongTexts:

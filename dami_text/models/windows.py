@@ -91,6 +91,8 @@ def read_long_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, 
     if how is not None:
         set_long_texts(tokenizer, how)
     if long_texts_of(tokenizer) != "windows":
+        for name in ("text_window", "window_padding"):  # of the model that this one starts from
+            model.config.__dict__.pop(name, None)
         return
     model.config.text_window, model.config.window_padding = tokenizer.model_max_length, tokenizer.padding_side
     pools = isinstance(model, SentenceEncoderForSequenceClassification)

@@ -238,3 +238,18 @@ def test_a_line_says_that_the_model_takes_less(tmp_path, caplog):
     config = RunConfig.of(model=str(save_encoder(tmp_path)), max_length=100)
     make_learner(["good"], ["a", "b"], config)
     assert f"--max-length is 100, and {tmp_path} takes 32 tokens at most" in caplog.messages
+
+
+def test_a_model_that_starts_from_one_with_windows_need_not_read_them(tmp_path):
+    learner = learner_of(save_encoder(tmp_path / "base"), "margin", steps=2)
+    learner.trained_model()
+    learner.save_pretrained(tmp_path / "saved")
+    texts = [TEXTS[1], "good"]
+    config = RunConfig.of(model=str(tmp_path / "saved"), max_length=LONGEST, steps=2, new_head=True)
+    again = make_learner(texts, ["a", "b"], config)
+    again.tell([0, 1], [0, 1])
+    assert again.pool.texts.lengths.tolist()[0] == LONGEST
+    again.trained_model()
+    again.save_pretrained(tmp_path / "again")
+    for file in ("config.json", "tokenizer_config.json"):
+        assert "window" not in (tmp_path / "again" / file).read_text()
