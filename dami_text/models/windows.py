@@ -124,6 +124,7 @@ class _Hooks:
 
     def join(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         """After the module: one value a text of what is averaged."""
-        if self._windows is not None:
-            output[self._averaged] = self._windows.means(output[self._averaged])
+        windows, self._windows = self._windows, None
+        if windows is not None:
+            output[self._averaged] = windows.means(output[self._averaged])
         return output
