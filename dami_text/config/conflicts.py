@@ -13,7 +13,7 @@ from dami_text.errors import ConfigError
 #: What only texts, and only tables, have a use for.
 OF_TEXTS = (
     *("text_column", "lowercase", "max_vocabulary", "max_length", "word_vectors", "word_vector_dim"),
-    *("word_vector_texts", "init_model", "min_document_frequency", "duplicates"),
+    *("word_vector_texts", "init_model", "min_document_frequency", "duplicates", "long_texts"),
 )
 OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features")
 
@@ -53,6 +53,11 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     for name in OF_TEXTS:
         if task == "tabular" and name in changed:
             raise ConfigError(f"{flag(name)} is for texts, and --task is tabular; leave it out")
+    if options["long_texts"] == "windows" and kind.task == "text" and not kind.is_pretrained and model != AUTO:
+        raise ConfigError(
+            f"--long-texts windows is for encoders and decoders, and --model is {model}, which takes texts of any "
+            "length; raise --max-length"
+        )
     if dataset not in PRESETS and "data_dir" in changed:
         raise ConfigError(f"--data-dir is for the tables {', '.join(PRESETS)}, not --dataset {dataset}; leave it out")
 
@@ -92,6 +97,9 @@ def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:
     model, strategy, dropout = (options[name] for name in ("model", "strategy", "dropout"))
     kind = kind_of(model)
+    if "bald_head_dropout" in changed and not kind.is_pretrained and model != AUTO:
+        instead = "use --dropout" if "dropout" in kind.takes else "leave it out"
+        raise ConfigError(f"--bald-head-dropout is for encoders and decoders, and --model is {model}; {instead}")
     if "dropout" not in kind.takes:
         if "dropout" in changed:
             own = "dropout of its own" if kind.is_pretrained else "no dropout"

@@ -9,8 +9,9 @@ from dami_text.config.kinds import kind_of
 #: Texts in a batch of predictions or interpretations.
 BATCH_SIZE = 64
 
-#: Samples of BALD.
+#: Samples of BALD, and the rate of dropout before the head of a model that was trained without.
 BALD_SAMPLES = 10
+BALD_HEAD_DROPOUT = 0.5
 
 #: How many times the query size of uncertain texts the strategies choose from that look for diverse ones.
 UNCERTAIN = 10

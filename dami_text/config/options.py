@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from dami_text.config import metrics
 from dami_text.config.defaults import (
+    BALD_HEAD_DROPOUT,
     BALD_SAMPLES,
     BATCH_SIZE,
     CLUSTERING_MEMORY,
@@ -141,7 +142,7 @@ def _names(listed: str | None) -> list[str]:
 
 @dataclass(frozen=True)
 class TokenizationConfig(Options):
-    """How the word-level tokenizer of the CNN and the BiLSTM is built."""
+    """How texts are read, and how the word-level tokenizer of the CNN and the BiLSTM is built."""
 
     _argument_group_name: ClassVar[str] = "tokenization"
 
@@ -151,7 +152,13 @@ class TokenizationConfig(Options):
     )
     max_length: int = option(
         512,
-        "cut texts to this many words, or pieces of words for an encoder (a warning counts the texts that were cut)",
+        "read this many words of a text, or pieces of words for an encoder, or as many as it takes if that is less; a "
+        "line counts the texts that are longer",
+    )
+    long_texts: Literal["truncate", "head-tail", "windows"] = option(
+        "truncate",
+        "what is read of longer texts: their beginning; half of it and as much of their end; or, by an encoder or "
+        "decoder, all in windows of --max-length, whose log-probabilities are averaged",
     )
     min_document_frequency: int = option(
         2, "leave words of fewer training texts out of the vocabulary, which is published with the model; 1 keeps all"
@@ -337,6 +344,10 @@ class StrategyConfig(Options):
         "positives: the class to find (default: of those that have labels, the one that is predicted least)",
     )
     bald_samples: int = option(BALD_SAMPLES, "bald: samples of the model's dropout")
+    bald_head_dropout: float = option(
+        BALD_HEAD_DROPOUT,
+        "bald: dropout of what the last layer reads, for encoders and decoders that have no dropout of their own",
+    )
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(
         BATCH_SIZE, "texts in a batch of predictions or interpretations; in predictions 16 times as many on a CUDA card"
@@ -356,6 +367,8 @@ class StrategyConfig(Options):
         wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
         self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
+        wanted = "greater than 0 and less than 1"
+        self.require(0 < self.bald_head_dropout < 1, "bald_head_dropout", wanted)
         self.require(self.clustering_seconds > 0, "clustering_seconds", "greater than 0")
         for name in ("clustering_memory", "inference_batch_size", "uncertain_factor"):
             self.require(getattr(self, name) >= 1, name, "at least 1")

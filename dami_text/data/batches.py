@@ -81,18 +81,18 @@ def sparse_tensor(matrix: sparse.csr_matrix) -> torch.Tensor:
     return torch.sparse_coo_tensor(places, values, part.shape, check_invariants=False)
 
 
-def batches_by_length(lengths: NDArray[np.int64], batch_size: int) -> list[Rows]:
+def batches_by_length(lengths: NDArray[np.int64], batch_size: int, tokens_a_text: int = 256) -> list[Rows]:
     """The positions of `lengths` (n,) dealt into batches of like length, shortest first.
 
-    A batch has at most `batch_size` texts and, padded, at most 256 tokens a text of a full batch, so that memory is
-    bounded where texts are long; a text alone may be longer.
+    A batch has at most `batch_size` texts and, padded, at most `tokens_a_text` tokens a text of a full batch, so that
+    memory is bounded where texts are long; a text alone may be longer.
     """
     order = np.argsort(lengths, kind="stable")
     batches, start = [], 0
     while start < len(order):
         taken = lengths[order[start : start + batch_size]]
         tokens = taken * np.arange(1, len(taken) + 1)  # the last text taken decides the batch's width
-        size = max(1, int(np.searchsorted(tokens, 256 * batch_size, side="right")))
+        size = max(1, int(np.searchsorted(tokens, tokens_a_text * batch_size, side="right")))
         batches.append(order[start : start + size])
         start += size
     return batches

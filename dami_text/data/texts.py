@@ -18,7 +18,8 @@ from transformers import PreTrainedTokenizerFast
 
 from dami_text.data.batches import Batch, FeatureBatch, sparse_tensor
 from dami_text.data.ids import Rows, content_hashes, stable_id
-from dami_text.data.words import splits_words, words_of
+from dami_text.data.long_texts import long_texts_of, of_long_texts, tokens_read, words_left_out
+from dami_text.data.words import splits_words, word_numbers
 
 
 class FeatureTexts:
@@ -80,10 +81,12 @@ class Texts(Protocol):
     Attributes:
         lengths: (N,) int64, tokens of each text.
         frozen_features: what a frozen encoder, whose head alone is trained, makes of the texts; otherwise None.
+        long_texts: a sentence on those that are longer than the model takes; None where none is.
     """
 
     lengths: Rows
     frozen_features: FeatureTexts | None
+    long_texts: str | None
 
     def __len__(self) -> int: ...
 
@@ -121,6 +124,7 @@ class StoredTexts:
     """Texts in Arrow's memory map, and ids that depend on their content; the base of what models read."""
 
     frozen_features: FeatureTexts | None = None
+    long_texts: str | None = None
 
     def __init__(self, dataset: Dataset) -> None:
         """The column `text` of a data set."""
@@ -172,13 +176,13 @@ class EncodedTexts(StoredTexts):
 
     Attributes:
         tokenizer: what made the ids.
-        lengths: (N,) int64, tokens of each text, special tokens among them.
+        lengths: (N,) int64, tokens that are read of each text, special tokens among them.
         frozen_features: what a frozen encoder, whose head alone is trained, makes of the texts; otherwise None.
     """
 
     def __init__(self, dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> None:
         in_pieces = "word_ids" in dataset.column_names
-        dataset = dataset.select_columns(["text", "input_ids", *(["word_ids"] if in_pieces else [])])
+        dataset = dataset.select_columns(["text", "input_ids", "length", *(["word_ids"] if in_pieces else [])])
         if dataset._indices is not None:
             dataset = dataset.flatten_indices()
         super().__init__(dataset)
@@ -187,6 +191,9 @@ class EncodedTexts(StoredTexts):
         self._word_ids = _Lists(dataset, "word_ids") if in_pieces else None
         lengths = [np.zeros(0, np.int64), *map(np.diff, self._ids.offsets)]
         self.lengths: Rows = np.concatenate(lengths).astype(np.int64)
+        self.long_texts = of_long_texts(
+            [dataset.data.column("length").to_numpy()], tokenizer, "pieces of words" if in_pieces else "words"
+        )
 
     @cached_property
     def _splits_words(self) -> bool:
@@ -224,9 +231,10 @@ class EncodedTexts(StoredTexts):
 
     def word(self, row: int, index: int) -> str | None:
         """Word number `index` of a row as it stands in the text."""
-        text, places = self.text(row), self.word_places(row)
-        start, end = places[index]
-        following = places[index + 1][0] if index + 1 < len(places) else len(text)
+        text, (places, read) = self.text(row), self._words(row)
+        number = read[index]
+        start, end = places[number]
+        following = places[number + 1][0] if number + 1 < len(places) else len(text)
         # A character that was composed of several ends, for the tokenizer, after the first of them.
         rest = re.split(r"\s", text[end:following], maxsplit=1)[0]
         return (text[start:end] + rest).strip(" ")
@@ -234,21 +242,28 @@ class EncodedTexts(StoredTexts):
     def word_places(self, row: int) -> list[tuple[int, int]]:
         """Where each word of a row's text begins and ends, in characters, by the word's number.
 
-        A word that the tokenizer has no pieces for, and drops, takes no place: where the one before it ends.
+        A word that the tokenizer has no pieces for, and drops, takes no place: where the one before it ends. Words
+        after the last one that is read have places too.
         """
-        encoding = self.tokenizer.backend_tokenizer.encode(self.text(row), add_special_tokens=False)
+        places, read = self._words(row)
+        return [places[number] for number in read]
+
+    def _words(self, row: int) -> tuple[list[tuple[int, int]], list[int]]:
+        """The places of all words of a row's text, and which of them are numbered: not those between head and tail."""
+        encoding = self.tokenizer.backend_tokenizer.encode(self.text(row))
+        numbers = word_numbers(encoding, self._splits_words)
         places: dict[int, tuple[int, int]] = {}
-        words = words_of(encoding, self._splits_words)
-        for word, (start, end) in zip(words, encoding.offsets, strict=True):
-            if word is None:
-                continue
+        for word, (start, end) in zip(numbers.tolist(), encoding.offsets, strict=True):
             first, last = places.get(word, (start, end))
             places[word] = (min(first, start), max(last, end))
         every, end = [], 0
         for word in range(max(places, default=-1) + 1):
             start, end = places.get(word, (end, end))
             every.append((start, end))
-        return every
+        if (how := long_texts_of(self.tokenizer)) != "head-tail":
+            return every, [*range(len(every))]
+        left_out = words_left_out(numbers, tokens_read(encoding, self.tokenizer.model_max_length, how))
+        return every, [number for number in range(len(every)) if number not in left_out]
 
     def collate(self, rows: Rows) -> Batch:
         """The texts of `rows`, padded to the longest of them on the tokenizer's side.

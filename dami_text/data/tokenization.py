@@ -12,8 +12,9 @@ from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.config.options import TokenizationConfig
+from dami_text.data.long_texts import long_texts_of, most_tokens, of_long_texts, tokens_read, words_left_out
 from dami_text.data.texts import EncodedTexts
-from dami_text.data.words import splits_words, words_of
+from dami_text.data.words import splits_words, word_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -99,15 +100,15 @@ def _document_frequencies(tokenizer: Tokenizer, batches: Iterator[list[str]]) ->
 
 
 def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, warn: bool = True) -> Dataset:
-    """`dataset` with columns more: `input_ids`, cut to the tokenizer's maximum, and `length`, before the cut.
+    """`dataset` with columns more: `input_ids`, what is read of each text (`long_texts`), and `length`, of the whole.
 
     A tokenizer that is not word-level adds its special tokens, and a column `word_ids`: the number of the word that
     each token is a piece of, -1 for special tokens. Nothing in a text is taken for a special token.
 
     The result is cached beside the data set's own files, under a fingerprint of the data and of the tokenizer. With
-    `warn`, one warning counts the texts that were cut; see `warn_of_cut_texts` for several parts of a source.
+    `warn`, a line counts the long texts; see `warn_of_long_texts` for several parts of a source.
     """
-    longest = tokenizer.model_max_length
+    longest, how = tokenizer.model_max_length, long_texts_of(tokenizer)
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -119,17 +120,23 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, warn: bool = Tr
         columns["word_ids"] = List(Value("int32"))
 
     def encode_batch(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        fast = not in_pieces and how == "truncate"  # where ids are all that is asked for
+        encodings = (backend.encode_batch_fast if fast else backend.encode_batch)(batch["text"])
+        read = [tokens_read(each, longest, how) for each in encodings]
+        columns: dict[str, list[Any]] = {
+            "input_ids": [np.array(each.ids, np.int32)[tokens] for each, tokens in zip(encodings, read, strict=True)],
+            "length": [len(each.ids) for each in encodings],
+        }
         if in_pieces:
-            backend.enable_truncation(longest)
-            encodings = backend.encode_batch(batch["text"])
-            backend.no_truncation()
-            words = [[-1 if word is None else word for word in words_of(each, splits)] for each in encodings]
-            ids = [encoding.ids for encoding in encodings]
-            return {"input_ids": ids, "word_ids": words, "length": list(map(_full_length, encodings))}
-        ids = [encoding.ids for encoding in backend.encode_batch_fast(batch["text"], add_special_tokens=False)]
-        return {"input_ids": [i[:longest] for i in ids], "length": [len(i) for i in ids]}
+            columns["word_ids"] = list(map(words_read, encodings, read))
+        return columns
 
-    content = f"{dataset._fingerprint} {longest} {backend.to_str()}"
+    def words_read(encoding: Encoding, read: NDArray[np.int64]) -> NDArray[np.int64]:
+        words = word_numbers(encoding, splits)
+        left_out = words_left_out(words, read) if how == "head-tail" else range(0)
+        return (words - len(left_out) * (words >= left_out.stop))[read]
+
+    content = f"{dataset._fingerprint} {longest} {how} {backend.to_str()}"
     encoded = dataset.map(
         encode_batch,
         batched=True,
@@ -138,29 +145,25 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, warn: bool = Tr
         desc="tokenize" if len(dataset) >= 100_000 else None,
     )
     if warn:
-        warn_of_cut_texts([encoded], tokenizer)
+        warn_of_long_texts([encoded], tokenizer)
     return encoded
 
 
 def encode_all(parts: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast) -> list[EncodedTexts]:
-    """Each data set's texts by their token ids; the texts that were cut in all of them are counted in one warning."""
+    """Each data set's texts by their token ids; the long texts of all of them are counted in one line."""
     encoded = [encode(part, tokenizer, warn=False) for part in parts]
-    warn_of_cut_texts(encoded, tokenizer)
+    warn_of_long_texts(encoded, tokenizer)
     return [EncodedTexts(part, tokenizer) for part in encoded]
 
 
-def warn_of_cut_texts(encoded: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast) -> None:
-    """Warn, once for all that `encode` made of a source, of the texts that were cut."""
-    longest = tokenizer.model_max_length
+def warn_of_long_texts(encoded: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast) -> None:
+    """Say, once for all that `encode` made of a source, how many texts are longer than the tokenizer's maximum."""
     in_pieces = any("word_ids" in part.column_names for part in encoded)
-    lengths = np.concatenate([part.data.column("length").to_numpy() for part in encoded])
-    cut = int((lengths > longest).sum())
-    if cut:
-        logger.warning(
-            "%d of %d texts are longer than %d %s (the longest has %d) and were cut; --max-length sets the limit%s",
-            *(cut, len(lengths), longest, "pieces of words" if in_pieces else "words", lengths.max()),
-            ", up to what the model takes" if in_pieces else "",
-        )
+    lengths = [part.data.column("length").to_numpy() for part in encoded]
+    if told := of_long_texts(lengths, tokenizer, "pieces of words" if in_pieces else "words"):
+        read_whole = max(part.max(initial=0) for part in lengths) <= most_tokens(tokenizer)
+        level = logging.INFO if read_whole else logging.WARNING
+        logger.log(level, "%s; see --max-length and --long-texts", told)
 
 
 def warn_of_unknown_pieces(parts: Sequence[EncodedTexts], tokenizer: PreTrainedTokenizerFast) -> None:
@@ -176,9 +179,3 @@ def warn_of_unknown_pieces(parts: Sequence[EncodedTexts], tokenizer: PreTrainedT
             "of their language, or --model linear",
             *(n, sum(map(len, parts)), first if len(first) <= 40 else first[:40] + "..."),
         )
-
-
-def _full_length(encoding: Encoding) -> int:
-    """The tokens of a text before it was cut; each overflowing part repeats the special tokens."""
-    special = sum(encoding.special_tokens_mask)
-    return len(encoding.ids) + sum(len(part.ids) - special for part in encoding.overflowing)

@@ -1,5 +1,7 @@
 """Which word of a text each token is a piece of."""
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 #: What stands for a blank at the beginning of a piece (SentencePiece), and for blanks and line ends in bytes (GPT-2).
@@ -15,6 +17,11 @@ def words_of(encoding: Encoding, splits: bool) -> list[int | None]:
     words = list(encoding.word_ids) if splits else _begun_by_blanks(encoding)
     telling = {word for word, token in zip(words, encoding.tokens, strict=True) if token.strip(BLANKS)}
     return [word if word in telling else None for word in words]
+
+
+def word_numbers(encoding: Encoding, splits: bool) -> NDArray[np.int64]:
+    """The same as an array (N,), with -1 for None."""
+    return np.array([-1 if word is None else word for word in words_of(encoding, splits)], np.int64)
 
 
 def _begun_by_blanks(encoding: Encoding) -> list[int | None]:

@@ -17,6 +17,7 @@ from dami_text.data.batches import Batch
 from dami_text.data.texts import Texts
 from dami_text.models.inference import device_of, evaluation_mode
 from dami_text.models.unseen import seen_logits
+from dami_text.models.windows import windows_of
 
 Target = Literal["probability", "logit"]
 TargetClass = Literal["auto", "predicted", "all"]
@@ -47,11 +48,13 @@ def embedding_hook(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
 def by_token(model: PreTrainedModel, values: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Values (B, T, D) of the batch's tokens, of values in the shape of what `embedding_hook` captures.
 
-    XLNet's have the tokens first, and some architectures have padded the texts to a multiple of their own.
+    XLNet's have the tokens first, some architectures have padded the texts to a multiple of their own, and long texts
+    may be read in windows.
     """
     if any(isinstance(module, XLNetModel) for module in model.modules()):
         values = values.transpose(0, 1)
-    return values[:, : batch.input_ids.shape[1]]
+    windows = windows_of(model, batch.attention_mask)
+    return values[:, : batch.input_ids.shape[1]] if windows is None else windows.by_token(values)
 
 
 @contextmanager

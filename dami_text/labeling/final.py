@@ -101,7 +101,8 @@ def train_final(session: Session, folder: Path) -> FinalModel:
                 report=report,
             )
             facts = card_facts(session, done, sizes, agreed, final)
-            card = model_card(replace(facts, needs_dami_text=is_own(model)))
+            told = learner.pool.texts.long_texts
+            card = model_card(replace(facts, needs_dami_text=is_own(model), long_texts=told))
             (unfinished / "README.md").write_text(str(card), encoding="utf-8")
             (unfinished / RECORD).write_text(to_json(asdict(final)) + "\n", encoding="utf-8")
     except OSError as error:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from dami_text.config.fields import Device
 from dami_text.data.columns import OWN, own_columns
 from dami_text.data.estimators import TABLE_ENCODER
+from dami_text.data.long_texts import most_tokens
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.data.tokenization import encode
@@ -50,8 +51,8 @@ class Classifier:
 
     @property
     def longest(self) -> int | None:
-        """The tokens that texts are cut to; None where they are never cut."""
-        return None if isinstance(self.preprocessor, TfidfEncoder) else int(self.preprocessor.model_max_length)
+        """The tokens of the longest text that is read whole; None where all are."""
+        return None if isinstance(self.preprocessor, TfidfEncoder) else most_tokens(self.preprocessor)
 
     @classmethod
     def load(cls, folder: Path, device: Device = "auto") -> "Classifier":
@@ -96,7 +97,7 @@ class Classifier:
         if isinstance(self.preprocessor, TfidfEncoder):
             return predict_probabilities(self.model, TfidfTexts(dataset, self.preprocessor), rows), 0
         encoded = encode(dataset, self.preprocessor, warn=False)
-        n_cut = int((encoded.data.column("length").to_numpy() > self.preprocessor.model_max_length).sum())
+        n_cut = int((encoded.data.column("length").to_numpy() > self.longest).sum())
         return predict_probabilities(self.model, EncodedTexts(encoded, self.preprocessor), rows), n_cut
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dami_text.data.hub import no_progress_bars
 from dami_text.data.texts import Texts, telling_words
 from dami_text.data.tfidf import TfidfTexts
+from dami_text.data.tokenization import encode
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
 from dami_text.interpretation.word_gradients import word_influence
@@ -111,7 +112,9 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
         kind = run.model.kind
         kind.require(run)
         if kind.reads_files(run):
-            text_learner(session.texts.select(range(2)), session.class_names, run)
+            reader = text_learner(["a", "b"], session.class_names, run).preprocessor
+            if isinstance(reader, PreTrainedTokenizerFast) and kind.is_pretrained:
+                encode(session.texts, reader)  # which counts the long texts
         if not kind.is_pretrained:  # what an encoder gives is known when it is read
             given = kind.gives | (kind.takes & {"dropout"})  # `check_together` has seen that its rate is above 0
             require_given(build_strategy(run.strategy), given, run.strategy.strategy)

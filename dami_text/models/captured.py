@@ -31,8 +31,8 @@ WIDTH = 16
 #: Steps of a width before its graph is recorded: in them, libraries choose their kernels and take their memory.
 EAGER_STEPS = 2
 
-#: Bytes that token ids of all labelled texts, padded to the longest, may take on the card.
-MAX_BYTES = 2**30
+#: Tokens of all labelled texts, padded to the longest, that are kept on the card: 1 GiB with their mask.
+MAX_TOKENS = 2**26
 
 #: Records what a function does on the device and returns what repeats it.
 Record = Callable[[Callable[[], None]], Callable[[], object]]

@@ -18,6 +18,7 @@ from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
 from dami_text.models.last_layer import head_of, read_by_head
+from dami_text.models.windows import windows_of
 from dami_text.processes import Processes
 
 logger = logging.getLogger(__name__)
@@ -184,10 +185,15 @@ def predict_features(
 
     def features(batch: Batch | FeatureBatch) -> torch.Tensor:
         reader(**batch.inputs)
-        found = captured.pop()
+        found, inputs = captured.pop(), batch.inputs
+        windows = windows_of(model, inputs["attention_mask"])
+        if windows is not None and len(found) == len(windows.text):  # and not averaged before
+            inputs = windows.split(inputs["input_ids"], model.config.get_text_config().pad_token_id)
+        else:
+            windows = None
         if found.dim() == 3:
-            found = read_by_head(found, **batch.inputs, config=model.config)
-        return found.float()
+            found = read_by_head(found, **inputs, config=model.config)
+        return (found if windows is None else windows.means(found)).float()
 
     hook = (layer or head_of(model)).register_forward_pre_hook(capture)
     try:
@@ -209,10 +215,15 @@ def predict_both(
     return features, head_probabilities(model, features)
 
 
-def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Class probabilities (n, C) of features (n, H)."""
+def head_logits(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the last layer makes (n, C) of features (n, H)."""
     head = head_of(model)
     with torch.no_grad():
-        logits = head(torch.from_numpy(features).to(head.weight))
-        probabilities: NDArray[np.float32] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+        logits: NDArray[np.float32] = head(torch.from_numpy(features).to(head.weight)).float().cpu().numpy()
+    return logits
+
+
+def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Class probabilities (n, C) of features (n, H)."""
+    probabilities: NDArray[np.float32] = torch.softmax(torch.from_numpy(head_logits(model, features)), dim=-1).numpy()
     return probabilities

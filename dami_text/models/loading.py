@@ -16,6 +16,7 @@ from dami_text.errors import ConfigError
 from dami_text.models.encoder import longest_text
 from dami_text.models.last_layer import add_bias
 from dami_text.models.padding import pad_to_multiple
+from dami_text.models.windows import read_long_texts
 
 #: Tokens that no text has: tokenizers that know no limit name a larger number.
 UNLIMITED = 1_000_000_000
@@ -34,8 +35,8 @@ def load_classifier(
     """A trained classifier of texts, and what makes its input; from its folder or from a run's.
 
     A tokenizer cuts texts to `max_length` tokens, or to what it or the model takes if that is less. With None it cuts
-    as the model was trained, or to the default of --max-length where nothing limits it. Errors call the folder by
-    `name`.
+    as the model was trained, or to the default of --max-length where nothing limits it. What is read of longer texts is
+    as it was in training. Errors call the folder by `name`.
 
     Raises:
         ConfigError: there is none, or it has no fast tokenizer.
@@ -57,4 +58,5 @@ def load_classifier(
         raise ConfigError(f"{name} {folder} has no fast tokenizer; choose another model")
     longest = longest_text(model, tokenizer, tokenizer.model_max_length if max_length is None else max_length)
     tokenizer.model_max_length = longest if longest < UNLIMITED else TokenizationConfig.max_length
+    read_long_texts(model, tokenizer)
     return model.eval(), tokenizer

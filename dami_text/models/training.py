@@ -19,10 +19,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
+from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
-from dami_text.models.captured import MAX_BYTES, CapturedSteps
+from dami_text.models.captured import MAX_TOKENS, CapturedSteps
 from dami_text.models.contrastive import SAMPLE, tune_encoder
 from dami_text.models.evaluation import Scorer, scorer
 from dami_text.models.frozen_features import features_of
@@ -45,6 +46,9 @@ NEWEST = 0.05
 
 #: In fewer steps a training can be too short to have learned anything, without having failed.
 FEW_STEPS = 100
+
+#: Tokens for each text of a training batch that memory is thought to have room for, padding among them.
+TOKENS_A_TEXT = 512
 
 BUCKET = 20  # batches whose texts are sorted by length among each other
 
@@ -270,10 +274,15 @@ class _Steps:
             self.taken += self._captured.one_pass(islice(batches, most), self._schedule)
             return
         for group in islice(_groups(batches, self._config), most):
-            self._take(group)
+            self._take([part for positions in group for part in self._parts(positions)])
+
+    def _parts(self, positions: Rows) -> list[Rows]:
+        """A batch in parts that memory has room for, where its texts are long: a step adds up their gradients."""
+        size = self._config.train_batch_size
+        return [positions[part] for part in batches_by_length(self._lengths[positions], size, TOKENS_A_TEXT)]
 
     def _take(self, group: list[Rows]) -> None:
-        """Take a step on batches of positions of the labelled texts."""
+        """Take a step on parts of positions of the labelled texts."""
         n = sum(map(len, group))
         self._loss *= 1 - NEWEST
         for positions in group:
@@ -293,11 +302,11 @@ class _Steps:
         self.taken += 1
 
     def _captures(self) -> bool:
-        """Whether steps are recorded: on a CUDA card, one batch a step, all texts on the card, nothing to scale."""
-        device, config = self._accelerator.device, self._config
-        size = 16 * len(self._lengths) * int(self._lengths.max(initial=1))  # ids and mask, 8 bytes each
-        alone = config.gradient_accumulation_steps == 1 and not config.distributed_training
-        return device.type == "cuda" and alone and self._accelerator.scaler is None and size <= MAX_BYTES
+        """Whether steps are recorded: on a CUDA card, of one batch whole, without gradients to scale."""
+        longest = int(self._lengths.max(initial=1))
+        fits = longest <= TOKENS_A_TEXT and len(self._lengths) * longest <= MAX_TOKENS
+        whole = self._config.gradient_accumulation_steps == 1 and not self._config.distributed_training
+        return fits and whole and self._accelerator.device.type == "cuda" and self._accelerator.scaler is None
 
     def _captured_steps(self, optimizer: Optimizer) -> CapturedSteps:
         device = self._accelerator.device

@@ -121,6 +121,7 @@ class CardFacts:
         labels: where the labels are from.
         report: what the accuracy does not show; None where it was not measured.
         needs_dami_text: whether transformers can load the model only with dami_text's classes.
+        long_texts: a sentence on the texts that are longer than the model takes, if there are any.
     """
 
     config: RunConfig
@@ -134,6 +135,7 @@ class CardFacts:
     labels: SimulatedLabels | AnnotatorLabels
     report: ClassReport | None = None
     needs_dami_text: bool = False
+    long_texts: str | None = None
 
     @property
     def n_labeled(self) -> int:
@@ -147,6 +149,7 @@ def run_facts(
     sizes: Mapping[str, int],
     commit: str | None,
     needs_dami_text: bool = False,
+    long_texts: str | None = None,
 ) -> CardFacts:
     """The facts of a run with these round lines, one at least, and numbers of texts by split; see `CardFacts`."""
     last, n_validation = rounds[-1], sizes["validation"]
@@ -163,6 +166,7 @@ def run_facts(
         labels=SimulatedLabels(n_validation, sizes["test"], labels_counted([n_validation if validates else 0])),
         report=ClassReport.of_round(last),
         needs_dami_text=needs_dami_text,
+        long_texts=long_texts,
     )
 
 
@@ -191,6 +195,8 @@ def model_card(facts: CardFacts) -> ModelCard:
         "seed": config.loop.seed,
         "in_pipeline": config.model.kind.in_pipeline,
         "needs_dami_text": facts.needs_dami_text,
+        "long_texts": facts.long_texts,
+        "truncates": config.tokenization.long_texts == "truncate",
         "metric": markdown(metric_name(facts.curve_metric, [*facts.class_counts])),
         "results": [
             (markdown(metric_name(name, [*facts.class_counts])), f"{value:.4f}")

@@ -215,7 +215,15 @@ class Run:
         sizes = {"train": self.n, "test": len(data.test.rows)}
         sizes["validation"] = len(data.validation.rows) if data.validation else 0
         own = is_own(self.learner.trained_model())
-        card = model_card(run_facts(self.config, rounds, sizes, data.source.commit, needs_dami_text=own))
+        facts = run_facts(
+            self.config,
+            rounds,
+            sizes,
+            data.source.commit,
+            needs_dami_text=own,
+            long_texts=data.train.texts.long_texts,
+        )
+        card = model_card(facts)
 
         def save(path: Path) -> None:
             self.learner.save_pretrained(path)

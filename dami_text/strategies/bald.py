@@ -6,7 +6,8 @@ its class and the weights,
     H[mean_s p_s] - mean_s H[p_s],     H[p] = - sum_c p_c log p_c.
 
 The samples are of the dropout that the model was trained with, at its own rate and in its own places: with any other
-they are no samples of what the model has learned.
+they are no samples of what the model has learned. Most decoders and all heads of frozen encoders were trained without.
+There, what the last layer reads is thinned out: the samples say how much the decision hangs on single features.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BALD_SAMPLES, BATCH_SIZE
+from dami_text.config.defaults import BALD_HEAD_DROPOUT, BALD_SAMPLES, BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch, FeatureBatch
 from dami_text.data.pool import Pool
@@ -30,9 +31,12 @@ from dami_text.models.inference import (
     dropout_mode,
     from_features,
     has_dropout,
+    head_logits,
     over_batches,
     predict_features,
+    predict_logits,
 )
+from dami_text.models.last_layer import head_of
 from dami_text.models.mlp import MLPForSequenceClassification
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.randomness import hashed_noise, torch_stream
@@ -45,45 +49,64 @@ BLOCK = 256  # texts whose samples are in memory at a time
 class Bald:
     """The texts of the highest mutual information under `samples` samples of the model's dropout.
 
-    Of a CNN, a BiLSTM and an MLP, what dropout leaves alone is computed once for all samples, and a text's noise
-    depends on the text itself. Any other model runs once for each sample, and noise depends on the batch.
+    Of a CNN, a BiLSTM and an MLP, and of an encoder or a decoder without dropout, what dropout leaves alone is computed
+    once for all samples, and a text's noise depends on the text itself. Any other model runs once for each sample, and
+    noise depends on the batch.
+
+    Attributes:
+        head_dropout: the rate for the input of the last layer of encoders and decoders that have none of their own.
 
     Raises:
-        ConfigError: the model has no dropout.
+        ConfigError: a CNN, a BiLSTM or an MLP has no dropout.
     """
 
     samples: int = BALD_SAMPLES
     batch_size: int = BATCH_SIZE
+    head_dropout: float = BALD_HEAD_DROPOUT
 
     needs: ClassVar[frozenset[str]] = frozenset({"dropout"})
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
         """The strategy as the options say."""
-        return cls(config.bald_samples, config.inference_batch_size)
+        return cls(config.bald_samples, config.inference_batch_size, config.bald_head_dropout)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows of the highest scores."""
-        check_dropout(from_features(model, pool.texts)[0])
         seed = int(rng.integers(2**63))
         if isinstance(model, WordLevelForSequenceClassification | MLPForSequenceClassification):
-            return highest(self._scores_by_layers(model, pool, seed), pool, n)
-        return highest(self._scores_by_passes(model, pool, seed), pool, n)
+            check_dropout(model)
+            layers, rate = thinned_layers(model), float(model.dropout.p)
+        elif has_dropout(from_features(model, pool.texts)[0]):
+            return highest(self._scores_by_passes(model, pool, seed), pool, n)
+        else:
+            layers, rate = [head_of(model)], self.head_dropout
+        return highest(self._scores_by_layers(model, pool, seed, layers, rate=rate), pool, n)
 
     def _scores_by_layers(
-        self, model: WordLevelForSequenceClassification | MLPForSequenceClassification, pool: Pool, seed: int
+        self, model: PreTrainedModel, pool: Pool, seed: int, layers: Sequence[nn.Linear], *, rate: float
     ) -> NDArray[np.float64]:
-        """The scores (n,) of the unlabelled texts, from the features that dropout thins out first."""
-        layers = thinned_layers(model)
+        """The scores (n,) of the unlabelled texts, from the features that dropout thins out first.
+
+        `layers` are those that read what is thinned out, the last one among them.
+        """
         features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size, layer=layers[0])
+        rest = self._rest_of_logits(model, pool, features)
         keys = pool.texts.keys(pool.unlabeled)
         blocks = [slice(start, start + BLOCK) for start in range(0, len(keys), BLOCK)]
         with torch.no_grad():
             scores = [
-                mutual_information(self._probabilities(layers, model.dropout.p, features[b], keys[b], seed))
+                mutual_information(self._probabilities(layers, rate, features[b], keys[b], seed, rest=rest[b]))
                 for b in blocks
             ]
         return np.concatenate([part.numpy() for part in scores])
+
+    def _rest_of_logits(self, model: PreTrainedModel, pool: Pool, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the logits of the unlabelled texts have beside the last layer's (n, C or 1): the weights of tokens."""
+        if getattr(model, "lexicon", None) is None:
+            return np.zeros((len(features), 1), np.float32)
+        logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
+        return logits - head_logits(model, features)
 
     def _probabilities(
         self,
@@ -92,10 +115,12 @@ class Bald:
         features: NDArray[np.float32],
         keys: NDArray[np.uint64],
         seed: int,
+        *,
+        rest: NDArray[np.float32],
     ) -> torch.Tensor:
         """Probabilities (B, S, C) under dropout of what each layer reads, the first one features (B, H).
 
-        What is kept is scaled by 1 / (1 - rate).
+        What is kept is scaled by 1 / (1 - rate). `rest` (B, C or 1) is added to the logits.
         """
         sizes = [layer.in_features for layer in layers]
         noise = hashed_noise(seed, keys, self.samples * sum(sizes)).reshape(len(keys), self.samples, -1)
@@ -104,7 +129,7 @@ class Bald:
         for layer, mask in zip(layers, kept.split(sizes, dim=-1), strict=True):
             outputs = layer(units * mask)
             units = torch.relu(outputs)
-        return torch.softmax(outputs.float(), dim=-1)
+        return torch.softmax(outputs.float() + torch.from_numpy(rest).to(outputs.device).unsqueeze(1), dim=-1)
 
     def _scores_by_passes(self, model: PreTrainedModel, pool: Pool, seed: int) -> NDArray[np.float64]:
         """The scores (n,) of the unlabelled texts, from as many passes as samples."""

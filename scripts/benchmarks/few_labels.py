@@ -46,11 +46,15 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "auto": {"model": "auto"},
     "linear": {"model": "linear"},
     "frozen": {"model": MINILM, "freeze_encoder": True},
+    "head-tail": {"model": MINILM, "freeze_encoder": True, "long_texts": "head-tail"},
+    "windows": {"model": MINILM, "freeze_encoder": True, "long_texts": "windows"},
     "contrastive": {"model": MINILM, "contrastive": True},
     "fine-tuned": {"model": MINILM},
     "cnn": {"model": "cnn"},
     "bilstm": {"model": "bilstm"},
 }
+#: Frozen encoders that are as good as "frozen" where no text is long: they are run where they are named.
+ON_LONG_TEXTS = ("head-tail", "windows")
 YARDSTICKS = ("TF-IDF + LR", "SentenceTransformer + LR", "setfit")
 
 
@@ -267,7 +271,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder of the data sets")
     parser.add_argument("--output", type=Path, required=True, help="the folder of the results")
     every = [*LEARNERS, *YARDSTICKS]
-    parser.add_argument("--learners", nargs="+", default=every, choices=every, metavar="NAME", help=", ".join(every))
+    usual = [name for name in every if name not in ON_LONG_TEXTS]
+    parser.add_argument("--learners", nargs="+", default=usual, choices=every, metavar="NAME", help=", ".join(every))
     parser.add_argument("--sets", nargs="+", default=[*SETS], choices=[*SETS], metavar="NAME", help=", ".join(SETS))
     parser.add_argument("--labels", nargs="+", type=int, default=[20, 50, 100, 200, 500], metavar="N")
     parser.add_argument("--seeds", type=int, default=10, help="draws of labelled texts (default: 10)")

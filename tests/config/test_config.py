@@ -201,6 +201,27 @@ def test_every_option_stands_in_one_topic_and_has_a_help_text():
             "0.5",
         ),
         (
+            {"strategy": "bald", "bald_head_dropout": 0.3},
+            "--bald-head-dropout is for encoders and decoders, and --model is cnn; use --dropout",
+        ),
+        (
+            {"model": "linear", "strategy": "margin", "bald_head_dropout": 0.3},
+            "--bald-head-dropout is for encoders and decoders, and --model is linear; leave it out",
+        ),
+        (
+            {"model": "bilstm", "long_texts": "windows"},
+            "--long-texts windows is for encoders and decoders, and --model is bilstm, which takes texts of any "
+            "length; raise --max-length",
+        ),
+        (
+            {"model": "linear", "strategy": "margin", "long_texts": "head-tail"},
+            "--long-texts has no effect on --model linear; leave it out",
+        ),
+        (
+            {"task": "tabular", "long_texts": "head-tail"},
+            "--long-texts is for texts, and --task is tabular; leave it out",
+        ),
+        (
             {"task": "tabular", "strategy": "bald", "dropout": 0},
             "--strategy bald compares samples of the model's dropout, and --dropout is 0; it must be greater, such as "
             "0.05",

@@ -15,7 +15,7 @@ from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer
 
 from dami_text.config.options import TokenizationConfig
-from dami_text.data.tokenization import build_tokenizer, encode, warn_of_cut_texts
+from dami_text.data.tokenization import build_tokenizer, encode, warn_of_long_texts
 
 HOSTILE = ["[PAD] is [UNK]", "[PAD]", "[UNK][PAD]", "", "a", "Never seen: Ünïcode 東京 \x00", "[pad] [CLS] </s>"]
 
@@ -117,7 +117,7 @@ def test_texts_of_several_parts_are_counted_together(caplog):
     tokenizer = build_tokenizer(dataset, TokenizationConfig(max_length=3, min_document_frequency=1))
     parts = [encode(dataset.select(rows), tokenizer, warn=False) for rows in ([0, 1], [2], [3])]
     assert not caplog.records
-    warn_of_cut_texts(parts, tokenizer)
+    warn_of_long_texts(parts, tokenizer)
     (record,) = caplog.records
     assert "2 of 4 texts are longer than 3 words (the longest has 7)" in record.getMessage()
 

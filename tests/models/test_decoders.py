@@ -217,12 +217,6 @@ def test_a_run_with_a_decoder_saves_what_pipelines_load(strategy, reviews, tmp_p
         np.testing.assert_allclose([e["score"] for e in found], [e["score"] for e in single], atol=1e-5)
 
 
-def test_a_decoder_without_dropout_has_none_for_bald(tmp_path):
-    config = RunConfig.of(model=str(save_tiny("qwen3", tmp_path, byte_tokenizer())), strategy="bald")
-    with pytest.raises(ConfigError, match=r"strategy bald needs .*dropout.*, which this model does not give"):
-        make_learner(["good", "bad"], ["a", "b"], config)
-
-
 def test_a_frozen_decoder_is_pooled_by_the_mean(tmp_path):
     encoder = load(save_tiny("llama", tmp_path, byte_tokenizer()), freeze_encoder=True)
     texts = encoded(encoder)

@@ -101,8 +101,8 @@ def test_a_word_is_shown_whole():
 def test_a_warning_counts_the_texts_that_were_cut(caplog):
     encoded(["w1 w2 w3", "w1 w2 w3 w4 " * 10, "the " * 50], max_length=12)
     assert caplog.messages == [
-        "2 of 3 texts are longer than 12 pieces of words (the longest has 82) and were cut; --max-length sets the "
-        "limit, up to what the model takes"
+        "2 of 3 texts are longer than 12 pieces of words (the longest has 82) and were cut; see --max-length "
+        "and --long-texts"
     ]
 
 

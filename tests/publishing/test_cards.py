@@ -1,5 +1,6 @@
 """Model cards: complete, read back by the Hub's own parser, and safe whatever the names in them are."""
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -245,3 +246,14 @@ def test_the_cards_of_real_runs(file):
     assert {result.metric_name for result in card.data.eval_results} == {"Accuracy", "Macro F1", "Micro F1", "ROC AUC"}
     assert "{{" not in card.content
     assert "## Learning curve" in card.text
+
+
+def test_long_texts_are_told_and_what_a_pipeline_makes_of_them():
+    told = "3 of 400 texts are longer than 256 pieces of words (the longest has 900)"
+    cut = model_card(replace(peoples(model="org/bert"), long_texts=f"{told} and were cut")).text
+    assert f"- **Long texts**: {told} and were cut.\n\n## Use" in cut
+    read = replace(peoples(model="org/bert", long_texts="windows"), long_texts=f"{told} and are read in windows")
+    assert "read in windows. `dami-text predict` reads others in the same way, and\n  `pipeline` does not" in (
+        model_card(read).text
+    )
+    assert "Long texts" not in model_card(peoples()).text

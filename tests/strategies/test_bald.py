@@ -6,7 +6,8 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from encoder_cases import save_encoder, tiny_model
+from encoder_cases import save_encoder, tiny_model, tiny_tokenizer
+from model_zoo import tiny
 from scipy import stats
 from strategy_cases import CLASSES, KINDS, features_of, model_for, odd_pool, pool_of, reasons_by_row
 
@@ -142,9 +143,58 @@ def test_an_encoders_samples_are_of_its_own_dropout_in_its_own_places(kind):
             assert expected > 0.01
 
 
-def test_a_frozen_encoders_head_has_no_dropout_to_sample(tmp_path):
+def by_hand(logits_of, features, rest, rate, samples, seed, keys):
+    """The mutual information of each text, with its own masks (S, H) on its features (H,)."""
+    found = []
+    for h, beside, key in zip(features, rest, keys, strict=True):
+        noise = hashed_noise(seed, np.array([key]), samples * len(h))[0].reshape(samples, len(h))
+        kept = torch.from_numpy(np.where(noise / 65_536 >= rate, h / (1 - rate), 0).astype(np.float32))
+        with torch.no_grad():
+            probabilities = torch.softmax(logits_of(kept) + beside, dim=-1)
+        found.append(slow_information(probabilities.tolist()))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen3"])
+@pytest.mark.parametrize("rate", [0.5, 0.2])
+def test_a_model_without_dropout_has_it_before_its_head(kind, rate, tmp_path):
+    """The features are those that transformers' own call gives the last layer."""
+    pool = pool_of(["w1 w2 w3", "w4 w5 w6 w7", "w8 w9"], kind="bert")
+    options = {"attention_probs_dropout_prob": 0.0, "num_labels": 3}
+    model = tiny("bert", **options) if kind == "bert" else tiny("qwen3", vocab_size=len(tiny_tokenizer()), num_labels=3)
+    head = model.classifier if kind == "bert" else model.score
+    with torch.no_grad():
+        head.weight *= 10
+        states = [model.base_model(**pool.texts.collate(np.array([row])).inputs) for row in range(3)]
+    features = [s.pooler_output[0] if kind == "bert" else s.last_hidden_state[0, -1] for s in states]
+    query = Bald(6, head_dropout=rate).query(model, pool, 3, np.random.default_rng(3))
+    seed = int(np.random.default_rng(3).integers(2**63))
+    expected = by_hand(head, [f.numpy() for f in features], [0.0] * 3, rate, 6, seed, pool.texts.keys(np.arange(3)))
+    assert [reasons_by_row(query)[row] for row in range(3)] == pytest.approx(expected, abs=1e-5)
+    assert max(expected) > 0.01
+
+
+def test_a_frozen_encoders_features_are_thinned_out_and_its_tokens_are_not(tmp_path):
+    texts = ["w1 w2 w3", "w1 w4 w5", "w2 w4 w6", "w3 w5 w6", "w7 w8", "w7 w9"]
     options = {"model": str(save_encoder(tmp_path / "bert")), "freeze_encoder": True, "strategy": "bald"}
-    with pytest.raises(ConfigError, match="strategy bald needs dropout to sample, which this model does not give"):
+    learner = make_learner(texts, ["a", "b"], RunConfig.of(bald_head_dropout=0.3, bald_samples=8, **options))
+    learner.tell([0, 1], [0, 1])
+    model, rows = learner.trained_model(), learner.pool.unlabeled
+    with torch.no_grad():
+        model.lexicon.weight[:-1] = torch.randn(model.lexicon.weight[:-1].shape, generator=torch.Generator())
+    features, lexical = learner.pool.texts.frozen_features.features, learner.pool.texts.frozen_features.lexical
+    query = learner.strategy.query(model, learner.pool, 4, np.random.default_rng(0))
+    seed = int(np.random.default_rng(0).integers(2**63))
+    rest = torch.from_numpy(lexical[rows].toarray()) @ model.lexicon.weight[:-1].detach()
+    keys = learner.pool.texts.keys(rows)
+    expected = by_hand(model.classifier, features[rows], rest, 0.3, 8, seed, keys)
+    assert [reasons_by_row(query)[row] for row in rows] == pytest.approx(expected, abs=1e-5)
+    assert max(expected) > 1e-3
+
+
+def test_dropout_before_the_head_is_refused_where_it_has_no_effect(tmp_path):
+    options = {"model": str(save_encoder(tmp_path / "bert")), "strategy": "bald", "bald_head_dropout": 0.3}
+    with pytest.raises(ConfigError, match="bert has dropout of its own, which bald samples; leave it out"):
         make_learner(["w1 w2", "w3 w4"], ["a", "b"], RunConfig.of(**options))
 
 
@@ -158,11 +208,7 @@ def test_norms_over_a_batch_keep_their_statistics():
     assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
 
 
-def test_a_model_without_dropout_is_refused():
-    pool = pool_of(["w1 w2 w3", "w4 w5 w6"], kind="bert")
-    model = tiny_model("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    with pytest.raises(ConfigError, match="BertForSequenceClassification has none; choose"):
-        Bald().query(model, pool, 1, np.random.default_rng(0))
+def test_a_small_network_without_dropout_is_refused():
     words = pool_of(["w1 w2 w3"])
     with pytest.raises(ConfigError, match="TextCNNForSequenceClassification has none"):
         Bald().query(model_for("cnn", words, dropout=0.0), words, 1, np.random.default_rng(0))

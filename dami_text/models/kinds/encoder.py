@@ -1,5 +1,6 @@
 """Pretrained encoders, whole or with a head alone that is trained on frozen features."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from dami_text.models.encoder import Encoder
     from dami_text.models.lexicon import Lexicon
 
+logger = logging.getLogger(__name__)
+
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 5e-5,
     "weight_decay": 0.01,
@@ -27,7 +30,7 @@ class PretrainedEncoder(ModelKind):
     """An encoder of transformers, by its folder or its Hub id."""
 
     takes = frozenset({"model_revision", "freeze_encoder", "contrastive", "new_head"})
-    gives = frozenset({"features", "last layer", "words", "word gradients", "weight gradients"})
+    gives = frozenset({"features", "last layer", "words", "word gradients", "weight gradients", "dropout"})
     is_pretrained = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,11 +47,25 @@ class PretrainedEncoder(ModelKind):
 
     def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> "EncoderSource":
         """Copies of the encoder with heads to be trained."""
+        from dami_text.config.options import StrategyConfig, TokenizationConfig
+        from dami_text.errors import ConfigError
         from dami_text.models.encoder import load_encoder
+        from dami_text.models.windows import read_long_texts
 
         longest, seed = config.tokenization.max_length, config.loop.seed
         regions = config.strategy.interprets_features
-        return EncoderSource(load_encoder(config.model, class_names, longest, seed, regions=regions))
+        encoder = load_encoder(config.model, class_names, longest, seed, regions=regions)
+        taken = encoder.tokenizer.model_max_length
+        if taken < longest != TokenizationConfig.max_length:
+            logger.warning("--max-length is %d, and %s takes %d tokens at most", longest, config.model.model, taken)
+        read_long_texts(encoder.pretrained, encoder.tokenizer, config.tokenization.long_texts)
+        source, rate = EncoderSource(encoder), config.strategy.bald_head_dropout
+        if source.has_dropout and rate != StrategyConfig.bald_head_dropout:
+            raise ConfigError(
+                f"--bald-head-dropout is {rate}, and --model {config.model.model} has dropout of its own, which bald "
+                "samples; leave it out"
+            )
+        return source
 
 
 def _finds_head(options: Mapping[str, Any]) -> bool:
@@ -60,15 +77,17 @@ class EncoderSource:
     """The models of one run, each a copy of one encoder with a head to be trained; see `models.source.ModelSource`."""
 
     def __init__(self, encoder: "Encoder") -> None:
+        self.encoder, self.preprocessor, self.commit = encoder, encoder.tokenizer, encoder.commit
+        self.gives = ENCODER.gives | ({"classes"} if encoder.knows_classes else set())
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether what is trained has dropout of its own."""
         from dami_text.models.heads import head_alone
         from dami_text.models.inference import has_dropout
 
-        self.encoder, self.preprocessor, self.commit = encoder, encoder.tokenizer, encoder.commit
-        sampled = head_alone(encoder.pretrained) if encoder.frozen else encoder.pretrained
-        self.gives = ENCODER.gives | {
-            *(["dropout"] if has_dropout(sampled) else []),
-            *(["classes"] if encoder.knows_classes else []),
-        }
+        model = self.encoder.pretrained
+        return has_dropout(head_alone(model) if self.encoder.frozen else model)
 
     def encode(self, parts: "Sequence[Dataset]") -> "list[EncodedTexts]":
         """The texts of each data set in the encoder's pieces of words; with its features where it is frozen.

@@ -17,7 +17,7 @@ class Linear(ModelKind):
     """Logistic regression on the words and characters of a text."""
 
     gives = frozenset({"features"})
-    ignores = OF_STEPS | {"word_vectors", "word_vector_dim", "word_vector_texts", "max_length"}
+    ignores = OF_STEPS | {"word_vectors", "word_vector_dim", "word_vector_texts", "max_length", "long_texts"}
     is_small = True
     in_pipeline = False
 

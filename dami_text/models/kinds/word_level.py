@@ -84,10 +84,12 @@ class WordLevelSource:
     commit = None
 
     def __init__(self, kind: WordLevel, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> None:
+        from dami_text.data.long_texts import set_long_texts
         from dami_text.data.tokenization import build_tokenizer
 
         self._kind, self._config, self._class_names = kind, config, class_names
         self.preprocessor = build_tokenizer(train, config.tokenization)
+        set_long_texts(self.preprocessor, config.tokenization.long_texts)
         self.gives = kind.gives | ({"dropout"} if config.model.dropout > 0 else set())
 
     def encode(self, parts: "Sequence[Dataset]") -> "list[EncodedTexts]":
