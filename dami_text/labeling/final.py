@@ -59,11 +59,15 @@ def fine_tuning(config: SessionConfig) -> SessionConfig:
     """The config of a session whose encoder is to be fine-tuned on pairs of labelled texts.
 
     Raises:
-        ConfigError: its model is no encoder.
+        ConfigError: its model is no encoder, or has an adapter.
     """
     model = config.run.model
     if not model.kind.is_pretrained:
         raise ConfigError(f"--fine-tune is for a session with an encoder, and its model is {model.model}; leave it out")
+    if model.lora is not None:
+        raise ConfigError(
+            "--fine-tune is for a whole encoder, and the session's learns by an adapter; leave it out"
+        )
     return replace(config, run=config.run.changed(freeze_encoder=False, contrastive=True))
 
 

@@ -28,7 +28,6 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from dami_text.errors import ConfigError
-from dami_text.models.heads import head_modules
 from dami_text.models.shared_weights import own_weights
 
 #: How much of what an adapter learns is added, whatever its rank, and the dropout of what its matrices read.
@@ -109,7 +108,7 @@ def save_adapter(model: PreTrainedModel, folder: Path) -> None:
     unsaved: Collection[str] = model._keys_to_ignore_on_save or ()
     weights = {name: weight for name, weight in own_weights(model).items() if name not in unsaved}
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad and not _is_adapters(name)]
-    heads = [name for name, module in model.named_children() if module in head_modules(model)]
+    heads = [name for name, _ in model.named_children() if name != model.base_model_prefix]
     whole = {next((head for head in heads if name.startswith(f"{head}.")), name.rpartition(".")[0]) for name in trained}
     config: Any = copy.deepcopy(model.peft_config["default"])
     config.target_modules, config.modules_to_save = sorted(config.target_modules), sorted(whole)

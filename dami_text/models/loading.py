@@ -18,7 +18,7 @@ from dami_text.data.hub import explained, quiet_hub
 from dami_text.data.texts import EncodedTexts, Texts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.data.tokenization import encode
-from dami_text.errors import ConfigError
+from dami_text.errors import ConfigError, DamiError
 from dami_text.models.adapters import ADAPTER, CLASSIFIER, load_adapter, read_adapter, require_peft
 from dami_text.models.encoder import load_encoder, longest_text
 from dami_text.models.last_layer import add_bias, set_unseen
@@ -90,7 +90,10 @@ def _merged(folder: Path) -> PreTrainedModel:
     require_peft()
     said, config = read_adapter(folder), AutoConfig.from_pretrained(folder / CLASSIFIER)
     base = ModelConfig(model=said["base_model_name_or_path"], model_revision=said["revision"], new_head=True)
-    model = load_encoder(base, class_names_of(config), UNLIMITED, seed=0).pretrained
+    try:
+        model = load_encoder(base, class_names_of(config), UNLIMITED, seed=0).pretrained
+    except DamiError as error:
+        raise type(error)(f"{folder} holds an adapter, whose base cannot be loaded: {error}") from error
     load_adapter(model, folder)
     set_unseen(model, getattr(config, "unseen_classes", ()))
     return model

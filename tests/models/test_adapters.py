@@ -22,7 +22,7 @@ from dami_text.config.options import ModelConfig
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.interpretation.word_gradients import interpret
-from dami_text.labeling.final import train_final
+from dami_text.labeling.final import fine_tuning, train_final
 from dami_text.learning.preparation import make_learner
 from dami_text.models import adapters
 from dami_text.models.adapters import ALPHA, merge_copy
@@ -360,11 +360,11 @@ def test_a_saved_adapter_chooses_the_first_texts_of_another_run(reviews, tmp_pat
     assert run_al(command(reviews, folder, tmp_path / "next", "--init-model", str(tmp_path / "run"))) == 0
 
 
-def test_a_run_without_its_base_says_so(reviews, tmp_path):
+def test_an_adapter_without_its_base_says_so(tmp_path):
     learner = told(save("bert", tmp_path))
     learner.save_pretrained(tmp_path / "saved")
     (tmp_path / "bert").rename(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match=f"{tmp_path / 'bert'}"):
+    with pytest.raises(ConfigError, match=f"holds an adapter, whose base cannot be loaded: .*{tmp_path / 'bert'}"):
         load_classifier(tmp_path / "saved", None)
 
 
@@ -387,6 +387,8 @@ def test_a_session_with_an_adapter(reviews, tmp_path):
         with pytest.raises(RecordError, match="holds this model as an adapter; choose another"):
             train_final(session, tmp_path / "adapter", merged=True)
         assert train_final(session, tmp_path / "merged", merged=True).merged
+        with pytest.raises(ConfigError, match="--fine-tune is for a whole encoder"):
+            fine_tuning(session.config)
     assert (tmp_path / "adapter" / "adapter_config.json").is_file()
     assert (tmp_path / "merged" / "model.safetensors").is_file()
 
