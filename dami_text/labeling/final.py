@@ -65,9 +65,7 @@ def fine_tuning(config: SessionConfig) -> SessionConfig:
     if not model.kind.is_pretrained:
         raise ConfigError(f"--fine-tune is for a session with an encoder, and its model is {model.model}; leave it out")
     if model.lora is not None:
-        raise ConfigError(
-            "--fine-tune is for a whole encoder, and the session's learns by an adapter; leave it out"
-        )
+        raise ConfigError("--fine-tune is for a whole encoder, and the session's learns by an adapter; leave it out")
     return replace(config, run=config.run.changed(freeze_encoder=False, contrastive=True))
 
 

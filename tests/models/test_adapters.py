@@ -11,8 +11,10 @@ from encoder_cases import save_encoder, tiny_tokenizer
 from labeling_cases import label_some, make_session, texts_without_labels
 from model_zoo import byte_tokenizer, save_tiny
 from safetensors.torch import load_file
+from test_architectures import REFUSED, SKIPPED, of_type
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 pytest.importorskip("peft", reason="no adapters: pip install 'dami_text[peft]'")
 
@@ -37,6 +39,9 @@ TEXTS = ["the film is good", "the plot is dull", "great music", "bad cast, w2.",
 LABELS = [1, 0, 1, 0, 1, 0]
 ROWS, CLASSES = np.arange(len(TEXTS)), ["neg", "so-so", "pos"]
 RANK = 2
+
+#: Architectures of which a tiny model is made; I-BERT has no linear layers.
+MADE = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.keys() - SKIPPED.keys() - REFUSED.keys() - {"ibert"}
 
 
 def save(kind, folder):
@@ -306,6 +311,20 @@ def test_the_same_adapter_is_the_same_bytes_in_another_process(tmp_path):
         )
     one, two = ({file.name: file.read_bytes() for file in (tmp_path / n).rglob("*") if file.is_file()} for n in "12")
     assert one == two
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model_type", [name for name in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES if name in MADE]
+)
+def test_an_adapter_of_each_architecture(model_type, tmp_path):
+    tokenizer, options = of_type(model_type)
+    learner = told(save_tiny(model_type, tmp_path / "base", tokenizer, **options), max_length=32)
+    assert len(learner.ask(2).rows) == 2
+    expected = predict_probabilities(learner.trained_model(), learner.pool.texts, ROWS)
+    learner.save_pretrained(tmp_path / "saved")
+    found = predict_probabilities(load_classifier(tmp_path / "saved", None)[0], learner.pool.texts, ROWS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 # Runs and sessions -------------------------------------------------------------------------------------------------
