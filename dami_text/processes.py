@@ -145,10 +145,10 @@ class Processes:
         self.on_main(lambda: made.append(function()))
         return made[0] if made else function()
 
-    def broadcast_weights(self, model: torch.nn.Module) -> None:
-        """Copy the main process's weights and buffers into `model` on the others."""
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Copy the main process's values of the tensors into those of the others."""
         if self.count > 1:
-            for tensor in model.state_dict().values():
+            for tensor in tensors:
                 torch.distributed.broadcast(tensor, src=0)
 
 

@@ -18,6 +18,7 @@ from dami_text.cli.parsing import (
     run_config_of,
     tell_of_data,
 )
+from dami_text.config.conflicts import check_saved
 from dami_text.config.fields import Options, option
 from dami_text.config.metrics import short_name
 from dami_text.config.run import RunConfig
@@ -45,6 +46,9 @@ class OutputConfig(Options):
     )
     push_dataset: str | None = option(None, "push the labelled texts as a data set to this Hub id")
     private: bool = option(False, "make what is pushed private")
+    export_merged: bool = option(
+        False, "save the model of --lora whole, its adapter merged into its base, and so without need of peft"
+    )
     export_code: bool = option(False, "put the model's code beside it, for where dami_text is not installed")
 
 
@@ -92,8 +96,9 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
     from dami_text.simulation.run import Run
     from dami_text.simulation.tracking import check_trackers, trackers
 
-    if output.export_code:
-        config.model.require_exportable()
+    check_saved(
+        config.model, merged=output.export_merged, code=output.export_code, pushed=output.push_to_hub is not None
+    )
     names = check_trackers(output.report_to)
     pushes = {"model": output.push_to_hub, "dataset": output.push_dataset}
     if any(pushes.values()):
@@ -135,10 +140,12 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
 
 
 def _publish(run: "Run", output: OutputConfig) -> None:
-    """Export the code, and push, as the options say."""
+    """Merge the adapter, export the code, and push, as the options say."""
     from dami_text.publishing import push as hub
     from dami_text.simulation.records import MODEL, RECORDS
 
+    if output.export_merged:
+        run.export_merged()
     if output.export_code and not run.export_code():
         logging.getLogger(__name__).info("--export-code: transformers has this model's code, there is none to export")
     if output.push_to_hub is not None:

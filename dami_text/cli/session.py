@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dami_text.cli.parsing import ErrorBoundary, Parser, tell_of_data
+from dami_text.config.conflicts import check_saved
 from dami_text.config.fields import Device
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import printable
@@ -177,6 +178,8 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     parser.add_argument("--push-to-hub", metavar="ORG/NAME", help="push them to this Hub id, too")
     code = "put the model's code beside it, for where dami_text is not installed"
     parser.add_argument("--export-code", action="store_true", help=code)
+    merge = "save the model of a session with --lora whole, its adapter merged into its base"
+    parser.add_argument("--export-merged", action="store_true", help=merge)
     parser.add_argument("--private", action="store_true", help="make what is pushed private")
     tune = "fine-tune the session's encoder on pairs of labelled texts first; on a CPU it takes minutes"
     parser.add_argument("--fine-tune", action="store_true", help=tune)
@@ -195,12 +198,16 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     with Session(options.session, options.device) as session:
         if options.fine_tune:
             session.config = fine_tuning(session.config)
-        if options.export_code:
-            session.config.run.model.require_exportable()
+        check_saved(
+            session.config.run.model,
+            merged=options.export_merged,
+            code=options.export_code,
+            pushed=options.push_to_hub is not None,
+        )
         if options.push_to_hub:
             check_push(options.push_to_hub, "model", options.private)
         no_progress_bars()
-        final = train_final(session, options.output_dir)
+        final = train_final(session, options.output_dir, options.export_merged)
         print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
         print(f"accuracy {measured(final) or 'not measured: no held-out text has a label'}")
         warnings = final.report.warnings() if final.report else []

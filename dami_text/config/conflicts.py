@@ -1,6 +1,7 @@
 """Options of a run that do not go together."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from dami_text.config.defaults import FORMER_DEFAULTS, PRESETS
@@ -78,6 +79,30 @@ def check_stopping(options: Mapping[str, Any], has_validation: bool) -> None:
                 if has_validation
                 else f"{flag(name)} has no effect without a validation split; leave it out: --steps ends training"
             )
+
+
+def check_saved(model: ModelConfig, *, merged: bool, code: bool, pushed: bool) -> None:
+    """Raise ConfigError if a model cannot be saved as asked for.
+
+    Args:
+        model: what model it is.
+        merged: whether `--export-merged` merges its adapter.
+        code: whether `--export-code` puts its code beside it.
+        pushed: whether it is pushed to the Hub.
+    """
+    if code and not model.kind.in_pipeline:
+        raise ConfigError(f"--export-code is for CNN, BiLSTM and encoders, and --model is {model.model}; leave it out")
+    if merged and model.lora is None:
+        raise ConfigError("--export-merged merges an adapter, and there is none without --lora RANK; leave it out")
+    if model.lora is None or merged:
+        return
+    if code:
+        raise ConfigError("--export-code is for whole models, and --lora saves an adapter; add --export-merged")
+    if pushed and Path(model.model).expanduser().is_dir():
+        raise ConfigError(
+            f"--push-to-hub would push an adapter of --model {model.model}, a folder that nobody else has; add "
+            "--export-merged"
+        )
 
 
 def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:

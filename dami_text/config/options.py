@@ -21,10 +21,9 @@ from dami_text.config.defaults import (
     PRESETS,
     UNCERTAIN,
 )
-from dami_text.config.fields import Device, Options, Size, option
+from dami_text.config.fields import Device, Options, Size, flag, option
 from dami_text.config.kinds import ModelKind, kind_of
 from dami_text.config.registry import PRETRAINED, STRATEGIES, find
-from dami_text.errors import ConfigError
 
 #: What stands between the names of several text columns.
 JOIN = " + "
@@ -191,7 +190,9 @@ class WordVectorConfig(Options):
 
 
 def _for_encoder(name: str) -> str:
-    return f"for an encoder {find(PRETRAINED).defaults({})[name]}"
+    kind = find(PRETRAINED)
+    whole, adapted = (kind.defaults(options)[name] for options in ({}, {"lora": 1}))
+    return f"for an encoder {whole}" + (f", with --lora {adapted}" if adapted != whole else "")
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,10 @@ class ModelConfig(Options):
         "fine-tune an encoder with a new head even if its own classifies into the data's classes, or some of them, by "
         "name",
     )
+    lora: int | None = option(
+        None,
+        "fine-tune a low-rank adapter (LoRA) of this rank, such as 16, and the head; the encoder itself stays as it is",
+    )
     dropout: float = option(
         0.5,
         "dropout before the last layer of cnn and bilstm, and after each hidden layer of mlp, in training and in "
@@ -231,18 +236,14 @@ class ModelConfig(Options):
         """What kind of model it is."""
         return kind_of(self.model)
 
-    def require_exportable(self) -> None:
-        """Raise ConfigError where `--export-code` has no code to put beside the model that would load it."""
-        if not self.kind.in_pipeline:
-            raise ConfigError(
-                f"--export-code is for CNN, BiLSTM and encoders, and --model is {self.model}; leave it out"
-            )
-
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")
         self.require(not (self.contrastive and self.freeze_encoder), "contrastive", "left out with --freeze-encoder")
-        for name in ("model_revision", "freeze_encoder", "contrastive", "new_head"):
+        self.require(self.lora is None or self.lora >= 1, "lora", "a rank of at least 1, such as 16")
+        for name in ("freeze_encoder", "contrastive"):
+            self.require(self.lora is None or not getattr(self, name), "lora", f"left out with {flag(name)}")
+        for name in ("model_revision", "freeze_encoder", "contrastive", "new_head", "lora"):
             wanted = f"left out: --model {self.model} is no pretrained encoder"
             self.require(name in self.kind.takes or not getattr(self, name), name, wanted)
 

@@ -29,6 +29,7 @@ class FinalModel:
         made_of: a hash of the texts, the options and the labels.
         n_texts, n_labeled, n_trained_on: texts, those with a label, and those among them that trained it.
         accuracy, report: on the held-out texts that have a label; None where none has.
+        merged: whether its adapter is merged.
     """
 
     made_of: str
@@ -37,6 +38,7 @@ class FinalModel:
     n_trained_on: int
     accuracy: Proportion | None
     report: ClassReport | None = None
+    merged: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> "FinalModel | None":
@@ -57,19 +59,21 @@ def fine_tuning(config: SessionConfig) -> SessionConfig:
     """The config of a session whose encoder is to be fine-tuned on pairs of labelled texts.
 
     Raises:
-        ConfigError: its model is no encoder.
+        ConfigError: its model is no encoder, or has an adapter.
     """
     model = config.run.model
     if not model.kind.is_pretrained:
         raise ConfigError(f"--fine-tune is for a session with an encoder, and its model is {model.model}; leave it out")
+    if model.lora is not None:
+        raise ConfigError("--fine-tune is for a whole encoder, and the session's learns by an adapter; leave it out")
     return replace(config, run=config.run.changed(freeze_encoder=False, contrastive=True))
 
 
-def train_final(session: Session, folder: Path) -> FinalModel:
+def train_final(session: Session, folder: Path, merged: bool = False) -> FinalModel:
     """Train a model on all labels but those held out and write it with tokenizer and card; what it was made of.
 
     A model of the very same labels that is in `folder` already is left as it is: the same command again is done at
-    once.
+    once. With `merged`, a model's adapter is merged.
 
     Raises:
         TrainingError: there is no label to train on.
@@ -80,17 +84,19 @@ def train_final(session: Session, folder: Path) -> FinalModel:
         sizes = [record.n_labeled for record in session.store.rounds()]
     made_of = text_hash(repr((session.fingerprint, session.config, now.all))).hex()
     found = FinalModel.read(folder)
-    if found is not None and found.made_of == made_of:
+    if found is not None and (found.made_of, found.merged) == (made_of, merged):
         return found
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "a model of other labels" if found else "something else"
+            if found is not None and found.made_of == made_of:
+                what = f"this model {'merged' if found.merged else 'as an adapter'}"
             raise RecordError(f"{folder} is there already and holds {what}; choose another with --output-dir")
         with whole_folder(folder) as unfinished:
             learner = learner_with_labels(session, now)
             learner.train()
             model = learner.trained_model()
-            learner.save_pretrained(unfinished)
+            learner.save_pretrained(unfinished, merged)
             accuracy, report = measure(model, learner.pool.texts, now.held_out, session.class_names)
             final = FinalModel(
                 made_of=made_of,
@@ -99,10 +105,12 @@ def train_final(session: Session, folder: Path) -> FinalModel:
                 n_trained_on=len(now.rows),
                 accuracy=accuracy,
                 report=report,
+                merged=merged,
             )
             facts = card_facts(session, done, sizes, agreed, final)
             told = learner.pool.texts.long_texts
-            card = model_card(replace(facts, needs_dami_text=is_own(model), long_texts=told))
+            facts = replace(facts, needs_dami_text=is_own(model), long_texts=told, merged=merged)
+            card = model_card(facts)
             (unfinished / "README.md").write_text(str(card), encoding="utf-8")
             (unfinished / RECORD).write_text(to_json(asdict(final)) + "\n", encoding="utf-8")
     except OSError as error:

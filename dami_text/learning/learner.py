@@ -20,7 +20,9 @@ from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.learning.cold_start import FirstQuery, random_rows
+from dami_text.models.adapters import has_adapter, merge_copy, save_adapter
 from dami_text.models.last_layer import record_unseen
+from dami_text.models.shared_weights import own_weights
 from dami_text.models.source import Preprocessor
 from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
@@ -179,25 +181,40 @@ class ActiveLearner:
             model = self._new_model().to(self._accelerator.device)
             together = self._config.distributed_training
             training = on_this_process() if together else self._processes.on_main(on_this_process)
-        self._processes.broadcast_weights(model)
+        self._processes.broadcast(own_weights(model).values())
         return model, training
 
-    def save_pretrained(self, folder: Path | str) -> None:
+    def save_pretrained(self, folder: Path | str, merged: bool = False) -> None:
         """Write this round's model with its tokenizer, which is all that transformers' `pipeline` needs to load it.
 
-        (A CNN or a BiLSTM needs `import dami_text.models.auto` before, too.)
+        (A CNN or a BiLSTM needs `import dami_text.models.auto` before, too.) Of a model with an adapter, the adapter is
+        written (see `models.adapters`); or with `merged` a whole model, with the adapter merged.
         """
-        model = self.trained_model()
+        model, folder = self.trained_model(), Path(folder)
         record_unseen(model)
-        model.save_pretrained(folder)
+        if not has_adapter(model):
+            model.save_pretrained(folder)
+        elif merged:
+            merge_copy(model).save_pretrained(folder)
+        else:
+            save_adapter(model, folder)
         if self.preprocessor is not None:
-            self.preprocessor.save_pretrained(Path(folder))
+            self.preprocessor.save_pretrained(folder)
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take weights, by name, that were trained elsewhere on what is labelled, as this round's model."""
+        """Take weights, by name, that were trained elsewhere on what is labelled, as this round's model.
+
+        They are those of `own_weights`, or all.
+
+        Raises:
+            ValueError: some are missing, or of another model.
+        """
         with torch_stream(self._seed, self.round, "training"):
             model = self._new_model().to(self._accelerator.device)
-        model.load_state_dict(weights)
+        found = model.load_state_dict(weights, strict=False)
+        missing = sorted(own_weights(model).keys() & found.missing_keys)
+        if missing or found.unexpected_keys:
+            raise ValueError(f"got weights of another model: without {missing[:3]}, with {found.unexpected_keys[:3]}")
         self.model = model
 
     def trained_model(self) -> PreTrainedModel:

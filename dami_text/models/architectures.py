@@ -89,8 +89,11 @@ def check_works(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, name
     mask = pad_sequence(ones, batch_first=True, padding_side=tokenizer.padding_side)
     embedded: list[torch.Tensor] = []
 
-    def capture(_: object, inputs: object, output: Any) -> None:
-        embedded.append(output[0] if isinstance(output, tuple) else output)
+    def capture(_: object, inputs: object, output: Any) -> Any:
+        several = isinstance(output, tuple)
+        embedded.append((output[0] if several else output).detach().requires_grad_())  # whatever weights are frozen
+        copied = embedded[-1].clone()  # which the model may change in place
+        return (copied, *output[1:]) if several else copied
 
     try:
         hook = model.get_input_embeddings().register_forward_hook(capture)

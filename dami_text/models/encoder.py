@@ -26,6 +26,7 @@ from transformers import (
 from dami_text.config.options import ModelConfig
 from dami_text.data.hub import explained, model_commit, quiet_hub
 from dami_text.errors import ConfigError
+from dami_text.models.adapters import adapter_config, add_adapter, require_peft
 from dami_text.models.architectures import check_kind, check_works, padding_side, set_padding
 from dami_text.models.heads import draw, head_modules
 from dami_text.models.installed import installed_folder
@@ -48,6 +49,7 @@ from dami_text.models.sentence_encoder import (
     without_pooler,
 )
 from dami_text.models.sentence_files import SentenceParts, add_prompt, lower_cased, read_parts
+from dami_text.models.shared_weights import shared_weights
 from dami_text.models.word_level import class_names_of, label_names
 from dami_text.randomness import torch_stream
 
@@ -66,6 +68,7 @@ class Encoder:
         tokenizer: cuts texts to what the model takes.
         commit: the commit of the Hub's repository that it was loaded from; None for a folder.
         frozen: whether models train their heads only.
+        adapter: peft's configuration of the adapter that each model gets; None where there is none.
         known: the classes whose rows of the last layer the checkpoint had; the others are drawn anew in every model,
             and all of the head where there are none.
     """
@@ -75,6 +78,7 @@ class Encoder:
     commit: str | None = None
     frozen: bool = False
     known: tuple[int, ...] = ()
+    adapter: Any = None
 
     @property
     def knows_classes(self) -> bool:
@@ -82,14 +86,18 @@ class Encoder:
         return len(self.known) == len(class_names_of(self.pretrained.config))
 
     def new_model(self) -> PreTrainedModel:
-        """A copy of the pretrained classifier; what it does not know of its head is drawn from torch's generator."""
-        model = copy.deepcopy(self.pretrained)
+        """The pretrained classifier with a new adapter, if any, and what it does not know of its head drawn anew.
+
+        Both are drawn from torch's generator. All models share the weights that are not trained; the others are copied.
+        """
+        model = copy.deepcopy(self.pretrained, {id(weight): weight for weight in shared_weights(self.pretrained)})
         if not self.known:
             for module in head_modules(model):
                 draw(model, module)
         elif new := [i for i in range(len(class_names_of(model.config))) if i not in self.known]:
             draw_rows(model, new)
-        model.base_model.requires_grad_(not self.frozen)
+        if self.adapter is not None:
+            add_adapter(model, self.adapter)
         return model
 
 
@@ -106,6 +114,8 @@ def load_encoder(
         ConfigError: it is not found, cannot be loaded, cannot classify texts, or has no fast tokenizer.
         HubError: the Hub refuses it, or is out of reach and the cache has no copy.
     """
+    if config.lora is not None:
+        require_peft()
     name = config.model
     installed = installed_folder(name) if config.model_revision is None else None
     path = installed or Path(name).expanduser()
@@ -145,7 +155,27 @@ def load_encoder(
         logger.warning("%s lacks %d weights, such as %s: drawn at random", name, len(drawn), drawn[0])
     longest = max_length if parts is None or parts.max_length is None else min(max_length, parts.max_length)
     tokenizer.model_max_length = longest_text(model, tokenizer, longest)
-    return Encoder(model.eval(), tokenizer, commit, config.freeze_encoder, known)
+    base = str(path.resolve()) if path.is_dir() and installed is None else name
+    adapter = _freeze(model, config, loading, base, commit)
+    encoder = Encoder(model.eval(), tokenizer, commit, config.freeze_encoder, known, adapter)
+    if adapter is not None:
+        with explained(f"--lora {config.lora} on --model {name!r}"), torch_stream(seed, 0, "encoder"):
+            check_works(encoder.new_model(), tokenizer, name)
+    return encoder
+
+
+def _freeze(model: PreTrainedModel, config: ModelConfig, lacking: Sequence[str], base: str, commit: str | None) -> Any:
+    """Freeze the encoder as the options say; peft's configuration of the adapter that they name, if any.
+
+    Beside an adapter, what the checkpoint is `lacking` is trained.
+    """
+    model.base_model.requires_grad_(not config.freeze_encoder and config.lora is None)
+    if config.lora is None:
+        return None
+    for name, weight in model.base_model.named_parameters():
+        if any(f".{model.base_model_prefix}.{name}".endswith(f".{lacked}") for lacked in lacking):
+            weight.requires_grad_(True)
+    return adapter_config(model, config.lora, base, commit)
 
 
 def _whole_classifier(

@@ -1,5 +1,7 @@
 """The last layer of a model, what it reads, and a bias for one that has none (the heads of decoders)."""
 
+from collections.abc import Collection
+
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -55,11 +57,17 @@ def add_bias(model: PreTrainedModel) -> None:
         return
     head = head_of(model)
     del head._parameters["bias"]
-    bias = torch.zeros(head.out_features, dtype=head.weight.dtype, device=head.weight.device)
-    bias[list(getattr(model.config, "unseen_classes", ()))] = UNSEEN
-    head.register_buffer("bias", bias)
+    head.register_buffer("bias", torch.zeros(head.out_features, dtype=head.weight.dtype, device=head.weight.device))
+    set_unseen(model, getattr(model.config, "unseen_classes", ()))
     (name,) = (name for name, module in model.named_modules() if module is head)
     model._keys_to_ignore_on_save = {*(model._keys_to_ignore_on_save or ()), f"{name}.bias"}
+
+
+def set_unseen(model: PreTrainedModel, classes: Collection[int]) -> None:
+    """Have a model that `add_bias` gave a bias never predict `classes`, and its configuration say so."""
+    if len(classes) and "bias" in head_of(model)._buffers:
+        head_of(model).bias[list(classes)] = UNSEEN
+        model.config.unseen_classes = list(classes)
 
 
 def record_unseen(model: PreTrainedModel) -> None:

@@ -32,6 +32,7 @@ from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
+from dami_text.models.shared_weights import own_weights
 from dami_text.models.unseen import never_predicted
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
@@ -380,12 +381,12 @@ class _Best:
         rank = (-np.inf if np.isnan(score) else score, -loss)
         if self.score is None or rank > self.rank:
             self.score, self.rank, self.age = score, rank, 0
-            self.weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
+            self.weights = {name: weight.clone() for name, weight in own_weights(self.model).items()}
 
     def restore(self) -> None:
         """Give the model the weights that were kept, if any."""
         if self.weights:
-            self.model.load_state_dict(self.weights)
+            self.model.load_state_dict(self.weights, strict=False)
 
 
 def _class_weights(labels: NDArray[np.int64], n_classes: int, config: TrainingConfig) -> torch.Tensor:

@@ -122,6 +122,7 @@ class CardFacts:
         report: what the accuracy does not show; None where it was not measured.
         needs_dami_text: whether transformers can load the model only with dami_text's classes.
         long_texts: a sentence on the texts that are longer than the model takes, if there are any.
+        merged: whether a model's adapter is merged into its base.
     """
 
     config: RunConfig
@@ -136,6 +137,12 @@ class CardFacts:
     report: ClassReport | None = None
     needs_dami_text: bool = False
     long_texts: str | None = None
+    merged: bool = False
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the model is an adapter, which is loaded with its base."""
+        return self.config.model.lora is not None and not self.merged
 
     @property
     def n_labeled(self) -> int:
@@ -148,8 +155,10 @@ def run_facts(
     rounds: Sequence[Mapping[str, Any]],
     sizes: Mapping[str, int],
     commit: str | None,
+    *,
     needs_dami_text: bool = False,
     long_texts: str | None = None,
+    merged: bool = False,
 ) -> CardFacts:
     """The facts of a run with these round lines, one at least, and numbers of texts by split; see `CardFacts`."""
     last, n_validation = rounds[-1], sizes["validation"]
@@ -167,6 +176,7 @@ def run_facts(
         report=ClassReport.of_round(last),
         needs_dami_text=needs_dami_text,
         long_texts=long_texts,
+        merged=merged,
     )
 
 
@@ -197,6 +207,8 @@ def model_card(facts: CardFacts) -> ModelCard:
         "needs_dami_text": facts.needs_dami_text,
         "long_texts": facts.long_texts,
         "truncates": config.tokenization.long_texts == "truncate",
+        "rank": config.model.lora,
+        "is_adapter": facts.is_adapter,
         "metric": markdown(metric_name(facts.curve_metric, [*facts.class_counts])),
         "results": [
             (markdown(metric_name(name, [*facts.class_counts])), f"{value:.4f}")
@@ -271,11 +283,18 @@ def metadata(facts: CardFacts) -> ModelCardData:
         base_model=hub_id(model) if config.model.kind.is_pretrained else None,
         datasets=[on_hub] if on_hub else None,
         eval_results=results or None,
-        library_name="transformers" if config.model.kind.in_pipeline else "dami_text",
+        library_name=_library(facts),
         metrics=sorted({result.metric_type for result in results}) or None,
         pipeline_tag=task,
-        tags=["active-learning", "dami_text", plain(strategy)],
+        tags=["active-learning", "dami_text", plain(strategy), *(["lora"] if facts.is_adapter else [])],
     )
+
+
+def _library(facts: CardFacts) -> str:
+    """The library that loads the model."""
+    if not facts.config.model.kind.in_pipeline:
+        return "dami_text"
+    return "peft" if facts.is_adapter else "transformers"
 
 
 def plain(text: str) -> str:

@@ -34,6 +34,7 @@ from dami_text.escaping import to_json
 from dami_text.files import remove_unfinished, whole_file, write_whole
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import PreparedData, prepare
+from dami_text.models.shared_weights import own_weights
 from dami_text.models.training import Training
 from dami_text.orphans import end_with
 from dami_text.simulation.grid_config import GridConfig
@@ -324,7 +325,7 @@ def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, 
             return Training(**saved["training"])
         training = learner.train()
         with whole_file(file) as unfinished:
-            torch.save({"weights": learner.trained_model().state_dict(), "training": asdict(training)}, unfinished)
+            torch.save({"weights": own_weights(learner.trained_model()), "training": asdict(training)}, unfinished)
         return training
 
 

@@ -25,6 +25,7 @@ from dami_text.models.auto import is_own
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.kinds.automatic import settled
+from dami_text.models.loading import holds_adapter, load_classifier
 from dami_text.models.scores import ClassReport
 from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator, use_device
@@ -211,23 +212,37 @@ class Run:
         ]
 
     def _save_model(self, rounds: Sequence[Line]) -> None:
+        def save(path: Path) -> None:
+            self.learner.save_pretrained(path)
+            self._write_card(path, self.learner.trained_model(), rounds)
+
+        self.folder.save_model(save)
+
+    def _write_card(self, path: Path, model: PreTrainedModel, rounds: Sequence[Line], merged: bool = False) -> None:
         data = self.data
         sizes = {"train": self.n, "test": len(data.test.rows)}
         sizes["validation"] = len(data.validation.rows) if data.validation else 0
-        own = is_own(self.learner.trained_model())
         facts = run_facts(
             self.config,
             rounds,
             sizes,
             data.source.commit,
-            needs_dami_text=own,
+            needs_dami_text=is_own(model),
             long_texts=data.train.texts.long_texts,
+            merged=merged,
         )
-        card = model_card(facts)
+        (path / "README.md").write_text(str(model_card(facts)), encoding="utf-8")
+
+    def export_merged(self) -> None:
+        """Save the finished model whole, in the place of its adapter; one that is saved whole is left as it is."""
+        if not holds_adapter(self.folder.path / MODEL):
+            return
+        model, tokenizer = load_classifier(self.folder.path / MODEL, None)
 
         def save(path: Path) -> None:
-            self.learner.save_pretrained(path)
-            (path / "README.md").write_text(str(card), encoding="utf-8")
+            model.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+            self._write_card(path, model, self.folder.rounds, merged=True)
 
         self.folder.save_model(save)
 

@@ -27,7 +27,7 @@ def summary(class_names=("neg", "pos"), commit=None, needs_dami_text=False, extr
         }
         for n, a in ((10, 0.6), (20, 0.75), (30, 0.8125))
     ]
-    return run_facts(RunConfig.of(**options), rounds, SIZES, commit, needs_dami_text)
+    return run_facts(RunConfig.of(**options), rounds, SIZES, commit, needs_dami_text=needs_dami_text)
 
 
 def peoples(class_names=("neg", "pos"), measured=True, **options):

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from encoder_cases import save_encoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dami_text import environment as environment_module
@@ -517,6 +518,18 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_was_not(finishe
         run_apart(arguments, seconds=seconds[-1])
     assert run_apart(arguments) == 0
     assert content(tmp_path / "run") == content(finished[0]), f"killed after {seconds} seconds"
+
+
+def test_a_killed_run_with_an_adapter_ends_as_one_that_was_not(reviews, tmp_path):
+    pytest.importorskip("peft", reason="no adapters: pip install 'dami_text[peft]'")
+    encoder = save_encoder(tmp_path / "encoder")
+    options = {"model": encoder, "lora": 2, "epochs": 1, "learning_rate": 0.05, "budget": 36}
+    assert run_apart(command(reviews, tmp_path / "whole", **options)) == 0
+    arguments = command(reviews, tmp_path / "run", **options)
+    for moment in ((die_in_training, 1), (die_in_model, None)):
+        assert run_apart(arguments, moment) == -signal.SIGKILL, moment
+    assert run_apart(arguments) == 0
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
 
 
 def test_an_overwriting_run_that_is_killed_ends_as_one_that_was_not(finished, reviews, copy):

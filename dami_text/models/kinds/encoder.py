@@ -24,22 +24,33 @@ DEFAULTS: dict[str, Any] = {
     "warmup_steps": 20,
     "train_batch_size": 16,
 }
+#: An adapter starts from nothing, and takes about ten times the learning rate that suits the whole encoder.
+OF_ADAPTER: dict[str, Any] = DEFAULTS | {"learning_rate": 5e-4}
 
 
 class PretrainedEncoder(ModelKind):
     """An encoder of transformers, by its folder or its Hub id."""
 
-    takes = frozenset({"model_revision", "freeze_encoder", "contrastive", "new_head"})
+    takes = frozenset({"model_revision", "freeze_encoder", "contrastive", "new_head", "lora"})
     gives = frozenset({"features", "last layer", "words", "word gradients", "weight gradients", "dropout"})
     is_pretrained = True
 
     def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What suits fine-tuning; a head alone takes no steps."""
-        return {} if _finds_head(options) else DEFAULTS
+        if _finds_head(options):
+            return {}
+        return DEFAULTS if options.get("lora") is None else OF_ADAPTER
 
     def ignored(self, options: Mapping[str, Any]) -> frozenset[str]:
         """The options of steps and of a head to start from, where the head is found by logistic regression."""
         return OF_STEPS | {"new_head"} if _finds_head(options) else self.ignores
+
+    def require(self, config: "RunConfig") -> None:
+        """Raise ConfigError if there is to be an adapter, and peft is not installed."""
+        if config.model.lora is not None:
+            from dami_text.models.adapters import require_peft
+
+            require_peft()
 
     def reads_files(self, config: "RunConfig") -> bool:
         """True: the encoder itself."""
@@ -87,7 +98,8 @@ class EncoderSource:
         from dami_text.models.inference import has_dropout
 
         model = self.encoder.pretrained
-        return has_dropout(head_alone(model) if self.encoder.frozen else model)
+        sampled = head_alone(model) if self.encoder.frozen else model
+        return has_dropout(sampled) or self.encoder.adapter is not None
 
     def encode(self, parts: "Sequence[Dataset]") -> "list[EncodedTexts]":
         """The texts of each data set in the encoder's pieces of words; with its features where it is frozen.
