@@ -17,7 +17,7 @@ from dami_text.labeling.session import Session
 
 HOST = "127.0.0.1"
 PORTS = 100  # that are tried
-LOOK = 5.0  # seconds from one look for a training that is due to the next
+LOOK = 1.0  # seconds from one look for a training that is due to the next
 
 NOT_ENCRYPTED = (
     "WARNING: the page is not encrypted: others on the network can read passwords and texts. TLS is the work of a "
@@ -303,15 +303,17 @@ def serve(
     if host != HOST and not (public_url or "").startswith("https://"):
         print(NOT_ENCRYPTED, flush=True)
     try:
+        desk.trainer.stay()
         while True:
-            _begin_training(desk)
             time.sleep(LOOK)
+            _begin_training(desk)
     finally:
         page.close(verbose=False)  # every label is on disk
+        desk.trainer.close()
 
 
 def _begin_training(desk: Desk) -> None:
-    """Begin a training that is due, and take note of one that has ended, whether or not anybody looks at the page."""
+    """Begin a training that is due, and start a killed trainer again, whether or not anybody looks at the page."""
     try:
         desk.trainer.start_if_due()
     except DamiError as error:  # the page says it too
