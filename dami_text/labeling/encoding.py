@@ -38,7 +38,7 @@ def _rounded(seconds: float) -> str:
 
 
 def teller(store: Store) -> Progress:
-    """What tells of the encoding in a session's file of labels, with an estimate by the share of the work done so far."""
+    """What tells of the encoding in a session's file of labels; the share of the work done so far gives the estimate."""
     begun: list[tuple[float, float]] = []
 
     def tell(done: int, n: int, share: float) -> None:
