@@ -38,7 +38,7 @@ def _rounded(seconds: float) -> str:
 
 
 def teller(store: Store) -> Progress:
-    """What tells of the encoding in a session's file of labels; the share of the work done so far gives the estimate."""
+    """What tells of the encoding in a session's file of labels, with an estimate by the share of work done so far."""
     begun: list[tuple[float, float]] = []
 
     def tell(done: int, n: int, share: float) -> None:
