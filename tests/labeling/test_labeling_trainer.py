@@ -15,6 +15,7 @@ from encoder_cases import save_encoder
 from filelock import FileLock
 from labeling_cases import label_some, make_session, texts_without_labels
 
+from dami_text.cli.main import main
 from dami_text.data import cache
 from dami_text.labeling import rounds as rounds_module
 from dami_text.labeling import trainer as trainer_module
@@ -139,7 +140,7 @@ def test_what_is_encoded_survives_a_kill_in_parts(own_cache):
     assert len(made) == 4
 
 
-def test_the_progress_is_told_with_an_estimate_by_the_work_done(session, monkeypatch):
+def test_the_progress_is_told_with_an_estimate_by_the_work_done(session, monkeypatch, capsys):
     now = [1000.0]
     monkeypatch.setattr("dami_text.labeling.encoding.time.time", lambda: now[0])
     assert Encoding.of(session) is None
@@ -150,6 +151,8 @@ def test_the_progress_is_told_with_an_estimate_by_the_work_done(session, monkeyp
     tell(500, 1000, 0.3)  # a fifth in 20 s: seven tenths take 70 s
     assert str(Encoding.of(session)) == "encoding texts: 500 of 1,000, about 70 s left"
     assert Trainer(session).state() == TrainerState("encoding", str(Encoding.of(session)))
+    assert main(["status", str(session.folder)]) == 0
+    assert "trainer    encoding texts: 500 of 1,000, about 70 s left\n" in capsys.readouterr().out
     now[0] += 180
     assert Encoding.of(session) is None  # who told it is dead
     tell(600, 1000, 0.4)
