@@ -198,6 +198,8 @@ def kill_and_label(folder: Path, n_labels: int, n_kills: int, port: int, seed: i
                 row = int(token[1])
                 if killer.call(f"label_{truth[row] + 1}", answer[0]) is not None:
                     given[row] = truth[row]
+            elif timer is None and killer.server.poll() is not None:
+                raise RuntimeError(f"the page has ended: {folder.with_suffix('.log').read_text()}")
             else:
                 time.sleep(0.2)  # until the page is there again, or has a text
             if timer is not None:

@@ -296,6 +296,7 @@ def serve(
         ssr_mode=False,
         mcp_server=False,
         run_history=False,
+        _frontend=False,  # no question whether the page answers in three seconds, else an error: machines may be busy
         app_kwargs={"middleware": [Middleware(Guard, port=port, host=host, public_url=public_url)]},
         **launch_options(),
     )
