@@ -361,10 +361,11 @@ class LoopConfig(Options):
         None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"
     )
     initial_size: Size | None = option(
-        None, f"texts labelled at the start (default: {PAPER['initial_size']}, as in the paper; label: {_IN_SESSIONS})"
+        None,
+        f"texts labelled at the start; in a session {_IN_SESSIONS} (default: {PAPER['initial_size']}, as in the paper)",
     )
     query_size: Size | None = option(
-        None, f"texts labelled a round (default: {PAPER['query_size']}; label: {_IN_SESSIONS})"
+        None, f"texts labelled a round; in a session {_IN_SESSIONS} (default: {PAPER['query_size']})"
     )
     budget: Size | None = option(None, f"texts labelled in all (default: {PAPER['budget']}; for demo {DEMO_BUDGET})")
 

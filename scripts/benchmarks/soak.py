@@ -175,55 +175,65 @@ class Killer:
 
 
 def kill_and_label(folder: Path, n_labels: int, n_kills: int, port: int, seed: int = 0) -> Counter[str]:
-    """Label n texts of the session while page and trainer are killed; how often each was.
+    """Label n texts of the demo's session while page and trainer are killed; how often each was.
 
     Raises:
-        RuntimeError: a label was lost or doubled or is on another text, or the trainer does not come back.
+        RuntimeError: a label was lost or doubled or is on another text, or page or trainer do not come back.
     """
-    killer, truth = Killer(folder, port, random.Random(seed)), demo_dataset()["label"]
-    given: dict[int, int] = {}  # labels that the page has answered
-    session = Session(folder)
-    kills = sorted(killer.rng.randrange(n_labels) for _ in range(n_kills))
+    killer = Killer(folder, port, random.Random(seed))
     try:
-        while len(session.store.labels()) < n_labels:
-            done = len(session.store.labels())
-            timer = None
-            if kills and kills[0] <= done:
-                kills.pop(0)
-                timer = threading.Timer(killer.rng.random() * LONGEST, killer.kill)
-                timer.start()
-            answer = killer.call("next")
-            token = re.search(r'data-token="(\d+)', answer[0]) if answer else None
-            if answer and token:
-                row = int(token[1])
-                if killer.call(f"label_{truth[row] + 1}", answer[0]) is not None:
-                    given[row] = truth[row]
-            elif timer is None and killer.server.poll() is not None:
-                raise RuntimeError(f"the page has ended: {folder.with_suffix('.log').read_text()}")
-            else:
-                time.sleep(0.2)  # until the page is there again, or has a text
-            if timer is not None:
-                timer.join()
-        deadline = time.monotonic() + 1800
-        while not (rounds := session.store.rounds()) or rounds[-1].n_labeled < n_labels - session.query_size():
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the trainer did not come back: {killer.server.poll()}, {rounds[-1:]}")
-            time.sleep(0.5)
-        events, labels = session.store.events(), {row["row"]: row["label"] for row in session.store.labels()}
-        if len({event["row"] for event in events}) != len(events):
-            raise RuntimeError("a text was labelled twice")
-        if lost := [row for row in given if row not in labels]:
-            raise RuntimeError(f"labels of the rows {lost} were lost")
-        if wrong := [row for row, label in labels.items() if label != truth[row]]:
-            raise RuntimeError(f"rows {wrong} have another label than was given")
-        told = ", ".join(f"{name} {n} times" for name, n in sorted(killer.killed.items()))
-        unanswered = len(labels) - len(given)
-        print(f"{len(labels)} labels, {len(rounds)} rounds; killed: {told}; {unanswered} labels without an answer")
-        return killer.killed
+        with Session(folder) as session:
+            answered = label_while_killed(session, killer, n_labels, n_kills)
+            deadline = time.monotonic() + 1800
+            while not (rounds := session.store.rounds()) or rounds[-1].n_labeled <= n_labels - session.query_size():
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"the trainer did not come back: {rounds[-1:]}")
+                time.sleep(0.5)
+            labels, truth = check_labels(session, answered), demo_dataset()["label"]
+            if wrong := [row for row, label in labels.items() if label != truth[row]]:
+                raise RuntimeError(f"rows {wrong} have another label than was given")
     finally:
-        session.close()
         killer.server.terminate()
         killer.server.wait(60)
+    told = ", ".join(f"{name} {n} times" for name, n in sorted(killer.killed.items()))
+    unanswered = len(labels) - len(answered)
+    print(f"{len(labels)} labels, {len(rounds)} rounds; killed: {told}; {unanswered} labels without an answer")
+    return killer.killed
+
+
+def label_while_killed(session: Session, killer: Killer, n_labels: int, n_kills: int) -> set[int]:
+    """Label until n texts are; the rows whose labels the page has answered."""
+    truth, answered = demo_dataset()["label"], set()
+    kills = sorted(killer.rng.randrange(n_labels) for _ in range(n_kills))
+    while (done := len(session.store.labels())) < n_labels:
+        timer = None
+        if kills and kills[0] <= done:
+            kills.pop(0)
+            timer = threading.Timer(killer.rng.random() * LONGEST, killer.kill)
+            timer.start()
+        answer = killer.call("next")
+        token = re.search(r'data-token="(\d+)', answer[0]) if answer else None
+        if answer and token:
+            row = int(token[1])
+            if killer.call(f"label_{truth[row] + 1}", answer[0]) is not None:
+                answered.add(row)
+        elif timer is None and killer.server.poll() is not None:
+            raise RuntimeError(f"the page has ended: {session.folder.with_suffix('.log').read_text()}")
+        else:
+            time.sleep(0.2)  # until the page is there again, or has a text
+        if timer is not None:
+            timer.join()
+    return answered
+
+
+def check_labels(session: Session, answered: set[int]) -> dict[int, int]:
+    """The labels by row; RuntimeError if one was given twice, or one that the page has answered is not there."""
+    events, labels = session.store.events(), {row["row"]: row["label"] for row in session.store.labels()}
+    if len({event["row"] for event in events}) != len(events):
+        raise RuntimeError("a text was labelled twice")
+    if lost := answered - set(labels):
+        raise RuntimeError(f"labels of the rows {sorted(lost)} were lost")
+    return labels
 
 
 def main() -> int:
