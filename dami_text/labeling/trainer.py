@@ -87,8 +87,8 @@ class Trainer:
                     self._failure = None
                 if due and self._asked is None:
                     self._ask(self._process, len(self._session.store.rounds()))
-            except OSError as error:  # a full disk, no memory for a process, or one that ends now: labelling goes on
-                if self._process is None:
+            except (OSError, ValueError) as error:  # a full disk, no memory for a process, or one that is ending
+                if self._process is None:  # labelling goes on
                     self._failure = _Failure(str(error), None, n)
 
     def _started(self) -> subprocess.Popen[str]:

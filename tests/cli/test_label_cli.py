@@ -86,7 +86,7 @@ def test_other_options_for_the_same_session_are_refused(served, capsys):
     assert main(["label", "texts.csv", "--labels", "neg", "pos", "other", "--query-size", "9"]) == 1
     assert capsys.readouterr().err == (
         "error: texts.dami was made with other options: "
-        "--query-size 20 there, 9 now; leave them out to go on, or make another session with --session\n"
+        "--query-size 10 there, 9 now; leave them out to go on, or make another session with --session\n"
     )
 
 
