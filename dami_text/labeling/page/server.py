@@ -304,19 +304,18 @@ def serve(
     if host != HOST and not (public_url or "").startswith("https://"):
         print(NOT_ENCRYPTED, flush=True)
     try:
-        desk.trainer.stay()
         while True:
-            time.sleep(LOOK)
             _begin_training(desk)
+            time.sleep(LOOK)
     finally:
         page.close(verbose=False)  # every label is on disk
         desk.trainer.close()
 
 
 def _begin_training(desk: Desk) -> None:
-    """Begin a training that is due, and start a killed trainer again, whether or not anybody looks at the page."""
+    """See that the trainer is there and does what is due, whether or not anybody looks at the page."""
     try:
-        desk.trainer.start_if_due()
+        desk.trainer.stay()
     except DamiError as error:  # the page says it too
         logger.warning("no training can begin: %s", error)
 
