@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from dami_text.cli.parsing import TOPICS, ErrorBoundary, Parser, tell_of_data
 from dami_text.config.conflicts import WITH_VALIDATION
-from dami_text.config.defaults import PATIENCE, PRESETS, QUERY_SIZE, implied_options
+from dami_text.config.defaults import PATIENCE, PRESETS, implied_options, session_query_size
 from dami_text.config.fields import Options, flag, option
 from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.paths import PATHS
@@ -97,14 +97,14 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
     given, arguments = _parsed(parser, arguments)
 
     from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.creation import require_source
     from dami_text.labeling.page.accounts import ask_for_passwords, read_passwords, set_passwords
     from dami_text.labeling.page.server import require_gradio, serve
-    from dami_text.labeling.rounds import create_session
     from dami_text.labeling.session import Session, SessionConfig, is_session, require_texts
 
-    implied = implied_options({"model": AUTO} | parser.given(arguments))
-    parser.set_defaults(**{"clustering_seconds": PATIENCE} | implied)
+    options = {"model": AUTO} | parser.given(arguments)
+    size = session_query_size(options)
+    sizes = {"initial_size": size, "query_size": size}
+    parser.set_defaults(**{"clustering_seconds": PATIENCE} | sizes | implied_options(options))
     require_texts(given.task)
     _check_labels(given.labels)
     if given.file in PRESETS:
@@ -115,6 +115,8 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
     if session is not None:
         session.store.require_writable()
         if Path(given.file).resolve() != folder.resolve():
+            from dami_text.labeling.creation import require_source
+
             no_progress_bars()
             require_source(session, given.file)
         parser.set_defaults(**session.config.options())
@@ -133,6 +135,8 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
             raise ConfigError(
                 f"--overlap is {labeling.overlap}, and only you label; name all with --annotators NAME ..."
             )
+        from dami_text.labeling.rounds import create_session  # torch, which going on with a session does without
+
         require_gradio()
         no_progress_bars()
         session = opened.enter_context(create_session(folder, SessionConfig(config, labeling)))
@@ -231,7 +235,7 @@ def _label_parser(prog: str) -> Parser:
     parser.add_argument(
         "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
     )
-    parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE, model=AUTO)
+    parser.set_defaults(model=AUTO)
     # What the file's name stands for, and what labelling has no use for: it has no validation split.
     unused = ["splits", "rarefy", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig))]
     parser.remove(["dataset", *unused])

@@ -117,7 +117,7 @@ def add(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
 
     from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.creation import add_texts
-    from dami_text.labeling.rounds import locked
+    from dami_text.labeling.lock import locked
     from dami_text.labeling.session import Session
 
     no_progress_bars()
@@ -135,7 +135,7 @@ def rename(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("new", help="its new name")
     options = parser.parse_args(arguments)
 
-    from dami_text.labeling.rounds import locked
+    from dami_text.labeling.lock import locked
     from dami_text.labeling.session import Session
 
     with Session(options.session) as session:
@@ -224,6 +224,7 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     """Say how far a session is."""
     options = session_parser(prog, "Say how far a session is.").parse_args(arguments)
 
+    from dami_text.labeling.encoding import Encoding
     from dami_text.labeling.progress import agreements, missing_classes, progress_of
     from dami_text.labeling.session import Session
     from dami_text.labeling.snapshot import LabelSnapshot
@@ -233,6 +234,8 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
             status_text(progress_of(session), agreements(session), missing_classes(session, LabelSnapshot.of(session)))
         )
         print(f"model      {printable(session.model_told)}")
+        if (encoding := Encoding.of(session)) is not None:
+            print(f"trainer    {encoding}")
 
 
 def measured(done: Any) -> str | None:

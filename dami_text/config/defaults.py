@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from dami_text.config.kinds import kind_of
+from dami_text.config.registry import AUTO
 
 #: Texts in a batch of predictions or interpretations.
 BATCH_SIZE = 64
@@ -19,10 +20,11 @@ UNCERTAIN = 10
 #: What K-medoids may take: MiB for a matrix of distances, and seconds on one core of usual speed, in a run and where a
 #: person waits.
 CLUSTERING_MEMORY = 2048
-CLUSTERING_SECONDS, PATIENCE = 60.0, 5.0
+CLUSTERING_SECONDS, PATIENCE = 60.0, 1.0
 
-#: Labels between two trainings of a session, and before the first.
-QUERY_SIZE = 20
+#: Labels between two trainings of a session, and before the first; with a model that is trained in about a second, such
+#: as a frozen encoder's head, a person gets the next model sooner.
+QUERY_SIZE, QUICK_QUERY_SIZE = 20, 10
 
 #: What a simulation labels at the start, in each round and in all, as in the paper; `demo` is small.
 PAPER = {"initial_size": 0.02, "query_size": 0.02, "budget": 0.5}
@@ -66,3 +68,9 @@ def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if dataset in PAPER_TEXTS and "word_vectors" not in kind.ignores:
         implied["word_vectors"] = TRAINED_VECTORS
     return kind.defaults(given) | implied
+
+
+def session_query_size(options: Mapping[str, Any]) -> int:
+    """Labels between two trainings of a new session with these options, and before the first."""
+    is_quick = options.get("model") in (AUTO, "linear") or options.get("freeze_encoder") is True
+    return QUICK_QUERY_SIZE if is_quick else QUERY_SIZE

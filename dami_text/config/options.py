@@ -19,11 +19,16 @@ from dami_text.config.defaults import (
     PAPER,
     PATIENCE,
     PRESETS,
+    QUERY_SIZE,
+    QUICK_QUERY_SIZE,
     UNCERTAIN,
 )
 from dami_text.config.fields import Device, Options, Size, flag, option
 from dami_text.config.kinds import ModelKind, kind_of
 from dami_text.config.registry import PRETRAINED, STRATEGIES, find
+
+#: The sizes in sessions, see `defaults.session_query_size`.
+_IN_SESSIONS = f"{QUICK_QUERY_SIZE}, or {QUERY_SIZE} where a model takes steps"
 
 #: What stands between the names of several text columns.
 JOIN = " + "
@@ -393,9 +398,12 @@ class LoopConfig(Options):
         None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"
     )
     initial_size: Size | None = option(
-        None, f"texts labelled at the start (default: {PAPER['initial_size']}, as in the paper)"
+        None,
+        f"texts labelled at the start; in a session {_IN_SESSIONS} (default: {PAPER['initial_size']}, as in the paper)",
     )
-    query_size: Size | None = option(None, f"texts labelled a round (default: {PAPER['query_size']})")
+    query_size: Size | None = option(
+        None, f"texts labelled a round; in a session {_IN_SESSIONS} (default: {PAPER['query_size']})"
+    )
     budget: Size | None = option(None, f"texts labelled in all (default: {PAPER['budget']}; for demo {DEMO_BUDGET})")
 
     def _check(self) -> None:

@@ -1,14 +1,35 @@
 """Arrays that take long to compute, kept in the folder dami_text of the Hugging Face cache."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from huggingface_hub.constants import HF_HOME
 from numpy.typing import NDArray
 
+from dami_text.data.ids import Rows
 from dami_text.files import whole_file
+
+#: Is told of each part of an array that is computed: rows that are done, all rows, and the share of the work done.
+Progress = Callable[[int, int, float], object]
+
+_progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+@contextmanager
+def progress_told(tell: Progress) -> Iterator[None]:
+    """Tell of what `cached_rows` computes inside the block; where `tell` raises, the parts so far are kept."""
+    token = _progress.set(tell)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
 
 
 def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
@@ -16,7 +37,53 @@ def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArr
 
     `key` must stand for everything that decides the content. The array is a read-only view of the file.
     """
-    path = Path(HF_HOME) / "dami_text" / kind / f"{key}.npy"
+    return _cached(_folder(kind) / f"{key}.npy", make)
+
+
+def cached_rows(
+    kind: str, key: str, parts: Sequence[Rows], work: Sequence[float], make: Callable[[Rows], NDArray[Any]]
+) -> NDArray[Any]:
+    """The rows (N, ...) that `make` computes of row numbers, as `cached_array`, each part kept as soon as it is made.
+
+    A process that is killed loses the part that it was at, and one that wants the same array waits for the first.
+
+    Args:
+        kind: as for `cached_array`.
+        key: as for `cached_array`.
+        parts: the row numbers of each part; all rows are in one of them.
+        work: how much work each part is.
+        make: computes the rows of a part.
+    """
+    folder = _folder(kind) / f"{key}.parts"
+
+    def whole() -> NDArray[Any]:
+        tell = _progress.get() or (lambda *_: None)
+        n, done, spent, made = sum(map(len, parts)), 0, 0.0, []
+        for i, rows in enumerate(parts):
+            file = folder / f"{i}.npy"
+            if not file.exists():
+                tell(done, n, spent / sum(work))
+            made.append(_cached(file, partial(make, rows)))
+            done, spent = done + len(rows), spent + work[i]
+        assembled = np.empty((n, *made[0].shape[1:]), made[0].dtype)
+        for rows, values in zip(parts, made, strict=True):
+            assembled[rows] = values
+        return assembled
+
+    path = _folder(kind) / f"{key}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            _cached(path, whole)
+        shutil.rmtree(folder, ignore_errors=True)
+    return _cached(path, whole)
+
+
+def _folder(kind: str) -> Path:
+    return Path(HF_HOME) / "dami_text" / kind
+
+
+def _cached(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = make()

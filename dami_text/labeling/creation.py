@@ -36,7 +36,6 @@ from dami_text.labeling.session import (
 )
 from dami_text.labeling.store.events import Store
 from dami_text.models.kinds.automatic import settled
-from dami_text.processes import use_device
 from dami_text.randomness import numpy_stream
 
 logger = logging.getLogger(__name__)
@@ -68,6 +67,8 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
             f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
             "--ignore-labels"
         )
+    from dami_text.processes import use_device  # torch, which nothing else here needs
+
     use_device(run.training.device, small=run.model.kind.is_small)
     run, why = settled(run, texts)
     hashes = copy_hashes(texts)

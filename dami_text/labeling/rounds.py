@@ -1,41 +1,34 @@
 """A round of labelling for real: the labels so far are told to a new learner, which is asked for the next queue.
 
-It is the simulation's own learner, in a process of its own for each round (`python -m dami_text.labeling.rounds
-SESSION`), so that a page goes on while it trains and survives whatever happens to it. A round depends on the session's
-options, its number and the labels, and nothing of it counts before the one transaction that records it.
+It is the simulation's own learner. A round depends on the session's options, its number and the labels, and nothing of
+it counts before the one transaction that records it. A page has rounds done in a process of their own (see `worker`).
 """
 
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.data.hub import no_progress_bars
 from dami_text.data.texts import Texts, telling_words
 from dami_text.data.tfidf import TfidfTexts
 from dami_text.data.tokenization import encode
-from dami_text.errors import BusyError, DamiError, TrainingError
-from dami_text.files import remove_unfinished, whole_folder
+from dami_text.errors import TrainingError
+from dami_text.files import whole_folder
 from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
-from dami_text.learning.preparation import text_learner
+from dami_text.learning.preparation import EncodedPool, encoded_pool, text_learner
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.linear import LinearForSequenceClassification
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given
-
-LOCK = ".trainer.lock"
 
 
 def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
@@ -56,14 +49,22 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
     return [[start, end, weight] for (start, end), weight, tells in words if tells]
 
 
-def new_learner(session: Session) -> ActiveLearner:
-    """A learner of the session's texts that knows no label and asks for none that is held out."""
-    learner = text_learner(session.texts, session.class_names, session.config.run)
+def encoded_texts(session: Session) -> EncodedPool:
+    """The session's texts as its models read them: what all rounds have in common until texts or options change."""
+    return encoded_pool(session.texts, session.class_names, session.config.run)
+
+
+def new_learner(session: Session, texts: EncodedPool | None = None) -> ActiveLearner:
+    """A learner of the session's texts that knows no label and asks for none that is held out.
+
+    `texts` are `encoded_texts` of the session as it is now, where they are at hand.
+    """
+    learner = (texts or encoded_texts(session)).learner()
     learner.exclude(session.held_out)
     return learner
 
 
-def learner_with_labels(session: Session, now: LabelSnapshot) -> ActiveLearner:
+def learner_with_labels(session: Session, now: LabelSnapshot, texts: EncodedPool | None = None) -> ActiveLearner:
     """A learner that knows the labels so far, in the session's next round, and asks for nothing skipped or held out.
 
     Raises:
@@ -71,7 +72,7 @@ def learner_with_labels(session: Session, now: LabelSnapshot) -> ActiveLearner:
     """
     if not len(now.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    learner = new_learner(session)
+    learner = new_learner(session, texts)
     learner.exclude(session.store.skipped())
     learner.tell(now.rows, now.labels, round_number=now.round)
     return learner
@@ -123,11 +124,14 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
     return new_session(folder, config, begin)
 
 
-def train_round(session: Session) -> RoundRecord:
-    """Train on the labels so far, choose the next queue, and record both; the reserve of the queue comes after that."""
+def train_round(session: Session, texts: EncodedPool | None = None) -> RoundRecord:
+    """Train on the labels so far, choose the next queue, and record both; the reserve of the queue comes after that.
+
+    `texts` are as for `new_learner`; the round is the same with and without them.
+    """
     start = time.perf_counter()
     now = LabelSnapshot.of(session)
-    learner = learner_with_labels(session, now)
+    learner = learner_with_labels(session, now, texts)
     number = learner.round
     training = learner.train()
     model = learner.trained_model()
@@ -187,38 +191,3 @@ def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[Queue
         replace(item, reason={**item.reason, "guess": int(p.argmax()), "probability": round(float(p.max()), 4)})
         for item, p in zip(items, probabilities, strict=True)
     ]
-
-
-@contextmanager
-def locked(session: Session) -> Iterator[None]:
-    """Keep trainings away inside the block; BusyError if one is under way."""
-    lock = FileLock(session.folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise BusyError(f"a model of {session.folder} is in training; wait for its end") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def main() -> int:
-    """Train one round of the session named on the command line, unless another process does already."""
-    no_progress_bars()
-    folder = Path(sys.argv[1])
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            remove_unfinished(folder / MODEL)
-            with Session(folder) as session:
-                train_round(session)
-    except Timeout:
-        return 0
-    except DamiError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

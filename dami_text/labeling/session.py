@@ -4,7 +4,7 @@ pool/             the texts, in the order of the file, as an Arrow data set that
 config.yaml       the options
 labels.sqlite     what annotators did, and what is asked for (see `store`)
 model/            the last round's model and tokenizer
-trainer.log       what the last training had to say
+trainer.log       what the process that trains had to say
 """
 
 import os

@@ -127,6 +127,32 @@ def text_learner(
     strategy: QueryStrategy | None = None,
 ) -> ActiveLearner:
     """As `make_learner`, with errors that speak of flags."""
+    return encoded_pool(texts, class_names, config).learner(strategy)
+
+
+@dataclass(frozen=True)
+class EncodedPool:
+    """Texts without labels as models read them, and where new models come from: what all rounds have in common.
+
+    Attributes:
+        texts: the pool (N).
+        class_names: the classes (C).
+        config: the options, with the model that is chosen where that was left open.
+        source: what new models come from.
+    """
+
+    texts: Texts
+    class_names: list[str]
+    config: RunConfig
+    source: ModelSource
+
+    def learner(self, strategy: QueryStrategy | None = None) -> ActiveLearner:
+        """A new learner, which knows no label."""
+        return learner_of(self.config, self.texts, self.class_names, self.source, strategy=strategy)
+
+
+def encoded_pool(texts: Sequence[str] | Dataset, class_names: Sequence[str], config: RunConfig) -> EncodedPool:
+    """Texts encoded as the options say; errors are those of `make_learner`, and speak of flags."""
     use_device(config.training.device, small=config.model.kind.is_small)
     if config.data.task != "text":
         raise ConfigError(f"--task is {config.data.task}; a learner over texts needs --task text")
@@ -137,7 +163,7 @@ def text_learner(
     source: ModelSource = config.model.kind.source(config, dataset, class_names)
     (encoded,) = source.encode([dataset])
     source.pretrain(encoded)
-    return learner_of(config, encoded, class_names, source, strategy=strategy)
+    return EncodedPool(encoded, list(class_names), config, source)
 
 
 def _text_column(texts: Sequence[str] | Dataset) -> Dataset:

@@ -4,9 +4,12 @@ The gradient of a linear head is the same at all texts: there is one region. Thi
 the same features and has the paper's hidden layers for tables, so that DAMI on it is the paper's Algorithm 1.
 """
 
+from typing import cast
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
@@ -50,3 +53,17 @@ def fit_regions(network: MLPForSequenceClassification, batch: Batch, labels: NDA
             optimizer.zero_grad()
             functional.cross_entropy(network(**inputs).logits, wanted).backward()
             optimizer.step()
+
+
+def in_fewer_numbers(gradients: NDArray[np.float32], network: MLPForSequenceClassification) -> NDArray[np.float32]:
+    """Gradients (N, C * H) by the features, of C classes, as (N, C * U) numbers with the same distances and lengths.
+
+    A gradient is a sum of the U rows of the first layer's weights (U, H), so it is told by its coordinates in an
+    orthonormal basis of these. Where that would not be fewer numbers, the gradients are returned as they are.
+    """
+    weight = cast(nn.Linear, network.hidden[0]).weight.detach().double().cpu().numpy()
+    units, n_features = weight.shape
+    if units >= n_features:
+        return gradients
+    basis = np.linalg.qr(weight.T)[0].astype(np.float32)
+    return np.ascontiguousarray((gradients.reshape(-1, n_features) @ basis).reshape(len(gradients), -1))

@@ -30,7 +30,7 @@ from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.interpretation.word_gradients import Target, TargetClass, interpret, word_influence
 from dami_text.models.inference import device_of
-from dami_text.models.regions import FeatureRows, regions_of
+from dami_text.models.regions import FeatureRows, in_fewer_numbers, regions_of
 from dami_text.processes import Processes, where_float64_is
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query, word_to_show
@@ -64,6 +64,15 @@ class Representation:
     def by_features(self, model: PreTrainedModel, texts: Texts) -> bool:
         """Whether the texts are represented by their features, not by a word."""
         return self._read(model, texts)[0] is not model
+
+    def compact(
+        self, representations: NDArray[np.float32], model: PreTrainedModel, texts: Texts
+    ) -> NDArray[np.float32]:
+        """The representations (N, D) in fewer numbers with the same distances, where texts are so by their features."""
+        network = regions_of(model)
+        if network is None or not self.by_features(model, texts):
+            return representations
+        return in_fewer_numbers(representations, network)
 
     def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
@@ -183,6 +192,7 @@ class Dami:
         sizes, details = np.ones(n, np.int64), {}  # a text without words stands for itself
 
         def medoids(representations: NDArray[np.float32], k: int) -> Rows:
+            representations = self.representation.compact(representations, model, pool.texts)
             clusters = Processes.all().on_main(lambda: self._clustering(k, rng).fit(representations))
             counts = np.bincount(clusters.labels_, minlength=k)
             order = np.argsort(-counts, kind="stable")

@@ -227,8 +227,13 @@ def test_when_the_queue_is_empty_the_page_says_why_or_draws_more(desk, monkeypat
     assert row_of(screen) not in rows  # drawn at random: there is no training
     for _ in range(4):
         screen = desk.label("ann", screen.token, 0)
+    monkeypatch.setattr(desk.trainer, "state", lambda: TrainerState("encoding", "encoding texts: 0 of 9"))
+    for _ in range(10):  # the first model may take minutes: labelling goes on
+        screen = desk.label("ann", screen.token, 0)
+        assert row_of(screen) not in rows
     monkeypatch.setattr(desk.trainer, "state", lambda: TrainerState("training"))
-    screen = desk.label("ann", screen.token, 0)
+    while desk._leased("ann") and screen.token != "-":
+        screen = desk.label("ann", screen.token, 0)
     assert screen.token == "-"
     assert screen.text[0][0].startswith("The model is training on your labels.")
     assert desk.label("ann", screen.token, 0).notice == "There was no text on the screen."
@@ -407,6 +412,8 @@ def test_the_panel_has_the_numbers():
         "3 models so far",
     ):
         assert part in text
+    said = TrainerState("encoding", "encoding texts: 200 of 1,000, about 70 s left")
+    assert "Encoding texts: 200 of 1,000, about 70 s left." in panel_text(progress(), said)[0]
     assert "The last training failed: no room" in panel_text(progress(), TrainerState("failed", "no room"))[0]
     assert "of 100 in the budget" in panel_text(progress(), TrainerState("idle"), 100)[0]
 

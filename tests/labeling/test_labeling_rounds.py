@@ -1,13 +1,6 @@
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from labeling_cases import FAST, label_some, make_session, texts_without_labels
 from scipy.stats import binom, norm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -15,7 +8,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from dami_text import RunConfig, make_learner
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError, TrainingError
-from dami_text.labeling import trainer as trainer_module
 from dami_text.labeling.final import train_final
 from dami_text.labeling.page.desk import Desk
 from dami_text.labeling.progress import (
@@ -26,11 +18,9 @@ from dami_text.labeling.progress import (
     progress_of,
     projected_gain,
 )
-from dami_text.labeling.rounds import LOCK, learner_with_labels, train_round, word_weights
-from dami_text.labeling.rounds import main as rounds_main
+from dami_text.labeling.rounds import learner_with_labels, train_round, word_weights
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.queues import RoundRecord
-from dami_text.labeling.trainer import Trainer, TrainerState
 from dami_text.models.inference import predict_probabilities
 from dami_text.strategies import Dami
 
@@ -216,111 +206,7 @@ def test_a_pool_can_be_labelled_to_its_end(tmp_path, reviews, monkeypatch):
     assert len(session.store.labels()) == 30
 
 
-# The trainer's process ------------------------------------------------------------------------------------------
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
-
-
-def test_a_killed_trainer_is_told_loses_no_label_and_is_tried_again_later(session, truth):
-    trainer = Trainer(session)
-    rows = label_some(session, truth, 9)
-    trainer.start_if_due()
-    assert trainer.state() == TrainerState("idle")
-    rows += label_some(session, truth, 1)
-    trainer.start_if_due()
-    assert trainer.state() == TrainerState("training")
-    os.kill(trainer._process.pid, signal.SIGKILL)
-    wait_until(lambda: trainer.state().kind == "failed")
-    assert trainer.state().message == "it was ended by signal 9"
-    trainer.start_if_due()
-    assert trainer.state().kind == "failed"  # not again and again
-    assert {row["row"] for row in session.store.labels()} == set(rows)
-    label_some(session, truth, 5)
-    trainer.start_if_due()
-    label_some(session, truth, 2)  # labelling goes on meanwhile
-    wait_until(lambda: trainer.state().kind != "training")
-    assert (trainer.state(), len(session.store.rounds())) == (TrainerState("idle"), 1)
-    trainer.start_if_due()
-    assert trainer.state() == TrainerState("idle")
-
-
-def test_what_a_trainer_said_last_is_told(session, truth, monkeypatch, tmp_path):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'Traceback: many lines'\necho 'error: no room on the disk' >&2\nexit 1\n")
-    python.chmod(0o700)
-    monkeypatch.setattr(trainer_module.sys, "executable", str(python))
-    trainer = Trainer(session)
-    label_some(session, truth, 10)
-    trainer.start_if_due()
-    wait_until(lambda: trainer.state().kind == "failed")
-    assert trainer.state() == TrainerState("failed", "error: no room on the disk")
-
-
-def test_a_training_that_cannot_start_is_told_and_labelling_goes_on(session, truth, monkeypatch):
-    label_some(session, truth, 10)
-    (session.folder / "trainer.log").mkdir()  # which a file cannot be written over
-    trainer = Trainer(session)
-    trainer.start_if_due()
-    assert trainer.state().kind == "failed"
-    assert "trainer.log" in trainer.state().message
-    assert len(label_some(session, truth, 1)) == 1
-
-
-def test_a_trainer_whose_folder_is_gone_makes_none_and_its_end_is_told(session, truth):
-    label_some(session, truth, 10)
-    trainer = Trainer(session)
-    trainer._process = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(3)"])
-    trainer._process.wait(30)
-    session.folder.rename(session.folder.with_name("elsewhere.dami"))
-    assert trainer.state() == TrainerState("failed", "exit status 3")
-    trainer.start_if_due()
-    assert not session.folder.exists()
-
-
-def test_what_a_killed_training_left_is_cleared_by_the_next(session, truth, monkeypatch):
-    label_some(session, truth, 10)
-    left = session.folder / ".model.123.unfinished"
-    left.mkdir()
-    (left / "model.safetensors").write_bytes(b"half")
-    monkeypatch.setattr(sys, "argv", ["rounds", str(session.folder)])
-    with FileLock(session.folder / LOCK):
-        assert rounds_main() == 0
-    assert left.exists(), "another training may be writing it"
-    assert rounds_main() == 0
-    assert (left.exists(), len(session.store.rounds())) == (False, 1)
-
-
-def test_one_training_at_a_time_whoever_starts_it(session, truth):
-    label_some(session, truth, 10)
-    trainer = Trainer(session)
-    with FileLock(session.folder / LOCK):  # as another page's trainer holds it
-        assert trainer.state() == TrainerState("training")
-        trainer.start_if_due()
-        assert trainer._process is None
-    assert trainer.state() == TrainerState("idle")
-
-
-def test_an_empty_queue_starts_a_training_early(session, truth, monkeypatch):
-    started = []
-    monkeypatch.setattr(trainer_module.subprocess, "Popen", lambda *a, **k: started.append(a) or FakeProcess())
-    trainer = Trainer(session)
-    trainer.start_if_due(exhausted=True)
-    assert started == []  # nothing is labelled
-    label_some(session, truth, 3)
-    trainer.start_if_due(exhausted=True)
-    assert len(started) == 1
-
-
-class FakeProcess:
-    pid, returncode = 1, None
-
-    def poll(self):
-        return None
+# The final model -----------------------------------------------------------------------------------------------------
 
 
 def test_the_final_model_is_trained_on_all_labels_but_those_held_out(session, truth, tmp_path):

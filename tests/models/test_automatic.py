@@ -122,6 +122,7 @@ def test_a_session_records_what_was_chosen_and_why(nothing_at_hand, tmp_path, mo
     assert "model      linear, with --strategy margin" in capsys.readouterr().out
     with Session(tmp_path / "texts.dami") as session:
         assert session.config.run.model.model == "linear"
+        assert (session.initial_size(), session.query_size()) == (10, 10)
 
 
 def test_a_session_with_a_named_model_says_it(tmp_path):

@@ -24,13 +24,14 @@ from transformers import (
 from dami_text.cli import run as cli
 from dami_text.config.options import ModelConfig, TrainingConfig
 from dami_text.config.run import RunConfig
+from dami_text.data.cache import progress_told
 from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, HubError
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.learning.preparation import make_learner, prepare
 from dami_text.models.encoder import load_encoder
-from dami_text.models.frozen_features import frozen_features
+from dami_text.models.frozen_features import features_of, frozen_features
 from dami_text.models.heads import head_alone
 from dami_text.models.inference import predict_features, predict_probabilities
 from dami_text.models.scores import roc_auc
@@ -263,6 +264,22 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
     assert len(calls) == n
     frozen_features(models[1], texts)
     assert len(calls) > n
+
+
+def test_features_in_parts_are_those_of_one_pass_to_the_bit(monkeypatch, tmp_path):
+    model, rng = load(save_encoder(tmp_path, seed=7), freeze_encoder=True).pretrained, np.random.default_rng(0)
+    words = ("the", "plot", "cast", "good", "dull", "music")
+    texts = encoded([" ".join(rng.choice(words, rng.integers(1, 20))) for _ in range(57)])
+    monkeypatch.setattr("dami_text.models.frozen_features.PART", 100)
+    told = []
+    with progress_told(lambda *far: told.append(far)):
+        found = frozen_features(model, texts, batch_size=4).features
+    assert np.array_equal(found, features_of(model, texts, np.arange(57), batch_size=4))
+    done, n, shares = zip(*told, strict=True)
+    assert (done[0], {*n}, shares[0]) == (0, {57}, 0)
+    assert len(told) > 4
+    assert list(done) == sorted({*done})
+    assert list(shares) == sorted({*shares})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from encoder_cases import save_encoder
+from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
 from dami_text.cli import run as cli
@@ -16,7 +17,7 @@ from dami_text.errors import ConfigError
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.learning.preparation import make_learner
 from dami_text.models.mlp import MLPConfig, MLPForSequenceClassification
-from dami_text.models.regions import FeatureRows, fit_regions, regions_of
+from dami_text.models.regions import FeatureRows, fit_regions, in_fewer_numbers, regions_of
 from dami_text.strategies.dami import Dami, Representation
 from dami_text.strategies.dami_kcenter import DamiKCenter
 
@@ -133,3 +134,19 @@ def test_a_run_goes_on_where_it_stopped(folder, reviews, tmp_path):
 def test_features_need_a_frozen_encoder():
     with pytest.raises(ConfigError, match="features needs the features of a frozen encoder; add freeze_encoder"):
         RunConfig.of(interpretation_source="features")
+
+
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_gradients_in_fewer_numbers_have_the_same_distances(n_classes):
+    torch.manual_seed(0)
+    network = MLPForSequenceClassification(MLPConfig(40, num_labels=3))
+    features = torch.randn(50, 1, 40, requires_grad=True)
+    logits = network(features).logits
+    parts = [torch.autograd.grad(logits[:, c].sum(), features, retain_graph=True)[0][:, 0] for c in range(n_classes)]
+    gradients = torch.cat(parts, dim=1).numpy()
+    found = in_fewer_numbers(gradients, network)
+    assert found.shape == (50, 16 * n_classes)
+    np.testing.assert_allclose(cdist(found, found), cdist(gradients, gradients), atol=1e-5)
+    np.testing.assert_allclose(cdist(found, found, "cosine"), cdist(gradients, gradients, "cosine"), atol=1e-5)
+    small = MLPForSequenceClassification(MLPConfig(4, num_labels=2))
+    assert np.array_equal(in_fewer_numbers(gradients[:, :4], small), gradients[:, :4])

@@ -17,7 +17,7 @@ from dami_text.labeling.session import Session
 
 HOST = "127.0.0.1"
 PORTS = 100  # that are tried
-LOOK = 5.0  # seconds from one look for a training that is due to the next
+LOOK = 1.0  # seconds from one look for a training that is due to the next
 
 NOT_ENCRYPTED = (
     "WARNING: the page is not encrypted: others on the network can read passwords and texts. TLS is the work of a "
@@ -296,6 +296,7 @@ def serve(
         ssr_mode=False,
         mcp_server=False,
         run_history=False,
+        _frontend=False,  # no question whether the page answers in three seconds, else an error: machines may be busy
         app_kwargs={"middleware": [Middleware(Guard, port=port, host=host, public_url=public_url)]},
         **launch_options(),
     )
@@ -308,12 +309,13 @@ def serve(
             time.sleep(LOOK)
     finally:
         page.close(verbose=False)  # every label is on disk
+        desk.trainer.close()
 
 
 def _begin_training(desk: Desk) -> None:
-    """Begin a training that is due, and take note of one that has ended, whether or not anybody looks at the page."""
+    """See that the trainer is there and does what is due, whether or not anybody looks at the page."""
     try:
-        desk.trainer.start_if_due()
+        desk.trainer.stay()
     except DamiError as error:  # the page says it too
         logger.warning("no training can begin: %s", error)
 

@@ -110,9 +110,12 @@ def _trainer_html(trainer: TrainerState, rounds: int) -> str:
         return (
             '<p class="trainer failed" role="alert">'
             f"The last training failed: {escape(visible(trainer.message)[:300])} "
-            "Every label is safe; it is tried again after some more.</p>"
+            "Every label is safe, and it will be tried again.</p>"
         )
-    if trainer.kind == "training":
+    if trainer.kind == "encoding":
+        said = escape(visible(trainer.message))
+        state = f"{said[:1].upper()}{said[1:]}. Go on: the models come after that."
+    elif trainer.kind == "training":
         state = "A new model is training; go on."
     else:
         state = f"{rounds} model{'s' * (rounds != 1)} so far." if rounds else "The first model comes after these."
