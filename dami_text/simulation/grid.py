@@ -324,7 +324,13 @@ def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, 
             return Training(**saved["training"])
         training = learner.train()
         with whole_file(file) as unfinished:
-            torch.save({"weights": learner.trained_model().state_dict(), "training": asdict(training)}, unfinished)
+            torch.save(
+                {
+                    "weights": learner.trained_model().state_dict(),
+                    "training": asdict(replace(training, cross_validated=None)),
+                },
+                unfinished,
+            )
         return training
 
 
