@@ -25,7 +25,7 @@ class Review:
         self._passed.setdefault(annotator, set()).add(row)
 
     def next(self, annotator: str) -> tuple[Shown, Doubt, int] | None:
-        """What this annotator looks at next, theirs from now on, its doubt, and how many labels are left; None without."""
+        """What this annotator looks at next, with its doubt, and how many labels are left; None at the end."""
         doubts = [d for d in self._session.store.doubts() if d.row not in self._passed.get(annotator, ())]
         for doubt in doubts:
             if (shown := self._session.store.lease(doubt.row, annotator, self._lease_seconds)) is not None:

@@ -24,8 +24,8 @@ class Screen:
     """What an annotator sees.
 
     Attributes:
-        token: what is on the screen: row, version of the row, what the annotator did last, and `r` in a second look; `-`
-            without a text.
+        token: what is on the screen: row, version of the row, what the annotator did last, and `r` in a second look;
+            `-` without a text.
         text, why: shaded words, and the reason in words.
         notice: what there is to say about the last key.
         label: the label that the annotator gave the text before, where they look at it again.
