@@ -1,12 +1,12 @@
 """The command dami-text review: a second look at labels, on the page or as a table."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 from dami_text.cli.label import PageConfig, read_guidelines, serve_page
-from dami_text.cli.parsing import ErrorBoundary, Parser, config_of
+from dami_text.cli.parsing import ErrorBoundary, Parser
 from dami_text.cli.session import add_device, check_safe_csv
 from dami_text.config.fields import flag
 from dami_text.errors import ConfigError
@@ -35,7 +35,7 @@ def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     from dami_text.labeling.review import doubtful_records, find_doubts
     from dami_text.labeling.session import Session
 
-    page: PageConfig = config_of(PageConfig, options)
+    page = PageConfig(**{f.name: getattr(options, f.name) for f in _page_fields()})
     guidelines = read_guidelines(page.guidelines)
     passwords = read_passwords(page.passwords, page.annotators or []) if page.passwords else {}
     no_progress_bars()
@@ -53,10 +53,17 @@ def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
         print(f"{len(records)} labelled texts in {printable(str(options.output))}, the most doubtful first")
 
 
+def _page_fields() -> list[Field[Any]]:
+    """The options of the page, but for the one that names the session."""
+    return [f for f in fields(PageConfig) if f.name != "session"]
+
+
 def _check(given: dict[str, Any]) -> None:
     """Raise ConfigError for options of the page without a page, and for those of a file without a file."""
-    without_effect = ("format", "safe_csv") if given.get("output") is None else [f.name for f in fields(PageConfig)]
-    for name in without_effect:
-        if name in given and name != "session":
-            other = "without --output FILE" if given.get("output") is None else "with --output, which opens no page"
-            raise ConfigError(f"{flag(name)} has no effect {other}; leave it out")
+    if given.get("output") is None:
+        names, where = ["format", "safe_csv"], "without --output FILE"
+    else:
+        names, where = [f.name for f in _page_fields()], "with --output, which opens no page"
+    for name in names:
+        if name in given:
+            raise ConfigError(f"{flag(name)} has no effect {where}; leave it out")

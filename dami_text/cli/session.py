@@ -245,8 +245,10 @@ def towards_next(done: Any) -> str:
 
 def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()) -> str:
     """The progress (labeling.progress.Progress), the agreements and the missing classes in lines."""
+    looked = f", {done.n_reviewed} with a second look" if done.n_reviewed else ""
+    marked = f"{done.n_skipped} skipped, {done.n_flagged} flagged{looked}"
     lines = [
-        f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
+        f"labelled   {done.n_labeled} of {done.n_texts} texts; {marked}",
         f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
         *(f"           {told}" for told in missing),
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",

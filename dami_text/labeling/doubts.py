@@ -23,10 +23,12 @@ def doubts_of(session: Session, now: LabelSnapshot, learner: ActiveLearner, trai
     """The doubts about all labels so far, by the model that was trained on them and how its training went."""
     if training.cross_validated is None:
         return doubts_by_words(session, now)
-    held_out = np.array([*now.held_out], np.int64)
-    by_model = predict_probabilities(learner.trained_model(), learner.pool.texts, held_out)
-    rows = np.concatenate([learner.pool.labeled, held_out])
-    return _doubts(now, rows, np.concatenate([training.cross_validated, by_model]))
+    rows, probabilities = learner.pool.labeled, training.cross_validated
+    if now.held_out:
+        held_out = np.array([*now.held_out], np.int64)
+        by_model = predict_probabilities(learner.trained_model(), learner.pool.texts, held_out)
+        rows, probabilities = np.concatenate([rows, held_out]), np.concatenate([probabilities, by_model])
+    return _doubts(now, rows, probabilities)
 
 
 def doubts_by_words(session: Session, now: LabelSnapshot) -> list[Doubt]:

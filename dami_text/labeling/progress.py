@@ -105,6 +105,7 @@ class Progress:
     report: ClassReport | None = None
     settled: Settled | None = None
     unfound: Sequence[Unfound] = ()
+    n_reviewed: int = 0
 
     @property
     def outlook(self) -> list[str]:
@@ -119,7 +120,7 @@ def progress_of(session: Session) -> Progress:
     with store.snapshot():
         labels = {row["row"]: row["label"] for row in store.labels()}
         decisions, rounds = store.decisions(), store.rounds()
-        skipped, n_flagged = store.skipped(), len(store.flags())
+        skipped, n_flagged, n_reviewed = store.skipped(), len(store.flags()), store.n_reviewed()
     counts = Counter(session.class_names[label] for label in labels.values())
     annotators = Counter(row["annotator"] for row in decisions if row["label"] is not None)
     right = held_out_hits(session, labels, rounds)
@@ -142,6 +143,7 @@ def progress_of(session: Session) -> Progress:
         report=_report(session, labels, rounds[-1]) if last.size else None,
         settled=settled(rounds),
         unfound=unfound(session, labels, set(skipped)),
+        n_reviewed=n_reviewed,
     )
 
 
