@@ -204,6 +204,7 @@ def _products(part: Any, mean: Floats) -> Floats:
     if not sparse.issparse(part):
         centred = np.asarray(part, np.float64) - mean
         return centred @ centred.T
+    part = part.astype(np.float64)  # what rounding adds must be less than what `_Rows.of` adds to the diagonal
     across = np.asarray(part @ mean).ravel()
     products: Floats = (part @ part.T).toarray() - across[:, None] - across + float(mean @ mean)
     return products
