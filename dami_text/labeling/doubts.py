@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.data.ids import Rows
+from dami_text.errors import DataError
 from dami_text.labeling.session import Session
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.doubts import Doubt
@@ -32,11 +33,15 @@ def doubts_of(session: Session, now: LabelSnapshot, learner: ActiveLearner, trai
 
 
 def doubts_by_words(session: Session, now: LabelSnapshot) -> list[Doubt]:
-    """The doubts about all labels so far, by the linear model."""
+    """The doubts about all labels so far, by the linear model; none where no text has a word."""
     rows = np.array([*now.all], np.int64)
     labels = np.array([*now.all.values()], np.int64)
     config, n_classes = session.config.run.tokenization, len(session.class_names)
-    return _doubts(now, rows, probabilities_by_words(session.texts.select(rows), labels, n_classes, config))
+    try:
+        probabilities = probabilities_by_words(session.texts.select(rows), labels, n_classes, config)
+    except DataError:
+        return []
+    return _doubts(now, rows, probabilities)
 
 
 def _doubts(now: LabelSnapshot, rows: Rows, probabilities: NDArray[np.floating[Any]]) -> list[Doubt]:
