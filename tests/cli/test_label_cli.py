@@ -257,7 +257,7 @@ def test_without_a_command_the_commands_are_listed(arguments, capsys):
     )
 
 
-@pytest.mark.parametrize("name", ["label", "status", "export", "import", "select", "train"])
+@pytest.mark.parametrize("name", ["label", "status", "review", "export", "import", "select", "train"])
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
