@@ -26,6 +26,12 @@ def make_session(file: Path, folder: Path, labels: list[str] | None = None, **op
     return create_session(folder, SessionConfig(run, LabelingConfig(labels=labels or CLASSES, **own)))
 
 
+def make_linear_session(file: Path, folder: Path) -> Session:
+    """A session of a linear model in `folder` over the file's texts."""
+    run = RunConfig.of(dataset=str(file), model="linear", strategy="margin", initial_size=10, query_size=5)
+    return create_session(folder, SessionConfig(run, LabelingConfig(labels=CLASSES)))
+
+
 def label_some(session: Session, truth: list[int], n: int, annotator: str = "ann") -> list[int]:
     """Label the next n texts with the right labels; returns their rows."""
     rows = []

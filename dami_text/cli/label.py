@@ -97,8 +97,8 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
     given, arguments = _parsed(parser, arguments)
 
     from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.page.accounts import ask_for_passwords, read_passwords, set_passwords
-    from dami_text.labeling.page.server import require_gradio, serve
+    from dami_text.labeling.page.accounts import read_passwords
+    from dami_text.labeling.page.server import require_gradio
     from dami_text.labeling.session import Session, SessionConfig, is_session, require_texts
 
     options = {"model": AUTO} | parser.given(arguments)
@@ -122,7 +122,7 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
         parser.set_defaults(**session.config.options())
         arguments = _without_auto(arguments)
     page, labeling, config = _configs(parser, arguments)
-    annotators, guidelines = page.annotators or [], _read_guidelines(page.guidelines)
+    annotators, guidelines = page.annotators or [], read_guidelines(page.guidelines)
     passwords = read_passwords(page.passwords, annotators) if page.passwords else {}
     if session is not None:
         changes = _changes(session, vars(parser.parse_args(arguments)))
@@ -140,9 +140,23 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
         require_gradio()
         no_progress_bars()
         session = opened.enter_context(create_session(folder, SessionConfig(config, labeling)))
+    serve_page(session, page, guidelines, passwords)
+
+
+def serve_page(
+    session: "Session", page: PageConfig, guidelines: str | None, passwords: dict[str, str], review: bool = False
+) -> None:
+    """Say which session it is and serve its page, which opens with a second look at labels where `review` says so.
+
+    Passwords that `passwords` lacks are asked for, unless there is a file of them.
+    """
+    from dami_text.labeling.page.accounts import ask_for_passwords, set_passwords
+    from dami_text.labeling.page.server import serve
+
     names = ", ".join(map(printable, session.class_names))
-    print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
+    print(f"session  {printable(str(session.folder))}: {len(session)} texts; classes {names}")
     print(f"model    {printable(session.model_told)}")
+    annotators = page.annotators or []
     if not page.passwords:
         passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
     set_passwords(session.store, passwords)
@@ -154,6 +168,7 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
         page.browser,
         host=page.host,
         public_url=page.public_url,
+        review=review,
     )
 
 
@@ -285,7 +300,7 @@ def _refuse_changes(given: dict[str, Any], stored: dict[str, Any], folder: Path)
         )
 
 
-def _read_guidelines(file: str | None) -> str | None:
+def read_guidelines(file: str | None) -> str | None:
     """The guidelines' Markdown."""
     if file is None:
         return None

@@ -12,6 +12,7 @@ from dami_text.escaping import printable
 COMMANDS = {
     "label": "dami_text.cli.label:label",
     "status": "dami_text.cli.session:status",
+    "review": "dami_text.cli.review:review",
     "export": "dami_text.cli.session:export",
     "import": "dami_text.cli.session:import_labels",
     "add": "dami_text.cli.session:add",
@@ -29,6 +30,7 @@ USAGE = """usage: dami-text COMMAND ...
 Label texts for real:
   label FILE --labels A B   open a page to label the texts of a file, or go on where you left off
   status SESSION            how far a session is: counts, accuracy, agreement
+  review SESSION            look again at labels, the most doubtful first
   export SESSION OUT        write the labels for another tool
   import SESSION FILE       add labels that were made elsewhere
   add SESSION FILE          add the texts that a file has and the session has not

@@ -43,7 +43,7 @@ def export(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     from dami_text.labeling.exchange.matching import records_of, write_file
     from dami_text.labeling.session import Session
 
-    _check_safe_csv(options)
+    check_safe_csv(options)
     if options.all and options.format == "events":
         raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
     with Session(options.session) as session:
@@ -59,7 +59,8 @@ def export(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
             print(printable(told))
 
 
-def _check_safe_csv(options: argparse.Namespace) -> None:
+def check_safe_csv(options: argparse.Namespace) -> None:
+    """Raise ConfigError for --safe-csv with another format."""
     if options.safe_csv and options.format != "csv":
         raise ConfigError(f"--safe-csv is about csv, and --format is {options.format}; leave it out")
 
@@ -163,7 +164,7 @@ def select(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
 
     if options.n < 1:
         raise ConfigError(f"--n is {options.n}; it must be at least 1")
-    _check_safe_csv(options)
+    check_safe_csv(options)
     no_progress_bars()
     with Session(options.session, options.device) as session:
         records = selected_records(session, options.n)
@@ -254,8 +255,10 @@ def towards_next(done: Any) -> str:
 
 def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()) -> str:
     """The progress (labeling.progress.Progress), the agreements and the missing classes in lines."""
+    looked = f", {done.n_reviewed} with a second look" if done.n_reviewed else ""
+    marked = f"{done.n_skipped} skipped, {done.n_flagged} flagged{looked}"
     lines = [
-        f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
+        f"labelled   {done.n_labeled} of {done.n_texts} texts; {marked}",
         f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
         *(f"           {told}" for told in missing),
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
@@ -269,5 +272,8 @@ def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()
             f"next {gain.labels}   {100 * gain.value:+.1f} points expected "
             f"(95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         )
+    if done.settled:
+        lines.append(f"predictions {done.settled}")
+    lines += [f"{'unfound' if not i else '':10} {told}" for i, told in enumerate(done.unfound)]
     lines += [f"agreement  {pair.first} and {pair.second}: {pair}" for pair in agreement]
     return "\n".join(printable(line) for line in lines)

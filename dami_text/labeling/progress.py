@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from dami_text.config.fields import listed
 from dami_text.labeling.session import Session
+from dami_text.labeling.settled import Settled, settled
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import RoundRecord
+from dami_text.labeling.unfound import Unfound, unfound
 from dami_text.models.scores import ClassReport
 from dami_text.randomness import numpy_stream
 
@@ -101,6 +103,15 @@ class Progress:
     accuracy: Proportion | None
     gain: Gain | None
     report: ClassReport | None = None
+    settled: Settled | None = None
+    unfound: Sequence[Unfound] = ()
+    n_reviewed: int = 0
+
+    @property
+    def outlook(self) -> list[str]:
+        """What is known of more labels beside the expected gain, in sentences without a full stop."""
+        predictions = [f"Predictions {self.settled}"] if self.settled else []
+        return [*predictions, *map(str, self.unfound)]
 
 
 def progress_of(session: Session) -> Progress:
@@ -109,7 +120,7 @@ def progress_of(session: Session) -> Progress:
     with store.snapshot():
         labels = {row["row"]: row["label"] for row in store.labels()}
         decisions, rounds = store.decisions(), store.rounds()
-        n_skipped, n_flagged = len(store.skipped()), len(store.flags())
+        skipped, n_flagged, n_reviewed = store.skipped(), len(store.flags()), store.n_reviewed()
     counts = Counter(session.class_names[label] for label in labels.values())
     annotators = Counter(row["annotator"] for row in decisions if row["label"] is not None)
     right = held_out_hits(session, labels, rounds)
@@ -119,7 +130,7 @@ def progress_of(session: Session) -> Progress:
     return Progress(
         n_texts=len(session),
         n_labeled=len(labels),
-        n_skipped=n_skipped,
+        n_skipped=len(skipped),
         n_flagged=n_flagged,
         by_class={name: counts[name] for name in session.class_names},
         by_annotator=dict(sorted(annotators.items())),
@@ -130,6 +141,9 @@ def progress_of(session: Session) -> Progress:
         accuracy=Proportion.of(int(last.sum()), last.size) if last.size else None,
         gain=projected_gain(sizes, right) if measured else None,
         report=_report(session, labels, rounds[-1]) if last.size else None,
+        settled=settled(rounds),
+        unfound=unfound(session, labels, set(skipped)),
+        n_reviewed=n_reviewed,
     )
 
 
@@ -227,7 +241,7 @@ def _fitted_gains(sizes: NDArray[np.float64], accuracies: NDArray[np.float64], l
 def agreements(session: Session) -> list[Agreement]:
     """How well each two annotators agree on the texts that both have labelled."""
     given: dict[str, dict[int, int]] = {}
-    for row in session.store.decisions():
+    for row in session.store.opinions():
         if row["label"] is not None:
             given.setdefault(row["annotator"], {})[row["row"]] = row["label"]
     found = []

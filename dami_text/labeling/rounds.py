@@ -21,7 +21,9 @@ from dami_text.errors import TrainingError
 from dami_text.files import whole_folder
 from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.creation import new_session
+from dami_text.labeling.doubts import doubts_of
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
+from dami_text.labeling.settled import packed, stop_rows
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
@@ -144,6 +146,7 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
     asked = explained(session, learner, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
+    stop_set = predict_probabilities(model, learner.pool.texts, stop_rows(session)).argmax(axis=1)
     with whole_folder(session.folder / MODEL, overwrite=True) as unfinished:
         learner.save_pretrained(unfinished)
     record = RoundRecord(
@@ -157,10 +160,12 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
             "steps": training.steps,
             "seconds": {"train": round(trained - start, 3), "query": round(time.perf_counter() - trained, 3)},
             "query": dict(query.details),
+            "stop_set_of": len(session),
         },
         predictions=predictions.argmax(axis=1).astype(PREDICTION).tobytes() if len(session.held_out) else b"",
+        stop_set=packed(stop_set),
     )
-    session.store.finish_round(record, items)
+    session.store.finish_round(record, items, doubts_of(session, now, learner, training))
 
     reserve = min(2 * session.query_size(), free - n)
     if reserve > 0:

@@ -5,6 +5,7 @@ often tell the classes apart better: "thanks" is gratitude. So the head has weig
 cross-validation on the labelled texts decides whether they are used.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def fit_with_tokens(
         found = fit_logistic(parts, labels, n_classes, means, ways, balanced=balanced)
         if surely_higher(found.held_out, best.held_out):
             weight, tokens = found.weight[:, :n_features] * scales[0], found.weight[:, n_features:] * scales[1]
-            best = LogisticFit(weight, found.bias, found.candidate, found.iterations, found.held_out)
+            best = replace(found, weight=weight)
     return best, tokens
 
 

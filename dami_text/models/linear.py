@@ -69,7 +69,7 @@ class LinearForSequenceClassification(PreTrainedModel):
             balanced=config.class_weights == "balanced",
         )
         fit.write(self.classifier)
-        return Training(1, fit.iterations, None)
+        return Training(1, fit.iterations, None, cross_validated=fit.cross_validated)
 
     def word_weights(self, texts: TfidfTexts, row: int) -> NDArray[np.float64]:
         """How much each word (W,) of a row's text speaks for the predicted class, against the mean of the others.

@@ -69,6 +69,8 @@ class LogisticFit:
         candidate: what was chosen; None where there is one class only.
         iterations: of the solver, for the last fit.
         held_out: (h,) log-probabilities of the classes of texts that cross-validation held out, by what was chosen.
+        cross_validated: (n, C) probabilities of all classes for each labelled text, by a fit that did not see it; NaN
+            for a text that was never held out.
     """
 
     weight: Floats
@@ -76,6 +78,7 @@ class LogisticFit:
     candidate: Candidate | None
     iterations: int
     held_out: Floats
+    cross_validated: Floats
 
     def write(self, layer: nn.Linear) -> None:
         """Give the weights to a layer of C outputs and V inputs."""
@@ -128,18 +131,21 @@ def fit_logistic(
     weight, bias = np.zeros((n_classes, sum(part.shape[1] for part in parts))), np.full(n_classes, UNSEEN)
     if len(present) == 1:
         bias[present] = 0
-        return LogisticFit(weight, bias, None, 0, np.zeros(0))
+        return LogisticFit(weight, bias, None, 0, np.zeros(0), np.full((len(labels), n_classes), np.nan))
     shares = np.full(len(present), 1 / len(present)) if balanced else class_shares(counts)
     rows = _Rows.of(parts, means)
     fitter = _Fitter(rows.coordinates, classes, counts, np.log(shares))
     with _quiet_solver():
         free_ones = not balanced and len(present) <= MANY_CLASSES
         others = [other for other in candidates.others if free_ones or not other.free]
-        chosen, held_out = fitter.best(candidates.default, others)
+        chosen, log_probabilities = fitter.best(candidates.default, others)
         found = fitter.fit(np.arange(len(labels)), chosen, fitter.new_model(chosen), precise=True)
     weight[present] = rows.weights(found.weight)
     bias[present] = found.bias - (weight[present] @ np.concatenate(means) if rows.centred else 0)
-    return LogisticFit(weight, bias, chosen, found.iterations, held_out)
+    own = log_probabilities[np.arange(len(labels)), classes]
+    cross_validated = np.where(np.isnan(log_probabilities[:, :1]), np.nan, np.zeros((len(labels), n_classes)))
+    cross_validated[:, present] = np.exp(log_probabilities)
+    return LogisticFit(weight, bias, chosen, found.iterations, own[~np.isnan(own)], cross_validated)
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,7 @@ def _products(part: Any, mean: Floats) -> Floats:
     if not sparse.issparse(part):
         centred = np.asarray(part, np.float64) - mean
         return centred @ centred.T
+    part = part.astype(np.float64)  # what rounding adds must be less than what `_Rows.of` adds to the diagonal
     across = np.asarray(part @ mean).ravel()
     products: Floats = (part @ part.T).toarray() - across[:, None] - across + float(mean @ mean)
     return products
@@ -216,11 +223,11 @@ class _Found:
     bias: Floats
     iterations: int
 
-    def scores(self, rows: Any, classes: Labels) -> Floats:
-        """Log-probabilities (n,) of the classes (n,) of rows (n, R)."""
+    def log_probabilities(self, rows: Any) -> Floats:
+        """Log-probabilities (n, P) of the classes of rows (n, R)."""
         logits = rows @ self.weight.T + self.bias
-        chosen: Floats = logits[np.arange(len(classes)), classes] - np.logaddexp.reduce(logits, axis=1)
-        return chosen
+        found: Floats = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        return found
 
 
 class _Fitter:
@@ -257,7 +264,8 @@ class _Fitter:
     def best(self, default: Candidate, others: Sequence[Candidate]) -> tuple[Candidate, Floats]:
         """The candidate of the highest mean log-probability of held-out texts, if it surely beats the default.
 
-        Also the log-probabilities (h,) of the held-out texts by it.
+        Also the log-probabilities (n, P) of all classes by it for each text while it was held out; NaN for one that
+        never was.
 
         The texts of each class are dealt to the parts in turn. One whose class would have no other is never held out.
         """
@@ -266,24 +274,28 @@ class _Fitter:
         fold = np.empty(len(self._classes), np.int64)
         fold[np.argsort(self._classes, kind="stable")] = np.arange(len(fold)) % n_folds
         fold[self._counts[self._classes] == 1] = n_folds
-        parts = [self._scores(fold == number, candidates) for number in range(n_folds)]
-        scores = np.concatenate(parts, axis=1)  # (candidates, held-out texts)
+        found = np.full((len(candidates), len(self._classes), len(self._counts)), np.nan)
+        for number in range(n_folds):
+            self._hold_out(fold == number, candidates, found)
+        scores = found[:, np.arange(len(self._classes)), self._classes]
+        scores = scores[:, ~np.isnan(scores[0])]  # (candidates, held-out texts)
         place = candidates.index(default)
         surely = [i for i in range(len(candidates)) if surely_higher(scores[i], scores[place])]
         place = max(surely, key=lambda i: float(scores[i].mean()), default=place)
-        return candidates[place], scores[place]
+        return candidates[place], found[place]
 
-    def _scores(self, is_held_out: NDArray[np.bool_], candidates: Sequence[Candidate]) -> Floats:
-        """Log-probabilities (candidates, h) of the held-out texts' classes, after fits on the rest.
+    def _hold_out(self, is_held_out: NDArray[np.bool_], candidates: Sequence[Candidate], found: Floats) -> None:
+        """Write into `found` (candidates, n, P) the log-probabilities of the held-out texts, after fits on the rest.
 
         Weaker penalties start from the weights of stronger ones.
         """
         held_out, rest = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
         if not len(held_out) or len(np.unique(self._classes[rest])) < 2:
-            return np.zeros((len(candidates), 0))
+            return
         models = {candidate.free: self.new_model(candidate) for candidate in candidates}
-        fits = [self.fit(rest, each, models[each.free], precise=False) for each in candidates]
-        return np.stack([fit.scores(self._x[held_out], self._classes[held_out]) for fit in fits])
+        for each, log_probabilities in zip(candidates, found, strict=True):
+            fit = self.fit(rest, each, models[each.free], precise=False)
+            log_probabilities[held_out] = fit.log_probabilities(self._x[held_out])
 
 
 def surely_higher(scores: Floats, others: Floats) -> bool:

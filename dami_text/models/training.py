@@ -61,6 +61,8 @@ class Training:
     Attributes:
         has_learned: False where the training failed: after many steps its loss is not below that of a constant guess.
         seconds: those of building the model and training it.
+        cross_validated: (n, C) probabilities for each text that was trained on, in the order of the data, by a fit that
+            did not see it; NaN for a text that was never held out. None where the training did not cross-validate.
     """
 
     epochs: int
@@ -68,6 +70,7 @@ class Training:
     validation_score: float | None
     has_learned: bool = True
     seconds: float = field(default=0.0, compare=False)
+    cross_validated: NDArray[np.floating[Any]] | None = field(default=None, compare=False, repr=False)
 
 
 @runtime_checkable
@@ -180,7 +183,7 @@ def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts,
     fit.write(head)
     if (network := regions_of(model)) is not None:
         fit_regions(network, FeatureRows(texts).collate(data.rows), data.labels)
-    return Training(1, fit.iterations, None)
+    return Training(1, fit.iterations, None, cross_validated=fit.cross_validated)
 
 
 def _fit_by_pairs(

@@ -325,7 +325,8 @@ def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, 
             return Training(**saved["training"])
         training = learner.train()
         with whole_file(file) as unfinished:
-            torch.save({"weights": own_weights(learner.trained_model()), "training": asdict(training)}, unfinished)
+            told = asdict(replace(training, cross_validated=None))
+            torch.save({"weights": own_weights(learner.trained_model()), "training": told}, unfinished)
         return training
 
 

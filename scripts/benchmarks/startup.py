@@ -24,7 +24,10 @@ PROGRAMS = {
 }
 COMMANDS = [
     *([], ["labl"]),
-    *([name, "--help"] for name in ("label", "status", "export", "import", "add", "rename", "select", "train")),
+    *(
+        [name, "--help"]
+        for name in ("label", "status", "review", "export", "import", "add", "rename", "select", "train")
+    ),
     *([name, "--help"] for name in ("predict", "run", "grid", "report")),
     *(["status", "s.dami"], ["export", "s.dami", "labels.csv"], ["import", "s.dami", "labels.csv"]),
 ]

@@ -38,8 +38,9 @@ def served(folder, monkeypatch):
     """What the page would be served with; it is not."""
     calls = []
 
-    def serve(session, *rest, host, public_url):
+    def serve(session, *rest, host, public_url, review):
         where = [] if (host, public_url) == ("127.0.0.1", None) else [host, public_url]
+        where += ["review"] if review else []
         calls.append((Session(session.folder), *rest, *where))  # the command closes its own
 
     monkeypatch.setattr(dami_text.labeling.page.server, "serve", serve)
@@ -68,6 +69,14 @@ def test_a_file_becomes_a_session_and_the_same_command_goes_on(served, truth, ca
     assert (sessions[1].query_size(), sessions[1].config) == (7, sessions[0].config)
     assert sessions[0].config.run.strategy.clustering_seconds == 1, "a person waits; a run has 60"
     assert [call[1:] for call in served] == [([], None, 7860, True)] * 3 + [([], None, 9000, False)]
+
+
+def test_review_opens_the_page_with_what_is_doubtful(served, truth):
+    run("label", "texts.csv", "--labels", "neg", "pos", "--model", "linear", "--strategy", "margin")
+    label_some(served[0][0], truth, 15)
+    run("review", "texts.dami", "--port", "9000", "--no-browser")
+    assert served[1][1:] == ([], None, 9000, False, "review")
+    assert len(served[0][0].store.doubts()) == 15
 
 
 def test_an_encoder_is_trained_as_encoders_are(served, folder):
@@ -213,7 +222,7 @@ def test_guidelines_and_annotators_reach_the_page(served, folder):
         (["train", "no.dami", "--output-dir", "m", "--private"], "--private has no effect without --push-to-hub"),
         (
             ["labl"],
-            "'labl' is no command; wanted one of label, status, export, import, add, rename, select, train, ",
+            "'labl' is no command; wanted one of label, status, review, export, import, add, rename, select, train, ",
         ),
     ],
 )
@@ -248,7 +257,7 @@ def test_without_a_command_the_commands_are_listed(arguments, capsys):
     )
 
 
-@pytest.mark.parametrize("name", ["label", "status", "export", "import", "select", "train"])
+@pytest.mark.parametrize("name", ["label", "status", "review", "export", "import", "select", "train"])
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])

@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from labeling_cases import make_session, texts_without_labels
+from labeling_cases import label_some, make_session, texts_without_labels
 from reverse_proxy import reverse_proxy
 
 import dami_text
 from dami_text.cli.main import main
 from dami_text.labeling.page.view import visible
 from dami_text.labeling.session import Session
+from dami_text.labeling.store.doubts import Doubt
 from dami_text.labeling.store.queues import QueueItem, RoundRecord
 
 CHROMIUM = os.environ.get("DAMI_TEXT_CHROMIUM") or next(
@@ -425,6 +426,38 @@ def test_key_a_accepts_a_guess_only_while_guesses_are_shown(session, chromium):
         page.wait_for_function("document.querySelector('#guess').innerText.includes('87%')")
         page.keyboard.press("a")
         wait_until(lambda: labels_of(session) == {row: 1})
+
+
+def test_key_r_opens_the_second_look_where_c_confirms_and_a_label_corrects(session, truth, chromium):
+    given = label_some(session, truth, 20)
+    doubts = [Doubt(row=row, label=truth[row], quality=i / 20, guess=0, probability=1) for i, row in enumerate(given)]
+    session.store.set_doubts(doubts, session.store.last_event())
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        queue = row_of(page)
+        assert not page.locator("#confirm").is_visible()
+        page.keyboard.press("c")  # nothing to confirm: no answer comes
+        press(page, "r")
+        order = [doubt.row for doubt in session.store.doubts()]  # a first model may have come meanwhile
+        first = row_of(page)
+        assert first in order
+        assert page.locator("#confirm").is_visible()
+        assert page.locator("#review").get_attribute("aria-pressed") == "true"
+        assert page.locator(f"#label-{truth[first] + 1}").get_attribute("aria-pressed") == "true"
+        assert "A second look at the label" in page.locator("#why").inner_text()
+        press(page, "c")
+        second = row_of(page)
+        assert second not in (first, queue)
+        press(page, "21"[truth[second]])
+        changed = {row: truth[row] for row in given} | {second: 1 - truth[second]}
+        assert labels_of(session) == changed
+        assert "Changed to" in page.locator("#notice").inner_text()
+        press(page, "Backspace")
+        assert row_of(page) == second
+        press(page, "Escape")
+        assert row_of(page) == queue
+        assert not page.locator("#confirm").is_visible()
+        assert session.store.n_reviewed() == 1
 
 
 def test_a_killed_server_loses_nothing_and_goes_on_where_it_was(session, chromium):

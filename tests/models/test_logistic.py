@@ -172,3 +172,13 @@ def test_the_same_labels_give_the_same_weights():
     first, second = (fit_logistic(features, labels, 3, features.mean(axis=0), ways) for _ in range(2))
     np.testing.assert_array_equal(first.weight, second.weight)
     assert first.candidate == second.candidate
+
+
+def test_texts_that_are_all_of_the_pool_and_much_alike_are_fitted():
+    """Centred at their own mean, their inner products are singular but for rounding."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        features = sparse.csr_matrix((0.6 + 0.01 * rng.normal(size=(40, 30))).astype(np.float32))
+        mean = np.asarray(features.mean(axis=0, dtype=np.float64)).ravel()
+        fit = fit_logistic(features, np.arange(40) % 2, 2, mean, Candidates(Candidate(10.0)))
+        assert np.isfinite(fit.weight).all()

@@ -19,7 +19,7 @@ from dami_text.labeling.store.notes import LONGEST
 MOST_BUTTONS = 9
 SCREEN_PARTS = 5  # components that a screen fills
 
-TOOLS = {"skip": "Skip", "undo": "Undo", "flag": "Flag", "accept": "Accept guess"}
+TOOLS = {"skip": "Skip", "undo": "Undo", "flag": "Flag", "accept": "Accept guess", "confirm": "Confirm label"}
 
 HELP = """
 <h2>Keys</h2>
@@ -31,6 +31,8 @@ HELP = """
 <tr><td><kbd>n</kbd></td><td>write a note on it; esc leaves the note and saves it</td></tr>
 <tr><td><kbd>m</kbd></td><td>see the model's guess; decide first, it is persuasive</td></tr>
 <tr><td><kbd>a</kbd></td><td>accept the guess, while a button under the text shows every guess</td></tr>
+<tr><td><kbd>r</kbd></td><td>look again at labels, the most doubtful first, and back to the queue</td></tr>
+<tr><td><kbd>c</kbd></td><td>confirm the label that is looked at again; another label's key corrects it</td></tr>
 <tr><td><kbd>g</kbd></td><td>guidelines</td></tr>
 <tr><td><kbd>h</kbd></td><td>your decisions, to find and change them</td></tr>
 <tr><td><kbd>esc</kbd></td><td>close what is open, go back to the queue</td></tr>
@@ -50,8 +52,20 @@ class Handlers:
         """Who sends the request: who logged in, or the one who started the page."""
         return str(request.username or self._me)
 
+    def first(self, request: gr.Request) -> list[Any]:
+        """The screen at the start."""
+        return _screen(self._desk.first(self.annotator(request)))
+
+    def review(self, before: str, request: gr.Request) -> list[Any]:
+        """Begin a second look at labels, or end it."""
+        return _screen(self._desk.review(self.annotator(request), _token(before)))
+
+    def confirm(self, before: str, request: gr.Request) -> list[Any]:
+        """Confirm a label in a second look."""
+        return _screen(self._desk.confirm(self.annotator(request), _token(before)))
+
     def next(self, request: gr.Request) -> list[Any]:
-        """The screen at the start and on the way back to the queue."""
+        """The screen on the way back to the queue."""
         return _screen(self._desk.next(self.annotator(request)))
 
     def label(self, label: int) -> Callable[..., list[Any]]:
@@ -132,7 +146,7 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
         "api_visibility": "undocumented",
     }
     with gr.Blocks(title="Label texts", analytics_enabled=False, fill_width=True) as page:
-        _top(visible(desk.session.folder.name.removesuffix(".dami")), len(desk.session), guidelines is not None)
+        again = _top(visible(desk.session.folder.name.removesuffix(".dami")), len(desk.session), guidelines is not None)
         state = gr.HTML(_state_html(Screen(token=NOTHING, text=[], why=[])), elem_id="state", elem_classes="hidden")
         with gr.Row(elem_id="body"):
             with gr.Column(elem_id="main"):
@@ -154,7 +168,7 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
         def then_panel(event: Any, **options: Any) -> None:
             event.then(on.panel, find, panel, **options, **quick)
 
-        then_panel(page.load(on.next, None, screen, api_name="next", **quick), api_name="progress")
+        then_panel(page.load(on.first, None, screen, api_name="next", **quick), api_name="progress")
         for i, button in enumerate(buttons):
             then_panel(button.click(on.label(i), state, screen, api_name=f"label_{i + 1}", **quick))
         then_panel(choice.input(on.choose, [state, choice], [*screen, choice], api_name="label", **quick))
@@ -162,6 +176,7 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
             then_panel(button.click(getattr(on, name), state, screen, api_name=name, **quick))
         ask.click(on.guess, state, guess, api_name="guess", **quick)
         back.click(on.next, None, screen, **quick)
+        then_panel(again.click(on.review, state, screen, api_name="review", **quick))
         note.blur(on.note, [state, note], noted, api_name="note", **quick)
         note.submit(on.note, [state, note], noted, **quick)
         for i, button in enumerate(drawer.decisions):
@@ -177,15 +192,17 @@ def _button(name: str, text: str, *classes: str) -> gr.Button:
     return gr.Button(text, elem_id=name, elem_classes=[*classes, "key"], size="sm")
 
 
-def _top(title: str, n_texts: int, has_guidelines: bool) -> None:
-    """The heading, and the buttons that open drawers."""
+def _top(title: str, n_texts: int, has_guidelines: bool) -> gr.Button:
+    """The heading, and the buttons that open drawers; returns that of the second look."""
     with gr.Row(elem_id="top"):
         gr.HTML(f"<h1>{escape(title)}<span>{n_texts:,} texts</span></h1>")
         with gr.Row():
             if has_guidelines:
                 _button("guidelines-button", "Guidelines")
+            review = _button("review", "Second look", "act")
             _button("history-button", "History")
             _button("help-button", "Help")
+    return review
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,6 +338,7 @@ def _state_html(screen: Screen) -> str:
         "label": "" if screen.label is None else screen.label,
         "flagged": str(screen.flagged).lower(),
         "again": str(screen.again).lower(),
+        "review": str(screen.review).lower(),
         "notice": screen.notice,
         "n": time.time_ns(),
     }

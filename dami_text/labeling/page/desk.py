@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 
 from dami_text.escaping import visible
 from dami_text.labeling.page.history import Find, HistoryPage, history
-from dami_text.labeling.page.view import Tokens, panel_html, shaded, why
+from dami_text.labeling.page.view import Tokens, panel_html, shaded, why, why_again
 from dami_text.labeling.progress import progress_of
+from dami_text.labeling.review import Review
 from dami_text.labeling.session import Session
+from dami_text.labeling.store.doubts import Doubt
 from dami_text.labeling.store.events import Refused, Shown
 from dami_text.labeling.store.queues import QueueItem
 from dami_text.labeling.trainer import Trainer
 
 NOTHING = "-"  # the token of a screen without a text
-_TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
+_TOKEN = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})(\.r)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +24,15 @@ class Screen:
     """What an annotator sees.
 
     Attributes:
-        token: what is on the screen: row, version of the row, and what the annotator did last; `-` without a text.
+        token: what is on the screen: row, version of the row, what the annotator did last, and `r` in a second look;
+            `-` without a text.
         text, why: shaded words, and the reason in words.
         notice: what there is to say about the last key.
         label: the label that the annotator gave the text before, where they look at it again.
         flagged: whether they have flagged it.
         again: whether they look at a text again that they have decided on.
         note: what they have written about it.
+        review: whether it is a second look at a label.
     """
 
     token: str
@@ -39,6 +43,7 @@ class Screen:
     flagged: bool = False
     again: bool = False
     note: str = ""
+    review: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,37 @@ class Desk:
 
     Every method that changes something takes the token of the screen on which it was decided, and returns the screen
     that comes next; a decision about a text that is no longer as it was is refused in the screen's notice.
+
+    With `begin_with_review`, the page opens with a second look at labels.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, begin_with_review: bool = False) -> None:
         self.session = session
+        self._begins_with_review = begin_with_review
         self.trainer = Trainer(session)
         self._lease_seconds = 60 * session.config.labeling.lease_minutes
+        self._review = Review(session, self._lease_seconds)
         self._refill = threading.Lock()
         budget = session.config.run.loop.budget
         self.budget = None if budget is None else budget.of(len(session))
+
+    def first(self, annotator: str) -> Screen:
+        """The screen when the page is opened."""
+        return self.review(annotator, NOTHING) if self._begins_with_review else self.next(annotator)
+
+    def review(self, annotator: str, token: str) -> Screen:
+        """Begin a second look at labels, or go back to the queue from one."""
+        if _is_review(token):
+            return self.next(annotator)
+        self._review.begin(annotator)
+        return self._next_review(annotator)
+
+    def confirm(self, annotator: str, token: str) -> Screen:
+        """Confirm the label of the text on the screen, in a second look."""
+        doubt = self._doubt(token)
+        if doubt is None:
+            return self.next(annotator, "There was no label to confirm on the screen.")
+        return self._decide(annotator, token, doubt.label)
 
     def next(self, annotator: str, notice: str = "") -> Screen:
         """The text to label next."""
@@ -79,18 +106,19 @@ class Desk:
     def undo(self, annotator: str, token: str) -> Screen:
         """Take back the last decision or flag; the text of a decision is shown again, if nobody else has it."""
         store = self.session.store
-        last = int(token.rpartition(".")[2]) if _TOKEN.fullmatch(token) else store.last_act(annotator)
+        found_token = _TOKEN.fullmatch(token)
+        last = int(found_token[3]) if found_token else store.last_act(annotator)
         with store.transaction():
             try:
                 event = store.undo(annotator, last, self._lease_seconds)
             except Refused as refused:
                 return self._arrived(annotator, self._leased(annotator), f"Not undone: {refused}.")
-            found = self._leased(annotator)
+            found = None if _is_review(token) else self._leased(annotator)
         if event["action"] in ("flag", "unflag"):
             notice = "Undone: the flag is gone." if event["action"] == "flag" else "Undone: flagged."
         else:
             notice = "Undone. Here it is again." if found is not None and found[0].row == event["row"] else "Undone."
-        return self._arrived(annotator, found, notice)
+        return self._next_review(annotator, notice) if _is_review(token) else self._arrived(annotator, found, notice)
 
     def flag(self, annotator: str, token: str) -> Screen:
         """Flag the text on the screen, or take its flag away."""
@@ -101,8 +129,11 @@ class Desk:
             shown = self.session.store.toggle_flag(shown, annotator)
         except Refused as refused:
             return self.next(annotator, f"Not flagged: {refused}.")
-        _, item = self.session.store.shown(shown.row, annotator)
-        screen = self._screen(annotator, shown, item, "")
+        doubt = self._doubt(token)
+        if doubt is not None:
+            screen = self._review_screen(annotator, shown, doubt, "")
+        else:
+            screen = self._screen(annotator, shown, self.session.store.shown(shown.row, annotator)[1], "")
         return replace(screen, notice="Flagged." if screen.flagged else "The flag is gone.")
 
     def again(self, annotator: str, number: int) -> Screen:
@@ -115,22 +146,28 @@ class Desk:
 
     def guess(self, token: str) -> str:
         """What the model makes of the text on the screen, in words."""
-        shown = self._shown(token)
-        reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
-        if "guess" not in reason:
+        guess = self._guess(token)
+        if guess is None:
             return "There is no guess for this text."
-        name = visible(self.session.class_names[reason["guess"]])
-        return f"The model's guess: {name}, {reason['probability']:.0%}"
+        return f"The model's guess: {visible(self.session.class_names[guess[0]])}, {guess[1]:.0%}"
 
     def accept(self, annotator: str, token: str) -> Screen:
         """Label the text on the screen with the model's guess, where there is one."""
-        shown = self._shown(token)
+        shown, guess = self._shown(token), self._guess(token)
         if shown is None:
             return self.next(annotator, "There was no text on the screen.")
-        _, item = self.session.store.shown(shown.row, annotator)
-        if "guess" not in item.reason:
+        if guess is None:
+            _, item = self.session.store.shown(shown.row, annotator)
             return self._screen(annotator, shown, item, "There is no guess for this text: choose a label.")
-        return self._decide(annotator, token, item.reason["guess"])
+        return self._decide(annotator, token, guess[0])
+
+    def _guess(self, token: str) -> tuple[int, float] | None:
+        """The model's guess for the text on the screen, and its probability; None where there is none."""
+        shown, doubt = self._shown(token), self._doubt(token)
+        if doubt is not None:
+            return doubt.guess, doubt.probability
+        reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
+        return (reason["guess"], reason["probability"]) if "guess" in reason else None
 
     def note(self, annotator: str, token: str, text: str) -> str:
         """Write the annotator's note on the text on the screen; what became of it, in words."""
@@ -150,6 +187,8 @@ class Desk:
         shown = self._shown(token)
         if shown is None:
             return self.next(annotator, "There was no text on the screen.")
+        if _is_review(token):
+            return self._look_again(annotator, shown, label)
         notice = ""
         with self.session.store.transaction():  # the decision and the next text's lease wait for the disk once
             try:
@@ -158,6 +197,30 @@ class Desk:
                 notice = f"Not counted: {refused}."
             found = self._leased(annotator)
         return self._arrived(annotator, found, notice)
+
+    def _look_again(self, annotator: str, shown: Shown, label: int | None) -> Screen:
+        """Confirm or correct a label in a second look, or pass it over, and go on to the next."""
+        if label is None:
+            self._review.pass_over(annotator, shown.row)
+            return self._next_review(annotator, "Left as it is, for another time.")
+        doubt = self.session.store.doubt(shown.row)
+        try:
+            self.session.store.decide(shown, annotator, "label", label, review=True)
+        except Refused as refused:
+            return self._next_review(annotator, f"Not counted: {refused}.")
+        name = visible(self.session.class_names[label])
+        same = doubt is not None and doubt.label == label
+        return self._next_review(annotator, f"Confirmed: {name}." if same else f"Changed to {name}.")
+
+    def _next_review(self, annotator: str, notice: str = "") -> Screen:
+        """The next label to look at again; the queue where there is none."""
+        self.session.refresh()
+        found = self._review.next(annotator)
+        if found is None:
+            left = "There is no label to look at again: every new model brings those that it knows."
+            return self.next(annotator, f"{notice} {left}".strip())
+        shown, doubt, n_left = found
+        return self._review_screen(annotator, shown, doubt, notice, n_left)
 
     def _leased(self, annotator: str) -> tuple[Shown, QueueItem] | None:
         """What the queue has for an annotator, theirs from now on; no new text where the budget is spent."""
@@ -219,10 +282,27 @@ class Desk:
             note=store.note(shown.row, annotator),
         )
 
+    def _review_screen(
+        self, annotator: str, shown: Shown, doubt: Doubt, notice: str, n_left: int | None = None
+    ) -> Screen:
+        screen = self._screen(annotator, shown, QueueItem(shown.row, "start", {}), notice)
+        why = why_again(doubt, self.session.class_names, n_left)
+        return replace(screen, token=f"{screen.token}.r", why=why, label=doubt.label, again=True, review=True)
+
     def _nothing(self, message: str, notice: str) -> Screen:
         return Screen(token=NOTHING, text=[(message, None)], why=[], notice=notice)
+
+    def _doubt(self, token: str) -> Doubt | None:
+        """The doubt about the label on the screen in a second look; None for other screens."""
+        shown = self._shown(token) if _is_review(token) else None
+        return None if shown is None else self.session.store.doubt(shown.row)
 
     def _shown(self, token: str) -> Shown | None:
         """What a token says was on the screen; None for no text of the pool."""
         match = _TOKEN.fullmatch(token)
         return Shown(int(match[1]), int(match[2])) if match and int(match[1]) < len(self.session) else None
+
+
+def _is_review(token: str) -> bool:
+    """Whether a token is of a second look."""
+    return token.endswith(".r")

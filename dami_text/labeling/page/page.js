@@ -3,10 +3,10 @@
   const PATIENCE = 8000; // milliseconds to wait for the server before saying so
   const BUTTON_OF = {
     " ": "skip", Backspace: "undo", f: "flag", m: "guess-button", g: "guidelines-button", h: "history-button",
-    "?": "help-button", a: "accept",
+    "?": "help-button", a: "accept", r: "review", c: "confirm",
   };
   const PANELS = { "guidelines-button": "guidelines", "history-button": "history", "help-button": "help" };
-  const NEEDS_TEXT = /^(label-\d+|skip|flag|accept)$/;
+  const NEEDS_TEXT = /^(label-\d+|skip|flag|accept|confirm)$/;
   let busy = true; // until the first text is there
   let refused = 0;
   let seen = null;
@@ -56,6 +56,8 @@
       });
       byId("flag")?.setAttribute("aria-pressed", now.dataset.flagged);
       document.body.classList.toggle("again", now.dataset.again === "true");
+      document.body.classList.toggle("review", now.dataset.review === "true");
+      byId("review")?.setAttribute("aria-pressed", now.dataset.review);
       document.body.classList.toggle("no-text", now.dataset.token === "-");
       document.querySelector("#text")?.scrollTo(0, 0);
       if (byId("noted")) byId("noted").textContent = "";
@@ -93,6 +95,7 @@
       return;
     }
     if (event.key.toLowerCase() === "a" && !accepting()) return;
+    if (event.key.toLowerCase() === "c" && !document.body.classList.contains("review")) return;
     const digit = /^[1-9]$/.test(event.key);
     const button = byId(digit ? `label-${event.key}` : BUTTON_OF[event.key.length === 1 ? event.key.toLowerCase() : event.key]);
     if (!button) return;

@@ -257,10 +257,12 @@ def serve(
     *,
     host: str = HOST,
     public_url: str | None = None,
+    review: bool = False,
 ) -> None:
     """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords.
 
-    `host` is the address to listen at, and `public_url` where a reverse proxy shows the page.
+    `host` is the address to listen at, and `public_url` where a reverse proxy shows the page. With `review`, the page
+    opens with a second look at labels.
     """
     require_gradio()
     from starlette.middleware import Middleware
@@ -268,7 +270,7 @@ def serve(
     from dami_text.labeling.page.components import build_page, launch_options
 
     port = free_port(port, host)
-    desk = Desk(session)
+    desk = Desk(session, review)
     page = build_page(desk, _my_name(), guidelines)
     allowed, attempts = set(annotators), Attempts()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dami_text.escaping import visible
 from dami_text.labeling.progress import Progress
+from dami_text.labeling.store.doubts import Doubt
 from dami_text.labeling.store.queues import QueueItem
 from dami_text.labeling.trainer import TrainerState
 
@@ -64,6 +65,14 @@ def why(item: QueueItem) -> Tokens:
     return tokens or [(f"Asked for by {reason['strategy']}.", None)]
 
 
+def why_again(doubt: Doubt, class_names: Sequence[str], n_left: int | None) -> Tokens:
+    """Why a label is looked at again, in words; `n_left` is how many are left, where that is known."""
+    name = visible(class_names[doubt.label])
+    told = f"A second look at the label {name}: a model that did not see it gives it {doubt.quality:.0%}. "
+    left = "" if n_left is None else f"{n_left:,} labels are left, the most doubtful first."
+    return [((told + left).strip(), None)]
+
+
 def one_line(text: str, length: int = 70) -> str:
     """The beginning of a text on one line."""
     line = " ".join(visible(text[: 4 * length]).split())
@@ -88,6 +97,7 @@ def panel_html(done: Progress, trainer: TrainerState, budget: int | None = None)
         _trainer_html(trainer, done.rounds),
         "<h3>Accuracy</h3>",
         *_accuracy_html(done),
+        *(f'<p class="small">{escape(visible(told))}.</p>' for told in done.outlook),
         "<h3>Labels</h3>",
         '<ul class="classes">',
         *(_class_html(name, count, done.n_labeled) for name, count in done.by_class.items()),

@@ -99,11 +99,19 @@ class Store(Queues):
         return Shown(row, self._version(row, annotator)), item
 
     def decide(
-        self, shown: Shown, annotator: str, action: Action, label: int | None = None, now: float | None = None
+        self,
+        shown: Shown,
+        annotator: str,
+        action: Action,
+        label: int | None = None,
+        now: float | None = None,
+        *,
+        review: bool = False,
     ) -> int:
         """Label or skip the text on the annotator's screen; returns the event's number.
 
-        A label for a text that the annotator has labelled before is a relabelling.
+        A label for a text that the annotator has labelled before is a relabelling. A second look (`review`) at a text
+        that has a label decides on it, whoever gave the label; so does everything that is said of it later.
 
         Raises:
             Refused: the text is no longer as it was shown, or it has been given to somebody else.
@@ -114,7 +122,7 @@ class Store(Queues):
             earlier = connection.execute(
                 "SELECT label FROM decision WHERE row = ? AND annotator = ?", (shown.row, annotator)
             ).fetchone()
-            if earlier is None:
+            if earlier is None and not review:
                 self._check_free(shown.row, annotator, now)
             lease = connection.execute(
                 "SELECT since FROM lease WHERE row = ? AND annotator = ?", (shown.row, annotator)
@@ -128,8 +136,8 @@ class Store(Queues):
                 annotator,
                 now=now,
                 label=label,
-                undoes=None,
                 seconds=seconds,
+                review=review or self._is_reviewed(shown.row),
             )
 
     def toggle_flag(self, shown: Shown, annotator: str, now: float | None = None) -> Shown:
@@ -190,7 +198,7 @@ class Store(Queues):
                 if earlier is not None and earlier["label"] == label:
                     continue
                 action = "skip" if label is None else "label" if earlier is None else "relabel"
-                self._insert(action, row, annotator, now, label, imported=True)
+                self._insert(action, row, annotator, now, label, imported=True, review=self._is_reviewed(row))
                 added += 1
                 changed += earlier is not None
         return added, changed
@@ -222,6 +230,10 @@ class Store(Queues):
         if labels >= self._wanted(row):
             raise Refused("somebody else has labelled this text in the meantime; here is another")
 
+    def _is_reviewed(self, row: int) -> bool:
+        """Whether the row's label had a second look."""
+        return bool(self._one("SELECT 1 FROM decision WHERE row = ? AND review AND label IS NOT NULL", row))
+
     def _wanted(self, row: int) -> int:
         """How many annotators the row goes to."""
         return self._one("SELECT wanted FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row) or 1
@@ -251,12 +263,13 @@ class Store(Queues):
         undoes: int | None = None,
         seconds: float | None = None,
         imported: bool = False,
+        review: bool = False,
     ) -> int:
         stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         cursor = self._connection.execute(
-            "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds, imported) "
-            "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?, ?)",
-            (action, row, annotator, label, undoes, stamp, seconds, imported),
+            "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds, imported, review) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?, ?, ?)",
+            (action, row, annotator, label, undoes, stamp, seconds, imported, review),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -273,6 +286,20 @@ class Store(Queues):
             "SELECT * FROM decision WHERE ? IS NULL OR annotator = ? ORDER BY number DESC LIMIT ?",
             *(annotator, annotator, limit),
         )
+
+    def opinions(self) -> list[sqlite3.Row]:
+        """What each annotator has decided without seeing the label of others: row, annotator, label."""
+        return self._all("SELECT * FROM opinion")
+
+    def lease(self, row: int, annotator: str, lease_seconds: float, now: float | None = None) -> Shown | None:
+        """A row, leased to this annotator in the place of what they have; None where somebody else has it."""
+        now = time.time() if now is None else now
+        with self.transaction() as connection:
+            if self._holder(row, annotator, now) is not None:
+                return None
+            connection.execute("DELETE FROM lease WHERE annotator = ? AND row != ?", (annotator, row))
+            self._lease(row, annotator, lease_seconds, now)
+            return Shown(row, self._version(row, annotator))
 
     def decision(self, row: int, annotator: str) -> sqlite3.Row | None:
         """What this annotator has decided about a row, if anything."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dami_text.errors import RecordError
-from dami_text.labeling.store.notes import Notes
+from dami_text.labeling.store.doubts import Doubt, Doubts
 
 Kind = Literal["start", "asked", "held-out", "reserve"]
 
@@ -24,7 +24,10 @@ class QueueItem:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord:
-    """A finished round: the last event that it knew, labelled rows then, details, predictions of held-out texts."""
+    """A finished round: the last event that it knew, labelled rows then, details, predictions of held-out texts.
+
+    `stop_set` has the predictions of the stop set (see `settled`), empty in rounds of versions without it.
+    """
 
     number: int
     through: int
@@ -32,9 +35,10 @@ class RoundRecord:
     time: str
     details: dict[str, Any]
     predictions: bytes
+    stop_set: bytes = b""
 
 
-class Queues(Notes):
+class Queues(Doubts):
     """The rounds and queues in a session's SQLite file.
 
     Raises:
@@ -60,8 +64,10 @@ class Queues(Notes):
         with self.transaction():
             self._extend_queue(round_number, items)
 
-    def finish_round(self, record: RoundRecord, items: Sequence[QueueItem]) -> None:
-        """Record a finished round together with the queue that its model asks for.
+    def finish_round(
+        self, record: RoundRecord, items: Sequence[QueueItem], doubts: Sequence[Doubt] | None = None
+    ) -> None:
+        """Record a finished round together with the queue that its model asks for, and its doubts about labels.
 
         Raises:
             RecordError: the round is not the next one: another process has finished it.
@@ -71,12 +77,15 @@ class Queues(Notes):
             if record.number != expected:
                 raise RecordError(f"round {record.number} was finished by another process; {expected} is next")
             connection.execute(
-                "INSERT INTO round VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO round (number, through, n_labeled, time, details, predictions, stop_set) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(record.number, record.through, record.n_labeled, record.time),
-                    *(json.dumps(record.details), record.predictions),
+                    *(json.dumps(record.details), record.predictions, record.stop_set),
                 ),
             )
+            if doubts is not None:
+                self.set_doubts(doubts, record.through)
             self._extend_queue(record.number + 1, items)
 
     def _extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:

@@ -99,6 +99,52 @@ MIGRATIONS = (
             WHERE later.row = n.row AND later.annotator = n.annotator AND later.number > n.number
         );
     """,
+    """
+    ALTER TABLE round ADD COLUMN stop_set BLOB NOT NULL DEFAULT x'';  -- see `settled`
+    ALTER TABLE event ADD COLUMN review INTEGER NOT NULL DEFAULT 0;  -- whether it was a second look at a label
+    CREATE TABLE doubt (               -- of the labels that the last model knew; see `review`
+        row INTEGER PRIMARY KEY,
+        label INTEGER NOT NULL,
+        quality REAL NOT NULL,
+        guess INTEGER NOT NULL,
+        probability REAL NOT NULL
+    );
+    DROP VIEW decision;
+    CREATE VIEW decision AS
+        SELECT number, action, row, annotator, label, round, time, seconds, review FROM event AS e
+        WHERE action IN ('label', 'relabel', 'skip')
+        AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
+        AND NOT EXISTS (
+            SELECT 1 FROM event AS later
+            WHERE later.row = e.row AND later.annotator = e.annotator AND later.number > e.number
+            AND later.action IN ('label', 'relabel', 'skip')
+            AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = later.number)
+        );
+    -- What each annotator has decided about each row by themselves, without the label of others before them.
+    CREATE VIEW opinion AS
+        SELECT row, annotator, label FROM event AS e
+        WHERE action IN ('label', 'relabel', 'skip') AND NOT review
+        AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
+        AND NOT EXISTS (
+            SELECT 1 FROM event AS later
+            WHERE later.row = e.row AND later.annotator = e.annotator AND later.number > e.number
+            AND later.action IN ('label', 'relabel', 'skip') AND NOT later.review
+            AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = later.number)
+        );
+    DROP VIEW label;
+    -- The label of each row: of the last second look, else of most annotators, and of the first where two labels have
+    -- as many.
+    CREATE VIEW label AS
+        SELECT row, label, annotator, time, seconds, round FROM (
+            SELECT *, ROW_NUMBER() OVER (
+                PARTITION BY row ORDER BY reviewed DESC, votes DESC, first, review DESC, number
+            ) AS place FROM (
+                SELECT *, COUNT(*) OVER same AS votes, MIN(number) OVER same AS first,
+                    MAX(review * number) OVER same AS reviewed
+                FROM decision WHERE label IS NOT NULL WINDOW same AS (PARTITION BY row, label)
+            )
+        ) WHERE place = 1;
+    """,
 )
 
 

@@ -1,0 +1,60 @@
+"""How doubtful labels are: what a model makes of each that was not trained on it (see `learning.label_quality`).
+
+Where the model's head is found by logistic regression, its own cross-validation says so, at no cost, and the round's
+model judges the labels of held-out texts, which no training sees. For other models a linear one is cross-validated.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dami_text.data.ids import Rows
+from dami_text.errors import DataError
+from dami_text.labeling.session import Session
+from dami_text.labeling.snapshot import LabelSnapshot
+from dami_text.labeling.store.doubts import Doubt
+from dami_text.learning.label_quality import label_quality, probabilities_by_words
+from dami_text.learning.learner import ActiveLearner
+from dami_text.models.inference import predict_probabilities
+from dami_text.models.training import Training
+
+
+def doubts_of(session: Session, now: LabelSnapshot, learner: ActiveLearner, training: Training) -> list[Doubt]:
+    """The doubts about all labels so far, by the model that was trained on them and how its training went."""
+    if training.cross_validated is None:
+        return doubts_by_words(session, now)
+    rows, probabilities = learner.pool.labeled, training.cross_validated
+    if now.held_out:
+        held_out = np.array([*now.held_out], np.int64)
+        by_model = predict_probabilities(learner.trained_model(), learner.pool.texts, held_out)
+        rows, probabilities = np.concatenate([rows, held_out]), np.concatenate([probabilities, by_model])
+    return _doubts(now, rows, probabilities)
+
+
+def doubts_by_words(session: Session, now: LabelSnapshot) -> list[Doubt]:
+    """The doubts about all labels so far, by the linear model; none where no text has a word."""
+    rows = np.array([*now.all], np.int64)
+    labels = np.array([*now.all.values()], np.int64)
+    config, n_classes = session.config.run.tokenization, len(session.class_names)
+    try:
+        probabilities = probabilities_by_words(session.texts.select(rows), labels, n_classes, config)
+    except DataError:
+        return []
+    return _doubts(now, rows, probabilities)
+
+
+def _doubts(now: LabelSnapshot, rows: Rows, probabilities: NDArray[np.floating[Any]]) -> list[Doubt]:
+    """The doubts about the labels of rows (n,), by probabilities (n, C); NaN says nothing of a label."""
+    labels = np.array([now.all[row] for row in rows.tolist()], np.int64)
+    quality = label_quality(probabilities, labels)
+    return [
+        Doubt(
+            row=int(rows[i]),
+            label=int(labels[i]),
+            quality=float(quality[i]),
+            guess=int(probabilities[i].argmax()),
+            probability=float(probabilities[i].max()),
+        )
+        for i in np.flatnonzero(~np.isnan(quality))
+    ]

@@ -1,0 +1,113 @@
+"""How many texts of a rare class are probably left among those without a label, by a random sample.
+
+Held-out texts are drawn at random from all texts beforehand, so those of them that are labelled first are a random
+sample of the pool, whatever the model has asked for.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dami_text.labeling.session import Session
+
+#: Share of the sample up to which a class is rare, labels that a sample needs, and classes that are told of, at most.
+RARE, FEWEST_TEXTS, MOST_CLASSES = 0.1, 20, 5
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfound:
+    """How many texts of a class are without a label, with a 95% interval.
+
+    Attributes:
+        name: the class.
+        found: its labelled texts.
+        value, low, high: how many are left.
+        in_sample, n_sample: its texts in the random sample, and the texts of the sample.
+    """
+
+    name: str
+    found: int
+    value: int
+    low: int
+    high: int
+    in_sample: int
+    n_sample: int
+
+    def __str__(self) -> str:
+        sample = f"{self.in_sample} of {self.n_sample} random texts"
+        return f"{self.name}: {self.found} found, {self.low:,} to {self.high:,} probably left (95% interval; {sample})"
+
+
+def unfound(session: Session, labels: Mapping[int, int], skipped: set[int]) -> list[Unfound]:
+    """The rare classes, rarest first; none before the sample has FEWEST_TEXTS labels or after texts were added.
+
+    The sample is the held-out texts in their order up to the first that nobody has decided on: which of those after it
+    have a label may depend on what they are.
+    """
+    sample: list[int] = []
+    for row in session.held_out.tolist():
+        if row in labels:
+            sample.append(labels[row])
+        elif row not in skipped:
+            break
+    if len(sample) < FEWEST_TEXTS or len(session.sources) > 1:
+        return []
+    n, n_texts = len(sample), len(session)
+    in_sample, found = Counter(sample), Counter(labels.values())
+    rare = [label for label in range(len(session.class_names)) if in_sample[label] <= RARE * n]
+    estimates = []
+    for label in sorted(rare, key=lambda label: (in_sample[label], found[label]))[:MOST_CLASSES]:
+        low, high = hypergeometric_interval(in_sample[label], n, n_texts)
+        others = len(labels) - found[label]  # which are surely of other classes
+
+        def left(total: int, found: int = found[label], others: int = others) -> int:
+            return min(max(total, found), n_texts - others) - found
+
+        estimates.append(
+            Unfound(
+                name=session.class_names[label],
+                found=found[label],
+                value=left(round(in_sample[label] / n * n_texts)),
+                low=left(low),
+                high=left(high),
+                in_sample=in_sample[label],
+                n_sample=n,
+            )
+        )
+    return estimates
+
+
+def hypergeometric_interval(hits: int, n: int, total: int) -> tuple[int, int]:
+    """A 95% interval of the hits among `total` texts of which n, drawn at random, have `hits`.
+
+    It has each number at which neither so few nor so many hits in the sample are less likely than 2.5%: the interval of
+    Clopper and Pearson (1934) for draws without replacement.
+    """
+    tail = (1 - CONFIDENCE) / 2
+
+    def at_most(k: int, among: int) -> float:
+        """The probability of at most k hits in the sample if there are `among` of them."""
+        first, last = max(0, n - (total - among)), min(k, among, n)
+        ways = _log_choose(total, n)
+        return sum(
+            math.exp(_log_choose(among, i) + _log_choose(total - among, n - i) - ways) for i in range(first, last + 1)
+        )
+
+    low = _first(lambda among: 1 - at_most(hits - 1, among) > tail, hits, total - (n - hits))
+    high = _first(lambda among: at_most(hits, among) <= tail, hits, total - (n - hits) + 1) - 1
+    return low, high
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The first number from low on for which a condition holds that holds from there on; `high` if it never does."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
