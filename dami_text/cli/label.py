@@ -137,7 +137,9 @@ def _label(prog: str, arguments: list[str], opened: ExitStack) -> None:
         no_progress_bars()
         session = opened.enter_context(create_session(folder, SessionConfig(config, labeling)))
     names = ", ".join(map(printable, session.class_names))
-    print(f"session  {printable(str(folder))}: {len(session)} texts; classes {names}")
+    n_copies = len(session.copies.others)
+    told = f"{len(session)} texts" + (f", {n_copies} of them copies that are not asked" if n_copies else "")
+    print(f"session  {printable(str(folder))}: {told}; classes {names}")
     print(f"model    {printable(session.model_told)}")
     if not page.passwords:
         passwords = ask_for_passwords(session.store, annotators, getpass.getpass)
@@ -188,7 +190,7 @@ def _grown(names: list[str], given: list[str]) -> list[str]:
 
 
 #: Options of several values, which take a file's name that follows them for one of these.
-SEVERAL = ("--labels", "--annotators", "--columns", "--label-names")
+SEVERAL = ("--describe", "--labels", "--annotators", "--columns", "--label-names")
 
 
 def _parsed(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -231,7 +233,7 @@ def _label_parser(prog: str) -> Parser:
     parser.add_argument(
         "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
     )
-    parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE, model=AUTO)
+    parser.set_defaults(initial_size=QUERY_SIZE, query_size=QUERY_SIZE, model=AUTO, cold_start="auto")
     # What the file's name stands for, and what labelling has no use for: it has no validation split.
     unused = ["splits", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig))]
     parser.remove(["dataset", *unused])

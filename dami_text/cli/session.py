@@ -246,6 +246,10 @@ def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()
     """The progress (labeling.progress.Progress), the agreements and the missing classes in lines."""
     lines = [
         f"labelled   {done.n_labeled} of {done.n_texts} texts; {done.n_skipped} skipped, {done.n_flagged} flagged",
+        *(
+            [f"copies     {done.n_labeled_copies} of {done.n_copies} have the label of their text"]
+            * bool(done.n_copies)
+        ),
         f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
         *(f"           {told}" for told in missing),
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",

@@ -94,7 +94,7 @@ def train_final(session: Session, folder: Path) -> FinalModel:
             accuracy, report = measure(model, learner.pool.texts, now.held_out, session.class_names)
             final = FinalModel(
                 made_of=made_of,
-                n_texts=len(session),
+                n_texts=done.n_texts,
                 n_labeled=len(now.all),
                 n_trained_on=len(now.rows),
                 accuracy=accuracy,

@@ -27,6 +27,7 @@ from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
+from dami_text.labeling.start import start_queue
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import text_learner
@@ -56,9 +57,9 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
 
 
 def new_learner(session: Session) -> ActiveLearner:
-    """A learner of the session's texts that knows no label and asks for none that is held out."""
+    """A learner of the session's texts that knows no label and asks for none that is held out, nor for copies."""
     learner = text_learner(session.texts, session.class_names, session.config.run)
-    learner.exclude(session.held_out)
+    learner.exclude([*session.held_out, *session.copies.others])
     return learner
 
 
@@ -74,26 +75,6 @@ def learner_with_labels(session: Session, now: LabelSnapshot) -> ActiveLearner:
     learner.exclude(session.store.skipped())
     learner.tell(now.rows, now.labels, round_number=now.round)
     return learner
-
-
-def start_queue(session: Session) -> list[QueueItem]:
-    """The texts to label before there is a model, chosen by the cold start that the options name, and a reserve."""
-    n, loop = session.initial_size(), session.config.run.loop
-    held_out = session.items(session.to_hold_out(n), "held-out")
-    further = session.random_items(n - len(held_out) + 2 * session.query_size(), "start", "start")
-    first, reserve = further[: n - len(held_out)], further[n - len(held_out) :]
-    if loop.cold_start != "random" or loop.init_model is not None:
-        learner = new_learner(session)
-        learner.exclude([row["row"] for row in session.store.labels()])
-        if len(learner.pool.unlabeled):
-            query = learner.ask(min(n - len(held_out), len(learner.pool.unlabeled)))
-            by_strategy = loop.cold_start == "strategy" or loop.init_model is not None
-            name = session.config.run.strategy.strategy if by_strategy else loop.cold_start
-            reasons = [{**reason, "strategy": name} for reason in query.reasons]
-            first = session.items(query.rows.tolist(), "asked", reasons)
-            chosen = set(query.rows.tolist())
-            reserve = [item for item in further if item.row not in chosen][: 2 * session.query_size()]
-    return [*interleaved(first, held_out), *reserve]
 
 
 def create_session(folder: Path, config: SessionConfig) -> Session:
@@ -115,7 +96,7 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
         if not kind.is_pretrained:  # what an encoder gives is known when it is read
             given = kind.gives | (kind.takes & {"dropout"})  # `check_together` has seen that its rate is above 0
             require_given(build_strategy(run.strategy), given, run.strategy.strategy)
-        session.store.extend_queue(0, start_queue(session))
+        session.store.extend_queue(0, start_queue(session, new_learner))
 
     return new_session(folder, config, begin)
 

@@ -27,6 +27,7 @@ from dami_text.data.columns import OWN, find_column, own_columns
 from dami_text.data.ids import Rows, content_hashes, stable_id, text_hash
 from dami_text.errors import ConfigError, RecordError
 from dami_text.files import write_whole
+from dami_text.labeling.copies import Copies
 from dami_text.labeling.store.events import Store
 from dami_text.labeling.store.queues import Kind, QueueItem
 from dami_text.randomness import numpy_stream
@@ -146,7 +147,7 @@ class Session:
         """Take notice of texts that another process has added."""
         if str(self.store.meta("pool") or POOL) != self.pool_name:
             self._load()
-            for name in ("_content", "rows_by_id", "rows_by_hash", "held_out", "wanted"):
+            for name in ("_content", "rows_by_id", "rows_by_hash", "held_out", "wanted", "copies"):
                 self.__dict__.pop(name, None)
 
     def __len__(self) -> int:
@@ -234,6 +235,11 @@ class Session:
             rows.setdefault(content, []).append(row)
         return rows
 
+    @cached_property
+    def copies(self) -> Copies:
+        """Which texts are the same and are asked once; none in sessions that ask for each."""
+        return Copies.of(self.store.copies(), len(self))
+
     # What is drawn once -----------------------------------------------------------------------------------------
 
     @property
@@ -253,7 +259,8 @@ class Session:
         """Rows that no training sees, in the order in which they are labelled to measure the accuracy.
 
         They are drawn from all texts beforehand, not from those that are asked for, so that the accuracy on them is
-        that on all texts. Sessions of versions that did not record the draw repeat it.
+        that on all texts; of copies that are asked once the first is here. Sessions of versions that did not record the
+        draw repeat it.
         """
         recorded = self.store.meta("held_out")
         if recorded is not None:
@@ -272,11 +279,11 @@ class Session:
 
     def initial_size(self) -> int:
         """Labels before the first training."""
-        return max(1, (self.config.run.loop.initial_size or Size(QUERY_SIZE)).of(len(self)))
+        return max(1, (self.config.run.loop.initial_size or Size(QUERY_SIZE)).of(self.copies.n_different))
 
     def query_size(self) -> int:
         """Labels between trainings."""
-        return max(1, (self.config.run.loop.query_size or Size(QUERY_SIZE)).of(len(self)))
+        return max(1, (self.config.run.loop.query_size or Size(QUERY_SIZE)).of(self.copies.n_different))
 
     def to_hold_out(self, n: int) -> list[int]:
         """The next held-out rows, as many as n more labels need for their share of all labels."""
@@ -304,6 +311,7 @@ class Session:
         queue = [item.row for item in self.store.queue(len(self.store.rounds()))]
         open_ = np.ones(len(self), bool)
         open_[[row["row"] for row in self.store.labels()] + self.store.skipped() + queue] = False
+        open_[self.copies.others] = False
         held_out = self.held_out[open_[self.held_out]]
         open_[self.held_out] = False
         free = np.flatnonzero(open_)

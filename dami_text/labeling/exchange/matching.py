@@ -21,7 +21,8 @@ NOBODY = "import"
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     """The records of each text that anybody decided on, flagged or wrote about, or of every text, in the file's order.
 
-    A text has a record for each annotator, whose label counts as the text's first, and one where there is none.
+    A text has a record for each annotator, whose label counts as the text's first, and one where there is none. Copies
+    of a text that were asked once have the records of the one that was asked, under ids of their own.
     """
     given: dict[int, dict[str | None, Any]] = {}
     with session.store.snapshot():
@@ -30,15 +31,16 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     for decision in reversed(decisions):
         given.setdefault(decision["row"], {})[decision["annotator"]] = decision
     touched = given.keys() | flags.keys() | notes.keys()
-    rows = sorted(touched) if only_decided else list(range(len(session)))
+    rows = session.copies.with_all(touched) if only_decided else list(range(len(session)))
     records = []
     for row, own in zip(rows, session.own_columns(rows), strict=True):
-        first = [standing[row]["annotator"]] if row in standing else []
-        names = [*first, *given.get(row, ()), *flags.get(row, ()), *notes.get(row, ())]
-        told = told_of(session, items[row]) if row in items else {}
+        asked = int(session.copies.first[row])
+        first = [standing[asked]["annotator"]] if asked in standing else []
+        names = [*first, *given.get(asked, ()), *flags.get(asked, ()), *notes.get(asked, ())]
+        told = told_of(session, items[asked]) if asked in items else {}
         for annotator in dict.fromkeys(names) or [None]:
-            decided = given.get(row, {}).get(annotator)
-            marks = {"flagged": annotator in flags.get(row, ()), "note": notes.get(row, {}).get(annotator or "")}
+            decided = given.get(asked, {}).get(annotator)
+            marks = {"flagged": annotator in flags.get(asked, ()), "note": notes.get(asked, {}).get(annotator or "")}
             records.append(_record(session, row, annotator, decided, own=own, **marks, **told))
     return records
 
@@ -123,9 +125,10 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
     """Add decisions made elsewhere; each is matched by its id and its text, or by its text alone.
 
     A text that the pool has several times takes a decision without an id for all of its copies, but for those that the
-    file names by their ids. What cannot be taken is left out and counted. `annotator` is whose the decisions are where
-    the file does not say. Where nobody is named at all, a decision is about the one that the text has: it confirms or
-    corrects that, under the name of who made it, and is no second opinion.
+    file names by their ids. Copies that the session asks once have one label, whichever of them the file names. What
+    cannot be taken is left out and counted. `annotator` is whose the decisions are where the file does not say. Where
+    nobody is named at all, a decision is about the one that the text has: it confirms or corrects that, under the name
+    of who made it, and is no second opinion.
 
     Raises:
         ConfigError: `annotator` is no name to give labels under.
@@ -197,7 +200,7 @@ class _Matched:
             self.unusable.append(f"the label {decision.label[:60]!r} is no class of the session")
             return
         named = decision.annotator if decision.annotator != FILE_ANNOTATOR else None  # no person's, as if not there
-        for row in rows:
+        for row in dict.fromkeys(self.session.copies.first[rows].tolist()):
             key = (row, named or self.annotator or (self.decided[row]["annotator"] if row in self.decided else NOBODY))
             if decision.decided:
                 (self.by_id if by_id else self.by_text).setdefault(key, set()).add(label)

@@ -15,7 +15,7 @@ def selected_records(session: Session, n: int) -> list[Record]:
         DataError: nothing is left to label.
     """
     now, rounds = LabelSnapshot.of(session), len(session.store.rounds())
-    if len({*now.all, *session.store.skipped(), *session.held_out.tolist()}) == len(session):
+    if len({*now.all, *session.store.skipped(), *session.held_out.tolist()}) == session.copies.n_different:
         raise DataError(f"all texts of {session.folder} are labelled, skipped or held out; there is nothing to select")
     if len(now.rows):
         learner = learner_with_labels(session, now)

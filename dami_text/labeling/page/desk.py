@@ -62,7 +62,7 @@ class Desk:
         self._lease_seconds = 60 * session.config.labeling.lease_minutes
         self._refill = threading.Lock()
         budget = session.config.run.loop.budget
-        self.budget = None if budget is None else budget.of(len(session))
+        self.budget = None if budget is None else budget.of(session.copies.n_different)
 
     def next(self, annotator: str, notice: str = "") -> Screen:
         """The text to label next."""
@@ -182,7 +182,7 @@ class Desk:
         """The screen at the end of the queue: what this annotator skipped, once again, or why there is nothing."""
         store = self.session.store
         skipped = len(store.skipped())
-        if len(store.labels()) + skipped < len(self.session):
+        if len(store.labels()) + skipped < self.session.copies.n_different:
             return self._nothing("There is no text for you now: the rest is held out, or others have it.", notice)
         if (again := store.skipped_by(annotator)) is not None:
             return self._screen(annotator, *again, f"{notice} You skipped this text: label it now, or skip it.".strip())
@@ -211,7 +211,7 @@ class Desk:
         return Screen(
             token=f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
             text=shaded(self.session.text(shown.row), item.reason),
-            why=why(item),
+            why=why(item, len(self.session.copies.rows(shown.row)) - 1),
             notice=notice,
             label=earlier["label"] if earlier else None,
             flagged=store.is_flagged(shown.row, annotator),
@@ -223,6 +223,9 @@ class Desk:
         return Screen(token=NOTHING, text=[(message, None)], why=[], notice=notice)
 
     def _shown(self, token: str) -> Shown | None:
-        """What a token says was on the screen; None for no text of the pool."""
+        """What a token says was on the screen; None for no text that is asked."""
         match = _TOKEN.fullmatch(token)
-        return Shown(int(match[1]), int(match[2])) if match and int(match[1]) < len(self.session) else None
+        if match is None or int(match[1]) >= len(self.session):
+            return None
+        row = int(match[1])
+        return Shown(row, int(match[2])) if self.session.copies.first[row] == row else None

@@ -99,6 +99,9 @@ MIGRATIONS = (
             WHERE later.row = n.row AND later.annotator = n.annotator AND later.number > n.number
         );
     """,
+    """
+    CREATE TABLE copy (row INTEGER PRIMARY KEY, first INTEGER NOT NULL);  -- of rows that another one stands for
+    """,
 )
 
 
