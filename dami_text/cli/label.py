@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LOCAL_HOST = "127.0.0.1"  # this machine alone
 
 #: Options of a session that may be others on another day.
-CHANGEABLE = ("budget", "lease_minutes", "device")
+CHANGEABLE = ("budget", "lease_minutes", "device", "ask", "near_duplicates")
 
 
 @dataclass(frozen=True, kw_only=True)

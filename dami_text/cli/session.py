@@ -217,7 +217,7 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     """Say how far a session is."""
     options = session_parser(prog, "Say how far a session is.").parse_args(arguments)
 
-    from dami_text.labeling.progress import agreements, missing_classes, progress_of
+    from dami_text.labeling.progress import agreements, missing_classes, progress_of, suggestion_accuracy
     from dami_text.labeling.session import Session
     from dami_text.labeling.snapshot import LabelSnapshot
 
@@ -226,6 +226,8 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
             status_text(progress_of(session), agreements(session), missing_classes(session, LabelSnapshot.of(session)))
         )
         print(f"model      {printable(session.model_told)}")
+        if (suggested := suggestion_accuracy(session)) is not None:
+            print(f"suggested  {suggested}")
 
 
 def measured(done: Any) -> str | None:

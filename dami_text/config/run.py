@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from dami_text.config.conflicts import check_together
 from dami_text.config.defaults import DEMO_BUDGET, PAPER, implied_options
@@ -54,6 +54,25 @@ class RunConfig:
         """The initial size, the query size and the budget, the paper's where they were left open."""
         paper = PAPER | ({"budget": DEMO_BUDGET} if self.data.dataset == "demo" else {})
         return {name: getattr(self.loop, name) or Size(default) for name, default in paper.items()}
+
+    @property
+    def cold_start(self) -> str:
+        """The cold start of a model that is chosen: what auto is where that is left open.
+
+        Raises:
+            ConfigError: it needs the features of a frozen encoder, and there is none.
+        """
+        loop, frozen = self.loop, self.model.freeze_encoder
+        kind: str = loop.cold_start
+        if kind == "auto":
+            kind = "described" if loop.describe else "typical" if frozen else "random"
+        if kind in ("typical", "described") and not frozen:
+            what = "--describe" if loop.describe else f"--cold-start {kind}"
+            raise ConfigError(
+                f"{what} needs the features of a frozen encoder, and --model is {self.model.model}; choose an encoder "
+                "with --freeze-encoder, or leave it out"
+            )
+        return kind
 
     @classmethod
     def of(cls, **options: Any) -> Self:
@@ -119,6 +138,20 @@ class LabelingConfig(Options):
     )
     overlap: int = option(1, "how many annotators label each shared text (see --overlap-share)")
     overlap_share: float = option(0.1, "share of the texts that --overlap annotators label")
+    suggestion_column: str | None = option(
+        None, "a column of labels by a rule, a model or an LLM: shown on demand, never counted as labels"
+    )
+    suggestion_score_column: str | None = option(None, "a column of how sure these are, from 0 to 1")
+    ask: Literal["strategy", "disagreement"] = option(
+        "strategy",
+        "what is asked once there is a model: what the strategy chooses, or first the texts for which the model is "
+        "surest of another class than --suggestion-column",
+    )
+    near_duplicates: float = option(
+        0.95,
+        "texts whose features, of a frozen encoder or TF-IDF, have this cosine similarity or more never come in one "
+        "query; 1 lets them",
+    )
     lease_minutes: float = option(10.0, "after this many minutes without an answer a text goes to another annotator")
 
     def _check(self) -> None:
@@ -129,4 +162,12 @@ class LabelingConfig(Options):
         self.require(0 <= self.validation_share <= 0.5, "validation_share", "from 0 to 0.5")
         self.require(self.overlap >= 1, "overlap", "at least 1")
         self.require(0 <= self.overlap_share <= 1, "overlap_share", "from 0 to 1")
+        given = self.suggestion_column is not None
+        self.require(
+            given or self.suggestion_score_column is None,
+            "suggestion_score_column",
+            "left out without --suggestion-column",
+        )
+        self.require(given or self.ask == "strategy", "ask", "strategy, or given with --suggestion-column")
+        self.require(0 < self.near_duplicates <= 1, "near_duplicates", "greater than 0 and at most 1")
         self.require(0 < self.lease_minutes < math.inf, "lease_minutes", "greater than 0 and finite")

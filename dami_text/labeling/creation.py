@@ -22,6 +22,7 @@ from dami_text.data.ids import Rows, content_hashes, stable_id
 from dami_text.data.sources import load_texts
 from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.files import whole_folder
+from dami_text.labeling.class_numbers import ClassNumbers
 from dami_text.labeling.copies import Copies, found_copies, labels_of_groups
 from dami_text.labeling.session import (
     FILE_ANNOTATOR,
@@ -35,6 +36,7 @@ from dami_text.labeling.session import (
     write_config,
 )
 from dami_text.labeling.store.events import Store
+from dami_text.labeling.suggestions import read_suggestions
 from dami_text.models.kinds.automatic import settled
 from dami_text.processes import use_device
 from dami_text.randomness import numpy_stream
@@ -68,6 +70,9 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
             f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
             "--ignore-labels"
         )
+    suggestions = read_suggestions(texts, config.labeling, ClassNumbers(class_names, {}), run.data.label_column)
+    if suggestions is not None:
+        suggestions.warn(str(config.labeling.suggestion_column))
     use_device(run.training.device, small=run.model.kind.is_small)
     run, why = settled(run, texts)
     warn_of_frequent_texts(texts, copy_hashes(texts))
@@ -180,6 +185,7 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
         return 0, len(texts)
     pool, n = session.pool(), len(session)
     whole_pool = concatenate_datasets([pool, _with_columns(texts.select(new), pool, source)])
+    read_suggestions(whole_pool, labeling, session.class_numbers, data.label_column)  # what cannot be read is told now
     found = _copies_among_new(session, whole_pool)
     copies = Copies.of(session.store.copies() | found, len(whole_pool))
     held_out = np.concatenate([session.held_out, _drawn_beside(session, whole_pool, copies)])

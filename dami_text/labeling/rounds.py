@@ -24,6 +24,7 @@ from dami_text.data.tfidf import TfidfTexts
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
 from dami_text.interpretation.word_gradients import word_influence
+from dami_text.labeling.asking import ask
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
@@ -114,7 +115,7 @@ def train_round(session: Session) -> RoundRecord:
     held_out = session.to_hold_out(session.query_size())
     free = len(learner.pool.unlabeled)
     n = min(session.query_size() - len(held_out), free)
-    query = learner.ask(n) if n > 0 else Query.of(np.zeros(0, np.int64))
+    query = ask(session, learner, n) if n > 0 else Query.of(np.zeros(0, np.int64))
     asked = explained(session, learner, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
@@ -138,8 +139,7 @@ def train_round(session: Session) -> RoundRecord:
 
     reserve = min(2 * session.query_size(), free - n)
     if reserve > 0:
-        learner.exclude(query.rows)
-        further = explained(session, learner, learner.ask(reserve), "reserve")
+        further = explained(session, learner, ask(session, learner, reserve, beside=query.rows), "reserve")
         session.store.extend_queue(number + 1, further)
     return record
 
@@ -149,7 +149,7 @@ def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind
     model, texts = learner.trained_model(), learner.pool.texts
     name = session.config.run.strategy.strategy
     reasons: list[dict[str, Any]] = [
-        {**reason, "strategy": name, "shades": word_weights(learner.strategy, model, texts, int(row))}
+        {"strategy": name, **reason, "shades": word_weights(learner.strategy, model, texts, int(row))}
         for row, reason in zip(query.rows, query.reasons, strict=True)
     ]
     return with_guesses(session, learner, session.items(query.rows.tolist(), kind, reasons))

@@ -27,9 +27,11 @@ from dami_text.data.columns import OWN, find_column, own_columns
 from dami_text.data.ids import Rows, content_hashes, stable_id, text_hash
 from dami_text.errors import ConfigError, RecordError
 from dami_text.files import write_whole
+from dami_text.labeling.class_numbers import ClassNumbers
 from dami_text.labeling.copies import Copies
 from dami_text.labeling.store.events import Store
 from dami_text.labeling.store.queues import Kind, QueueItem
+from dami_text.labeling.suggestions import Suggestions, read_suggestions
 from dami_text.randomness import numpy_stream
 
 POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"
@@ -40,12 +42,19 @@ MOST_HELD_OUT = 2000
 #: Options that sessions of earlier versions keep, and that nothing reads.
 GONE = ("bald_dropout",)
 
+#: What sessions did before these options were there, where that is not the default now.
+FORMER = {"near_duplicates": 1.0}
+
 #: Annotator name of labels that are already in the input file.
 FILE_ANNOTATOR = "file"
 
 
 def _without_effectless(options: dict[str, Any]) -> dict[str, Any]:
-    """A session's options but for those that nothing reads, such as how a frozen encoder's head was once trained."""
+    """A session's options but for those that nothing reads, such as how a frozen encoder's head was once trained.
+
+    What a session was made without is as it was then.
+    """
+    options = FORMER | options
     unread = {*GONE, *kind_of(options.get("model")).ignored(options)}
     return {name: value for name, value in options.items() if name not in unread}
 
@@ -147,7 +156,7 @@ class Session:
         """Take notice of texts that another process has added."""
         if str(self.store.meta("pool") or POOL) != self.pool_name:
             self._load()
-            for name in ("_content", "rows_by_id", "rows_by_hash", "held_out", "wanted", "copies"):
+            for name in ("_content", "rows_by_id", "rows_by_hash", "held_out", "wanted", "copies", "suggestions"):
                 self.__dict__.pop(name, None)
 
     def __len__(self) -> int:
@@ -200,6 +209,17 @@ class Session:
         renamed.pop(new, None)
         self.change(labels=[new if name == old else name for name in self.class_names])
         self.store.set_meta(renamed=renamed)
+
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        """Which class a label of another hand names."""
+        return ClassNumbers(self.class_names, self.renamed)
+
+    @cached_property
+    def suggestions(self) -> Suggestions | None:
+        """The labels that the texts came with from elsewhere, which are never counted; None without their column."""
+        config = self.config
+        return read_suggestions(self.pool(), config.labeling, self.class_numbers, config.run.data.label_column)
 
     # Ids --------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ import numpy as np
 from dami_text.data.ids import Rows
 from dami_text.labeling.session import Session, interleaved
 from dami_text.labeling.store.queues import QueueItem
-from dami_text.learning.cold_start import cold_start_of
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import text_learner
 from dami_text.randomness import numpy_stream
@@ -38,7 +37,7 @@ def start_queue(session: Session, new_learner: Callable[[Session], ActiveLearner
 def chosen(session: Session, n: int, new_learner: Callable[[Session], ActiveLearner]) -> list[QueueItem]:
     """The n texts of a cold start that is not random, fewer where there are no more; empty for a random one."""
     run = session.config.run
-    kind = cold_start_of(run)
+    kind = run.cold_start
     if kind == "random" and run.loop.init_model is None:
         return []
     if kind in BY_FEATURES and run.model.freeze_encoder:

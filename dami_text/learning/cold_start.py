@@ -49,7 +49,7 @@ def build_first_query(
     loop = config.loop
     if loop.init_model is not None:
         return _by_trained_model(config, Path(loop.init_model).expanduser(), strategy, class_names)
-    kind = cold_start_of(config)
+    kind = config.cold_start
     if kind == "described":
         descriptions = read_descriptions(loop.describe or [], class_names)
         return _by_descriptions(new_model, loop.seed, descriptions, preprocessor)
@@ -73,25 +73,6 @@ def build_first_query(
     return _typical if kind == "typical" else random_rows
 
 
-def cold_start_of(config: RunConfig) -> str:
-    """The cold start that the options name, for a model that is chosen; auto is decided by what there is.
-
-    Raises:
-        ConfigError: it needs the features of a frozen encoder, and there is none.
-    """
-    loop, frozen = config.loop, config.model.freeze_encoder
-    kind: str = loop.cold_start
-    if kind == "auto":
-        kind = "described" if loop.describe else "typical" if frozen else "random"
-    if kind in ("typical", "described") and not frozen:
-        what = "--describe" if loop.describe else f"--cold-start {loop.cold_start}"
-        raise ConfigError(
-            f"{what} needs the features of a frozen encoder, and --model is {config.model.model}; choose one with "
-            "--freeze-encoder, or leave it out"
-        )
-    return kind
-
-
 def random_rows(pool: Pool, n: int, rng: np.random.Generator) -> Query:
     """n of the unlabelled rows, at random."""
     return Query.of(rng.choice(pool.unlabeled, n, replace=False))
@@ -110,7 +91,7 @@ def balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -
 def _features(pool: Pool) -> NDArray[np.float32]:
     """The features (n, H) of the unlabelled texts, of a frozen encoder."""
     found = pool.texts.frozen_features
-    assert found is not None  # `cold_start_of` has seen to it
+    assert found is not None  # `RunConfig.cold_start` has seen to it
     return found.features[pool.unlabeled]
 
 

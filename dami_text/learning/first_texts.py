@@ -91,8 +91,9 @@ def _margins(features: NDArray[np.float32], descriptions: NDArray[np.float32]) -
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors (N, H), each divided by its length; those of length 0 as they are."""
-    lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
-    return vectors / np.where(lengths > 0, lengths, np.float32(1))
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: NDArray[np.float32] = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return found
 
 
 def read_descriptions(describe: Sequence[str], class_names: Sequence[str]) -> list[str]:

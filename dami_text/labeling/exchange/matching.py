@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dami_text.data.classes import NUMBER
 from dami_text.data.copies import plain_text
 from dami_text.data.ids import text_hash
 from dami_text.errors import ConfigError, DataError
@@ -13,6 +12,7 @@ from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
+from dami_text.labeling.suggestions import NONE
 
 #: Annotator name of imported labels that have none.
 NOBODY = "import"
@@ -37,7 +37,7 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
         asked = int(session.copies.first[row])
         first = [standing[asked]["annotator"]] if asked in standing else []
         names = [*first, *given.get(asked, ()), *flags.get(asked, ()), *notes.get(asked, ())]
-        told = told_of(session, items[asked]) if asked in items else {}
+        told = (told_of(session, items[asked]) if asked in items else {}) | suggested(session, row)
         for annotator in dict.fromkeys(names) or [None]:
             decided = given.get(asked, {}).get(annotator)
             marks = {"flagged": annotator in flags.get(asked, ()), "note": notes.get(asked, {}).get(annotator or "")}
@@ -65,6 +65,14 @@ def told_of(session: Session, item: QueueItem) -> dict[str, Any]:
         "score": item.reason.get("probability"),
         "reason": reason | {"kind": item.kind} if reason else {},
     }
+
+
+def suggested(session: Session, row: int) -> dict[str, Any]:
+    """The suggestion that a text came with, as the fields of a record."""
+    found = session.suggestions
+    if found is None or found.labels[row] == NONE:
+        return {}
+    return {"suggestion": session.class_names[found.labels[row]], "suggestion_score": found.score(row)}
 
 
 def require_other_file(session: Session, file: Path) -> None:
@@ -167,10 +175,7 @@ class _Matched:
 
     def __init__(self, session: Session, annotator: str | None) -> None:
         self.session, self.annotator = session, annotator
-        self.numbers = {name: i for i, name in enumerate(session.class_names)}
-        self.renamed = session.renamed
-        values = [_value(name) for name in session.class_names]
-        self.values = {value: i for i, value in enumerate(values) if value is not None and values.count(value) == 1}
+        self.classes = session.class_numbers
         self.decided = session.store.decided()
         self.by_id: dict[tuple[int, str], set[int | None]] = {}
         self.by_text: dict[tuple[int, str], set[int | None]] = {}
@@ -182,7 +187,7 @@ class _Matched:
     def refuse_unknown(self, decisions: Sequence[Decision]) -> None:
         """Raise DataError if the decisions have labels, and none of them is a class."""
         labels = {decision.label for decision in decisions if decision.label is not None and not decision.problem}
-        if labels and all(self._class(label) is None for label in labels):
+        if labels and all(self.classes.of(label) is None for label in labels):
             raise DataError(
                 f"the file holds the labels {sorted(labels)[:10]}; the session's classes are {self.session.class_names}"
             )
@@ -195,7 +200,7 @@ class _Matched:
         rows, by_id = self._rows(decision)
         if rows is None:
             return
-        label = None if decision.label is None else self._class(decision.label)
+        label = None if decision.label is None else self.classes.of(decision.label)
         if decision.label is not None and label is None:
             self.unusable.append(f"the label {decision.label[:60]!r} is no class of the session")
             return
@@ -221,14 +226,6 @@ class _Matched:
                 f"{self.unusable[-1]}: ids and texts were mixed up; restore the columns"
             )
 
-    def _class(self, label: str) -> int | None:
-        """The class that a label names: as it is written, or by its value, such as 1.0 for 1 and TRUE for True."""
-        for name in (self.renamed.get(name, name) for name in (label, label.strip())):
-            if name in self.numbers:
-                return self.numbers[name]
-        value = _value(label)
-        return None if value is None else self.values.get(value)
-
     def _rows(self, decision: Decision) -> tuple[list[int] | None, bool]:
         """The rows that a decision is about, and whether its id says so; None where there are none to take it."""
         session = self.session
@@ -250,11 +247,3 @@ class _Matched:
         else:
             self.unmatched += 1
         return None, False
-
-
-def _value(label: str) -> float | None:
-    """The number that a label writes out, 1 for true and 0 for false in any case; None for other words."""
-    name = label.strip().lower()
-    if name in ("true", "false"):
-        return float(name == "true")
-    return float(name) if NUMBER.fullmatch(name) else None

@@ -11,6 +11,7 @@ from dami_text.labeling.progress import progress_of
 from dami_text.labeling.session import Session
 from dami_text.labeling.store.events import Refused, Shown
 from dami_text.labeling.store.queues import QueueItem
+from dami_text.labeling.suggestions import NONE
 from dami_text.labeling.trainer import Trainer
 
 NOTHING = "-"  # the token of a screen without a text
@@ -121,6 +122,14 @@ class Desk:
             return "There is no guess for this text."
         name = visible(self.session.class_names[reason["guess"]])
         return f"The model's guess: {name}, {reason['probability']:.0%}"
+
+    def suggestion(self, token: str) -> str:
+        """The suggestion that the text on the screen came with, in words."""
+        shown, found = self._shown(token), self.session.suggestions
+        if shown is None or found is None or found.labels[shown.row] == NONE:
+            return "There is no suggestion for this text."
+        name, score = visible(self.session.class_names[found.labels[shown.row]]), found.score(shown.row)
+        return f"The suggestion: {name}" + ("" if score is None else f", {score:.0%}")
 
     def accept(self, annotator: str, token: str) -> Screen:
         """Label the text on the screen with the model's guess, where there is one."""

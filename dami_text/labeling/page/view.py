@@ -57,6 +57,8 @@ def _why(item: QueueItem) -> Tokens:
         return [("One of the first texts, drawn at random: there is no model yet.", None)]
     if not reason.get("strategy") or reason["strategy"] == "random":
         return [("Drawn at random.", None)]
+    if reason["strategy"] == "disagreement":
+        return [("The model, trained on people's labels, and the suggestion disagree about this text.", None)]
     if reason["strategy"] == "described":
         return [("One of the first texts, chosen by its likeness to what describes a class.", None)]
     tokens: Tokens = []

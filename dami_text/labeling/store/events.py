@@ -321,6 +321,10 @@ class Store(Queues):
         """Everything that ever happened, in order."""
         return self._all("SELECT * FROM event ORDER BY number")
 
+    def imported_rows(self) -> set[int]:
+        """Rows of which a file has decided something."""
+        return {row["row"] for row in self._all("SELECT DISTINCT row FROM event WHERE imported")}
+
     def last_event(self) -> int:
         """The number of the last event; 0 before the first."""
         return self._one("SELECT MAX(number) FROM event") or 0
