@@ -217,9 +217,10 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     """Say how far a session is."""
     options = session_parser(prog, "Say how far a session is.").parse_args(arguments)
 
-    from dami_text.labeling.progress import agreements, missing_classes, progress_of, suggestion_accuracy
+    from dami_text.labeling.progress import agreements, missing_classes, progress_of
     from dami_text.labeling.session import Session
     from dami_text.labeling.snapshot import LabelSnapshot
+    from dami_text.labeling.suggestion_accuracy import suggestion_accuracy
 
     with Session(options.session) as session:
         print(

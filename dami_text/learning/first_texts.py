@@ -18,7 +18,7 @@ from dami_text.errors import ConfigError
 #: Neighbours that tell how typical a text is of its cluster, as in TypiClust.
 NEIGHBOURS = 20
 
-#: Of each class, the texts most like its description that are looked at for each one to choose.
+#: Texts like a class's description among which each typical one is looked for.
 LIKELIEST = 15
 
 
@@ -59,9 +59,9 @@ def described_rows(
     """n rows of `features` (N, H), as many for each of `descriptions` (C, H), the classes in turn.
 
     A row's score for a class is its cosine similarity to the description, standardized over all rows, less the highest
-    of its other classes: some descriptions are like all texts. Of the LIKELIEST times as many rows with the highest
-    scores, those typical of clusters are chosen: the highest alone are all alike. Where n is less than C, the classes
-    are drawn at random.
+    of its other classes: some descriptions are like all texts. A class's first third are the rows with the highest
+    scores, which finds a rare class. As these are alike, the others are typical of clusters among the next LIKELIEST
+    times as many. Where n is less than C, the classes are drawn at random.
     """
     scores = _margins(features, descriptions)
     order = rng.permutation(len(descriptions))
@@ -71,10 +71,13 @@ def described_rows(
         wanted = n // len(order) + (place < n % len(order))
         if wanted:
             ranked = np.argsort(-np.where(free, scores[:, c], -np.inf), kind="stable")[: free.sum()]
-            among = ranked[: LIKELIEST * wanted] if wanted > 1 else ranked[:1]
-            rows = among[typical_rows(features[among], wanted, rng)[0]]
+            highest = -(-wanted // 3)
+            rows, rest = ranked[:highest].tolist(), wanted - highest
+            if rest:
+                among = ranked[highest : highest + LIKELIEST * rest]
+                rows += among[typical_rows(features[among], rest, rng)[0]].tolist()
             free[rows] = False
-            by_class.append(rows.tolist())
+            by_class.append(rows)
     turns = max(map(len, by_class))
     return np.array([rows[turn] for turn in range(turns) for rows in by_class if turn < len(rows)], np.int64)
 

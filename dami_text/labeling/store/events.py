@@ -321,9 +321,13 @@ class Store(Queues):
         """Everything that ever happened, in order."""
         return self._all("SELECT * FROM event ORDER BY number")
 
-    def imported_rows(self) -> set[int]:
-        """Rows of which a file has decided something."""
-        return {row["row"] for row in self._all("SELECT DISTINCT row FROM event WHERE imported")}
+    def rounds_of_labels(self) -> dict[int, int]:
+        """The round in which each row was first labelled on the page, without rows that a file has decided on."""
+        rows = self._all(
+            "SELECT row, MIN(round) AS round FROM event WHERE action IN ('label', 'relabel') AND row NOT IN "
+            "(SELECT row FROM event WHERE imported) GROUP BY row"
+        )
+        return {row["row"]: row["round"] for row in rows}
 
     def last_event(self) -> int:
         """The number of the last event; 0 before the first."""
