@@ -57,22 +57,12 @@ class RunConfig:
 
     @property
     def cold_start(self) -> str:
-        """The cold start of a model that is chosen: what auto is where that is left open.
-
-        Raises:
-            ConfigError: it needs the features of a frozen encoder, and there is none.
-        """
-        loop, frozen = self.loop, self.model.freeze_encoder
-        kind: str = loop.cold_start
-        if kind == "auto":
-            kind = "described" if loop.describe else "typical" if frozen else "random"
-        if kind in ("typical", "described") and not frozen:
-            what = "--describe" if loop.describe else f"--cold-start {kind}"
-            raise ConfigError(
-                f"{what} needs the features of a frozen encoder, and --model is {self.model.model}; choose an encoder "
-                "with --freeze-encoder, or leave it out"
-            )
-        return kind
+        """The cold start; where that is auto, what suits a model that is chosen."""
+        loop = self.loop
+        if loop.cold_start != "auto":
+            return loop.cold_start
+        by_features = self.model.freeze_encoder and loop.init_model is None
+        return "described" if loop.describe else "typical" if by_features else "random"
 
     @classmethod
     def of(cls, **options: Any) -> Self:

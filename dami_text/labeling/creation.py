@@ -75,6 +75,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
         suggestions.warn(str(config.labeling.suggestion_column))
     use_device(run.training.device, small=run.model.kind.is_small)
     run, why = settled(run, texts)
+    run = run.changed(cold_start=run.cold_start)
     warn_of_frequent_texts(texts, copy_hashes(texts))
     labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
     try:

@@ -37,7 +37,7 @@ def start_queue(session: Session, new_learner: Callable[[Session], ActiveLearner
 def chosen(session: Session, n: int, new_learner: Callable[[Session], ActiveLearner]) -> list[QueueItem]:
     """The n texts of a cold start that is not random, fewer where there are no more; empty for a random one."""
     run = session.config.run
-    kind = run.cold_start
+    kind = run.loop.cold_start  # auto has become another when the session was made
     if kind == "random" and run.loop.init_model is None:
         return []
     if kind in BY_FEATURES and run.model.freeze_encoder:

@@ -39,20 +39,18 @@ def build_first_query(
 
     `knows_classes` says that new models predict the classes before they are trained; `preprocessor` makes their input.
 
-    An --init-model is loaded by the query alone: a run whose first rows are recorded does without it.
+    An --init-model and descriptions are read by the query alone: what has its first rows does without them.
 
     Raises:
-        ConfigError: `balanced` without labels, `typical` or `described` without a frozen encoder, descriptions of other
-            classes, or `strategy` without such models; by the query, an --init-model that
-            is none or has other classes.
+        ConfigError: `balanced` without labels, or `strategy` without such models; by the query, an --init-model that is
+            none or has other classes, no frozen encoder, or descriptions of other classes.
     """
     loop = config.loop
     if loop.init_model is not None:
         return _by_trained_model(config, Path(loop.init_model).expanduser(), strategy, class_names)
     kind = config.cold_start
     if kind == "described":
-        descriptions = read_descriptions(loop.describe or [], class_names)
-        return _by_descriptions(new_model, loop.seed, descriptions, preprocessor)
+        return _by_descriptions(config, new_model, class_names, preprocessor)
     if kind == "kmeans-features":
         return _by_untrained_model(new_model, loop.seed)
     if kind == "strategy":
@@ -70,7 +68,7 @@ def build_first_query(
                 "kmeans-features"
             )
         return lambda pool, n, rng: Query.of(balanced_rows(labels, n, rng))
-    return _typical if kind == "typical" else random_rows
+    return _typical(config) if kind == "typical" else random_rows
 
 
 def random_rows(pool: Pool, n: int, rng: np.random.Generator) -> Query:
@@ -88,30 +86,40 @@ def balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -
     return np.asarray(order[np.argsort(places[order], kind="stable")[:n]])
 
 
-def _features(pool: Pool) -> NDArray[np.float32]:
+def _features(config: RunConfig, pool: Pool) -> NDArray[np.float32]:
     """The features (n, H) of the unlabelled texts, of a frozen encoder."""
     found = pool.texts.frozen_features
-    assert found is not None  # `RunConfig.cold_start` has seen to it
+    if found is None:
+        what = "--describe" if config.loop.describe else f"--cold-start {config.cold_start}"
+        raise ConfigError(
+            f"{what} needs the features of a frozen encoder, and --model is {config.model.model}; choose an encoder "
+            "with --freeze-encoder, or leave it out"
+        )
     return found.features[pool.unlabeled]
 
 
-def _typical(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+def _typical(config: RunConfig) -> FirstQuery:
     """The texts most typical of clusters."""
-    rows, sizes = typical_rows(_features(pool), n, rng)
-    return Query.of(pool.unlabeled[rows], [{"cluster_size": int(size)} for size in sizes])
+
+    def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        rows, sizes = typical_rows(_features(config, pool), n, rng)
+        return Query.of(pool.unlabeled[rows], [{"cluster_size": int(size)} for size in sizes])
+
+    return query
 
 
 def _by_descriptions(
-    new_model: Callable[[], PreTrainedModel], seed: int, descriptions: Sequence[str], preprocessor: Any
+    config: RunConfig, new_model: Callable[[], PreTrainedModel], class_names: Sequence[str], preprocessor: Any
 ) -> FirstQuery:
-    """As many texts for each class, of those most like its description."""
+    """As many texts for each class, by their likeness to its description."""
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
-        with torch_stream(seed, 0, "cold start"):
+        features, descriptions = _features(config, pool), read_descriptions(config.loop.describe or [], class_names)
+        with torch_stream(config.loop.seed, 0, "cold start"):
             model = on_own_device(new_model())
-        texts = texts_for(preprocessor, Dataset.from_dict({"text": list(descriptions)}))
+        texts = texts_for(preprocessor, Dataset.from_dict({"text": descriptions}))
         described = features_of(model, texts, np.arange(len(descriptions)))
-        return Query.of(pool.unlabeled[described_rows(_features(pool), described, n, rng)])
+        return Query.of(pool.unlabeled[described_rows(features, described, n, rng)])
 
     return query
 

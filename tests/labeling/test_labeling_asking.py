@@ -10,6 +10,7 @@ from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ConfigError
 from dami_text.labeling import start
 from dami_text.labeling.asking import ask, compared_features
+from dami_text.labeling.final import fine_tuning
 from dami_text.labeling.page.desk import Desk
 from dami_text.labeling.rounds import create_session, learner_with_labels, train_round
 from dami_text.labeling.session import Session, SessionConfig
@@ -93,8 +94,21 @@ def test_long_texts_are_fewer(tmp_path, texts, frozen, monkeypatch):
     assert {item.reason["considered"] for item in session.store.queue(0) if item.kind == "asked"} == {50}, "5 for each"
 
 
+def test_what_described_the_classes_is_not_needed_after_the_start(tmp_path, texts, frozen):
+    (tmp_path / "classes.yaml").write_text("pos: good\n")
+    session = made(tmp_path, texts, describe=[str(tmp_path / "classes.yaml")], near_duplicates=1.0, **frozen)
+    (tmp_path / "classes.yaml").unlink()
+    session.rename_class("pos", "positive")
+    label_some(session, [i % 2 for i in range(60)], 10)
+    train_round(session)
+    assert session.config.run.loop.cold_start == "described"
+    tuned = fine_tuning(session.config).run
+    assert (tuned.model.freeze_encoder, tuned.cold_start) == (False, "described"), "the card says how it began"
+
+
 def test_auto_is_random_without_an_encoder_and_descriptions_need_one(tmp_path, texts):
     session = made(tmp_path, texts, model="linear", cold_start="auto")
+    assert session.config.run.loop.cold_start == "random"
     assert {item.kind for item in session.store.queue(0)} <= {"start", "held-out"}
     with pytest.raises(ConfigError, match="--describe needs the features of a frozen encoder"):
         made(tmp_path, texts, "b", model="linear", describe=["pos=good"])

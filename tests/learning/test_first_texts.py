@@ -120,13 +120,13 @@ def test_a_learner_starts_with_typical_and_with_described_texts_of_a_frozen_enco
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        ({"cold_start": "typical"}, "cold_start typical needs the features of a frozen encoder, and model is cnn"),
-        ({"describe": ["pos=good"]}, "describe needs the features of a frozen encoder"),
+        ({"cold_start": "typical"}, "--cold-start typical needs the features of a frozen encoder, and --model is cnn"),
+        ({"describe": ["pos=good"]}, "--describe needs the features of a frozen encoder"),
     ],
 )
 def test_without_a_frozen_encoder_there_are_no_features_to_go_by(options, wanted):
     with pytest.raises(ConfigError) as told:
-        make_learner(["a", "b"], NAMES, RunConfig.of(word_vectors="random", **options))
+        make_learner(["a", "b"], NAMES, RunConfig.of(word_vectors="random", **options)).ask(1)
     assert wanted in str(told.value)
 
 
