@@ -61,8 +61,8 @@ class DataConfig(Options):
     duplicates: Literal["auto", "together", "anywhere"] = option(
         "auto",
         "draw copies of a text into one split (together), or as if they were different (anywhere); auto is together "
-        "for a local file or folder, and anywhere for demo, subj, mr and data sets on the Hub; label asks once for texts "
-        "that differ by case, spaces and punctuation alone, unless this is anywhere",
+        "for a local file or folder, and anywhere for demo, subj, mr and data sets on the Hub; label asks once for "
+        "texts that differ by case, spaces and punctuation alone, unless this is anywhere",
     )
 
     def __post_init__(self) -> None:
