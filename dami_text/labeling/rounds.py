@@ -92,7 +92,7 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
         run = session.config.run  # with the model that is chosen, where that was left open
         kind = run.model.kind
         kind.require(run)
-        if kind.reads_files(run):
+        if kind.reads_files(run) and run.loop.cold_start == "random":  # otherwise the start reads them
             text_learner(session.texts.select(range(2)), session.class_names, run)
         if not kind.is_pretrained:  # what an encoder gives is known when it is read
             given = kind.gives | (kind.takes & {"dropout"})  # `check_together` has seen that its rate is above 0
