@@ -45,8 +45,11 @@ def shaded(text: str, reason: dict[str, Any]) -> Tokens:
 
 def why(item: QueueItem, n_copies: int = 0) -> Tokens:
     """Why a text was asked for, in words, and how many copies of it get its label, too."""
-    also = f" Your label is for this text and {n_copies:,} cop{'y' if n_copies == 1 else 'ies'} of it."
-    return _why(item) + ([(also, None)] if n_copies else [])
+    tokens = _why(item)
+    if n_copies:
+        copies = "1 copy" if n_copies == 1 else f"{n_copies:,} copies"
+        tokens[-1] = (f"{tokens[-1][0]} Your label is for this text and {copies} of it.", None)
+    return tokens
 
 
 def _why(item: QueueItem) -> Tokens:
