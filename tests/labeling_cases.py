@@ -21,7 +21,7 @@ def texts_without_labels(reviews: Path, folder: Path, n: int = 300) -> tuple[Pat
 
 def make_session(file: Path, folder: Path, labels: list[str] | None = None, **options: object) -> Session:
     """A session in `folder` over the file's texts, with little to train."""
-    own = {name: options.pop(name) for name in ("validation_share", "overlap", "overlap_share") if name in options}
+    own = {name: options.pop(name) for name in [*options] if name in LabelingConfig.__dataclass_fields__}
     run = RunConfig.of(dataset=str(file), **{**FAST, "initial_size": 10, "query_size": 5, **options})
     return create_session(folder, SessionConfig(run, LabelingConfig(labels=labels or CLASSES, **own)))
 

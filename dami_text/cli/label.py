@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LOCAL_HOST = "127.0.0.1"  # this machine alone
 
 #: Options of a session that may be others on another day.
-CHANGEABLE = ("budget", "lease_minutes", "device")
+CHANGEABLE = ("budget", "lease_minutes", "device", "ask", "near_duplicates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,9 @@ def serve_page(
     from dami_text.labeling.page.server import serve
 
     names = ", ".join(map(printable, session.class_names))
-    print(f"session  {printable(str(session.folder))}: {len(session)} texts; classes {names}")
+    n_copies = len(session.copies.others)
+    told = f"{len(session)} texts" + (f", {n_copies} of them copies that are not asked" if n_copies else "")
+    print(f"session  {printable(str(session.folder))}: {told}; classes {names}")
     print(f"model    {printable(session.model_told)}")
     annotators = page.annotators or []
     if not page.passwords:
@@ -207,7 +209,7 @@ def _grown(names: list[str], given: list[str]) -> list[str]:
 
 
 #: Options of several values, which take a file's name that follows them for one of these.
-SEVERAL = ("--labels", "--annotators", "--columns", "--label-names")
+SEVERAL = ("--describe", "--labels", "--annotators", "--columns", "--label-names")
 
 
 def _parsed(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -250,7 +252,7 @@ def _label_parser(prog: str) -> Parser:
     parser.add_argument(
         "file", help="a file (csv, tsv, jsonl, txt, xlsx, parquet), a folder, a Hub id, demo, a session"
     )
-    parser.set_defaults(model=AUTO)
+    parser.set_defaults(model=AUTO, cold_start="auto")
     # What the file's name stands for, and what labelling has no use for: it has no validation split.
     unused = ["splits", "rarefy", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig))]
     parser.remove(["dataset", *unused])

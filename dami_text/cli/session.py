@@ -229,6 +229,7 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     from dami_text.labeling.progress import agreements, missing_classes, progress_of
     from dami_text.labeling.session import Session
     from dami_text.labeling.snapshot import LabelSnapshot
+    from dami_text.labeling.suggestion_accuracy import suggestion_accuracy
 
     with Session(options.session) as session:
         print(
@@ -237,6 +238,8 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
         print(f"model      {printable(session.model_told)}")
         if (encoding := Encoding.of(session)) is not None:
             print(f"trainer    {encoding}")
+        if (suggested := suggestion_accuracy(session)) is not None:
+            print(f"suggested  {suggested}")
 
 
 def measured(done: Any) -> str | None:
@@ -259,6 +262,10 @@ def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()
     marked = f"{done.n_skipped} skipped, {done.n_flagged} flagged{looked}"
     lines = [
         f"labelled   {done.n_labeled} of {done.n_texts} texts; {marked}",
+        *(
+            [f"copies     {done.n_labeled_copies} of {done.n_copies} have the label of their text"]
+            * bool(done.n_copies)
+        ),
         f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
         *(f"           {told}" for told in missing),
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",

@@ -67,6 +67,8 @@ def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
     kind = kind_of(given.get("model"))
     if dataset in PAPER_TEXTS and "word_vectors" not in kind.ignores:
         implied["word_vectors"] = TRAINED_VECTORS
+    if options.get("describe"):
+        implied["cold_start"] = "described"
     return kind.defaults(given) | implied
 
 

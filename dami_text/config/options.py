@@ -71,7 +71,8 @@ class DataConfig(Options):
     duplicates: Literal["auto", "together", "anywhere"] = option(
         "auto",
         "draw copies of a text into one split (together), or as if they were different (anywhere); auto is together "
-        "for a local file or folder, and anywhere for demo, subj, mr and data sets on the Hub",
+        "for a local file or folder, and anywhere for demo, subj, mr and data sets on the Hub; label asks once for "
+        "texts that differ by case, spaces and punctuation alone, unless this is anywhere",
     )
 
     def __post_init__(self) -> None:
@@ -388,11 +389,18 @@ class LoopConfig(Options):
     _argument_group_name: ClassVar[str] = "loop (a number with a decimal point is a share of the training set)"
 
     seed: int = option(0, "seed of everything that is random")
-    cold_start: Literal["random", "kmeans-features", "strategy", "balanced"] = option(
+    cold_start: Literal["random", "typical", "described", "kmeans-features", "strategy", "balanced", "auto"] = option(
         "random",
-        "the texts labelled at the start: at random, the nearest to the means of the untrained model's features, those "
-        "that the strategy asks of an encoder whose own head has the classes, or as many of each class (a simulation "
-        "alone can know them)",
+        "the texts labelled at the start: at random, the most typical of clusters of a frozen encoder's features, as "
+        "many for each class by their likeness to --describe, the nearest to the means of the untrained model's "
+        "features, those that the strategy asks of an encoder whose own head has the classes, or as many of each class "
+        "(a simulation alone can know them); auto, which is the default of label, is described where there are "
+        "descriptions, typical for a frozen encoder, else random",
+    )
+    describe: list[str] | None = option(
+        None,
+        'what texts of each class are like, as NAME="praise, would watch again", or a file of lines NAME: TEXT, for '
+        "--cold-start described, which this implies; a class that is left out is described by its name",
     )
     init_model: str | None = option(
         None, "the folder of a trained classifier, from whose predictions the strategy chooses the texts of the start"
@@ -409,7 +417,12 @@ class LoopConfig(Options):
     def _check(self) -> None:
         self.require(0 <= self.seed < 2**32, "seed", "from 0 to 4294967295")
         if self.init_model is not None:
-            self.require(self.cold_start == "random", "cold_start", "left out where --init-model makes the first query")
+            free = self.cold_start in ("random", "auto")
+            self.require(free, "cold_start", "left out where --init-model makes the first query")
+        given = self.describe is not None
+        self.require(given or self.cold_start != "described", "cold_start", "given with --describe")
+        fits = not given or self.cold_start in ("described", "auto")
+        self.require(fits, "cold_start", "described or left out where --describe makes the first query")
         for name in ("initial_size", "query_size", "budget"):
             size = getattr(self, name)
             if size is not None:

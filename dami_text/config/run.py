@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from dami_text.config.conflicts import check_together
 from dami_text.config.defaults import DEMO_BUDGET, PAPER, implied_options
@@ -54,6 +54,15 @@ class RunConfig:
         """The initial size, the query size and the budget, the paper's where they were left open."""
         paper = PAPER | ({"budget": DEMO_BUDGET} if self.data.dataset == "demo" else {})
         return {name: getattr(self.loop, name) or Size(default) for name, default in paper.items()}
+
+    @property
+    def cold_start(self) -> str:
+        """The cold start; where that is auto, what suits a model that is chosen."""
+        loop = self.loop
+        if loop.cold_start != "auto":
+            return loop.cold_start
+        by_features = self.model.freeze_encoder and loop.init_model is None
+        return "described" if loop.describe else "typical" if by_features else "random"
 
     @classmethod
     def of(cls, **options: Any) -> Self:
@@ -119,6 +128,20 @@ class LabelingConfig(Options):
     )
     overlap: int = option(1, "how many annotators label each shared text (see --overlap-share)")
     overlap_share: float = option(0.1, "share of the texts that --overlap annotators label")
+    suggestion_column: str | None = option(
+        None, "a column of labels by a rule, a model or an LLM: shown on demand, never counted as labels"
+    )
+    suggestion_score_column: str | None = option(None, "a column of how sure these are, from 0 to 1")
+    ask: Literal["strategy", "disagreement"] = option(
+        "strategy",
+        "what is asked once there is a model: what the strategy chooses, or first the texts for which the model is "
+        "surest of another class than --suggestion-column",
+    )
+    near_duplicates: float = option(
+        0.95,
+        "texts whose features, of a frozen encoder or TF-IDF, have this cosine similarity or more never come in one "
+        "query; 1 lets them",
+    )
     lease_minutes: float = option(10.0, "after this many minutes without an answer a text goes to another annotator")
 
     def _check(self) -> None:
@@ -129,4 +152,12 @@ class LabelingConfig(Options):
         self.require(0 <= self.validation_share <= 0.5, "validation_share", "from 0 to 0.5")
         self.require(self.overlap >= 1, "overlap", "at least 1")
         self.require(0 <= self.overlap_share <= 1, "overlap_share", "from 0 to 1")
+        given = self.suggestion_column is not None
+        self.require(
+            given or self.suggestion_score_column is None,
+            "suggestion_score_column",
+            "left out without --suggestion-column",
+        )
+        self.require(given or self.ask == "strategy", "ask", "strategy, or given with --suggestion-column")
+        self.require(0 < self.near_duplicates <= 1, "near_duplicates", "greater than 0 and at most 1")
         self.require(0 < self.lease_minutes < math.inf, "lease_minutes", "greater than 0 and finite")

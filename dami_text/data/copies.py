@@ -1,6 +1,7 @@
-"""Texts that are there more than once, so that no copy of a test text is trained on."""
+"""Texts that are there more than once, so that no copy of a test text is trained on and none is labelled twice."""
 
 import logging
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -15,9 +16,31 @@ logger = logging.getLogger(__name__)
 OFTEN, OFTEN_SHARE = 1000, 0.1  # how often a text is there to be warned of: times, or share of all
 
 
+#: What `bare_text` keeps of punctuation: marks that are words (C#, 5%), smileys, signs, and what stands in numbers.
+WORDLIKE = "#%&@§"
+_KEPT = re.compile(r"[:;=][-'^]?[()\[\]/\\|]+|(?<!\w)[-\u2212](?=\d)|(?<=\d)[.,:/](?=\d)|([^\w\s])")
+
+
 def plain_text(text: str) -> str:
     """The text in Unicode's composed form (NFC), with one blank for each run of white space and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def bare_text(text: str) -> str:
+    """The `plain_text` in lower case, with punctuation taken for blanks; as it is where it is punctuation alone.
+
+    Examples:
+        >>> [bare_text(text) for text in ("So  good!!", "so good", "so good :(", "C# at -5.5%", "!?")]
+        ['so good', 'so good', 'so good :(', 'c# at -5.5%', '!?']
+    """
+    plain = plain_text(text)
+    return " ".join(_KEPT.sub(_without_punctuation, plain.casefold()).split()) or plain
+
+
+def _without_punctuation(found: "re.Match[str]") -> str:
+    mark = found[1]
+    is_bare = mark is not None and mark not in WORDLIKE and unicodedata.category(mark)[0] == "P"
+    return " " if is_bare else found[0]
 
 
 def copy_hashes(dataset: Dataset) -> NDArray[np.uint64]:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
-from numpy.typing import NDArray
 
 from dami_text.config.fields import flag
 from dami_text.config.paths import from_anywhere
@@ -23,6 +22,8 @@ from dami_text.data.ids import Rows, content_hashes, stable_id
 from dami_text.data.sources import load_texts
 from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.files import whole_folder
+from dami_text.labeling.class_numbers import ClassNumbers
+from dami_text.labeling.copies import Copies, found_copies, labels_of_groups
 from dami_text.labeling.session import (
     FILE_ANNOTATOR,
     LABELS,
@@ -35,6 +36,7 @@ from dami_text.labeling.session import (
     write_config,
 )
 from dami_text.labeling.store.events import Store
+from dami_text.labeling.suggestions import read_suggestions
 from dami_text.models.kinds.automatic import settled
 from dami_text.randomness import numpy_stream
 
@@ -67,12 +69,15 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
             f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
             "--ignore-labels"
         )
+    suggestions = read_suggestions(texts, config.labeling, ClassNumbers(class_names, {}), run.data.label_column)
+    if suggestions is not None:
+        suggestions.warn(str(config.labeling.suggestion_column))
     from dami_text.processes import use_device  # torch, which nothing else here needs
 
     use_device(run.training.device, small=run.model.kind.is_small)
     run, why = settled(run, texts)
-    hashes = copy_hashes(texts)
-    warn_of_frequent_texts(texts, hashes)
+    run = run.changed(cold_start=run.cold_start)
+    warn_of_frequent_texts(texts, copy_hashes(texts))
     labeling = LabelingConfig(**asdict(config.labeling) | {"labels": class_names})
     try:
         with whole_folder(folder) as unfinished:
@@ -80,10 +85,13 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
             write_config(unfinished, SessionConfig(run, labeling))
             with closing(Store(unfinished / LABELS, create=True)) as store:
                 fingerprint = fingerprint_of(content_hashes(texts)[0])
-                held_out = _drawn(hashes, run, labeling)
+                found = {} if run.data.duplicates == "anywhere" else found_copies(texts)
+                copies = Copies.of(found, len(texts))
+                held_out = _drawn(copies, run, labeling)
                 store.set_meta(fingerprint=fingerprint, sources=[fingerprint], held_out=held_out.tolist())
-                store.set_meta(model_choice=why)
-                store.add_labels(_labels(given, class_names, 0))
+                store.set_meta(model_choice=why, asks_copies_once=run.data.duplicates != "anywhere")
+                store.add_copies(found)
+                store.add_labels(_labels(given, class_names, copies))
             with Session(unfinished) as session:
                 begin(session)
     except OSError as error:
@@ -104,18 +112,26 @@ def _texts_and_labels(config: SessionConfig) -> tuple[Dataset, list[str | None]]
     return texts.select(kept), [given[row] for row in kept]
 
 
-def _labels(given: Sequence[str | None], class_names: Sequence[str], first: int) -> Iterator[tuple[int, int, str]]:
-    """Row, label and annotator of the labels that texts came with; the first text is row `first`."""
+def _labels(
+    given: Sequence[str | None], class_names: Sequence[str], copies: Copies, first: int = 0
+) -> list[tuple[int, int, str]]:
+    """Row, label and annotator of the labels that texts came with; the first text is row `first`.
+
+    Copies that are asked once have the label that most of them came with, and none where two are as frequent.
+    """
     numbers = {name: i for i, name in enumerate(class_names)}
-    return ((row, numbers[name], FILE_ANNOTATOR) for row, name in enumerate(given, first) if name is not None)
+    labels = [(row, numbers[name]) for row, name in enumerate(given, first) if name is not None]
+    agreed, undecided = labels_of_groups(labels, copies.first)
+    if undecided:
+        logger.warning("%d texts have copies with other labels, as many of each: they are asked", undecided)
+    return [(row, label, FILE_ANNOTATOR) for row, label in agreed]
 
 
-def _drawn(hashes: NDArray[np.uint64], run: RunConfig, labeling: LabelingConfig) -> Rows:
-    """The rows to hold out (see `Session.held_out`), drawn so that all copies of a text are, or none."""
-    n = len(hashes)
-    order = numpy_stream(run.loop.seed, 0, "held out").permutation(n)
-    groups = np.arange(n, dtype=np.uint64) if run.data.duplicates == "anywhere" else hashes
-    return deal(order, groups[order], [min(round(labeling.validation_share * n), MOST_HELD_OUT)])[0]
+def _drawn(copies: Copies, run: RunConfig, labeling: LabelingConfig) -> Rows:
+    """The rows to hold out (see `Session.held_out`), of texts that are asked."""
+    order = numpy_stream(run.loop.seed, 0, "held out").permutation(len(copies.first))
+    order = order[~np.isin(order, copies.others)]
+    return order[: min(round(labeling.validation_share * len(order)), MOST_HELD_OUT)]
 
 
 def require_source(session: Session, source: str) -> None:
@@ -171,8 +187,10 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
         return 0, len(texts)
     pool, n = session.pool(), len(session)
     whole_pool = concatenate_datasets([pool, _with_columns(texts.select(new), pool, source)])
-    old_hashes, new_hashes = copy_hashes(pool), copy_hashes(texts.select(new))
-    held_out = np.concatenate([session.held_out, n + _drawn_beside(old_hashes, new_hashes, session)])
+    read_suggestions(whole_pool, labeling, session.class_numbers, data.label_column)  # what cannot be read is told now
+    found = _copies_among_new(session, whole_pool)
+    copies = Copies.of(session.store.copies() | found, len(whole_pool))
+    held_out = np.concatenate([session.held_out, _drawn_beside(session, whole_pool, copies)])
     name = f"{POOL}-{int(session.pool_name.partition('-')[2] or 1) + 1}"
     try:
         shutil.rmtree(session.folder / name, ignore_errors=True)  # of a call that was killed
@@ -184,7 +202,10 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
             session.store.set_meta(
                 pool=name, fingerprint=fingerprint, sources=sources, held_out=held_out.astype(int).tolist()
             )
-            session.store.add_labels(_labels([given[row] for row in new], session.class_names, n))
+            session.store.add_copies(found)
+            known_labels = session.store.decided()
+            labels = _labels([given[row] for row in new], session.class_names, copies, n)
+            session.store.add_labels(label for label in labels if label[0] >= n or label[0] not in known_labels)
     except OSError as error:
         raise RecordError(f"cannot write to {session.folder}: {error}; make room or make it writable") from error
     old = session.pool_name
@@ -213,14 +234,31 @@ def _with_columns(texts: Dataset, pool: Dataset, source: str) -> Dataset:
     return Dataset(pa.table(columns)).cast(pool.features)
 
 
-def _drawn_beside(old: NDArray[np.uint64], new: NDArray[np.uint64], session: Session) -> Rows:
-    """Which of the new texts to hold out: the share of those that are no copies, and the copies of held-out texts."""
-    config = session.config
-    n, labeling = len(new), config.labeling
-    order = numpy_stream(session.seed, len(old), "held out").permutation(n)
-    room = min(round(labeling.validation_share * n), max(0, MOST_HELD_OUT - len(session.held_out)))
+def _copies_among_new(session: Session, whole_pool: Dataset) -> dict[int, int]:
+    """Which row stands for each new row that is a copy; empty for a session that asks for each."""
+    if not session.store.meta("asks_copies_once"):
+        return {}
+    n, first = len(session), session.copies.first
+    found = {row: stands for row, stands in found_copies(whole_pool).items() if row >= n}
+    return {row: int(first[stands]) if stands < n else stands for row, stands in found.items()}
+
+
+def _drawn_beside(session: Session, whole_pool: Dataset, copies: Copies) -> Rows:
+    """Which of the new rows to hold out: the share of those that are no copies, and the copies of held-out texts.
+
+    Copies that are asked once go where the text is without being held out themselves.
+    """
+    config, n_old = session.config, len(session)
+    new = np.arange(n_old, len(whole_pool))
+    order = n_old + numpy_stream(session.seed, n_old, "held out").permutation(len(new))
+    most = max(0, MOST_HELD_OUT - len(session.held_out))
+    if session.store.meta("asks_copies_once"):
+        order = order[~np.isin(order, copies.others)]
+        return order[: min(round(config.labeling.validation_share * len(order)), most)]
+    room = min(round(config.labeling.validation_share * len(new)), most)
     if config.run.data.duplicates == "anywhere":
         return order[:room]
-    copies = np.isin(new, old)
-    fresh = order[~copies[order]]
-    return np.concatenate([deal(fresh, new[fresh], [room])[0], np.flatnonzero(np.isin(new, old[session.held_out]))])
+    hashes = copy_hashes(whole_pool)
+    fresh = order[~np.isin(hashes[order], hashes[:n_old])]
+    beside = new[np.isin(hashes[new], hashes[session.held_out])]
+    return np.concatenate([deal(fresh, hashes[fresh], [room])[0], beside])

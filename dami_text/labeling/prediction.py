@@ -115,7 +115,7 @@ def rest_of(session: Session) -> Dataset:
 
     Own columns of these two names have `own_` before them.
     """
-    labeled = {row["row"] for row in session.store.labels()}
+    labeled = set(session.copies.with_all(row["row"] for row in session.store.labels()))
     rows = [row for row in range(len(session)) if row not in labeled]
     table = session.pool().select(rows).with_format("arrow")[:]
     ids = pa.array([session.id(row) for row in rows], pa.string())

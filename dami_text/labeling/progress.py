@@ -88,7 +88,10 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Everything that the page's side panel and `dami-text status` show."""
+    """Everything that the page's side panel and `dami-text status` show.
+
+    Texts that are the same count once; `n_copies` and `n_labeled_copies` are those beside them.
+    """
 
     n_texts: int
     n_labeled: int
@@ -106,6 +109,8 @@ class Progress:
     settled: Settled | None = None
     unfound: Sequence[Unfound] = ()
     n_reviewed: int = 0
+    n_copies: int = 0
+    n_labeled_copies: int = 0
 
     @property
     def outlook(self) -> list[str]:
@@ -128,8 +133,10 @@ def progress_of(session: Session) -> Progress:
     sizes = np.array([record.n_labeled for record in rounds])
     measured = right.shape[0] and right.shape[1]
     return Progress(
-        n_texts=len(session),
+        n_texts=session.copies.n_different,
         n_labeled=len(labels),
+        n_copies=len(session.copies.others),
+        n_labeled_copies=len(session.copies.with_all(labels)) - len(labels),
         n_skipped=len(skipped),
         n_flagged=n_flagged,
         by_class={name: counts[name] for name in session.class_names},

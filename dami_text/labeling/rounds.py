@@ -20,11 +20,13 @@ from dami_text.data.tokenization import encode
 from dami_text.errors import TrainingError
 from dami_text.files import whole_folder
 from dami_text.interpretation.word_gradients import word_influence
+from dami_text.labeling.asking import ask
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.doubts import doubts_of
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.settled import packed, stop_rows
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
+from dami_text.labeling.start import start_queue
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import EncodedPool, encoded_pool, text_learner
@@ -57,12 +59,12 @@ def encoded_texts(session: Session) -> EncodedPool:
 
 
 def new_learner(session: Session, texts: EncodedPool | None = None) -> ActiveLearner:
-    """A learner of the session's texts that knows no label and asks for none that is held out.
+    """A learner of the session's texts that knows no label and asks for none that is held out, nor for copies.
 
     `texts` are `encoded_texts` of the session as it is now, where they are at hand.
     """
     learner = (texts or encoded_texts(session)).learner()
-    learner.exclude(session.held_out)
+    learner.exclude([*session.held_out, *session.copies.others])
     return learner
 
 
@@ -80,26 +82,6 @@ def learner_with_labels(session: Session, now: LabelSnapshot, texts: EncodedPool
     return learner
 
 
-def start_queue(session: Session) -> list[QueueItem]:
-    """The texts to label before there is a model, chosen by the cold start that the options name, and a reserve."""
-    n, loop = session.initial_size(), session.config.run.loop
-    held_out = session.items(session.to_hold_out(n), "held-out")
-    further = session.random_items(n - len(held_out) + 2 * session.query_size(), "start", "start")
-    first, reserve = further[: n - len(held_out)], further[n - len(held_out) :]
-    if loop.cold_start != "random" or loop.init_model is not None:
-        learner = new_learner(session)
-        learner.exclude([row["row"] for row in session.store.labels()])
-        if len(learner.pool.unlabeled):
-            query = learner.ask(min(n - len(held_out), len(learner.pool.unlabeled)))
-            by_strategy = loop.cold_start == "strategy" or loop.init_model is not None
-            name = session.config.run.strategy.strategy if by_strategy else loop.cold_start
-            reasons = [{**reason, "strategy": name} for reason in query.reasons]
-            first = session.items(query.rows.tolist(), "asked", reasons)
-            chosen = set(query.rows.tolist())
-            reserve = [item for item in further if item.row not in chosen][: 2 * session.query_size()]
-    return [*interleaved(first, held_out), *reserve]
-
-
 def create_session(folder: Path, config: SessionConfig) -> Session:
     """Make a session of the texts that `config.run.data` names, with the queue of its start.
 
@@ -114,14 +96,14 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
         run = session.config.run  # with the model that is chosen, where that was left open
         kind = run.model.kind
         kind.require(run)
-        if kind.reads_files(run):
+        if kind.reads_files(run) and run.loop.cold_start == "random":  # otherwise the start reads them
             reader = text_learner(["a", "b"], session.class_names, run).preprocessor
             if isinstance(reader, PreTrainedTokenizerFast) and kind.is_pretrained:
                 encode(session.texts, reader)  # which counts the long texts
         if not kind.is_pretrained:  # what an encoder gives is known when it is read
             given = kind.gives | (kind.takes & {"dropout"})  # `check_together` has seen that its rate is above 0
             require_given(build_strategy(run.strategy), given, run.strategy.strategy)
-        session.store.extend_queue(0, start_queue(session))
+        session.store.extend_queue(0, start_queue(session, new_learner))
 
     return new_session(folder, config, begin)
 
@@ -142,7 +124,7 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
     held_out = session.to_hold_out(session.query_size())
     free = len(learner.pool.unlabeled)
     n = min(session.query_size() - len(held_out), free)
-    query = learner.ask(n) if n > 0 else Query.of(np.zeros(0, np.int64))
+    query = ask(session, learner, n) if n > 0 else Query.of(np.zeros(0, np.int64))
     asked = explained(session, learner, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
     predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
@@ -169,8 +151,7 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
 
     reserve = min(2 * session.query_size(), free - n)
     if reserve > 0:
-        learner.exclude(query.rows)
-        further = explained(session, learner, learner.ask(reserve), "reserve")
+        further = explained(session, learner, ask(session, learner, reserve, beside=query.rows), "reserve")
         session.store.extend_queue(number + 1, further)
     return record
 
@@ -180,7 +161,7 @@ def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind
     model, texts = learner.trained_model(), learner.pool.texts
     name = session.config.run.strategy.strategy
     reasons: list[dict[str, Any]] = [
-        {**reason, "strategy": name, "shades": word_weights(learner.strategy, model, texts, int(row))}
+        {"strategy": name, **reason, "shades": word_weights(learner.strategy, model, texts, int(row))}
         for row, reason in zip(query.rows, query.reasons, strict=True)
     ]
     return with_guesses(session, learner, session.items(query.rows.tolist(), kind, reasons))

@@ -27,8 +27,11 @@ from dami_text.data.columns import OWN, find_column, own_columns
 from dami_text.data.ids import Rows, content_hashes, stable_id, text_hash
 from dami_text.errors import ConfigError, RecordError
 from dami_text.files import write_whole
+from dami_text.labeling.class_numbers import ClassNumbers
+from dami_text.labeling.copies import Copies
 from dami_text.labeling.store.events import Store
 from dami_text.labeling.store.queues import Kind, QueueItem
+from dami_text.labeling.suggestions import Suggestions, read_suggestions
 from dami_text.randomness import numpy_stream
 
 POOL, CONFIG, LABELS, MODEL, LOG = "pool", "config.yaml", "labels.sqlite", "model", "trainer.log"
@@ -39,12 +42,19 @@ MOST_HELD_OUT = 2000
 #: Options that sessions of earlier versions keep, and that nothing reads.
 GONE = ("bald_dropout",)
 
+#: What sessions did before these options were there, where that is not the default now.
+FORMER = {"near_duplicates": 1.0}
+
 #: Annotator name of labels that are already in the input file.
 FILE_ANNOTATOR = "file"
 
 
 def _without_effectless(options: dict[str, Any]) -> dict[str, Any]:
-    """A session's options but for those that nothing reads, such as how a frozen encoder's head was once trained."""
+    """A session's options but for those that nothing reads, such as how a frozen encoder's head was once trained.
+
+    What a session was made without is as it was then.
+    """
+    options = FORMER | options
     unread = {*GONE, *kind_of(options.get("model")).ignored(options)}
     return {name: value for name, value in options.items() if name not in unread}
 
@@ -146,7 +156,7 @@ class Session:
         """Take notice of texts that another process has added."""
         if str(self.store.meta("pool") or POOL) != self.pool_name:
             self._load()
-            for name in ("_content", "rows_by_id", "rows_by_hash", "held_out", "wanted"):
+            for name in ("_content", "rows_by_id", "rows_by_hash", "held_out", "wanted", "copies", "suggestions"):
                 self.__dict__.pop(name, None)
 
     def __len__(self) -> int:
@@ -200,6 +210,17 @@ class Session:
         self.change(labels=[new if name == old else name for name in self.class_names])
         self.store.set_meta(renamed=renamed)
 
+    @property
+    def class_numbers(self) -> ClassNumbers:
+        """Which class a label of another hand names."""
+        return ClassNumbers(self.class_names, self.renamed)
+
+    @cached_property
+    def suggestions(self) -> Suggestions | None:
+        """The labels that the texts came with from elsewhere, which are never counted; None without their column."""
+        config = self.config
+        return read_suggestions(self.pool(), config.labeling, self.class_numbers, config.run.data.label_column)
+
     # Ids --------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -234,6 +255,11 @@ class Session:
             rows.setdefault(content, []).append(row)
         return rows
 
+    @cached_property
+    def copies(self) -> Copies:
+        """Which texts are the same and are asked once; none in sessions that ask for each."""
+        return Copies.of(self.store.copies(), len(self))
+
     # What is drawn once -----------------------------------------------------------------------------------------
 
     @property
@@ -253,7 +279,8 @@ class Session:
         """Rows that no training sees, in the order in which they are labelled to measure the accuracy.
 
         They are drawn from all texts beforehand, not from those that are asked for, so that the accuracy on them is
-        that on all texts. Sessions of versions that did not record the draw repeat it.
+        that on all texts; of copies that are asked once the first is here. Sessions of versions that did not record the
+        draw repeat it.
         """
         recorded = self.store.meta("held_out")
         if recorded is not None:
@@ -272,11 +299,11 @@ class Session:
 
     def initial_size(self) -> int:
         """Labels before the first training."""
-        return max(1, (self.config.run.loop.initial_size or Size(QUERY_SIZE)).of(len(self)))
+        return max(1, (self.config.run.loop.initial_size or Size(QUERY_SIZE)).of(self.copies.n_different))
 
     def query_size(self) -> int:
         """Labels between trainings."""
-        return max(1, (self.config.run.loop.query_size or Size(QUERY_SIZE)).of(len(self)))
+        return max(1, (self.config.run.loop.query_size or Size(QUERY_SIZE)).of(self.copies.n_different))
 
     def to_hold_out(self, n: int) -> list[int]:
         """The next held-out rows, as many as n more labels need for their share of all labels."""
@@ -304,6 +331,7 @@ class Session:
         queue = [item.row for item in self.store.queue(len(self.store.rounds()))]
         open_ = np.ones(len(self), bool)
         open_[[row["row"] for row in self.store.labels()] + self.store.skipped() + queue] = False
+        open_[self.copies.others] = False
         held_out = self.held_out[open_[self.held_out]]
         open_[self.held_out] = False
         free = np.flatnonzero(open_)

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
+from dami_text.learning.first_texts import described_rows, read_descriptions, typical_rows
+from dami_text.models.frozen_features import features_of
 from dami_text.models.kept_heads import give_classes, rows_by_name
 from dami_text.models.loading import load_classifier, texts_for
 from dami_text.models.word_level import class_names_of
@@ -29,23 +33,27 @@ def build_first_query(
     labels: NDArray[np.int64] | None = None,
     *,
     knows_classes: bool = False,
+    preprocessor: Any = None,
 ) -> FirstQuery:
     """The first query that the options name; `labels` (N,) are the pool's true ones, in a simulation.
 
-    `knows_classes` says that new models predict the classes before they are trained.
+    `knows_classes` says that new models predict the classes before they are trained; `preprocessor` makes their input.
 
-    An --init-model is loaded by the query alone: a run whose first rows are recorded does without it.
+    An --init-model and descriptions are read by the query alone: what has its first rows does without them.
 
     Raises:
-        ConfigError: `balanced` without labels, or `strategy` without such models; by the query, an --init-model that
-            is none or has other classes.
+        ConfigError: `balanced` without labels, or `strategy` without such models; by the query, an --init-model that is
+            none or has other classes, no frozen encoder, or descriptions of other classes.
     """
     loop = config.loop
     if loop.init_model is not None:
         return _by_trained_model(config, Path(loop.init_model).expanduser(), strategy, class_names)
-    if loop.cold_start == "kmeans-features":
+    kind = config.cold_start
+    if kind == "described":
+        return _by_descriptions(config, new_model, class_names, preprocessor)
+    if kind == "kmeans-features":
         return _by_untrained_model(new_model, loop.seed)
-    if loop.cold_start == "strategy":
+    if kind == "strategy":
         if not knows_classes:
             raise ConfigError(
                 "--cold-start strategy needs an encoder that is fine-tuned whole and whose own head has all of the "
@@ -53,14 +61,14 @@ def build_first_query(
                 "kmeans-features, or name a trained model with --init-model"
             )
         return _by_new_model(config, new_model, strategy)
-    if loop.cold_start == "balanced":
+    if kind == "balanced":
         if labels is None:
             raise ConfigError(
                 "--cold-start balanced needs the labels of all texts, which a simulation alone has; choose random or "
                 "kmeans-features"
             )
         return lambda pool, n, rng: Query.of(balanced_rows(labels, n, rng))
-    return random_rows
+    return _typical(config) if kind == "typical" else random_rows
 
 
 def random_rows(pool: Pool, n: int, rng: np.random.Generator) -> Query:
@@ -76,6 +84,44 @@ def balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -
         members = order[labels[order] == c]
         places[members] = np.arange(len(members))
     return np.asarray(order[np.argsort(places[order], kind="stable")[:n]])
+
+
+def _features(config: RunConfig, pool: Pool) -> NDArray[np.float32]:
+    """The features (n, H) of the unlabelled texts, of a frozen encoder."""
+    found = pool.texts.frozen_features
+    if found is None:
+        what = "--describe" if config.loop.describe else f"--cold-start {config.cold_start}"
+        raise ConfigError(
+            f"{what} needs the features of a frozen encoder, and --model is {config.model.model}; choose an encoder "
+            "with --freeze-encoder, or leave it out"
+        )
+    return found.features[pool.unlabeled]
+
+
+def _typical(config: RunConfig) -> FirstQuery:
+    """The texts most typical of clusters."""
+
+    def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        rows, sizes = typical_rows(_features(config, pool), n, rng)
+        return Query.of(pool.unlabeled[rows], [{"cluster_size": int(size)} for size in sizes])
+
+    return query
+
+
+def _by_descriptions(
+    config: RunConfig, new_model: Callable[[], PreTrainedModel], class_names: Sequence[str], preprocessor: Any
+) -> FirstQuery:
+    """As many texts for each class, by their likeness to its description."""
+
+    def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
+        features, descriptions = _features(config, pool), read_descriptions(config.loop.describe or [], class_names)
+        with torch_stream(config.loop.seed, 0, "cold start"):
+            model = on_own_device(new_model())
+        texts = texts_for(preprocessor, Dataset.from_dict({"text": descriptions}))
+        described = features_of(model, texts, np.arange(len(descriptions)))
+        return Query.of(pool.unlabeled[described_rows(features, described, n, rng)])
+
+    return query
 
 
 def _by_untrained_model(new_model: Callable[[], PreTrainedModel], seed: int) -> FirstQuery:

@@ -218,7 +218,13 @@ def learner_of(
         seed=config.loop.seed,
         pool_subsample=config.strategy.pool_subsample,
         first_query=build_first_query(
-            config, strategy, source.new_model, class_names, labels, knows_classes="classes" in source.gives
+            config,
+            strategy,
+            source.new_model,
+            class_names,
+            labels,
+            knows_classes="classes" in source.gives,
+            preprocessor=source.preprocessor,
         ),
         preprocessor=source.preprocessor,
     )

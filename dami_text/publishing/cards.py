@@ -40,6 +40,8 @@ METRIC_NAMES = {
 #: How the texts of the start were chosen.
 START = {
     "random": "at random",
+    "typical": "typical of clusters of features",
+    "described": "by their likeness to descriptions of the classes",
     "kmeans-features": "nearest to the means of features",
     "strategy": "by the strategy, with the head that the encoder had",
     "balanced": "by class",
@@ -199,7 +201,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "share": f"{facts.n_labeled / facts.n_texts:.1%}",
         "n_first": first,
         "n_rounds": len(facts.rounds),
-        "start": "by a model trained before" if config.loop.init_model else START[config.loop.cold_start],
+        "start": "by a model trained before" if config.loop.init_model else START[config.cold_start],
         "is_table": config.data.task == "tabular",
         "own_splits": config.data.splits == "keep",
         "seed": config.loop.seed,

@@ -88,7 +88,12 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
             "matthews_correlation, average_precision, f1, precision, recall, f1:CLASS, precision:CLASS, recall:CLASS, "
             "or the path or Hub id of a metric",
         ),
-        ("cold_start", "none", "--cold-start is 'none'; it must be one of random, kmeans-features, strategy, balanced"),
+        (
+            "cold_start",
+            "none",
+            "--cold-start is 'none'; it must be one of random, typical, described, kmeans-features, strategy, "
+            "balanced, auto",
+        ),
         ("task", "table", "--task is 'table'; it must be one of text, tabular"),
         ("hashed_features", 0, "--hashed-features is 0; it must be at least 1"),
         ("dropout", 1.0, "--dropout is 1.0; it must be at least 0 and less than 1"),

@@ -21,7 +21,7 @@ LABELS = ["pos", "neg", "neg", "pos", "neg", "neg"]
 @pytest.fixture
 def session(tmp_path):
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-    return make_session(tmp_path / "pool.jsonl", tmp_path / "pool.dami", ["neg", "pos"])
+    return make_session(tmp_path / "pool.jsonl", tmp_path / "pool.dami", ["neg", "pos"], duplicates="anywhere")
 
 
 def table(rows, delimiter=","):
@@ -227,7 +227,7 @@ def test_events_keep_which_of_two_opinions_came_first(session, tmp_path):
     assert [row["label"] for row in session.store.labels()] == [1]
     out = tmp_path / "events.jsonl"
     assert main(["export", str(session.folder), str(out), "--format", "events"]) == 0
-    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"])
+    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"], duplicates="anywhere")
     assert main(["import", str(other.folder), str(out)]) == 0
     assert [row["label"] for row in other.store.labels()] == [1]
 
@@ -248,7 +248,7 @@ def test_events_of_which_one_was_undone_bring_what_stands(session, tmp_path):
     store.undo("ann", store.last_act("ann"), 60)
     out = tmp_path / "events.jsonl"
     assert main(["export", str(session.folder), str(out), "--format", "events"]) == 0
-    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"])
+    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"], duplicates="anywhere")
     assert main(["import", str(other.folder), str(out)]) == 0
     assert [row["label"] for row in other.store.labels()] == [0]
     with pytest.raises(DataError):
@@ -286,7 +286,7 @@ def test_whatever_several_people_did_is_the_same_after_export_and_import(session
     decided, flags, labels = what_many_did(session, np.random.default_rng(seed))
     out = tmp_path / ("out.json" if name in ("label-studio", "argilla") else f"out.{name}")
     assert main(["export", str(session.folder), str(out), "--format", name]) == 0
-    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"])
+    other = make_session(tmp_path / "pool.jsonl", tmp_path / "other.dami", ["neg", "pos"], duplicates="anywhere")
     for _ in range(2):  # the second time brings nothing
         assert main(["import", str(other.folder), str(out)]) == 0
         for of in (session, other):

@@ -460,6 +460,25 @@ def test_key_r_opens_the_second_look_where_c_confirms_and_a_label_corrects(sessi
         assert session.store.n_reviewed() == 1
 
 
+def test_key_s_shows_the_suggestion_and_the_page_tells_of_copies(tmp_path, chromium):
+    texts = [text for i in range(20) for text in (f"film number {i}", f"Film number {i}!")]
+    file = tmp_path / "a.csv"
+    file.write_text("text,llm\n" + "".join(f"{text},{['neg', 'pos'][i // 2 % 2]}\n" for i, text in enumerate(texts)))
+    session = make_session(file, tmp_path / "a.dami", suggestion_column="llm")
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        assert "Your label is for this text and 1 copy of it." in page.inner_text("#why-box")
+        assert page.inner_text("#guess").strip() == ""
+        page.keyboard.press("s")
+        page.wait_for_function("/suggestion/.test(document.querySelector('#guess').innerText)")
+        suggested = ["neg", "pos"][row_of(page) // 2 % 2]
+        assert page.inner_text("#guess").strip() == f"The suggestion: {suggested}"
+        row = row_of(page)
+        press(page, "2")
+        assert labels_of(session) == {row: 1}
+        assert page.inner_text("#guess").strip() == "", "it is hidden again"
+
+
 def test_a_killed_server_loses_nothing_and_goes_on_where_it_was(session, chromium):
     with served(session.folder) as server:
         page = open_page(chromium, server.url)

@@ -295,7 +295,7 @@ def test_an_id_with_another_text_is_refused_and_changes_nothing(session):
 def test_a_label_without_an_id_is_of_all_copies_of_a_text_but_those_that_have_one(tmp_path):
     file = tmp_path / "a.csv"
     file.write_text("text\nsame\nother\nsame\n")
-    session = make_session(file, tmp_path / "a.dami")
+    session = make_session(file, tmp_path / "a.dami", duplicates="anywhere")
     decisions = [Decision(id=None, text="same", label="pos"), Decision(id=session.id(2), text="same", label="neg")]
     assert import_decisions(session, decisions, "bob") == Imported(added=2, known=0, unmatched=0, ambiguous=0)
     assert labels_of(session) == {0: 1, 2: 0}
@@ -304,7 +304,7 @@ def test_a_label_without_an_id_is_of_all_copies_of_a_text_but_those_that_have_on
 def test_an_apostrophe_is_part_of_a_text_but_where_safe_csv_puts_one(tmp_path):
     texts = ["good film", "=1+1", "'=2+2", "+3", "'+3"]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    session = make_session(tmp_path / "a.jsonl", tmp_path / "a.dami")
+    session = make_session(tmp_path / "a.jsonl", tmp_path / "a.dami", duplicates="anywhere")
 
     def read(name, *texts):
         record = [Record(id=None, text=text, label="pos", status="labelled") for text in texts]
@@ -324,7 +324,7 @@ def test_an_apostrophe_is_part_of_a_text_but_where_safe_csv_puts_one(tmp_path):
     session.store.add_labels((row, row % 2, "ann") for row in range(5))
     for safe in (True, False):
         content = write_records("csv", records_of(session), session.class_names, safe_csv=safe)
-        again = make_session(tmp_path / "a.jsonl", tmp_path / f"again-{safe}.dami")
+        again = make_session(tmp_path / "a.jsonl", tmp_path / f"again-{safe}.dami", duplicates="anywhere")
         import_decisions(again, read_decisions("csv", content, session.class_names))
         assert labels_of(again) == labels_of(session)
 

@@ -31,6 +31,12 @@ def _argilla_record(records: Sequence[Record]) -> Json:
     }
     if record.guess is not None:
         shown["suggestions"]["label"] = {"value": record.guess, "score": record.score, "agent": f"r{record.round or 0}"}
+    elif record.suggestion is not None:  # a question has one suggestion there
+        shown["suggestions"]["label"] = {
+            "value": record.suggestion,
+            "score": record.suggestion_score,
+            "agent": "suggestion",
+        }
     for record in decided:
         user = str(uuid5(NAMESPACE_URL, record.annotator or ""))  # users have ids there, not names
         status = "discarded" if record.label is None else "submitted"

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dami_text.labeling.exchange.marks import by_text, labeled, marked, marks_of
 from dami_text.labeling.exchange.records import Decision, Json, Record, array_of, as_text, json_array, own_columns
 
+SUGGESTION = "suggestion"  # what stands for the model of a suggestion that the text came with
+
 
 def labeling_interface(class_names: Sequence[str]) -> str:
     """The labelling interface that a project for these tasks needs."""
@@ -31,6 +33,9 @@ def _task(records: Sequence[Record]) -> Json:
         task["predictions"].append(
             {"model_version": f"r{record.round or 0}", "score": record.score, "result": _choice("p1", record.guess)}
         )
+    if record.suggestion is not None:
+        prediction = {"model_version": SUGGESTION, "score": record.suggestion_score}
+        task["predictions"].append(prediction | {"result": _choice("p2", record.suggestion)})
     # Skips last: Label Studio's tables leave them out, and their rows are told apart by their order.
     decided = sorted((record for record in records if record.status != "open"), key=lambda record: not record.label)
     if decided:

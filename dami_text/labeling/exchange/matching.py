@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dami_text.data.classes import NUMBER
 from dami_text.data.copies import plain_text
 from dami_text.data.ids import text_hash
 from dami_text.errors import ConfigError, DataError
@@ -13,6 +12,7 @@ from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
+from dami_text.labeling.suggestions import NONE
 
 #: Annotator name of imported labels that have none.
 NOBODY = "import"
@@ -21,7 +21,8 @@ NOBODY = "import"
 def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     """The records of each text that anybody decided on, flagged or wrote about, or of every text, in the file's order.
 
-    A text has a record for each annotator, whose label counts as the text's first, and one where there is none.
+    A text has a record for each annotator, whose label counts as the text's first, and one where there is none. Copies
+    of a text that were asked once have the records of the one that was asked, under ids of their own.
     """
     given: dict[int, dict[str | None, Any]] = {}
     with session.store.snapshot():
@@ -30,15 +31,16 @@ def records_of(session: Session, only_decided: bool = True) -> list[Record]:
     for decision in reversed(decisions):
         given.setdefault(decision["row"], {})[decision["annotator"]] = decision
     touched = given.keys() | flags.keys() | notes.keys()
-    rows = sorted(touched) if only_decided else list(range(len(session)))
+    rows = session.copies.with_all(touched) if only_decided else list(range(len(session)))
     records = []
     for row, own in zip(rows, session.own_columns(rows), strict=True):
-        first = [standing[row]["annotator"]] if row in standing else []
-        names = [*first, *given.get(row, ()), *flags.get(row, ()), *notes.get(row, ())]
-        told = told_of(session, items[row]) if row in items else {}
+        asked = int(session.copies.first[row])
+        first = [standing[asked]["annotator"]] if asked in standing else []
+        names = [*first, *given.get(asked, ()), *flags.get(asked, ()), *notes.get(asked, ())]
+        told = (told_of(session, items[asked]) if asked in items else {}) | suggested(session, row)
         for annotator in dict.fromkeys(names) or [None]:
-            decided = given.get(row, {}).get(annotator)
-            marks = {"flagged": annotator in flags.get(row, ()), "note": notes.get(row, {}).get(annotator or "")}
+            decided = given.get(asked, {}).get(annotator)
+            marks = {"flagged": annotator in flags.get(asked, ()), "note": notes.get(asked, {}).get(annotator or "")}
             records.append(_record(session, row, annotator, decided, own=own, **marks, **told))
     return records
 
@@ -63,6 +65,14 @@ def told_of(session: Session, item: QueueItem) -> dict[str, Any]:
         "score": item.reason.get("probability"),
         "reason": reason | {"kind": item.kind} if reason else {},
     }
+
+
+def suggested(session: Session, row: int) -> dict[str, Any]:
+    """The suggestion that a text came with, as the fields of a record."""
+    found = session.suggestions
+    if found is None or found.labels[row] == NONE:
+        return {}
+    return {"suggestion": session.class_names[found.labels[row]], "suggestion_score": found.score(row)}
 
 
 def require_other_file(session: Session, file: Path) -> None:
@@ -123,9 +133,10 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
     """Add decisions made elsewhere; each is matched by its id and its text, or by its text alone.
 
     A text that the pool has several times takes a decision without an id for all of its copies, but for those that the
-    file names by their ids. What cannot be taken is left out and counted. `annotator` is whose the decisions are where
-    the file does not say. Where nobody is named at all, a decision is about the one that the text has: it confirms or
-    corrects that, under the name of who made it, and is no second opinion.
+    file names by their ids. Copies that the session asks once have one label, whichever of them the file names. What
+    cannot be taken is left out and counted. `annotator` is whose the decisions are where the file does not say. Where
+    nobody is named at all, a decision is about the one that the text has: it confirms or corrects that, under the name
+    of who made it, and is no second opinion.
 
     Raises:
         ConfigError: `annotator` is no name to give labels under.
@@ -164,10 +175,7 @@ class _Matched:
 
     def __init__(self, session: Session, annotator: str | None) -> None:
         self.session, self.annotator = session, annotator
-        self.numbers = {name: i for i, name in enumerate(session.class_names)}
-        self.renamed = session.renamed
-        values = [_value(name) for name in session.class_names]
-        self.values = {value: i for i, value in enumerate(values) if value is not None and values.count(value) == 1}
+        self.classes = session.class_numbers
         self.decided = session.store.decided()
         self.by_id: dict[tuple[int, str], set[int | None]] = {}
         self.by_text: dict[tuple[int, str], set[int | None]] = {}
@@ -179,7 +187,7 @@ class _Matched:
     def refuse_unknown(self, decisions: Sequence[Decision]) -> None:
         """Raise DataError if the decisions have labels, and none of them is a class."""
         labels = {decision.label for decision in decisions if decision.label is not None and not decision.problem}
-        if labels and all(self._class(label) is None for label in labels):
+        if labels and all(self.classes.of(label) is None for label in labels):
             raise DataError(
                 f"the file holds the labels {sorted(labels)[:10]}; the session's classes are {self.session.class_names}"
             )
@@ -192,12 +200,12 @@ class _Matched:
         rows, by_id = self._rows(decision)
         if rows is None:
             return
-        label = None if decision.label is None else self._class(decision.label)
+        label = None if decision.label is None else self.classes.of(decision.label)
         if decision.label is not None and label is None:
             self.unusable.append(f"the label {decision.label[:60]!r} is no class of the session")
             return
         named = decision.annotator if decision.annotator != FILE_ANNOTATOR else None  # no person's, as if not there
-        for row in rows:
+        for row in dict.fromkeys(self.session.copies.first[rows].tolist()):
             key = (row, named or self.annotator or (self.decided[row]["annotator"] if row in self.decided else NOBODY))
             if decision.decided:
                 (self.by_id if by_id else self.by_text).setdefault(key, set()).add(label)
@@ -217,14 +225,6 @@ class _Matched:
                 f"{self.n_mixed} of {self.n_ids} ids are of other texts than beside them in the file, such as "
                 f"{self.unusable[-1]}: ids and texts were mixed up; restore the columns"
             )
-
-    def _class(self, label: str) -> int | None:
-        """The class that a label names: as it is written, or by its value, such as 1.0 for 1 and TRUE for True."""
-        for name in (self.renamed.get(name, name) for name in (label, label.strip())):
-            if name in self.numbers:
-                return self.numbers[name]
-        value = _value(label)
-        return None if value is None else self.values.get(value)
 
     def _rows(self, decision: Decision) -> tuple[list[int] | None, bool]:
         """The rows that a decision is about, and whether its id says so; None where there are none to take it."""
@@ -247,11 +247,3 @@ class _Matched:
         else:
             self.unmatched += 1
         return None, False
-
-
-def _value(label: str) -> float | None:
-    """The number that a label writes out, 1 for true and 0 for false in any case; None for other words."""
-    name = label.strip().lower()
-    if name in ("true", "false"):
-        return float(name == "true")
-    return float(name) if NUMBER.fullmatch(name) else None

@@ -17,7 +17,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A text and what one annotator, if anybody, has decided about it; see the module."""
+    """A text and what one annotator, if anybody, has decided about it; see the module.
+
+    `guess` and `score` are the model's; `suggestion` and its score came with the text, in a column that is in `own`.
+    """
 
     id: str
     text: str
@@ -33,6 +36,8 @@ class Record:
     reason: Json = field(default_factory=dict)
     note: str | None = None
     own: Json = field(default_factory=dict)
+    suggestion: str | None = None
+    suggestion_score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

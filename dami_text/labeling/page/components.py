@@ -30,6 +30,7 @@ HELP = """
 <tr><td><kbd>f</kbd></td><td>flag it, to find it again in the export</td></tr>
 <tr><td><kbd>n</kbd></td><td>write a note on it; esc leaves the note and saves it</td></tr>
 <tr><td><kbd>m</kbd></td><td>see the model's guess; decide first, it is persuasive</td></tr>
+<tr><td><kbd>s</kbd></td><td>see the suggestion that the text came with, where the file has some</td></tr>
 <tr><td><kbd>a</kbd></td><td>accept the guess, while a button under the text shows every guess</td></tr>
 <tr><td><kbd>r</kbd></td><td>look again at labels, the most doubtful first, and back to the queue</td></tr>
 <tr><td><kbd>c</kbd></td><td>confirm the label that is looked at again; another label's key corrects it</td></tr>
@@ -98,6 +99,10 @@ class Handlers:
         """The model's guess."""
         return [(self._desk.guess(_token(before)), None)]
 
+    def suggestion(self, before: str) -> list[tuple[str, None]]:
+        """The suggestion that the text came with."""
+        return [(self._desk.suggestion(_token(before)), None)]
+
     def accept(self, before: str, request: gr.Request) -> list[Any]:
         """Label the text with the model's guess."""
         return _screen(self._desk.accept(self.annotator(request), _token(before)))
@@ -157,6 +162,8 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
                 with gr.Row(elem_id="tools"):
                     tools = {name: _button(name, word, "act") for name, word in TOOLS.items()}
                     ask = _button("guess-button", "Model's guess")
+                    has_suggestions = desk.session.suggestions is not None
+                    suggest = _button("suggestion-button", "Suggestion") if has_suggestions else None
                     _button("accept-toggle", "Show every guess")
                     back = _button("back", "Back to the queue", "act")
                 note, noted = _note()
@@ -175,6 +182,8 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
         for name, button in tools.items():
             then_panel(button.click(getattr(on, name), state, screen, api_name=name, **quick))
         ask.click(on.guess, state, guess, api_name="guess", **quick)
+        if suggest is not None:
+            suggest.click(on.suggestion, state, guess, api_name="suggestion", **quick)
         back.click(on.next, None, screen, **quick)
         then_panel(again.click(on.review, state, screen, api_name="review", **quick))
         note.blur(on.note, [state, note], noted, api_name="note", **quick)

@@ -13,6 +13,7 @@ from dami_text.labeling.session import Session
 from dami_text.labeling.store.doubts import Doubt
 from dami_text.labeling.store.events import Refused, Shown
 from dami_text.labeling.store.queues import QueueItem
+from dami_text.labeling.suggestions import NONE
 from dami_text.labeling.trainer import Trainer
 
 NOTHING = "-"  # the token of a screen without a text
@@ -71,7 +72,7 @@ class Desk:
         self._review = Review(session, self._lease_seconds)
         self._refill = threading.Lock()
         budget = session.config.run.loop.budget
-        self.budget = None if budget is None else budget.of(len(session))
+        self.budget = None if budget is None else budget.of(session.copies.n_different)
 
     def first(self, annotator: str) -> Screen:
         """The screen when the page is opened."""
@@ -150,6 +151,14 @@ class Desk:
         if guess is None:
             return "There is no guess for this text."
         return f"The model's guess: {visible(self.session.class_names[guess[0]])}, {guess[1]:.0%}"
+
+    def suggestion(self, token: str) -> str:
+        """The suggestion that the text on the screen came with, in words."""
+        shown, found = self._shown(token), self.session.suggestions
+        if shown is None or found is None or found.labels[shown.row] == NONE:
+            return "There is no suggestion for this text."
+        name, score = visible(self.session.class_names[found.labels[shown.row]]), found.score(shown.row)
+        return f"The suggestion: {name}" + ("" if score is None else f", {score:.0%}")
 
     def accept(self, annotator: str, token: str) -> Screen:
         """Label the text on the screen with the model's guess, where there is one."""
@@ -245,7 +254,7 @@ class Desk:
         """The screen at the end of the queue: what this annotator skipped, once again, or why there is nothing."""
         store = self.session.store
         skipped = len(store.skipped())
-        if len(store.labels()) + skipped < len(self.session):
+        if len(store.labels()) + skipped < self.session.copies.n_different:
             return self._nothing("There is no text for you now: the rest is held out, or others have it.", notice)
         if (again := store.skipped_by(annotator)) is not None:
             return self._screen(annotator, *again, f"{notice} You skipped this text: label it now, or skip it.".strip())
@@ -274,7 +283,7 @@ class Desk:
         return Screen(
             token=f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
             text=shaded(self.session.text(shown.row), item.reason),
-            why=why(item),
+            why=why(item, len(self.session.copies.rows(shown.row)) - 1),
             notice=notice,
             label=earlier["label"] if earlier else None,
             flagged=store.is_flagged(shown.row, annotator),
@@ -298,9 +307,12 @@ class Desk:
         return None if shown is None else self.session.store.doubt(shown.row)
 
     def _shown(self, token: str) -> Shown | None:
-        """What a token says was on the screen; None for no text of the pool."""
+        """What a token says was on the screen; None for no text that is asked."""
         match = _TOKEN.fullmatch(token)
-        return Shown(int(match[1]), int(match[2])) if match and int(match[1]) < len(self.session) else None
+        if match is None or int(match[1]) >= len(self.session):
+            return None
+        row = int(match[1])
+        return Shown(row, int(match[2])) if self.session.copies.first[row] == row else None
 
 
 def _is_review(token: str) -> bool:

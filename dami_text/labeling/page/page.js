@@ -2,8 +2,8 @@
 (() => {
   const PATIENCE = 8000; // milliseconds to wait for the server before saying so
   const BUTTON_OF = {
-    " ": "skip", Backspace: "undo", f: "flag", m: "guess-button", g: "guidelines-button", h: "history-button",
-    "?": "help-button", a: "accept", r: "review", c: "confirm",
+    " ": "skip", Backspace: "undo", f: "flag", m: "guess-button", s: "suggestion-button", g: "guidelines-button",
+    h: "history-button", "?": "help-button", a: "accept", r: "review", c: "confirm",
   };
   const PANELS = { "guidelines-button": "guidelines", "history-button": "history", "help-button": "help" };
   const NEEDS_TEXT = /^(label-\d+|skip|flag|accept|confirm)$/;

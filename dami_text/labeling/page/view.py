@@ -44,8 +44,16 @@ def shaded(text: str, reason: dict[str, Any]) -> Tokens:
     return [*tokens, (visible(text[end:]), None)] if end < len(text) else tokens
 
 
-def why(item: QueueItem) -> Tokens:
-    """Why a text was asked for, in words."""
+def why(item: QueueItem, n_copies: int = 0) -> Tokens:
+    """Why a text was asked for, in words, and how many copies of it get its label, too."""
+    tokens = _why(item)
+    if n_copies:
+        copies = "1 copy" if n_copies == 1 else f"{n_copies:,} copies"
+        tokens[-1] = (f"{tokens[-1][0]} Your label is for this text and {copies} of it.", None)
+    return tokens
+
+
+def _why(item: QueueItem) -> Tokens:
     reason = item.reason
     if item.kind == "held-out":
         return [("Drawn at random to measure the accuracy: the model never trains on it.", None)]
@@ -53,6 +61,10 @@ def why(item: QueueItem) -> Tokens:
         return [("One of the first texts, drawn at random: there is no model yet.", None)]
     if not reason.get("strategy") or reason["strategy"] == "random":
         return [("Drawn at random.", None)]
+    if reason["strategy"] == "disagreement":
+        return [("The model, trained on people's labels, and the suggestion disagree about this text.", None)]
+    if reason["strategy"] == "described":
+        return [("One of the first texts, chosen by its likeness to what describes a class.", None)]
     tokens: Tokens = []
     if reason.get("word"):
         tokens += [("The model turns on ", None), (visible(str(reason["word"])), WORD), (" here. ", None)]
@@ -103,9 +115,8 @@ def panel_html(done: Progress, trainer: TrainerState, budget: int | None = None)
         *(_class_html(name, count, done.n_labeled) for name, count in done.by_class.items()),
         "</ul>",
     ]
-    aside = [f"{done.n_skipped:,} skipped"] * bool(done.n_skipped) + [f"{done.n_flagged:,} flagged"] * bool(
-        done.n_flagged
-    )
+    counts = {"skipped": done.n_skipped, "flagged": done.n_flagged, "copies labelled with them": done.n_labeled_copies}
+    aside = [f"{count:,} {what}" for what, count in counts.items() if count]
     if aside:
         parts.append(f'<p class="small">{", ".join(aside)}</p>')
     return "".join(parts)

@@ -348,6 +348,14 @@ class Store(Queues):
         """Everything that ever happened, in order."""
         return self._all("SELECT * FROM event ORDER BY number")
 
+    def rounds_of_labels(self) -> dict[int, int]:
+        """The round in which each row was first labelled on the page, without rows that a file has decided on."""
+        rows = self._all(
+            "SELECT row, MIN(round) AS round FROM event WHERE action IN ('label', 'relabel') AND row NOT IN "
+            "(SELECT row FROM event WHERE imported) GROUP BY row"
+        )
+        return {row["row"]: row["round"] for row in rows}
+
     def last_event(self) -> int:
         """The number of the last event; 0 before the first."""
         return self._one("SELECT MAX(number) FROM event") or 0

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,6 +58,15 @@ class Queues(Doubts):
     def latest_items(self) -> dict[int, QueueItem]:
         """What was said last of each text that ever was in a queue, by row."""
         return {row["row"]: item_of(row) for row in self._all("SELECT * FROM queue ORDER BY round, rank")}
+
+    def copies(self) -> dict[int, int]:
+        """Which row stands for each row that is a copy; see `labeling.copies`."""
+        return {row["row"]: row["first"] for row in self._all("SELECT * FROM copy")}
+
+    def add_copies(self, copies: Mapping[int, int]) -> None:
+        """Say which row stands for each of further rows."""
+        with self.transaction() as connection:
+            connection.executemany("INSERT INTO copy VALUES (?, ?)", copies.items())
 
     def extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
         """Add texts at the end of a round's queue."""

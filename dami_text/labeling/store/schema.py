@@ -145,6 +145,9 @@ MIGRATIONS = (
             )
         ) WHERE place = 1;
     """,
+    """
+    CREATE TABLE copy (row INTEGER PRIMARY KEY, first INTEGER NOT NULL);  -- of rows that another one stands for
+    """,
 )
 
 
