@@ -77,7 +77,7 @@ class TfidfEncoder:
         Raises:
             DataError: no text has a word.
         """
-        pattern = _word_pattern()
+        pattern = word_pattern()
         shared: dict[str, Any] = {"sublinear_tf": True, "lowercase": config.lowercase, "dtype": np.float32}
         n = config.max_vocabulary
         found = []
@@ -136,7 +136,7 @@ class TfidfEncoder:
         return cls(union)
 
 
-def _word_pattern() -> str:
+def word_pattern() -> str:
     """A regular expression of words: a letter of a script without spaces, or two or more others, with their marks."""
     marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")
     letter = f"[{LETTERS_WITHOUT_SPACES}]"

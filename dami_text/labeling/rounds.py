@@ -25,6 +25,7 @@ from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
 from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.creation import new_session
+from dami_text.labeling.pool_scores import PoolScores, guess_of
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
@@ -121,7 +122,7 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
 
 
 def train_round(session: Session) -> RoundRecord:
-    """Train on the labels so far, choose the next queue, and record both; the reserve of the queue comes after that."""
+    """Train on the labels so far, choose the next queue, and record both; then a reserve and the pool's scores."""
     start = time.perf_counter()
     now = LabelSnapshot.of(session)
     learner = learner_with_labels(session, now)
@@ -160,6 +161,7 @@ def train_round(session: Session) -> RoundRecord:
         learner.exclude(query.rows)
         further = explained(session, learner, learner.ask(reserve), "reserve")
         session.store.extend_queue(number + 1, further)
+    PoolScores.of(session, learner).save(session.folder)
     return record
 
 
@@ -175,15 +177,12 @@ def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind
 
 
 def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[QueueItem]) -> list[QueueItem]:
-    """The items with the model's guess, the class of the highest probability, and that probability."""
+    """The items with the model's guess in their reasons."""
     if not items:
         return []
     rows = np.array([item.row for item in items])
     probabilities = predict_probabilities(learner.trained_model(), learner.pool.texts, rows)
-    return [
-        replace(item, reason={**item.reason, "guess": int(p.argmax()), "probability": round(float(p.max()), 4)})
-        for item, p in zip(items, probabilities, strict=True)
-    ]
+    return [replace(item, reason={**item.reason, **guess_of(p)}) for item, p in zip(items, probabilities, strict=True)]
 
 
 @contextmanager

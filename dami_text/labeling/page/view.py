@@ -1,9 +1,10 @@
 """What the page shows, as plain data: a text with its shaded words, why it was asked for, the numbers beside it.
 
-Texts of the pool leave this module only as tokens of `HighlightedText`, which the browser shows as text. The HTML made
-here holds numbers, and names of classes and annotators, which are escaped.
+The text to label leaves this module as tokens of `HighlightedText`, which the browser shows as text. The HTML made here
+holds numbers, and names of classes and annotators, which are escaped.
 """
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -18,6 +19,7 @@ Tokens = list[tuple[str, str | None]]
 
 WORD = "informative"
 LEVELS = 4
+MOST_NAMED = 5  # classes that a warning names
 
 
 def shaded(text: str, reason: dict[str, Any]) -> Tokens:
@@ -43,9 +45,15 @@ def shaded(text: str, reason: dict[str, Any]) -> Tokens:
     return [*tokens, (visible(text[end:]), None)] if end < len(text) else tokens
 
 
-def why(item: QueueItem) -> Tokens:
-    """Why a text was asked for, in words."""
+def why(item: QueueItem, class_names: Sequence[str] = (), more: int = 0) -> Tokens:
+    """Why a text was asked for, in words; `more` is how many texts of an annotator's batch come after it."""
     reason = item.reason
+    if item.kind in ("similar", "likely"):
+        after = f" {more} more come{'s' * (more == 1)} after it." if more else ""
+        if item.kind == "similar":
+            return [(f"You asked for texts like another one (similarity {reason['similarity']:.2f}).{after}", None)]
+        name = visible(class_names[reason["class"]])
+        return [(f"You asked for texts that may be {name}; the model says {reason['chance']:.0%}.{after}", None)]
     if item.kind == "held-out":
         return [("Drawn at random to measure the accuracy: the model never trains on it.", None)]
     if item.kind == "start":
@@ -62,6 +70,11 @@ def why(item: QueueItem) -> Tokens:
     elif "score" in reason:
         tokens.append((f"Asked for by {reason['strategy']}, score {reason['score']:.3g}.", None))
     return tokens or [(f"Asked for by {reason['strategy']}.", None)]
+
+
+def html_text(text: str) -> str:
+    """A text as HTML that shows it as it is; gradio's templates, which read braces and the like, find none in it."""
+    return re.sub(r"[{}$`\\@]", lambda match: f"&#{ord(match[0])};", escape(visible(text)))
 
 
 def one_line(text: str, length: int = 70) -> str:
@@ -88,10 +101,7 @@ def panel_html(done: Progress, trainer: TrainerState, budget: int | None = None)
         _trainer_html(trainer, done.rounds),
         "<h3>Accuracy</h3>",
         *_accuracy_html(done),
-        "<h3>Labels</h3>",
-        '<ul class="classes">',
-        *(_class_html(name, count, done.n_labeled) for name, count in done.by_class.items()),
-        "</ul>",
+        *_classes_html(done),
     ]
     aside = [f"{done.n_skipped:,} skipped"] * bool(done.n_skipped) + [f"{done.n_flagged:,} flagged"] * bool(
         done.n_flagged
@@ -139,9 +149,25 @@ def _accuracy_html(done: Progress) -> list[str]:
     return parts
 
 
-def _class_html(name: str, count: int, total: int) -> str:
-    share = 100 * count / max(1, total)
-    return f'<li><span>{escape(visible(name))}</span><b>{count:,}</b><i style="width:{share:.0f}%"></i></li>'
+def _classes_html(done: Progress) -> list[str]:
+    """Each class's labels and recall, and a warning of those that have no label."""
+    parts = ["<h3>Labels</h3>"]
+    missing = [name for name, count in done.by_class.items() if not count]
+    if missing and done.n_labeled:
+        names = ", ".join(html_text(name) for name in missing[:MOST_NAMED])
+        others = f" and {len(missing) - MOST_NAMED} others" if len(missing) > MOST_NAMED else ""
+        parts.append(f'<p class="warning" role="status">No label yet: {names}{others}</p>')
+    parts.append('<ul class="classes" tabindex="0" aria-label="Labels of each class">')
+    for name, count in done.by_class.items():
+        share = 100 * count / max(1, done.n_labeled)
+        recall = done.recall.get(name)
+        found = "" if recall is None else f"<em>finds {round(recall.value * recall.n)} of {recall.n}</em>"
+        line = f'<span>{html_text(name)}</span>{found}<b>{count:,}</b><i style="width:{share:.0f}%"></i>'
+        parts.append(f"<li{' class=none' * (not count and bool(done.n_labeled))}>{line}</li>")
+    parts.append("</ul>")
+    if done.recall:
+        parts.append('<p class="small">finds: held-out texts of a class that the model recognizes (recall)</p>')
+    return parts
 
 
 def curve_svg(curve: Sequence[tuple[int, float]], width: int = 260, height: int = 110) -> str:

@@ -70,7 +70,8 @@ class Store(Queues):
     ) -> tuple[Shown, QueueItem] | None:
         """The text that this annotator labels next, leased to them from now on; None where there is none now.
 
-        The text that they have already comes first, then texts that lack another annotator's label, then the queue.
+        The text that they have already comes first, then their batch, then texts that lack another annotator's label,
+        then the queue.
         Where `budget` texts are labelled or with others, there are only those that lack another annotator's label.
         """
         now = time.time() if now is None else now
@@ -94,7 +95,7 @@ class Store(Queues):
 
     def shown(self, row: int, annotator: str) -> tuple[Shown, QueueItem]:
         """A text that this annotator has decided on before, to look at it again."""
-        found = self._all("SELECT * FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row)
+        found = self._all("SELECT * FROM queue WHERE row = ? ORDER BY round DESC, rank DESC LIMIT 1", row)
         item = item_of(found[0]) if found else QueueItem(row, "start", {})
         return Shown(row, self._version(row, annotator)), item
 
@@ -112,7 +113,7 @@ class Store(Queues):
         with self.transaction() as connection:
             self._check_version(shown, annotator)
             earlier = connection.execute(
-                "SELECT label FROM decision WHERE row = ? AND annotator = ?", (shown.row, annotator)
+                "SELECT label, correction FROM decision WHERE row = ? AND annotator = ?", (shown.row, annotator)
             ).fetchone()
             if earlier is None:
                 self._check_free(shown.row, annotator, now)
@@ -128,9 +129,36 @@ class Store(Queues):
                 annotator,
                 now=now,
                 label=label,
-                undoes=None,
                 seconds=seconds,
+                correction=earlier is not None and bool(earlier["correction"]),
             )
+
+    def correct(self, shown: Shown, annotator: str, label: int, now: float | None = None) -> int:
+        """Give a text that has been decided on another label; returns the event's number, 0 where it has that label.
+
+        `shown.version` is the row's `latest_decision`. Where others have labelled the row, this is a correction: it
+        counts before their labels, and is no independent label of theirs.
+
+        Raises:
+            Refused: somebody has decided on the text since it was shown, or nobody has any more.
+        """
+        now = time.time() if now is None else now
+        with self.transaction() as connection:
+            if not shown.version or self.latest_decision(shown.row) != shown.version:
+                raise Refused("somebody has changed this text's label in the meantime")
+            if self._one("SELECT label FROM label WHERE row = ?", shown.row) == label:
+                return 0
+            given = connection.execute(
+                "SELECT annotator FROM decision WHERE row = ? AND label IS NOT NULL", (shown.row,)
+            ).fetchall()
+            names = {row["annotator"] for row in given}
+            connection.execute("DELETE FROM lease WHERE row = ? AND annotator = ?", (shown.row, annotator))
+            action = "relabel" if annotator in names else "label"
+            return self._insert(action, shown.row, annotator, now, label, correction=bool(names - {annotator}))
+
+    def latest_decision(self, row: int) -> int:
+        """The number of the latest decision on a row, whoever made it; 0 where there is none."""
+        return self._one("SELECT MAX(number) FROM decision WHERE row = ?", row) or 0
 
     def toggle_flag(self, shown: Shown, annotator: str, now: float | None = None) -> Shown:
         """Flag the text on the annotator's screen, or take the flag away; returns what is on the screen then.
@@ -218,7 +246,7 @@ class Store(Queues):
         holder = self._holder(row, annotator, now)
         if holder is not None:
             raise Refused(f"the text was given to {holder} after a while without an answer; here is another")
-        labels = self._one("SELECT COUNT(*) FROM decision WHERE row = ? AND label IS NOT NULL", row)
+        labels = self._one("SELECT COUNT(*) FROM decision WHERE row = ? AND label IS NOT NULL AND NOT correction", row)
         if labels >= self._wanted(row):
             raise Refused("somebody else has labelled this text in the meantime; here is another")
 
@@ -251,12 +279,13 @@ class Store(Queues):
         undoes: int | None = None,
         seconds: float | None = None,
         imported: bool = False,
+        correction: bool = False,
     ) -> int:
         stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         cursor = self._connection.execute(
-            "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds, imported) "
-            "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?, ?)",
-            (action, row, annotator, label, undoes, stamp, seconds, imported),
+            "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds, imported, correction) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?, ?, ?)",
+            (action, row, annotator, label, undoes, stamp, seconds, imported, correction),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -331,16 +360,19 @@ _NEXT = """
     LEFT JOIN lease AS mine ON mine.row = q.row AND mine.annotator = :annotator AND mine.until > :now
     WHERE (
         mine.row IS NOT NULL
-        OR q.round = (SELECT COUNT(*) FROM round)
+        OR q.annotator = :annotator
+        OR (q.annotator IS NULL AND q.round = (SELECT COUNT(*) FROM round))
         OR (q.wanted > 1 AND EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
     )
     AND NOT EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.annotator = :annotator)
     AND (NOT :only_begun OR EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
-    AND (SELECT COUNT(*) FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL) < q.wanted
+    AND (
+        SELECT COUNT(*) FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL AND NOT d.correction
+    ) < q.wanted
     AND NOT EXISTS (
         SELECT 1 FROM lease AS l WHERE l.row = q.row AND l.annotator != :annotator AND l.until > :now
     )
-    ORDER BY mine.row IS NULL, q.round, q.rank LIMIT 1
+    ORDER BY mine.row IS NULL, q.annotator IS NOT :annotator, q.round, q.rank LIMIT 1
 """
 
 _LAST_ACT = """

@@ -23,7 +23,7 @@ MIGRATIONS = (
         round INTEGER NOT NULL,       -- of the labels: 0 is the start, r + 1 is what round r's model asked for
         rank INTEGER NOT NULL,
         row INTEGER NOT NULL,
-        kind TEXT NOT NULL,           -- start, asked, held-out, reserve
+        kind TEXT NOT NULL,           -- start, asked, held-out, reserve, similar, likely
         wanted INTEGER NOT NULL,      -- annotators
         reason TEXT NOT NULL,         -- JSON
         PRIMARY KEY (round, rank)
@@ -98,6 +98,33 @@ MIGRATIONS = (
             SELECT 1 FROM note AS later
             WHERE later.row = n.row AND later.annotator = n.annotator AND later.number > n.number
         );
+    """,
+    """
+    ALTER TABLE queue ADD COLUMN annotator TEXT;  -- who asked for this text and gets it; NULL is everyone
+    CREATE INDEX queue_annotator ON queue (annotator);
+    -- Whether others' labels were seen and overruled: the latest correction of a row is its label, whatever the votes.
+    ALTER TABLE event ADD COLUMN correction INTEGER NOT NULL DEFAULT 0;
+    DROP VIEW label;
+    DROP VIEW decision;
+    CREATE VIEW decision AS
+        SELECT number, action, row, annotator, label, round, time, seconds, correction FROM event AS e
+        WHERE action IN ('label', 'relabel', 'skip')
+        AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
+        AND NOT EXISTS (
+            SELECT 1 FROM event AS later
+            WHERE later.row = e.row AND later.annotator = e.annotator AND later.number > e.number
+            AND later.action IN ('label', 'relabel', 'skip')
+            AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = later.number)
+        );
+    CREATE VIEW label AS
+        SELECT row, label, annotator, time, seconds, round FROM (
+            SELECT *, ROW_NUMBER() OVER (
+                PARTITION BY row ORDER BY correction * number DESC, votes DESC, first, number
+            ) AS place FROM (
+                SELECT *, COUNT(*) OVER same AS votes, MIN(number) OVER same AS first FROM decision
+                WHERE label IS NOT NULL WINDOW same AS (PARTITION BY row, label)
+            )
+        ) WHERE place = 1;
     """,
 )
 
