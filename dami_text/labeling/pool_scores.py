@@ -58,7 +58,7 @@ class PoolScores:
     def load(cls, session: Session) -> "PoolScores | None":
         """Those in a session's folder; None where there are none that fit its texts and classes."""
         try:
-            with np.load(session.folder / FILE, allow_pickle=False) as arrays:
+            with (session.folder / FILE).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 scores = cls(arrays["rows"], arrays["probabilities"], arrays["features"])
             n, n_classes = scores.probabilities.shape
             fits = scores.rows.shape == (n,) and len(scores.features) == n and n_classes == len(session.class_names)

@@ -314,7 +314,7 @@ def test_a_queue_is_replaced_when_its_round_is_done(store):
 
 def test_a_newer_file_is_refused(store):
     store._connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(RecordError, match="of version 99, and this dami_text knows 3 at most; upgrade"):
+    with pytest.raises(RecordError, match="of version 99, and this dami_text knows 4 at most; upgrade"):
         Store(store.path)
 
 

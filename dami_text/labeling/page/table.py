@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from dami_text.escaping import to_json
@@ -151,7 +150,7 @@ def table_html(page: TablePage, class_names: Sequence[str], notice: str = "") ->
     are, of each row which text it is, and its version.
     """
     last = max(0, (page.total - 1) // PAGE)
-    names = escape(to_json(page.names)).replace("{", "&#123;")
+    names = html_text(to_json(page.names))
     return "".join(
         (
             f'<p id="table-notice" role="status">{html_text(notice)}</p>',

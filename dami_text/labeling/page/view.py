@@ -119,7 +119,7 @@ def _trainer_html(trainer: TrainerState, rounds: int) -> str:
     if trainer.kind == "failed":
         return (
             '<p class="trainer failed" role="alert">'
-            f"The last training failed: {escape(visible(trainer.message)[:300])} "
+            f"The last training failed: {html_text(trainer.message[:300])} "
             "Every label is safe; it is tried again after some more.</p>"
         )
     if trainer.kind == "training":
