@@ -75,11 +75,7 @@ PICTURES = [
     Picture("labeling-table", WIDE, [key("t"), lambda page: page.keyboard.type("music")]),
     Picture("labeling-table-390", NARROW, [key("t")]),
 ]
-PICTURES_OF_MANY = [
-    Picture(
-        "labeling-many", WIDE, [lambda page: page.click("#likeliest-toggle"), lambda page: page.focus("#class-words")]
-    )
-]
+PICTURES_OF_MANY = [Picture("labeling-many", WIDE, [lambda page: page.click("#likeliest-toggle")])]
 
 
 def main() -> None:

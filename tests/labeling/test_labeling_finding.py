@@ -9,6 +9,7 @@ import pytest
 from labeling_cases import label_some, make_session, texts_without_labels
 
 from dami_text.labeling import finding
+from dami_text.labeling.exchange.matching import told_of
 from dami_text.labeling.finding import BATCH, Finder, WordVectors
 from dami_text.labeling.page.desk import Desk
 from dami_text.labeling.pool_scores import FILE, MOST_KEYS, PoolScores, guess_of
@@ -253,3 +254,9 @@ def test_each_classs_recall_is_that_of_its_held_out_texts(desk, truth):
     for place, name in enumerate(again.class_names):
         right = [p == place for p, row in zip(predicted.tolist(), held_out, strict=True) if truth[row] == place]
         assert (recall[name].value, recall[name].n) == (sum(right) / len(right), len(right))
+
+
+def test_an_export_names_the_class_that_was_asked_for(desk):
+    item = QueueItem(3, "likely", {"strategy": "likely", "class": 1, "chance": 0.9, "likeliest": [1, 0]})
+    told = told_of(desk.session, item)
+    assert told["reason"] == {"kind": "likely", "strategy": "likely", "class": "pos", "chance": 0.9}

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from labeling_cases import CLASSES, make_session, texts_without_labels
 
+from dami_text.labeling.exchange.events import read, write_events
+from dami_text.labeling.exchange.matching import import_decisions
 from dami_text.labeling.page.desk import Desk
 from dami_text.labeling.page.table import Find, table, table_html
 from dami_text.labeling.progress import agreements
@@ -201,3 +203,13 @@ def test_a_correction_stands_before_votes_and_is_nobodys_independent_label(tmp_p
     desk.label("cy", again.token, 0)  # changed on the screen: still a correction
     assert store.decisions("cy")[0]["correction"] == 1
     assert CLASSES[labels_of(desk)[row]] == "neg"
+
+
+def test_a_correction_is_one_in_another_session_that_imports_the_events(desk, tmp_path):
+    desk.session.store.add_labels([(250, 0, FILE), (251, 0, FILE)])
+    desk.correct("ann", 250, version(desk, 250), 1)
+    content, _ = write_events(desk.session)
+    other = make_session(tmp_path / "texts.csv", tmp_path / "other.dami", validation_share=0.0)
+    other.store.add_labels([(250, 0, FILE), (251, 0, FILE)])
+    import_decisions(other, list(read(content, CLASSES)))
+    assert {row["row"]: row["label"] for row in other.store.labels()} == {250: 1, 251: 0}

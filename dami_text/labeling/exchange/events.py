@@ -21,7 +21,8 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
             flagged[key] = action == "flag"
         else:
             decided.pop(key, None)  # of labels with as many votes the first counts, and this one is new
-            decided[key] = Decision(id=event["id"], text=None, label=event["label"], annotator=event["annotator"])
+            decision = Decision(id=event["id"], text=None, label=event["label"], annotator=event["annotator"])
+            decided[key] = replace(decision, correction=bool(event.get("correction")))
     for key in dict.fromkeys([*decided, *(key for key, is_set in flagged.items() if is_set)]):
         decision = decided.get(key) or Decision(id=key[0], text=None, label=None, annotator=key[1], decided=False)
         yield replace(decision, flagged=flagged.get(key, False))

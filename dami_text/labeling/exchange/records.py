@@ -44,6 +44,7 @@ class Decision:
         decided: False where the text has a flag or a note, but neither a label nor a skip.
         flagged, note: the annotator's flag and note.
         problem: why the label cannot be taken; None where it can.
+        correction: whether the label counts before others' (`Store.correct`).
     """
 
     id: str | None
@@ -55,6 +56,7 @@ class Decision:
     flagged: bool = False
     note: str | None = None
     problem: str | None = None
+    correction: bool = False
 
 
 def as_text(value: Any) -> Any:

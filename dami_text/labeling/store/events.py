@@ -10,7 +10,7 @@ another text than the one that was looked at, or is counted twice.
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -204,8 +204,10 @@ class Store(Queues):
             self._insert("undo", event["row"], annotator, now, undoes=last)
             return event
 
-    def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> tuple[int, int]:
-        """Add labels made elsewhere, (row, label or None for a skip, annotator).
+    def add_labels(
+        self, labels: Iterable[tuple[int, int | None, str]], corrections: Collection[tuple[int, str]] = ()
+    ) -> tuple[int, int]:
+        """Add labels made elsewhere, (row, label or None for a skip, annotator); corrections are (row, annotator).
 
         Returns how many were news, and how many of these changed what their annotator had decided before.
         """
@@ -218,7 +220,8 @@ class Store(Queues):
                 if earlier is not None and earlier["label"] == label:
                     continue
                 action = "skip" if label is None else "label" if earlier is None else "relabel"
-                self._insert(action, row, annotator, now, label, imported=True)
+                correction = (row, annotator) in corrections
+                self._insert(action, row, annotator, now, label, imported=True, correction=correction)
                 added += 1
                 changed += earlier is not None
         return added, changed
