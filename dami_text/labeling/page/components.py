@@ -128,6 +128,7 @@ def _table(names: Sequence[str]) -> gr.HTML:
             '<label>Search texts and notes<input id="table-words" type="search" autocomplete="off"></label>'
             f'<label>Show<select id="table-kind">{options}</select></label>'
             '<label>Given by<select id="table-who"><option value="">Everybody</option></select></label></form>'
+            '<p id="table-notice" role="status"></p>'
         )
         rows = gr.HTML("", elem_id="table-rows")
         gr.HTML(

@@ -20,6 +20,7 @@
       saveOf(select).hidden = true;
     });
     page = Number(table.dataset.page);
+    byId("table-notice").textContent = table.dataset.notice;
     byId("table-place").textContent = table.dataset.place;
     byId("newer").disabled = page === 0;
     byId("older").disabled = page >= Number(table.dataset.last);

@@ -146,21 +146,24 @@ def table(session: Session, annotator: str, find: Find) -> TablePage:
 def table_html(page: TablePage, class_names: Sequence[str], notice: str = "") -> str:
     """The page as HTML; texts, notes and names are escaped.
 
-    table.js reads the attributes: of the table a number of its own, which page of how many it is and who the annotators
-    are, of each row which text it is, and its version.
+    table.js reads the attributes: of the table a number of its own, which page of how many it is, who the annotators
+    are and what became of a correction; of each row which text it is, and its version.
     """
-    last = max(0, (page.total - 1) // PAGE)
-    names = html_text(to_json(page.names))
-    return "".join(
-        (
-            f'<p id="table-notice" role="status">{html_text(notice)}</p>',
-            f'<table data-n="{time.time_ns()}" data-page="{page.page}" data-last="{last}" data-place="{page.place}" '
-            f'data-names="{names}">'
-            '<thead><tr><th scope="col">Text</th><th scope="col">Label</th><th scope="col">Given by</th></tr></thead>',
-            "<tbody>",
-            *(_line_html(line, class_names) for line in page.lines),
-            "</tbody></table>",
-        )
+    values = {
+        "n": time.time_ns(),
+        "page": page.page,
+        "last": max(0, (page.total - 1) // PAGE),
+        "place": page.place,
+        "names": to_json(page.names),
+        "notice": notice,
+    }
+    attributes = " ".join(f'data-{name}="{html_text(str(value))}"' for name, value in values.items())
+    header = "".join(f'<th role="columnheader">{name}</th>' for name in ("Text", "Label", "Given by"))
+    lines = "".join(_line_html(line, class_names) for line in page.lines)
+    # Roles are written out, since a narrow window shows the rows as blocks, which would take them away.
+    return (
+        f'<table role="table" {attributes}><thead role="rowgroup"><tr role="row">{header}</tr></thead>'
+        f'<tbody role="rowgroup">{lines}</tbody></table>'
     )
 
 
@@ -181,12 +184,12 @@ def _line_html(line: Line, class_names: Sequence[str]) -> str:
     )
     open_ = f'<button type="button" class="open" data-number="{line.own}">Open</button>' if line.own else ""
     return (
-        f'<tr data-row="{line.row}" data-version="{line.version}">'
-        f'<td class="cell-text"><div class="shown" dir="auto">{shown}</div>'
+        f'<tr role="row" data-row="{line.row}" data-version="{line.version}">'
+        f'<td role="cell" class="cell-text"><div class="shown" dir="auto">{shown}</div>'
         f'<div class="small">{" ".join(marks)}{"".join(notes)}</div></td>'
-        f'<td><select aria-label="Label of: {html_text(one_line(line.text, 60))}">{"".join(options)}</select>'
-        '<button type="button" class="save" hidden>Save</button></td>'
-        f'<td class="given">{given}{open_}</td></tr>'
+        f'<td role="cell"><select aria-label="Label of: {html_text(one_line(line.text, 60))}">'
+        f'{"".join(options)}</select><button type="button" class="save" hidden>Save</button></td>'
+        f'<td role="cell" class="given">{given}{open_}</td></tr>'
     )
 
 
