@@ -99,11 +99,12 @@ class Rows(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.text, self.selected = [], "", []
+        self.tags, self.text, self.selected, self.notice = [], "", [], None
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.notice = dict(attrs).get("data-notice", self.notice)
         if tag == "option" and "selected" in dict(attrs):
             self.selected.append(dict(attrs)["value"])
 
@@ -122,8 +123,9 @@ def test_texts_notes_and_names_are_shown_as_they_are(tmp_path):
     rows = Rows(html)
     assert "img" not in rows.tags
     assert not any(mark in html for mark in ("{", "}", "$", "`", "\\", "@"))
-    # the notice, the text, who gave the note and the note, who gave the label; the name of the class in both lists
-    assert rows.text.count(hostile) == 7
+    # the text, who gave the note and the note, who gave the label; the name of the class in both lists
+    assert rows.text.count(hostile) == 6
+    assert rows.notice == hostile
     assert rows.selected == ["0", ""]  # the first label counts; a text that was skipped has none
     assert "bob: other" in rows.text
     assert rows.text.count("x ") < 3000  # a long text is cut
