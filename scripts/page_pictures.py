@@ -40,7 +40,7 @@ MANY_CLASSES = [f"{aspect}: {how}" for aspect in ASPECTS for how in ("complaint"
 
 #: The animation: its size in pixels, and for how many milliseconds a text is read, a key is seen, and an answer.
 FILM, READ, KEY, ANSWER = (1040, 640), 1100, 350, 900
-FILM_LABELS = 13  # of which one comes after "more like this"
+FILM_LABELS = 11  # half of which come after "more like this"
 
 #: Shows a key on the page as it is pressed; an empty name takes it away.
 SHOW_KEY = """name => {
@@ -49,7 +49,7 @@ SHOW_KEY = """name => {
     const cap = document.createElement("div");
     cap.id = "pressed";
     cap.textContent = name;
-    cap.style.cssText = "position:fixed;right:34px;bottom:26px;padding:10px 22px;border-radius:12px;background:#1d2433;"
+    cap.style.cssText = "position:fixed;left:34px;bottom:22px;padding:10px 22px;border-radius:12px;background:#1d2433;"
         + "color:#fff;font:600 30px ui-monospace,'DejaVu Sans Mono',monospace;box-shadow:0 3px 0 #000;z-index:9";
     document.body.append(cap);
 }"""

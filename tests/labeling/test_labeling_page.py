@@ -511,10 +511,10 @@ def test_the_page_works_in_a_narrow_window_and_names_its_parts(session, chromium
 
 def choose_by_typing(page, wanted):
     """Type a label's name and Enter at once, and wait for the next text."""
-    before = state(page, "n")
+    before = state(page)
     page.keyboard.type(wanted)
     page.keyboard.press("Enter")
-    page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
+    page.wait_for_function("t => document.querySelector('#state [data-token]').dataset.token !== t", arg=before)
     settle(page)
 
 

@@ -4,6 +4,7 @@
   const options = () => [...document.querySelectorAll("#class-list li")];
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
   let active = null;
+  let token = null; // of the screen that the list is for
 
   function setActive(option) {
     active?.setAttribute("aria-selected", "false");
@@ -44,7 +45,8 @@
   // A screen has come: nothing is typed, the label that was given before is marked, the likeliest have their keys.
   window.dami.onScreen((now, hasText) => {
     const box = byId("class-words");
-    if (!box) return;
+    if (!box || now.token === token) return; // the same text came again: what was typed for it stays
+    token = now.token;
     box.value = "";
     filter();
     options().forEach((option) => option.classList.toggle("given", option.dataset.label === now.label));
