@@ -31,6 +31,8 @@ PATIENCE = 600  # seconds
 COLORS = 128  # of a picture: enough for a page, and half the bytes
 WIDE, NARROW = (1280, 720), (390, 844)
 
+CNN = ("--model", "cnn")  # whose framed word decided that a text was asked
+LINEAR = ("--model", "linear", "--strategy", "margin")
 CLASSES = ["negative", "positive"]
 N_LABELS = 149
 
@@ -89,14 +91,13 @@ def main() -> None:
     with TemporaryDirectory() as place, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         address = f"http://127.0.0.1:{options.port}"
-        # The CNN, whose framed word decided that a text was asked.
-        with served(Path(place), "film-reviews", options.port, CLASSES, "--model", "cnn") as folder:
+        with served(Path(place), "film-reviews", options.port, CLASSES, *CNN) as folder:
             label(folder, N_LABELS, truth, 20)
             take(browser, address, PICTURES, options.folder)
             film(browser, address, folder, truth, options.folder / "labeling.webp")
         aspects = [aspect_of(*pair) for pair in zip(demo_dataset()["text"], truth, strict=True)]
-        with served(Path(place), "aspects", options.port, MANY_CLASSES, "--model", "linear") as folder:
-            label(folder, 145, aspects, 20)
+        with served(Path(place), "aspects", options.port, MANY_CLASSES, *LINEAR) as folder:
+            label(folder, 25, aspects, 20)
             take(browser, address, PICTURES_OF_MANY, options.folder)
         browser.close()
 

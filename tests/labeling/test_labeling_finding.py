@@ -6,8 +6,10 @@ from math import log, sqrt
 
 import numpy as np
 import pytest
-from labeling_cases import label_some, make_session, texts_without_labels
+from encoder_cases import save_encoder
+from labeling_cases import CLASSES, label_some, make_session, texts_without_labels
 
+from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.labeling import finding
 from dami_text.labeling.exchange.matching import told_of
 from dami_text.labeling.finding import BATCH, Finder, WordVectors
@@ -15,8 +17,8 @@ from dami_text.labeling.page.desk import Desk
 from dami_text.labeling.pool_scores import FILE, MOST_KEYS, PoolScores, guess_of
 from dami_text.labeling.prediction import Classifier
 from dami_text.labeling.progress import progress_of
-from dami_text.labeling.rounds import train_round
-from dami_text.labeling.session import Session
+from dami_text.labeling.rounds import create_session, new_learner, train_round
+from dami_text.labeling.session import Session, SessionConfig
 from dami_text.labeling.store.queues import QueueItem, RoundRecord
 
 
@@ -135,6 +137,26 @@ def test_a_frozen_encoders_features_are_compared_where_there_are_any(desk):
     free = [row for row in range(n) if row != 3 and row not in set(desk.session.held_out.tolist())]
     best = sorted(free, key=lambda row: -cosines[row])[:BATCH]
     assert [item.row for item in desk.finder.similar(3, "ann")] == best
+
+
+def test_a_round_of_a_frozen_encoder_keeps_the_features_that_the_head_reads(tmp_path, truth):
+    run = RunConfig.of(
+        dataset=str(tmp_path / "texts.csv"),
+        model=str(save_encoder(tmp_path / "bert")),
+        freeze_encoder=True,
+        strategy="margin",
+        initial_size=10,
+        query_size=5,
+    )
+    config = SessionConfig(run, LabelingConfig(labels=CLASSES))
+    with create_session(tmp_path / "encoder.dami", config) as session:
+        label_some(session, truth, 10)
+        train_round(session)
+        features = new_learner(session).pool.texts.frozen_features.features
+        scores = PoolScores.load(session)
+        assert features.shape[1] > 0
+        np.testing.assert_allclose(scores.features, features, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, atol=2e-3)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a file of arrays", b"PK\x03\x04broken"])
