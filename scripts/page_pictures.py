@@ -97,7 +97,7 @@ def main() -> None:
             film(browser, address, folder, truth, options.folder / "labeling.webp")
         aspects = [aspect_of(*pair) for pair in zip(demo_dataset()["text"], truth, strict=True)]
         with served(Path(place), "aspects", options.port, MANY_CLASSES, *LINEAR) as folder:
-            label(folder, 25, aspects, 20)
+            label(folder, 40, aspects, 20)
             take(browser, address, PICTURES_OF_MANY, options.folder)
         browser.close()
 
