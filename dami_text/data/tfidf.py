@@ -1,7 +1,6 @@
 """Texts as TF-IDF: the words and the characters that each text has, and few others have."""
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from dami_text.config.options import TokenizationConfig
 from dami_text.data.batches import sparse_tensor
 from dami_text.data.estimators import TEXT_ENCODER, read_estimator, write_estimator
 from dami_text.data.ids import Rows
+from dami_text.data.letters import word_pattern
 from dami_text.data.texts import StoredTexts
 from dami_text.errors import ConfigError, DataError
 
@@ -29,13 +29,6 @@ DENSE = 256
 
 #: Times as many character n-grams as words may be in the vocabulary.
 CHARACTERS = 4
-
-#: Letters of scripts without spaces between words, those of `tokenization.LETTER_WITHOUT_SPACES`: re has no \p{Han}.
-LETTERS_WITHOUT_SPACES = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b"
-    "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\ua4cf"
-    "\ua9e0-\ua9fe\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff6f\uff71-\uff9d\U00020000-\U0003ffff"
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ class TfidfEncoder:
         Raises:
             DataError: no text has a word.
         """
-        pattern = _word_pattern()
+        pattern = word_pattern()
         shared: dict[str, Any] = {"sublinear_tf": True, "lowercase": config.lowercase, "dtype": np.float32}
         n = config.max_vocabulary
         found = []
@@ -134,13 +127,6 @@ class TfidfEncoder:
             if not isinstance(part, TfidfVectorizer):
                 raise ConfigError(f"{file} holds a {type(part).__name__}; wanted TfidfVectorizers alone")
         return cls(union)
-
-
-def _word_pattern() -> str:
-    """A regular expression of words: a letter of a script without spaces, or two or more others, with their marks."""
-    marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")
-    letter = f"[{LETTERS_WITHOUT_SPACES}]"
-    return rf"{letter}[{marks}ー]*|(?:(?!{letter})[\w{marks}]){{2,}}"
 
 
 class TfidfTexts(StoredTexts):

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from dami_text.config.options import WordVectorConfig
 from dami_text.data.cache import cached_array
+from dami_text.data.letters import LETTERS_WITHOUT_SPACES
 from dami_text.data.ppmi import SPREAD, ppmi_vectors
 from dami_text.data.ppmi import WINDOW as PPMI_WINDOW
 from dami_text.data.texts import EncodedTexts
-from dami_text.data.tfidf import LETTERS_WITHOUT_SPACES
 from dami_text.errors import ConfigError, DataError
 from dami_text.randomness import integer_seed, numpy_stream
 

@@ -6,7 +6,7 @@ learning curve is measured on the same texts throughout: its differences are far
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -111,6 +111,7 @@ class Progress:
     n_reviewed: int = 0
     n_copies: int = 0
     n_labeled_copies: int = 0
+    recall: dict[str, Proportion] = field(default_factory=dict)  # of classes that held-out texts have
 
     @property
     def outlook(self) -> list[str]:
@@ -151,6 +152,7 @@ def progress_of(session: Session) -> Progress:
         settled=settled(rounds),
         unfound=unfound(session, labels, set(skipped)),
         n_reviewed=n_reviewed,
+        recall=_recall(session, labels, rounds[-1]) if last.size else {},
     )
 
 
@@ -172,12 +174,28 @@ def _measured(session: Session, labels: Mapping[int, int], record: RoundRecord) 
     return [i for i, row in enumerate(session.held_out[:n].tolist()) if row in labels]
 
 
-def _report(session: Session, labels: Mapping[int, int], record: RoundRecord) -> ClassReport | None:
-    """The report on a round's predictions of the held-out texts with a label."""
+def _predictions(
+    session: Session, labels: Mapping[int, int], record: RoundRecord
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A round's predictions (V,) of the held-out texts with a label, and these labels (V,)."""
     places = _measured(session, labels, record)
     truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
-    predicted = np.frombuffer(record.predictions, PREDICTION)[places].astype(np.int64)
-    return ClassReport.of(predicted, truth, session.class_names)
+    return np.frombuffer(record.predictions, PREDICTION)[places].astype(np.int64), truth
+
+
+def _report(session: Session, labels: Mapping[int, int], record: RoundRecord) -> ClassReport | None:
+    """The report on a round's predictions of the held-out texts with a label."""
+    return ClassReport.of(*_predictions(session, labels, record), session.class_names)
+
+
+def _recall(session: Session, labels: Mapping[int, int], record: RoundRecord) -> dict[str, Proportion]:
+    """Of each class that a held-out text has, the share of its held-out texts that a round's model recognizes."""
+    predicted, truth = _predictions(session, labels, record)
+    n_classes = len(session.class_names)
+    present = np.bincount(truth, minlength=n_classes).tolist()
+    right = np.bincount(truth[predicted == truth], minlength=n_classes).tolist()
+    found = zip(session.class_names, right, present, strict=True)
+    return {name: Proportion.of(n_right, n) for name, n_right, n in found if n}
 
 
 def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[RoundRecord]) -> NDArray[np.bool_]:
@@ -246,7 +264,7 @@ def _fitted_gains(sizes: NDArray[np.float64], accuracies: NDArray[np.float64], l
 
 
 def agreements(session: Session) -> list[Agreement]:
-    """How well each two annotators agree on the texts that both have labelled."""
+    """How well each two annotators agree on the texts that both have labelled, not seeing the other's label."""
     given: dict[str, dict[int, int]] = {}
     for row in session.store.opinions():
         if row["label"] is not None:

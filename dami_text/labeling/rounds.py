@@ -23,6 +23,7 @@ from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.asking import ask
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.doubts import doubts_of
+from dami_text.labeling.pool_scores import PoolScores, guess_of
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.settled import packed, stop_rows
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
@@ -153,6 +154,7 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
     if reserve > 0:
         further = explained(session, learner, ask(session, learner, reserve, beside=query.rows), "reserve")
         session.store.extend_queue(number + 1, further)
+    PoolScores.of(session, learner).save(session.folder)
     return record
 
 
@@ -168,12 +170,9 @@ def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind
 
 
 def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[QueueItem]) -> list[QueueItem]:
-    """The items with the model's guess, the class of the highest probability, and that probability."""
+    """The items with the model's guess in their reasons."""
     if not items:
         return []
     rows = np.array([item.row for item in items])
     probabilities = predict_probabilities(learner.trained_model(), learner.pool.texts, rows)
-    return [
-        replace(item, reason={**item.reason, "guess": int(p.argmax()), "probability": round(float(p.max()), 4)})
-        for item, p in zip(items, probabilities, strict=True)
-    ]
+    return [replace(item, reason={**item.reason, **guess_of(p)}) for item, p in zip(items, probabilities, strict=True)]

@@ -17,7 +17,6 @@ from dami_text.labeling.page.accounts import (
     set_passwords,
 )
 from dami_text.labeling.page.desk import Desk
-from dami_text.labeling.page.history import Find
 from dami_text.labeling.page.server import OPEN_PATHS, Guard, free_port
 from dami_text.labeling.page.view import WORD, curve_svg, one_line, panel_html, shaded, visible, why
 from dami_text.labeling.progress import Gain, Progress, Proportion
@@ -118,50 +117,12 @@ def test_an_undo_that_was_sent_twice_undoes_once(desk):
 def test_a_decision_can_be_looked_at_again_and_changed(desk):
     first = desk.next("ann")
     second = desk.label("ann", first.token, 0)
-    panel = desk.panel("ann")
-    (number, line) = panel.history.decisions[0]
-    assert line.startswith("neg · ")
+    number = desk.session.store.decisions("ann")[0]["number"]
     again = desk.again("ann", number)
     assert (row_of(again), again.label, again.again) == (row_of(first), 0, True)
     after = desk.label("ann", again.token, 1)
     assert (row_of(after), labels_of(desk)) == (row_of(second), {row_of(first): 1})
     assert desk.again("bob", number).notice == "That decision was changed meanwhile."
-
-
-def test_the_whole_history_is_there_a_page_at_a_time(desk):
-    screen, given = desk.next("ann"), []
-    for _ in range(23):
-        given.insert(0, desk.session.text(row_of(screen)))
-        screen = desk.label("ann", screen.token, 0)
-    pages = [desk.panel("ann", Find(page=page)).history for page in range(3)]
-    assert [page.place for page in pages] == ["1 to 10 of 23", "11 to 20 of 23", "21 to 23 of 23"]
-    assert [line for page in pages for _, line in page.decisions] == [f"neg · {one_line(text)}" for text in given]
-    oldest, _ = pages[2].decisions[-1]
-    assert desk.session.text(row_of(desk.again("ann", oldest))) == given[-1]
-    assert desk.panel("ann", Find(page=99)).history == pages[2]
-    assert desk.panel("bob").history.place == "No decision to show."
-
-
-def test_the_history_is_searched_and_filtered(desk):
-    screens = [desk.next("ann")]
-    desk.note("ann", screens[0].token, "unclear IRONY")
-    for label in (0, 1):
-        screens.append(desk.label("ann", screens[-1].token, label))
-    desk.flag("ann", screens[-1].token)
-    desk.skip("ann", desk.next("ann").token)
-    rows = [row_of(screen) for screen in screens]
-
-    def found(**find):
-        decisions = desk.panel("ann", Find(**find)).history.decisions
-        return [row_of(desk.again("ann", number)) for number, _ in decisions]
-
-    assert found() == rows[::-1]
-    assert (found(kind="0"), found(kind="1")) == ([rows[0]], [rows[1]])
-    assert (found(kind="skipped"), found(kind="flagged"), found(kind="noted")) == ([rows[2]], [rows[2]], [rows[0]])
-    texts = [desk.session.text(row) for row in rows]
-    for words in {word for text in texts for word in text.split()}:
-        assert found(words=words.upper()) == [r for r, t in zip(rows, texts, strict=True) if words in t][::-1]
-    assert (found(words="irony"), found(words="irony", kind="1"), found(words="no such words")) == ([rows[0]], [], [])
 
 
 def test_notes_are_each_annotators_own_and_the_latest_counts(desk):
@@ -360,13 +321,29 @@ def test_a_text_is_shown_whole_whatever_is_shaded():
         ),
         ("asked", {"strategy": "margin", "score": -0.125}, "Asked for by margin, score -0.125."),
         ("reserve", {"strategy": "random"}, "Drawn at random."),
+        (
+            "similar",
+            {"strategy": "similar", "similarity": 0.834},
+            "You asked for texts like another one (similarity 0.83).",
+        ),
+        (
+            "likely",
+            {"strategy": "likely", "class": 1, "chance": 0.07},
+            "You asked for texts that may be pos; the model says 7%.",
+        ),
     ],
 )
 def test_the_reason_is_a_sentence(kind, reason, sentence):
-    assert "".join(text for text, _ in why(QueueItem(1, kind, reason))) == sentence
+    assert "".join(text for text, _ in why(QueueItem(1, kind, reason), CLASSES)) == sentence
 
 
-def test_the_history_has_one_line_of_a_text():
+def test_the_reason_says_how_many_texts_of_a_batch_are_left():
+    item = QueueItem(1, "similar", {"similarity": 0.5})
+    assert why(item, CLASSES, 1)[0][0].endswith("(similarity 0.50). 1 more comes after it.")
+    assert why(item, CLASSES, 12)[0][0].endswith("(similarity 0.50). 12 more come after it.")
+
+
+def test_a_long_text_has_a_beginning_of_one_line():
     assert one_line("a\n b\t\tc") == "a b c"
     long = one_line("word " * 100)
     assert (len(long) <= 70, long[-1]) == (True, "…")
@@ -419,9 +396,27 @@ def test_the_panel_has_the_numbers():
 
 
 def test_names_of_classes_and_messages_are_no_html_in_the_panel():
-    hostile = "<img src=x onerror=alert(1)>"
-    text, tags = panel_text(progress(by_class={hostile: 60}), TrainerState("failed", hostile))
-    assert (text.count(hostile), "img" in tags) == (2, False)
+    hostile = "<img src=x onerror=alert(1)> {{this}} ${value}"
+    classes = {hostile: 60, f"no {hostile}": 0}
+    text, tags = panel_text(progress(by_class=classes), TrainerState("failed", hostile))
+    assert (text.count(hostile), "img" in tags) == (4, False)
+    assert not re.search(
+        "[{}$]", panel_html(progress(by_class=classes), TrainerState("idle"))
+    )  # gradio reads templates
+
+
+def test_the_panel_has_each_classs_recall_and_warns_of_classes_without_a_label():
+    recall = {"neg": Proportion.of(3, 4)}
+    text, _ = panel_text(progress(recall=recall), TrainerState("idle"))
+    assert "negfinds 3 of 420pos40" in text
+    assert "No label yet" not in text
+    classes = {"neg": 1, **{f"class {i}": 0 for i in range(8)}}
+    text, _ = panel_text(progress(by_class=classes), TrainerState("idle"))
+    assert "No label yet: class 0, class 1, class 2, class 3, class 4 and 3 others" in text
+    assert (
+        "No label yet"
+        not in panel_text(progress(by_class=dict.fromkeys(classes, 0), n_labeled=0), TrainerState("idle"))[0]
+    )
 
 
 def test_the_curve_goes_through_its_points():
@@ -435,16 +430,23 @@ def test_the_curve_goes_through_its_points():
 
 @pytest.mark.parametrize("state", [["x"], 5, None, {"path": "/etc/passwd"}, "<span>", True])
 def test_a_state_that_is_no_screens_is_none(desk, state):
-    page = pytest.importorskip("dami_text.labeling.page.components", reason="needs gradio", exc_type=ImportError)
+    page = pytest.importorskip("dami_text.labeling.page.handlers", reason="needs gradio", exc_type=ImportError)
     on = page.Handlers(desk, "me")
     request = SimpleNamespace(username="ann")
     screens = [
         on.label(0)(state, request),
         on.skip(state, request),
         on.undo(state, request),
-        on.again(0)(state, request),
+        on.back(state, request),
+        on.similar(state, request),
+        on.again(state, request),
+        on.correct(state, request),
+        on.choose(state, state, request),
+        on.likely(state, request),
     ]
-    assert all("data-token" in screen[0] for screen in screens)
+    assert all("data-token" in screen[0] for screen in screens[:6])
+    assert all(value == on.choose("", "", request)[0] for screen in screens[6:] for value in screen)  # nothing changes
+    assert "No text to show" in on.table(state, request)
     assert on.guess(state) == [("There is no guess for this text.", None)]
     assert desk.session.store.events() == []
 

@@ -218,10 +218,12 @@ def test_a_person_labels_sixty_texts_through_two_rounds(session, truth, chromium
         assert page.get_attribute("#flag", "aria-pressed") == "true"
         press(page, "Space")
         assert (session.store.skipped(), list(session.store.flags())) == ([row], [row])
-        page.wait_for_function("document.querySelector('#history button').textContent.trim().startsWith('skipped')")
-        page.keyboard.press("h")
+        page.keyboard.press("t")
+        first = page.locator("#table-rows tbody tr").first
+        first.locator("mark:has-text('flagged')").wait_for()
+        assert first.locator("select").input_value() == ""  # skipped
         before = state(page, "n")
-        page.locator("#history button").nth(0).click()
+        first.locator(".open").click()
         page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
         settle(page)
         assert (row_of(page), state(page, "again")) == (row, "true")
@@ -400,12 +402,11 @@ def test_a_note_is_kept_found_in_the_history_and_no_key_of_it_labels(session, ch
         assert (note, labels_of(session)) == ("1 is it irony?", {})
         for key in "1212":
             press(page, key)
-        page.keyboard.press("h")
-        page.fill("#history-words input, #history-words textarea", "IRONY")
-        found = page.locator("#history button:has-text('irony')")
-        found.wait_for()
-        page.wait_for_function("document.querySelector('#history-turn').innerText.includes('1 to 1 of 1')")
-        found.click()
+        page.keyboard.press("t")
+        page.keyboard.type("IRONY")  # the search has the focus
+        page.wait_for_function("document.querySelector('#table-place').innerText === '1 to 1 of 1'")
+        found = page.locator("#table-rows tr:has-text('irony')")
+        found.locator(".open").click()
         wait_until(lambda: row_of(page) == row)
         assert page.input_value("#note input, #note textarea") == "1 is it irony?"
 
@@ -526,10 +527,13 @@ def test_hostile_texts_are_shown_as_the_text_that_they_are(tmp_path, chromium):
             seen[row] = text_of(page)
             assert page.locator("#text script, #text img, #text a, #text b, #text svg").count() == 0
             press(page, "1")
-        page.wait_for_function("document.querySelectorAll('#decisions button').length >= 8")
-        page.keyboard.press("h")
-        page.wait_for_timeout(500)
-        assert page.locator("#decisions :is(script, img, b, a, svg)").count() == 0
+        page.keyboard.press("t")
+        page.wait_for_function("document.querySelectorAll('#table-rows tbody tr').length === 8")
+        assert page.locator("#table :is(script, img, b, a, svg)").count() == 0
+        shown = page.locator("#table-rows .shown").all_text_contents()
+        assert any(
+            "{{constructor.constructor('window.hit=1')()}} ${window.hit=1} {window.hit=1}" in text for text in shown
+        )
         assert page.evaluate("window.hit") is None
     assert seen == {row: visible(session.text(row)) for row in range(len(HOSTILE))}
     assert not [url for url in requests if "evil" in url]
@@ -545,31 +549,133 @@ def test_the_page_works_in_a_narrow_window_and_names_its_parts(session, chromium
         for name, key in (("neg", "1"), ("pos", "2"), ("Skip", "Space"), ("Undo", "Backspace"), ("Help", "?")):
             button = page.get_by_role("button", name=re.compile(name))
             assert button.first.get_attribute("aria-keyshortcuts") == key
-        for key, drawer in (("g", "#guidelines"), ("?", "#help"), ("h", "#history")):
+        for key, drawer in (("g", "#guidelines"), ("?", "#help"), ("t", "#table"), ("c", "#classes")):
             page.keyboard.press(key)
             assert page.is_visible(drawer)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            if drawer == "#table":  # one leaves the search first
+                page.keyboard.press("Escape")
             page.keyboard.press("Escape")
             assert not page.is_visible(drawer)
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement !== document.body")
 
 
-def test_more_than_nine_labels_are_found_by_typing(tmp_path, truth, chromium):
-    names = [f"class {letter}" for letter in "abcdefghijkl"]
-    session = make_session(tmp_path / "texts.csv", tmp_path / "many.dami", labels=names)
+def choose_by_typing(page, wanted):
+    """Type a label's name and Enter at once, and wait for the next text."""
+    before = state(page)
+    page.keyboard.type(wanted)
+    page.keyboard.press("Enter")
+    page.wait_for_function("t => document.querySelector('#state [data-token]').dataset.token !== t", arg=before)
+    settle(page)
+
+
+def test_of_more_than_nine_labels_enter_gives_the_one_that_was_typed_however_fast(tmp_path, truth, chromium):
+    names = [f"class {letter}" for letter in "abcdefghijkl"] + ["<b>class</b> {{m}} ${n}", "ab", "a"]
+    session = make_session(tmp_path / "texts.csv", tmp_path / "many.dami", labels=names, initial_size=60)
     with served(session.folder) as server:
         page = open_page(chromium, server.url)
-        for wanted in ("class k", "class c"):
-            row, before = row_of(page), state(page, "n")
-            page.wait_for_function("() => document.querySelector('#label-filter input').value === ''")
-            settle(page)
-            box = page.locator("#label-filter input")
-            box.click()
-            box.fill(wanted)
-            page.keyboard.press("Enter")
-            page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
-            settle(page)
+        assert page.locator("#class-list li").all_text_contents() == names
+        for typed, wanted in (
+            *((f"{letter}", f"class {letter}") for letter in "klbkdj"),
+            *(("CLASS K", "class k"), ("k  cl", "class k"), ("{{m", names[12]), ("a", "a"), ("ab", "ab")),
+        ):
+            row = row_of(page)
+            choose_by_typing(page, typed)
             assert labels_of(session)[row] == names.index(wanted)
+        row, n = row_of(page), len(labels_of(session))
+        page.keyboard.press("Enter")  # nothing is typed, or nothing fits: no label
+        page.keyboard.type("no such label")
+        page.keyboard.press("Enter")
+        page.fill("#class-words", "")
+        page.wait_for_timeout(300)
+        assert (row_of(page), len(labels_of(session))) == (row, n)
+        for key in ("ArrowDown", "ArrowDown", "ArrowUp"):
+            page.keyboard.press(key)
+        active = page.get_attribute("#class-words", "aria-activedescendant")
+        assert page.get_attribute(f"#{active}", "aria-selected") == "true"
+        press(page, "Enter")
+        assert labels_of(session)[row] == 0
+        row = row_of(page)
+        page.click("#class-list li:nth-child(3)")
+        wait_until(lambda: labels_of(session).get(row) == 2)
+
+
+def test_the_likeliest_labels_are_on_keys_only_where_the_person_turns_that_on(tmp_path, truth, chromium):
+    names = [f"class {letter}" for letter in "abcdefghijkl"]
+    session = make_session(tmp_path / "texts.csv", tmp_path / "many.dami", labels=names)
+    session.store.finish_round(
+        RoundRecord(number=0, through=0, n_labeled=0, time="now", details={}, predictions=b""),
+        [QueueItem(row, "asked", {"guess": 7, "probability": 0.4, "likeliest": [7, 2, 11, 0, 5]}) for row in (5, 6, 7)],
+    )
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        assert not page.is_visible("#likeliest-2")
+        page.keyboard.press("2")  # is typed
+        page.keyboard.press("Escape")
+        page.keyboard.press("2")
+        page.wait_for_timeout(300)
+        assert labels_of(session) == {}
+        page.click("#likeliest-toggle")
+        assert page.locator(".likeliest").all_inner_texts() == [names[i] for i in (7, 2, 11, 0, 5)]
+        press(page, "2")
+        assert labels_of(session) == {5: 2}
+        assert page.evaluate("document.activeElement.id") == "class-words"
+        press(page, "3")  # nothing is typed yet, so this is a key
+        assert labels_of(session) == {5: 2, 6: 11}
+        page.reload()
+        page.wait_for_selector("#likeliest-1")  # this browser keeps the choice
+
+
+def test_more_like_this_and_texts_of_a_class_come_next_until_esc(session, truth, chromium):
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        first = row_of(page)
+        press(page, "l")
+        assert (row_of(page), state(page, "notice")) == (first, "20 similar texts come next.")
+        press(page, "1")
+        batch = [item.row for item in session.store.batch(getpass.getuser())]
+        assert (row_of(page), state(page, "batch"), len(batch)) == (batch[0], "similar", 20)
+        assert "19 more come after it." in page.inner_text("#why")
+        press(page, "Escape")
+        assert (state(page, "batch"), session.store.batch(getpass.getuser())) == ("", [])
+        for _ in range(19):
+            press(page, "12"[truth[row_of(page)]])
+        wait_until((session.folder / "scores.npz").exists)
+        page.keyboard.press("c")
+        before = state(page, "n")
+        page.locator("#classes button", has_text="pos").click()
+        page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
+        settle(page)
+        assert (state(page, "batch"), page.is_visible("#classes")) == ("likely", False)
+        assert "may be pos" in page.inner_text("#why")
+
+
+def test_labels_are_corrected_in_the_table_and_its_keys_label_nothing(session, chromium):
+    session.store.add_labels([(200, 0, "file"), (201, 1, "file")])
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        page.keyboard.press("t")
+        page.wait_for_selector("#table-rows tr[data-row='201']")
+        page.keyboard.press("Escape")  # leaves the search, and now keys could be keys
+        page.keyboard.press("1")
+        page.keyboard.press("Space")
+        page.select_option("#table-kind", "0")
+        page.wait_for_function("document.querySelector('#table-place').innerText === '1 to 1 of 1'")
+        select = page.get_by_role("combobox", name=re.compile("^Label of: "))
+        assert not page.locator("#table .save").is_visible()
+        select.select_option("1")
+        page.locator("#table .save").click()
+        page.wait_for_function("document.querySelector('#table-notice').innerText === 'Changed to pos.'")
+        assert labels_of(session) == {200: 1, 201: 1}
+        page.wait_for_function("document.querySelector('#table-place').innerText === 'No text to show.'")
+        page.select_option("#table-kind", "1")
+        page.wait_for_function("document.querySelector('#table-place').innerText === '1 to 2 of 2'")
+        assert "file: neg" in page.inner_text("#table-rows tr[data-row='200']")
+        page.keyboard.press("Escape")
+        assert not page.is_visible("#table")
+        press(page, "Backspace")
+        assert (labels_of(session), state(page, "notice")) == ({200: 0, 201: 1}, "Undone.")
 
 
 def answer(url, host=None, path="", headers=None, data=None):

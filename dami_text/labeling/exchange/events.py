@@ -12,7 +12,6 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
     events = json_lines(content)
     undone = {event["undoes"] for event in events if event["action"] == "undo"}
     decided: dict[tuple[str, str], Decision] = {}
-    reviewed: dict[tuple[str, str], bool] = {}
     flagged: dict[tuple[str, str], bool] = {}
     for event in events:
         key, action = (event["id"], event["annotator"]), event["action"]
@@ -22,10 +21,9 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
             flagged[key] = action == "flag"
         else:
             decided.pop(key, None)  # of labels with as many votes the first counts, and this one is new
-            decided[key] = Decision(id=event["id"], text=None, label=event["label"], annotator=event["annotator"])
-            reviewed[key] = bool(event.get("review"))
-    second_looks = [key for key in decided if reviewed[key]]  # first, as these are the labels that count
-    for key in dict.fromkeys([*second_looks, *decided, *(key for key, is_set in flagged.items() if is_set)]):
+            decision = Decision(id=event["id"], text=None, label=event["label"], annotator=event["annotator"])
+            decided[key] = replace(decision, review=bool(event.get("review")))
+    for key in dict.fromkeys([*decided, *(key for key, is_set in flagged.items() if is_set)]):
         decision = decided.get(key) or Decision(id=key[0], text=None, label=None, annotator=key[1], decided=False)
         yield replace(decision, flagged=flagged.get(key, False))
 

@@ -58,7 +58,10 @@ def _record(session: Session, row: int, annotator: str | None, decision: Any, **
 
 def told_of(session: Session, item: QueueItem) -> dict[str, Any]:
     """What a queue says of a text, as the fields of a record."""
-    reason = {name: value for name, value in item.reason.items() if name not in ("shades", "guess", "probability")}
+    left_out = ("shades", "guess", "probability", "likeliest")
+    reason = {name: value for name, value in item.reason.items() if name not in left_out}
+    if "class" in reason:
+        reason["class"] = session.class_names[reason["class"]]
     guess = item.reason.get("guess")
     return {
         "guess": None if guess is None else session.class_names[guess],
@@ -155,7 +158,7 @@ def import_decisions(session: Session, decisions: Sequence[Decision], annotator:
     given = found.given_to_copies()
     labels = [(row, label, name) for (row, name), (label, *others) in given.items() if not others]
     with session.store.transaction():
-        added, changed = session.store.add_labels(labels)
+        added, changed = session.store.add_labels(labels, found.reviews)
         marks = session.store.add_flags(found.flags)
         marks += sum(session.store.set_note(row, name, note) for (row, name), note in found.notes.items())
     return Imported(
@@ -180,6 +183,7 @@ class _Matched:
         self.by_id: dict[tuple[int, str], set[int | None]] = {}
         self.by_text: dict[tuple[int, str], set[int | None]] = {}
         self.flags: list[tuple[int, str]] = []
+        self.reviews: set[tuple[int, str]] = set()
         self.notes: dict[tuple[int, str], str] = {}
         self.unusable: list[str] = []
         self.unmatched = self.ambiguous = self.n_ids = self.n_mixed = 0
@@ -209,6 +213,8 @@ class _Matched:
             key = (row, named or self.annotator or (self.decided[row]["annotator"] if row in self.decided else NOBODY))
             if decision.decided:
                 (self.by_id if by_id else self.by_text).setdefault(key, set()).add(label)
+            if decision.review:
+                self.reviews.add(key)
             if decision.flagged:
                 self.flags.append(key)
             if decision.note:

@@ -49,6 +49,7 @@ class Decision:
         decided: False where the text has a flag or a note, but neither a label nor a skip.
         flagged, note: the annotator's flag and note.
         problem: why the label cannot be taken; None where it can.
+        review: whether it was a second look, whose label counts before others'.
     """
 
     id: str | None
@@ -60,6 +61,7 @@ class Decision:
     flagged: bool = False
     note: str | None = None
     problem: str | None = None
+    review: bool = False
 
 
 def as_text(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dami_text.escaping import visible
-from dami_text.labeling.page.history import Find, HistoryPage, history
+from dami_text.labeling.finding import Finder
 from dami_text.labeling.page.view import Tokens, panel_html, shaded, why, why_again
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.review import Review
@@ -34,6 +35,8 @@ class Screen:
         again: whether they look at a text again that they have decided on.
         note: what they have written about it.
         review: whether it is a second look at a label.
+        batch: `similar` or `likely` where the text is one of those that the annotator asked for.
+        likeliest: the model's likeliest classes, the most likely first, where there are more classes than keys.
     """
 
     token: str
@@ -45,14 +48,8 @@ class Screen:
     again: bool = False
     note: str = ""
     review: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What stands beside the text: numbers as HTML, and a page of the annotator's own decisions."""
-
-    html: str
-    history: HistoryPage
+    batch: str = ""
+    likeliest: tuple[int, ...] = ()
 
 
 class Desk:
@@ -68,6 +65,7 @@ class Desk:
         self.session = session
         self._begins_with_review = begin_with_review
         self.trainer = Trainer(session)
+        self.finder = Finder(session)
         self._lease_seconds = 60 * session.config.labeling.lease_minutes
         self._review = Review(session, self._lease_seconds)
         self._refill = threading.Lock()
@@ -145,6 +143,57 @@ class Desk:
                 return self._screen(annotator, shown, item, "Choose again, or press Esc to go back.")
         return self.next(annotator, "That decision was changed meanwhile.")
 
+    def similar(self, annotator: str, token: str) -> Screen:
+        """Have the texts most like that on the screen come next; it stays on the screen until it is decided on."""
+        shown = self._shown(token)
+        if shown is None:
+            return self.next(annotator, "There was no text on the screen.")
+        store = self.session.store
+        decided = store.decision(shown.row, annotator) is not None
+        items = self.finder.similar(shown.row, annotator)
+        if items:
+            with store.transaction():
+                if decided:
+                    store.release(annotator)
+                store.set_batch(annotator, items)
+        n = len(items)
+        notice = f"{n} similar text{'s' * (n != 1)} come{'s' * (n == 1)} next." if n else "No other text is like this."
+        if decided and items:
+            return self.next(annotator, notice)
+        shown, item = store.shown(shown.row, annotator)
+        return self._screen(annotator, shown, item, notice)
+
+    def likely(self, annotator: str, label: int) -> Screen:
+        """Have the texts come now that the model takes for a class."""
+        name = visible(self.session.class_names[label])
+        if self.finder.scores() is None:
+            return self.next(annotator, "There is no model yet that could tell: it comes after the first labels.")
+        items = self.finder.likely(label, annotator)
+        if not items:
+            return self.next(annotator, f"No unlabelled text is left that may be {name}.")
+        self._set_batch(annotator, items)
+        n = len(items)
+        return self.next(annotator, f"{n} text{'s' * (n != 1)} that may be {name}, the likeliest first.")
+
+    def back(self, annotator: str, token: str) -> Screen:
+        """Go back to the queue: from a text that was decided on before, or from the texts that were asked for."""
+        shown = self._shown(token)
+        is_new = shown is not None and self.session.store.decision(shown.row, annotator) is None
+        if is_new and not _is_review(token):
+            self._set_batch(annotator, [])
+        return self.next(annotator)
+
+    def correct(self, annotator: str, row: int, version: int, label: int) -> str:
+        """Give a text in the table another label; what became of it, in words."""
+        if not 0 <= row < len(self.session):
+            return "There is no such text."
+        try:
+            changed = self.session.store.correct(Shown(row, version), annotator, label)
+        except Refused as refused:
+            return f"Not changed: {refused}."
+        name = visible(self.session.class_names[label])
+        return f"Changed to {name}." if changed else f"It is {name} already."
+
     def guess(self, token: str) -> str:
         """What the model makes of the text on the screen, in words."""
         guess = self._guess(token)
@@ -186,11 +235,16 @@ class Desk:
         changed = self.session.store.set_note(shown.row, annotator, text)
         return ("Note saved." if text.strip() else "Note removed.") if changed else ""
 
-    def panel(self, annotator: str, find: Find | None = None) -> Panel:
-        """The side panel now, with the page of the history that `find` asks for; starts a training that is due."""
+    def panel(self) -> str:
+        """The side panel now, as HTML; starts a training that is due."""
         self.trainer.start_if_due()
-        html = panel_html(progress_of(self.session), self.trainer.state(), self.budget)
-        return Panel(html, history(self.session, annotator, find or Find()))
+        return panel_html(progress_of(self.session), self.trainer.state(), self.budget)
+
+    def _set_batch(self, annotator: str, items: Sequence[QueueItem]) -> None:
+        """Let these texts come before the one on the annotator's screen, which goes back."""
+        with self.session.store.transaction():
+            self.session.store.release(annotator)
+            self.session.store.set_batch(annotator, items)
 
     def _decide(self, annotator: str, token: str, label: int | None) -> Screen:
         shown = self._shown(token)
@@ -280,15 +334,19 @@ class Desk:
     def _screen(self, annotator: str, shown: Shown, item: QueueItem, notice: str) -> Screen:
         store = self.session.store
         earlier = store.decision(shown.row, annotator)
+        batch = item.kind if item.kind in ("similar", "likely") and earlier is None else ""
+        more = len([other for other in store.batch(annotator) if other.row != shown.row]) if batch else 0
         return Screen(
             token=f"{shown.row}.{shown.version}.{store.last_act(annotator)}",
             text=shaded(self.session.text(shown.row), item.reason),
-            why=why(item, len(self.session.copies.rows(shown.row)) - 1),
+            why=why(item, self.session.class_names, more, len(self.session.copies.rows(shown.row)) - 1),
             notice=notice,
             label=earlier["label"] if earlier else None,
             flagged=store.is_flagged(shown.row, annotator),
             again=earlier is not None,
             note=store.note(shown.row, annotator),
+            batch=batch,
+            likeliest=tuple(item.reason.get("likeliest", ())),
         )
 
     def _review_screen(

@@ -3,10 +3,12 @@
   const PATIENCE = 8000; // milliseconds to wait for the server before saying so
   const BUTTON_OF = {
     " ": "skip", Backspace: "undo", f: "flag", m: "guess-button", s: "suggestion-button", g: "guidelines-button",
-    h: "history-button", "?": "help-button", a: "accept", r: "review", c: "confirm",
+    t: "table-button", "?": "help-button", a: "accept", l: "similar", c: "classes-button", r: "review", y: "confirm",
   };
-  const PANELS = { "guidelines-button": "guidelines", "history-button": "history", "help-button": "help" };
-  const NEEDS_TEXT = /^(label-\d+|skip|flag|accept|confirm)$/;
+  const PANELS = {
+    "guidelines-button": "guidelines", "table-button": "table", "help-button": "help", "classes-button": "classes",
+  };
+  const NEEDS_TEXT = /^(label-\d+|skip|flag|accept|confirm|choose|similar)$/;
   let busy = true; // until the first text is there
   let refused = 0;
   let seen = null;
@@ -16,13 +18,36 @@
   const state = () => document.querySelector("#state [data-token]");
   const say = (text) => { const notice = byId("notice"); if (notice) notice.textContent = text; };
 
-  // Whether guesses are shown with each text and key a accepts them: this browser's choice, off at first.
-  const accepting = () => document.body.classList.contains("accepting");
-  function accept(on) {
-    document.body.classList.toggle("accepting", on);
-    byId("accept-toggle")?.setAttribute("aria-pressed", String(on));
-    try { localStorage.setItem("dami-accept", on ? "1" : ""); } catch { /* a browser that keeps nothing */ }
-    if (on) byId("guess-button")?.click();
+  // What labels.js and table.js need of this script.
+  const listeners = { screen: [], table: [], rows: [] };
+  const tableIsOpen = () => document.body.classList.contains("table-open");
+  window.dami = {
+    sent: {}, // by the hidden button whose event sends it
+    ask(id, value) { window.dami.sent[id] = JSON.stringify(value); byId(id)?.click(); },
+    onScreen(listener) { listeners.screen.push(listener); },
+    onTable(listener) { listeners.table.push(listener); },
+    onRows(listener) { listeners.rows.push(listener); },
+    onToggle(id, name, key, then) { toggles[id] = { name, key, then }; },
+    tableIsOpen,
+    close: () => escape(false),
+  };
+
+  // Choices of this browser, all off at first, by the button that changes them: a class of the body, kept under a key.
+  const toggles = {};
+  const isOn = (name) => document.body.classList.contains(name);
+  function setToggle(id, on) {
+    const { name, key, then } = toggles[id];
+    document.body.classList.toggle(name, on);
+    byId(id)?.setAttribute("aria-pressed", String(on));
+    try { localStorage.setItem(key, on ? "1" : ""); } catch { /* a browser that keeps nothing */ }
+    if (on) then?.();
+  }
+  window.dami.onToggle("accept-toggle", "accepting", "dami-accept", () => byId("guess-button")?.click());
+
+  function restoreToggles() {
+    for (const [id, { key }] of Object.entries(toggles)) {
+      try { if (localStorage.getItem(key)) setToggle(id, true); } catch { /* a browser that keeps nothing */ }
+    }
   }
 
   function refuse(why) {
@@ -43,6 +68,7 @@
   function screenHasCome() {
     const now = state();
     if (!now || now.dataset.n === seen) return;
+    if (seen === null) restoreToggles();
     seen = now.dataset.n;
     clearTimeout(timer);
     requestAnimationFrame(() => {
@@ -55,14 +81,15 @@
         button.setAttribute("aria-pressed", String(button.id === `label-${Number(now.dataset.label) + 1}` && now.dataset.label !== ""));
       });
       byId("flag")?.setAttribute("aria-pressed", now.dataset.flagged);
-      document.body.classList.toggle("again", now.dataset.again === "true");
+      const hasText = now.dataset.token !== "-";
+      document.body.classList.toggle("again", now.dataset.again === "true" || now.dataset.batch !== "");
       document.body.classList.toggle("review", now.dataset.review === "true");
       byId("review")?.setAttribute("aria-pressed", now.dataset.review);
-      document.body.classList.toggle("no-text", now.dataset.token === "-");
+      document.body.classList.toggle("no-text", !hasText);
       document.querySelector("#text")?.scrollTo(0, 0);
       if (byId("noted")) byId("noted").textContent = "";
-      if (accepting() && now.dataset.token !== "-") byId("guess-button")?.click();
-      if (now.dataset.token !== "-") document.querySelector("#label-filter input")?.focus();
+      if (isOn("accepting") && hasText) byId("guess-button")?.click();
+      listeners.screen.forEach((listener) => listener(now.dataset, hasText));
       busy = false;
     });
   }
@@ -70,13 +97,19 @@
   function toggle(buttonId) {
     const open = byId(PANELS[buttonId])?.classList.toggle("open") ?? false;
     byId(buttonId)?.setAttribute("aria-expanded", String(open));
-    if (open) byId(PANELS[buttonId]).querySelector("button, a, [tabindex]")?.focus();
+    if (buttonId === "table-button") {
+      document.body.classList.toggle("table-open", open);
+      if (open) listeners.table.forEach((listener) => listener());
+    }
+    if (open) byId(PANELS[buttonId]).querySelector("input, button, a, [tabindex]")?.focus();
+    else byId(buttonId)?.focus({ preventScroll: true, focusVisible: false });
   }
 
-  function escape() {
+  // Close what is open; where nothing is, and `andBack`, leave the text that one looks at again, or one's batch.
+  function escape(andBack = true) {
     const open = Object.keys(PANELS).filter((id) => byId(PANELS[id])?.classList.contains("open"));
     if (open.length) open.forEach(toggle);
-    else if (document.body.classList.contains("again")) byId("back")?.click();
+    else if (andBack && isOn("again")) byId("back")?.click();
   }
 
   document.addEventListener("keydown", (event) => {
@@ -88,16 +121,18 @@
       return;
     }
     if (focused.closest("input, textarea, select, [contenteditable=true]")) return;
-    if (event.key === " " && focused.closest("a, button:focus-visible, [role=tab]")) return; // it presses what has the focus
+    if (event.key === " " && focused.closest("a, summary, button:focus-visible, [role=tab]")) return; // it presses it
+    if (tableIsOpen() && event.key.toLowerCase() !== "t") return; // the text that keys are for is out of sight
     if (event.key.toLowerCase() === "n") {
       event.preventDefault();
       byId("note")?.querySelector("input, textarea")?.focus();
       return;
     }
-    if (event.key.toLowerCase() === "a" && !accepting()) return;
-    if (event.key.toLowerCase() === "c" && !document.body.classList.contains("review")) return;
+    if (event.key.toLowerCase() === "a" && !isOn("accepting")) return;
+    if (event.key.toLowerCase() === "y" && !isOn("review")) return;
     const digit = /^[1-9]$/.test(event.key);
-    const button = byId(digit ? `label-${event.key}` : BUTTON_OF[event.key.length === 1 ? event.key.toLowerCase() : event.key]);
+    const numbered = isOn("with-likeliest") ? "likeliest" : "label";
+    const button = byId(digit ? `${numbered}-${event.key}` : BUTTON_OF[event.key.length === 1 ? event.key.toLowerCase() : event.key]);
     if (!button) return;
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -108,7 +143,7 @@
     const button = event.target instanceof Element ? event.target.closest("button") : null;
     if (!button) return;
     if (PANELS[button.id]) { toggle(button.id); return; }
-    if (button.id === "accept-toggle") { accept(!accepting()); return; }
+    if (toggles[button.id]) { setToggle(button.id, !isOn(toggles[button.id].name)); return; }
     if (!button.classList.contains("act")) return;
     const empty = NEEDS_TEXT.test(button.id) && state()?.dataset.token === "-";
     const why = busy ? "the next text was not on the screen yet" : event.isTrusted && event.detail > 1 ?
@@ -120,7 +155,6 @@
       if (!busy) refused = 0;
       return;
     }
-    if (button.closest("#history")) toggle("history-button");
     toServer();
   }, true);
 
@@ -133,6 +167,8 @@
     text?.setAttribute("tabindex", "0");
     byId("why")?.setAttribute("aria-label", "Why this text was asked");
     byId("note")?.querySelector("input, textarea")?.setAttribute("aria-label", "Your note on this text");
+    byId("table")?.setAttribute("role", "region");
+    byId("table")?.setAttribute("aria-labelledby", "table-title");
     document.querySelectorAll("button.label").forEach((button) => {
       button.setAttribute("aria-keyshortcuts", button.id.slice("label-".length));
     });
@@ -145,7 +181,15 @@
     }
   }
 
-  new MutationObserver(screenHasCome).observe(document.documentElement, {
+  let rows = null;
+  function rowsHaveCome() {
+    const table = document.querySelector("#table-rows table");
+    if (!table || table.dataset.n === rows) return;
+    rows = table.dataset.n;
+    listeners.rows.forEach((listener) => listener(table));
+  }
+
+  new MutationObserver(() => { screenHasCome(); rowsHaveCome(); }).observe(document.documentElement, {
     childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ["data-n"],
   });
 })();

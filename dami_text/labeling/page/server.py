@@ -309,6 +309,7 @@ def serve(
         while True:
             _begin_training(desk)
             time.sleep(LOOK)
+            desk.finder.words()  # made here, so that nobody who asks for similar texts waits for it
     finally:
         page.close(verbose=False)  # every label is on disk
         desk.trainer.close()

@@ -1,9 +1,10 @@
 """What the page shows, as plain data: a text with its shaded words, why it was asked for, the numbers beside it.
 
-Texts of the pool leave this module only as tokens of `HighlightedText`, which the browser shows as text. The HTML made
-here holds numbers, and names of classes and annotators, which are escaped.
+The text to label leaves this module as tokens of `HighlightedText`, which the browser shows as text. The HTML made here
+holds numbers, and names of classes and annotators, which are escaped.
 """
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -19,6 +20,7 @@ Tokens = list[tuple[str, str | None]]
 
 WORD = "informative"
 LEVELS = 4
+MOST_NAMED = 5  # classes that a warning names
 
 
 def shaded(text: str, reason: dict[str, Any]) -> Tokens:
@@ -44,27 +46,34 @@ def shaded(text: str, reason: dict[str, Any]) -> Tokens:
     return [*tokens, (visible(text[end:]), None)] if end < len(text) else tokens
 
 
-def why(item: QueueItem, n_copies: int = 0) -> Tokens:
-    """Why a text was asked for, in words, and how many copies of it get its label, too."""
-    tokens = _why(item)
+def why(item: QueueItem, class_names: Sequence[str] = (), more: int = 0, n_copies: int = 0) -> Tokens:
+    """Why a text was asked for, in words, and how many copies of it get its label, too.
+
+    `more` is how many texts of an annotator's batch come after it.
+    """
+    tokens = _why(item, class_names, more)
     if n_copies:
         copies = "1 copy" if n_copies == 1 else f"{n_copies:,} copies"
         tokens[-1] = (f"{tokens[-1][0]} Your label is for this text and {copies} of it.", None)
     return tokens
 
 
-def _why(item: QueueItem) -> Tokens:
-    reason = item.reason
-    if item.kind == "held-out":
-        return [("Drawn at random to measure the accuracy: the model never trains on it.", None)]
-    if item.kind == "start":
-        return [("One of the first texts, drawn at random: there is no model yet.", None)]
-    if not reason.get("strategy") or reason["strategy"] == "random":
-        return [("Drawn at random.", None)]
-    if reason["strategy"] == "disagreement":
-        return [("The model, trained on people's labels, and the suggestion disagree about this text.", None)]
-    if reason["strategy"] == "described":
-        return [("One of the first texts, chosen by its likeness to what describes a class.", None)]
+#: Why a text was asked for, by the kind of its place in the queue, or by the strategy.
+WHY = {
+    "held-out": "Drawn at random to measure the accuracy: the model never trains on it.",
+    "start": "One of the first texts, drawn at random: there is no model yet.",
+    "random": "Drawn at random.",
+    "disagreement": "The model, trained on people's labels, and the suggestion disagree about this text.",
+    "described": "One of the first texts, chosen by its likeness to what describes a class.",
+}
+
+
+def _why(item: QueueItem, class_names: Sequence[str], more: int) -> Tokens:
+    if item.kind in ("similar", "likely"):
+        return [(_why_asked(item, class_names, more), None)]
+    reason, strategy = item.reason, item.reason.get("strategy") or "random"
+    if told := WHY.get(item.kind) or WHY.get(strategy):
+        return [(told, None)]
     tokens: Tokens = []
     if reason.get("word"):
         tokens += [("The model turns on ", None), (visible(str(reason["word"])), WORD), (" here. ", None)]
@@ -73,8 +82,17 @@ def _why(item: QueueItem) -> Tokens:
         similar = f"stands for {others:,} similar text{'s' * (others != 1)}" if others > 0 else "is like no other"
         tokens.append((f"This text {similar}.", None))
     elif "score" in reason:
-        tokens.append((f"Asked for by {reason['strategy']}, score {reason['score']:.3g}.", None))
-    return tokens or [(f"Asked for by {reason['strategy']}.", None)]
+        tokens.append((f"Asked for by {strategy}, score {reason['score']:.3g}.", None))
+    return tokens or [(f"Asked for by {strategy}.", None)]
+
+
+def _why_asked(item: QueueItem, class_names: Sequence[str], more: int) -> str:
+    """Why a text is one of those that an annotator asked for."""
+    after = f" {more} more come{'s' * (more == 1)} after it." if more else ""
+    if item.kind == "similar":
+        return f"You asked for texts like another one (similarity {item.reason['similarity']:.2f}).{after}"
+    name, chance = visible(class_names[item.reason["class"]]), item.reason["chance"]
+    return f"You asked for texts that may be {name}; the model says {chance:.0%}.{after}"
 
 
 def why_again(doubt: Doubt, class_names: Sequence[str], n_left: int | None) -> Tokens:
@@ -83,6 +101,11 @@ def why_again(doubt: Doubt, class_names: Sequence[str], n_left: int | None) -> T
     told = f"A second look at the label {name}: a model that did not see it gives it {doubt.quality:.0%}. "
     left = "" if n_left is None else f"{n_left:,} labels are left, the most doubtful first."
     return [((told + left).strip(), None)]
+
+
+def html_text(text: str) -> str:
+    """A text as HTML that shows it as it is; gradio's templates, which read braces and the like, find none in it."""
+    return re.sub(r"[{}$`\\@]", lambda match: f"&#{ord(match[0])};", escape(visible(text)))
 
 
 def one_line(text: str, length: int = 70) -> str:
@@ -109,11 +132,8 @@ def panel_html(done: Progress, trainer: TrainerState, budget: int | None = None)
         _trainer_html(trainer, done.rounds),
         "<h3>Accuracy</h3>",
         *_accuracy_html(done),
-        *(f'<p class="small">{escape(visible(told))}.</p>' for told in done.outlook),
-        "<h3>Labels</h3>",
-        '<ul class="classes">',
-        *(_class_html(name, count, done.n_labeled) for name, count in done.by_class.items()),
-        "</ul>",
+        *(f'<p class="small">{html_text(told)}.</p>' for told in done.outlook),
+        *_classes_html(done),
     ]
     counts = {"skipped": done.n_skipped, "flagged": done.n_flagged, "copies labelled with them": done.n_labeled_copies}
     aside = [f"{count:,} {what}" for what, count in counts.items() if count]
@@ -130,11 +150,11 @@ def _trainer_html(trainer: TrainerState, rounds: int) -> str:
     if trainer.kind == "failed":
         return (
             '<p class="trainer failed" role="alert">'
-            f"The last training failed: {escape(visible(trainer.message)[:300])} "
+            f"The last training failed: {html_text(trainer.message[:300])} "
             "Every label is safe, and it will be tried again.</p>"
         )
     if trainer.kind == "encoding":
-        said = escape(visible(trainer.message))
+        said = html_text(trainer.message)
         state = f"{said[:1].upper()}{said[1:]}. Go on: the models come after that."
     elif trainer.kind == "training":
         state = "A new model is training; go on."
@@ -163,9 +183,25 @@ def _accuracy_html(done: Progress) -> list[str]:
     return parts
 
 
-def _class_html(name: str, count: int, total: int) -> str:
-    share = 100 * count / max(1, total)
-    return f'<li><span>{escape(visible(name))}</span><b>{count:,}</b><i style="width:{share:.0f}%"></i></li>'
+def _classes_html(done: Progress) -> list[str]:
+    """Each class's labels and recall, and a warning of those that have no label."""
+    parts = ["<h3>Labels</h3>"]
+    missing = [name for name, count in done.by_class.items() if not count]
+    if missing and done.n_labeled:
+        names = ", ".join(html_text(name) for name in missing[:MOST_NAMED])
+        others = f" and {len(missing) - MOST_NAMED} others" if len(missing) > MOST_NAMED else ""
+        parts.append(f'<p class="warning" role="status">No label yet: {names}{others}</p>')
+    parts.append('<ul class="classes" tabindex="0" aria-label="Labels of each class">')
+    for name, count in done.by_class.items():
+        share = 100 * count / max(1, done.n_labeled)
+        recall = done.recall.get(name)
+        found = "" if recall is None else f"<em>finds {round(recall.value * recall.n)} of {recall.n}</em>"
+        line = f'<span>{html_text(name)}</span>{found}<b>{count:,}</b><i style="width:{share:.0f}%"></i>'
+        parts.append(f"<li{' class=none' * (not count and bool(done.n_labeled))}>{line}</li>")
+    parts.append("</ul>")
+    if done.recall:
+        parts.append('<p class="small">finds: held-out texts of a class that the model recognizes (recall)</p>')
+    return parts
 
 
 def curve_svg(curve: Sequence[tuple[int, float]], width: int = 260, height: int = 110) -> str:

@@ -10,12 +10,13 @@ another text than the one that was looked at, or is counted twice.
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from dami_text.labeling.store.queues import QueueItem, Queues, item_of
+from dami_text.labeling.store.statements import LAST_ACT, NEXT
 
 Action = Literal["label", "skip"]
 
@@ -70,14 +71,15 @@ class Store(Queues):
     ) -> tuple[Shown, QueueItem] | None:
         """The text that this annotator labels next, leased to them from now on; None where there is none now.
 
-        The text that they have already comes first, then texts that lack another annotator's label, then the queue.
+        The text that they have already comes first, then their batch, then texts that lack another annotator's label,
+        then the queue.
         Where `budget` texts are labelled or with others, there are only those that lack another annotator's label.
         """
         now = time.time() if now is None else now
         with self.transaction() as connection:
             only_begun = budget is not None and self.n_taken(annotator, now) >= budget
             values = {"annotator": annotator, "now": now, "only_begun": only_begun}
-            found = connection.execute(_NEXT, values).fetchone()
+            found = connection.execute(NEXT, values).fetchone()
             connection.execute(
                 "DELETE FROM lease WHERE annotator = ? AND row IS NOT ?", (annotator, found["row"] if found else None)
             )
@@ -94,7 +96,7 @@ class Store(Queues):
 
     def shown(self, row: int, annotator: str) -> tuple[Shown, QueueItem]:
         """A text that this annotator has decided on before, to look at it again."""
-        found = self._all("SELECT * FROM queue WHERE row = ? ORDER BY round DESC LIMIT 1", row)
+        found = self._all("SELECT * FROM queue WHERE row = ? ORDER BY round DESC, rank DESC LIMIT 1", row)
         item = item_of(found[0]) if found else QueueItem(row, "start", {})
         return Shown(row, self._version(row, annotator)), item
 
@@ -140,6 +142,34 @@ class Store(Queues):
                 review=review or self._is_reviewed(shown.row),
             )
 
+    def correct(self, shown: Shown, annotator: str, label: int, now: float | None = None) -> int:
+        """Give a text that has been decided on another label; returns the event's number, 0 where it has that label.
+
+        `shown.version` is the row's `latest_decision`. Where others have labelled the row, this is a second look: it
+        counts before their labels, and is no opinion of one's own.
+
+        Raises:
+            Refused: somebody has decided on the text since it was shown, or nobody has any more.
+        """
+        now = time.time() if now is None else now
+        with self.transaction() as connection:
+            if not shown.version or self.latest_decision(shown.row) != shown.version:
+                raise Refused("somebody has changed this text's label in the meantime")
+            if self._one("SELECT label FROM label WHERE row = ?", shown.row) == label:
+                return 0
+            given = connection.execute(
+                "SELECT annotator FROM decision WHERE row = ? AND label IS NOT NULL", (shown.row,)
+            ).fetchall()
+            names = {row["annotator"] for row in given}
+            connection.execute("DELETE FROM lease WHERE row = ? AND annotator = ?", (shown.row, annotator))
+            action = "relabel" if annotator in names else "label"
+            review = bool(names - {annotator}) or self._is_reviewed(shown.row)
+            return self._insert(action, shown.row, annotator, now, label, review=review)
+
+    def latest_decision(self, row: int) -> int:
+        """The number of the latest decision on a row, whoever made it; 0 where there is none."""
+        return self._one("SELECT MAX(number) FROM decision WHERE row = ?", row) or 0
+
     def toggle_flag(self, shown: Shown, annotator: str, now: float | None = None) -> Shown:
         """Flag the text on the annotator's screen, or take the flag away; returns what is on the screen then.
 
@@ -156,7 +186,7 @@ class Store(Queues):
 
     def last_act(self, annotator: str) -> int:
         """What this annotator did last on the page, a decision or a flag, and has not undone; 0 for nothing."""
-        return self._one(_LAST_ACT, annotator) or 0
+        return self._one(LAST_ACT, annotator) or 0
 
     def undo(self, annotator: str, last: int, lease_seconds: float, now: float | None = None) -> sqlite3.Row:
         """Take back what the annotator did last, the event `last`, which is returned.
@@ -184,8 +214,10 @@ class Store(Queues):
             self._insert("undo", event["row"], annotator, now, undoes=last)
             return event
 
-    def add_labels(self, labels: Iterable[tuple[int, int | None, str]]) -> tuple[int, int]:
-        """Add labels made elsewhere, (row, label or None for a skip, annotator).
+    def add_labels(
+        self, labels: Iterable[tuple[int, int | None, str]], reviews: Collection[tuple[int, str]] = ()
+    ) -> tuple[int, int]:
+        """Add labels made elsewhere, (row, label or None for a skip, annotator); `reviews` are (row, annotator).
 
         Returns how many were news, and how many of these changed what their annotator had decided before.
         """
@@ -198,7 +230,8 @@ class Store(Queues):
                 if earlier is not None and earlier["label"] == label:
                     continue
                 action = "skip" if label is None else "label" if earlier is None else "relabel"
-                self._insert(action, row, annotator, now, label, imported=True, review=self._is_reviewed(row))
+                review = (row, annotator) in reviews or self._is_reviewed(row)
+                self._insert(action, row, annotator, now, label, imported=True, review=review)
                 added += 1
                 changed += earlier is not None
         return added, changed
@@ -226,7 +259,7 @@ class Store(Queues):
         holder = self._holder(row, annotator, now)
         if holder is not None:
             raise Refused(f"the text was given to {holder} after a while without an answer; here is another")
-        labels = self._one("SELECT COUNT(*) FROM decision WHERE row = ? AND label IS NOT NULL", row)
+        labels = self._one("SELECT COUNT(*) FROM opinion WHERE row = ? AND label IS NOT NULL", row)
         if labels >= self._wanted(row):
             raise Refused("somebody else has labelled this text in the meantime; here is another")
 
@@ -359,27 +392,3 @@ class Store(Queues):
     def last_event(self) -> int:
         """The number of the last event; 0 before the first."""
         return self._one("SELECT MAX(number) FROM event") or 0
-
-
-_NEXT = """
-    SELECT q.* FROM queue AS q
-    LEFT JOIN lease AS mine ON mine.row = q.row AND mine.annotator = :annotator AND mine.until > :now
-    WHERE (
-        mine.row IS NOT NULL
-        OR q.round = (SELECT COUNT(*) FROM round)
-        OR (q.wanted > 1 AND EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
-    )
-    AND NOT EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.annotator = :annotator)
-    AND (NOT :only_begun OR EXISTS (SELECT 1 FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL))
-    AND (SELECT COUNT(*) FROM decision AS d WHERE d.row = q.row AND d.label IS NOT NULL) < q.wanted
-    AND NOT EXISTS (
-        SELECT 1 FROM lease AS l WHERE l.row = q.row AND l.annotator != :annotator AND l.until > :now
-    )
-    ORDER BY mine.row IS NULL, q.round, q.rank LIMIT 1
-"""
-
-_LAST_ACT = """
-    SELECT number FROM event AS e WHERE annotator = ? AND action != 'undo' AND NOT imported
-    AND NOT EXISTS (SELECT 1 FROM event AS u WHERE u.undoes = e.number)
-    ORDER BY number DESC LIMIT 1
-"""

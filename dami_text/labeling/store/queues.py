@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +10,8 @@ from typing import Any, Literal
 from dami_text.errors import RecordError
 from dami_text.labeling.store.doubts import Doubt, Doubts
 
-Kind = Literal["start", "asked", "held-out", "reserve"]
+#: `similar` and `likely` are texts that a person asked for: no strategy chose them, and they are not drawn at random.
+Kind = Literal["start", "asked", "held-out", "reserve", "similar", "likely"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Queues(Doubts):
         return [RoundRecord(**dict(row) | {"details": json.loads(row["details"])}) for row in rows]
 
     def queue(self, round_number: int) -> list[QueueItem]:
-        """The texts to label for a round, most wanted first."""
-        rows = self._all("SELECT * FROM queue WHERE round = ? ORDER BY rank", round_number)
+        """The texts to label for a round, most wanted first, but for those that one annotator has asked for."""
+        rows = self._all("SELECT * FROM queue WHERE round = ? AND annotator IS NULL ORDER BY rank", round_number)
         return [item_of(row) for row in rows]
 
     def latest_items(self) -> dict[int, QueueItem]:
@@ -72,6 +74,37 @@ class Queues(Doubts):
         """Add texts at the end of a round's queue."""
         with self.transaction():
             self._extend_queue(round_number, items)
+
+    def set_batch(self, annotator: str, items: Sequence[QueueItem]) -> None:
+        """Give an annotator these texts next, in place of what is left of an earlier batch; others do not get them.
+
+        The text that they have before them stays theirs. A batch stays, too, when a new round begins. Without `items`
+        the batch is at its end.
+        """
+        with self.transaction() as connection:
+            connection.execute(
+                "DELETE FROM queue WHERE annotator = ? AND row NOT IN (SELECT row FROM decision) "
+                "AND row NOT IN (SELECT row FROM lease WHERE annotator = ?)",
+                (annotator, annotator),
+            )
+            self._extend_queue(connection.execute("SELECT COUNT(*) FROM round").fetchone()[0], items, annotator)
+
+    def release(self, annotator: str) -> None:
+        """Give back the text that an annotator has before them."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM lease WHERE annotator = ?", (annotator,))
+
+    def batch(self, annotator: str) -> list[QueueItem]:
+        """What is left of an annotator's batch: texts that nobody has decided on."""
+        query = "SELECT * FROM queue WHERE annotator = ? AND row NOT IN (SELECT row FROM decision) ORDER BY round, rank"
+        return [item_of(row) for row in self._all(query, annotator)]
+
+    def leased_to_others(self, annotator: str, now: float | None = None) -> list[int]:
+        """The rows that others than this annotator have before them."""
+        now = time.time() if now is None else now
+        return [
+            row["row"] for row in self._all("SELECT row FROM lease WHERE annotator != ? AND until > ?", annotator, now)
+        ]
 
     def finish_round(
         self, record: RoundRecord, items: Sequence[QueueItem], doubts: Sequence[Doubt] | None = None
@@ -97,12 +130,12 @@ class Queues(Doubts):
                 self.set_doubts(doubts, record.through)
             self._extend_queue(record.number + 1, items)
 
-    def _extend_queue(self, round_number: int, items: Sequence[QueueItem]) -> None:
+    def _extend_queue(self, round_number: int, items: Sequence[QueueItem], annotator: str | None = None) -> None:
         first = self._one("SELECT COALESCE(MAX(rank) + 1, 0) FROM queue WHERE round = ?", round_number)
         self._connection.executemany(
-            "INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (round_number, first + i, item.row, item.kind, item.wanted, json.dumps(item.reason))
+                (round_number, first + i, item.row, item.kind, item.wanted, json.dumps(item.reason), annotator)
                 for i, item in enumerate(items)
             ],
         )

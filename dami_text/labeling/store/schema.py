@@ -148,6 +148,10 @@ MIGRATIONS = (
     """
     CREATE TABLE copy (row INTEGER PRIMARY KEY, first INTEGER NOT NULL);  -- of rows that another one stands for
     """,
+    """
+    ALTER TABLE queue ADD COLUMN annotator TEXT;  -- who asked for this text and gets it; NULL is everyone
+    CREATE INDEX queue_annotator ON queue (annotator);
+    """,
 )
 
 

@@ -94,7 +94,7 @@ def knowledge(tokenizer: Any, texts: Sequence[str]) -> tuple[float, float, float
 
     Words are runs of two or more letters in scripts that have spaces between words.
     """
-    from dami_text.data.tfidf import LETTERS_WITHOUT_SPACES
+    from dami_text.data.letters import LETTERS_WITHOUT_SPACES
 
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
