@@ -1,8 +1,6 @@
 """A second look at labels, from the most doubtful: who looks at which next, and the same as a table."""
 
-from dami_text.labeling.doubts import doubts_by_words, doubts_of
 from dami_text.labeling.exchange.records import Record
-from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import Session
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.doubts import Doubt
@@ -39,6 +37,9 @@ def find_doubts(session: Session) -> None:
     Raises:
         TrainingError: there is no label to train on.
     """
+    from dami_text.labeling.doubts import doubts_by_words, doubts_of  # torch, which a page has no use for
+    from dami_text.labeling.rounds import learner_with_labels
+
     now = LabelSnapshot.of(session)
     if session.store.meta("doubts_through") == now.through:
         return

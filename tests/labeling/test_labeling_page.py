@@ -429,7 +429,7 @@ def test_key_a_accepts_a_guess_only_while_guesses_are_shown(session, chromium):
         wait_until(lambda: labels_of(session) == {row: 1})
 
 
-def test_key_r_opens_the_second_look_where_c_confirms_and_a_label_corrects(session, truth, chromium):
+def test_key_r_opens_the_second_look_where_y_confirms_and_a_label_corrects(session, truth, chromium):
     given = label_some(session, truth, 20)
     doubts = [Doubt(row=row, label=truth[row], quality=i / 20, guess=0, probability=1) for i, row in enumerate(given)]
     session.store.set_doubts(doubts, session.store.last_event())
@@ -437,7 +437,7 @@ def test_key_r_opens_the_second_look_where_c_confirms_and_a_label_corrects(sessi
         page = open_page(chromium, server.url)
         queue = row_of(page)
         assert not page.locator("#confirm").is_visible()
-        page.keyboard.press("c")  # nothing to confirm: no answer comes
+        page.keyboard.press("y")  # nothing to confirm: no answer comes
         press(page, "r")
         order = [doubt.row for doubt in session.store.doubts()]  # a first model may have come meanwhile
         first = row_of(page)
@@ -446,7 +446,7 @@ def test_key_r_opens_the_second_look_where_c_confirms_and_a_label_corrects(sessi
         assert page.locator("#review").get_attribute("aria-pressed") == "true"
         assert page.locator(f"#label-{truth[first] + 1}").get_attribute("aria-pressed") == "true"
         assert "A second look at the label" in page.locator("#why").inner_text()
-        press(page, "c")
+        press(page, "y")
         second = row_of(page)
         assert second not in (first, queue)
         press(page, "21"[truth[second]])
