@@ -152,7 +152,7 @@ def test_the_command_judges_labels_that_no_round_knows_once(session, monkeypatch
     find_doubts(session)
     first = session.store.doubts()
     assert 5 in rows(first[:10])
-    monkeypatch.setattr("dami_text.labeling.review.learner_with_labels", None)
+    monkeypatch.setattr("dami_text.labeling.rounds.learner_with_labels", None)
     find_doubts(session)  # nothing new: nothing is trained
     assert session.store.doubts() == first
 

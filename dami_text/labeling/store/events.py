@@ -113,7 +113,7 @@ class Store(Queues):
         """Label or skip the text on the annotator's screen; returns the event's number.
 
         A label for a text that the annotator has labelled before is a relabelling. A second look (`review`) at a text
-        that has a label decides on it, whoever gave the label; so does everything that is said of it later.
+        that has a label decides on it, whoever gave the label; so does a later word of those who had decided before.
 
         Raises:
             Refused: the text is no longer as it was shown, or it has been given to somebody else.
@@ -139,7 +139,7 @@ class Store(Queues):
                 now=now,
                 label=label,
                 seconds=seconds,
-                review=review or self._is_reviewed(shown.row),
+                review=review or (earlier is not None and self._is_reviewed(shown.row)),
             )
 
     def correct(self, shown: Shown, annotator: str, label: int, now: float | None = None) -> int:
