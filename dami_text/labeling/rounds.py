@@ -19,19 +19,17 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
 from dami_text.data.hub import no_progress_bars
-from dami_text.data.texts import Texts, telling_words
-from dami_text.data.tfidf import TfidfTexts
+from dami_text.data.texts import Texts
 from dami_text.errors import BusyError, DamiError, TrainingError
 from dami_text.files import remove_unfinished, whole_folder
-from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
+from dami_text.learning.explaining import prediction_weights, telling_weights
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import text_learner
 from dami_text.models.inference import predict_probabilities
-from dami_text.models.linear import LinearForSequenceClassification
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given
 
 LOCK = ".trainer.lock"
@@ -43,16 +41,9 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
     The weight is that in the strategy's choice or, where the strategy has none, that in the model's prediction. Bare
     punctuation is left out, unless the text is nothing else.
     """
-    if isinstance(strategy, Explaining):
-        weights = strategy.explain(model, texts, row).tolist()
-    elif isinstance(model, LinearForSequenceClassification) and isinstance(texts, TfidfTexts):
-        weights = model.word_weights(texts, row).tolist()
-    else:
-        weights = word_influence(model, texts, row).tolist()
-    telling = telling_words(texts, row, len(weights))
-    places = texts.word_places(row)  # more than there are weights where the text was cut
-    words = zip(places, weights, telling, strict=False)
-    return [[start, end, weight] for (start, end), weight, tells in words if tells]
+    explains = isinstance(strategy, Explaining)
+    weights = strategy.explain(model, texts, row) if explains else prediction_weights(model, texts, row)
+    return [[start, end, weight] for (start, end), weight in telling_weights(texts, row, weights)]
 
 
 def new_learner(session: Session) -> ActiveLearner:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,14 @@ from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
 from dami_text.models.last_layer import head_of, read_by_head
 from dami_text.processes import Processes
+
+
+@runtime_checkable
+class FindsFeatures(Protocol):
+    """A model that says itself what the features of texts are, because it has no last layer that reads them."""
+
+    def features_of(self, **inputs: Any) -> torch.Tensor:
+        """The features (B, H) of a batch's texts."""
 
 
 @contextmanager
@@ -81,7 +89,7 @@ def over_batches(
     and every one of them gets the whole result.
     """
     processes = Processes.all() if processes is None else processes
-    batches = batches_by_length(texts.lengths[rows], batch_size)
+    batches = batches_by_length(texts.lengths[rows], max(batch_size, texts.least_batch))
 
     def results() -> Iterator[tuple[Rows, NDArray[Any]]]:
         for positions in processes.share(batches):
@@ -154,6 +162,11 @@ def predict_features(
     """
     if texts.projected is not None:
         return texts.projected[rows]
+    if isinstance(model, FindsFeatures):
+        own = model.features_of
+        return over_batches(
+            lambda batch: own(**batch.inputs), texts, rows, device_of(model), batch_size, processes=processes
+        )
     captured: list[torch.Tensor] = []
     reader, source = from_features(model, texts)
 
@@ -182,9 +195,15 @@ def predict_both(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Features (n, H) and class probabilities (n, C) of `rows` (n,); one pass where the head reads these features."""
     features = predict_features(model, texts, rows, batch_size)
-    if texts.projected is not None or getattr(model, "lexicon", None) is not None:
+    if not _head_reads_features(model, texts):
         return features, predict_probabilities(model, texts, rows, batch_size)
     return features, head_probabilities(model, features)
+
+
+def _head_reads_features(model: PreTrainedModel, texts: Texts) -> bool:
+    """Whether the last layer reads `predict_features`, and nothing beside them."""
+    has_own = isinstance(model, FindsFeatures) or getattr(model, "lexicon", None) is not None
+    return texts.projected is None and not has_own
 
 
 def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from dami_text.config.run import RunConfig
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.inference import predict_both, predict_probabilities
 from dami_text.models.kept_heads import give_classes
 from dami_text.models.lexical import fit_with_tokens, lexical_features, lexicon_of, token_counts
