@@ -142,7 +142,7 @@ def _class_number(label: Any, numbers: Mapping[str, int], row: Any) -> int:
         return numbers[label]
     if not isinstance(label, Real) or not float(label).is_integer():
         raise DataTypeError(f"row {row} has the label {label!r:.60}, which is no class; {wanted}")
-    number = int(label)
+    number = int(float(label))
     if not 0 <= number < len(numbers) and str(number) not in numbers:
         raise DataError(f"row {row} has the label {number}, which is no class; {wanted}")
     if numbers.get(str(number), number) != number:

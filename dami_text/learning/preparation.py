@@ -44,15 +44,19 @@ class PreparedData:
     source: ModelSource
 
 
-def prepare(config: RunConfig) -> PreparedData:
-    """Load the data set, split it, and make on the training split what encodes it and what models start from."""
+def prepare(config: RunConfig, *, any_strategy: bool = False) -> PreparedData:
+    """Load the data set, split it, and make on the training split what encodes it and what models start from.
+
+    With `any_strategy`, whether the models give what the strategy needs is left to `learner_of`.
+    """
     splits = _splits(config)
     config, _ = settled(config, splits.train)
     class_names = splits.train.features["label"].names
     _check_metric(config.training.metric, class_names)
     warn_of_missing_classes(splits, class_names, config.data.splits)
     source: ModelSource = config.model.kind.source(config, splits.train, class_names)
-    require_given(build_strategy(config.strategy), source.gives, config.strategy.strategy)
+    if not any_strategy:
+        require_given(build_strategy(config.strategy), source.gives, config.strategy.strategy)
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     train, *validation, test = [
         LabeledTexts(texts, np.arange(len(part)), part.with_format("numpy")["label"][:].astype(np.int64))
