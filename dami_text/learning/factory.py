@@ -167,9 +167,7 @@ def load_learner(
                 if had[name] != (value is not None):
                     rule = "give it again" if had[name] else "leave it out"
                     what = "had" if had[name] else "had none"
-                    raise ConfigError(
-                        f"the learner in {folder} {what} a {name} of its user's own; {rule}, as {name}=..."
-                    )
+                    raise ConfigError(f"the learner in {folder} {what} a {name} of your own; {rule}, as {name}=...")
             learner = TextLearner(
                 dataset,
                 class_names_given(state["class_names"]),

@@ -110,7 +110,26 @@ def predict_probabilities(
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,
 ) -> NDArray[np.float32]:
-    """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`."""
+    """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`.
+
+    Examples:
+        >>> from dami_text import make_learner
+        >>> def least_sure(model, pool, n, rng):
+        ...     surest = predict_probabilities(model, pool.texts, pool.unlabeled).max(axis=1)
+        ...     return pool.unlabeled[surest.argsort()[:n]]
+        >>> texts = ["good", "bad", "so good", "so bad", "good and bad"]
+        >>> learner = make_learner(texts, ["neg", "pos"], model="linear", strategy=least_sure)
+        >>> learner.tell([0, 1], ["pos", "neg"])
+        >>> learner.ask(1).texts
+        ['good and bad']
+
+    Args:
+        model: it is left as it was.
+        texts: `pool.texts`.
+        rows: places in them, such as `pool.unlabeled`.
+        batch_size: texts in a batch.
+        processes: those that share the work; by default all of the launch.
+    """
     softmax = partial(torch.softmax, dim=-1)
     return _predict(softmax, model, texts, rows=rows, batch_size=batch_size, processes=processes)
 
@@ -159,6 +178,25 @@ def predict_features(
     """The features (n, H) of `rows` (n,) of `texts`: what the last layer, or `layer`, reads, without dropout.
 
     Where the texts are `projected`, their projection. See `over_batches`.
+
+    Examples:
+        >>> from dami_text import make_learner
+        >>> texts = ["good", "bad", "so good", "so bad"]
+        >>> learner = make_learner(texts, ["neg", "pos"], model="cnn", word_vectors="random", steps=5)
+        >>> learner.tell([0, 1], ["pos", "neg"])
+        >>> predict_features(learner.trained_model(), learner.pool.texts, learner.pool.unlabeled).shape
+        (2, 300)
+
+    Args:
+        model: it is left as it was.
+        texts: `pool.texts`.
+        rows: places in them, such as `pool.unlabeled`.
+        batch_size: texts in a batch.
+        processes: those that share the work; by default all of the launch.
+        layer: by default the last one.
+
+    Raises:
+        ValueError: the model has no last layer.
     """
     if texts.projected is not None:
         return texts.projected[rows]

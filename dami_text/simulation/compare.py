@@ -42,19 +42,18 @@ class StrategyComparison:
     """How good strategies are on a data set, by number of labels.
 
     Examples:
-        >>> from dami_text.simulation.comparison import LearningCurve
-        >>> import numpy as np
-        >>> curve = LearningCurve(
-        ...     dataset="mine", model="linear", strategy="random", seeds=(0,), n_labeled=np.array([10, 20]),
-        ...     share=np.array([0.1, 0.2]), scores=np.array([[0.5, 0.75]]),
-        ... )
-        >>> comparison = Comparison("mine", "linear", [curve], notes=[])
-        >>> found = StrategyComparison(comparison, "accuracy", "random", Path("runs"), failed=[])
-        >>> found.to_pandas()[["strategy", "n_labeled", "accuracy"]].values.tolist()
-        [['random', 10, 0.5], ['random', 20, 0.75]]
-        >>> print(found)
-        The curve counts labels in all.
-        random: mean test accuracy over the curve 62.50%.
+        >>> import pandas as pd
+        >>> from tempfile import TemporaryDirectory
+        >>> from dami_text import compare
+        >>> texts = [f"a {word} film {i}" for i in range(30) for word in ("dull", "lively")]
+        >>> data = pd.DataFrame({"text": texts, "label": ["neg", "pos"] * 30})
+        >>> sizes = {"initial_size": 4, "query_size": 4, "budget": 8}
+        >>> with TemporaryDirectory() as folder:
+        ...     found = compare(data, ["random"], seeds=1, model="linear", output_dir=folder, quiet=True, **sizes)
+        >>> found.to_pandas()["n_labeled"].tolist()
+        [4, 8]
+        >>> found.sentences[0]
+        'The curve counts labels in all.'
 
     Attributes:
         comparison: the learning curves, and what is missing or differs.
