@@ -95,10 +95,7 @@ def _values(kind: Any) -> str:
 
 def python_api() -> str:
     """The docstrings of the public names, the errors last."""
-    parts = [
-        "# Python",
-        "All of these are imported from `dami_text`; [Python and notebooks](../guides/python.md) begins.",
-    ]
+    parts = ["# Python", "All of these are imported from `dami_text`. [Start here](../guides/python.md)."]
     values = {name: getattr(dami_text, name) for name in dami_text.__all__}
     errors = [name for name, value in values.items() if value.__module__ == "dami_text.errors"]
     parts += [f"::: {values[name].__module__}.{name}" for name in values if name not in errors]

@@ -26,6 +26,7 @@ from scipy import linalg, sparse
 from torch import nn
 
 from dami_text.models.last_layer import UNSEEN
+from dami_text.models.quick_regression import QuickRegression
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
@@ -281,7 +282,7 @@ class _Fitter:
         held_out, rest = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
         if not len(held_out) or len(np.unique(self._classes[rest])) < 2:
             return np.zeros((len(candidates), 0))
-        models = {candidate.free: self.new_model(candidate) for candidate in candidates}
+        models = {candidate.free: QuickRegression(candidate.free) for candidate in candidates}
         fits = [self.fit(rest, each, models[each.free], precise=False) for each in candidates]
         return np.stack([fit.scores(self._x[held_out], self._classes[held_out]) for fit in fits])
 
