@@ -179,5 +179,5 @@ def labels_given(
     found = listed_values(labels, "labels")
     if len(found) != n:
         raise DataError(f"got {n} texts and {len(found)} labels; give one label for each text, None where unknown")
-    rows = [row for row, label in enumerate(found) if not (is_missing(label) or (label == -1 and label is not True))]
+    rows = [row for row, label in enumerate(found) if not (is_missing(label) or label == -1)]
     return np.array(rows, np.int64), class_numbers([found[row] for row in rows], class_names, rows)

@@ -23,6 +23,7 @@ from dami_text.data.hub import no_progress_bars
 from dami_text.errors import ConfigError, DataTypeError, RecordError, arguments_named
 from dami_text.escaping import visible
 from dami_text.files import whole_file
+from dami_text.learning.inputs import is_frame
 from dami_text.simulation.grid import GridRun, Job, Outcome, cells_of, forget_first_rounds, record_asked
 from dami_text.simulation.grid_config import GridConfig
 from dami_text.simulation.grid_progress import grid_bar, unfinished
@@ -189,7 +190,7 @@ def _place_of(dataset: Any, root: Path) -> str:
     """The name or path of the data; what is in memory is written beside the runs, by its content."""
     if isinstance(dataset, str | Path):
         return str(dataset)
-    if hasattr(dataset, "iloc"):
+    if is_frame(dataset):
         dataset = Dataset.from_pandas(dataset, preserve_index=False)
     if not isinstance(dataset, Dataset):
         raise DataTypeError(f"dataset is {dataset!r:.60}; it must be a name, a path, a data frame or a Dataset")

@@ -1,6 +1,6 @@
 """Models that are given as objects in Python: a classifier with scikit-learn's methods, or a class of networks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dami_text.config.kinds import OF_STEPS, ModelKind
@@ -41,10 +41,6 @@ class OwnNetwork(OwnModel):
     ignores = OF_VECTORS
     gives = frozenset({"features", "words", "word gradients", "weight gradients"})
     is_small = True
-
-    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Nothing: the options of training are those of the CNN."""
-        return {}
 
 
 class ClassifierSource:
