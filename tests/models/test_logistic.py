@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from dami_text.models import logistic
 from dami_text.models.logistic import UNSEEN, Candidate, Candidates, class_shares, fit_logistic
+from dami_text.models.quick_regression import QuickRegression
 
 ONE = Candidates(Candidate(5.0))
 
@@ -172,3 +173,24 @@ def test_the_same_labels_give_the_same_weights():
     first, second = (fit_logistic(features, labels, 3, features.mean(axis=0), ways) for _ in range(2))
     np.testing.assert_array_equal(first.weight, second.weight)
     assert first.candidate == second.candidate
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_the_quick_regression_is_scikit_learns(n_classes, free, is_sparse):
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    features, classes = rng.normal(size=(60, 8)), rng.integers(0, n_classes, 60)
+    weights = rng.uniform(0.5, 2, 60)
+    given = sparse.csr_matrix(features) if is_sparse else features
+    ours, theirs = QuickRegression(free), LogisticRegression(fit_intercept=free, max_iter=1000, warm_start=True)
+    for strength in (0.1, 10.0):
+        ours.C, ours.tol = strength, 1e-8
+        theirs.set_params(C=strength, tol=1e-8)
+        ours.fit(given, classes, sample_weight=weights)
+        theirs.fit(features, classes, sample_weight=weights)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+        np.testing.assert_allclose(ours.intercept_, np.broadcast_to(theirs.intercept_, len(ours.coef_)), atol=1e-4)
