@@ -41,8 +41,10 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
     The weight is that in the strategy's choice or, where the strategy has none, that in the model's prediction. Bare
     punctuation is left out, unless the text is nothing else.
     """
-    explains = isinstance(strategy, Explaining)
-    weights = strategy.explain(model, texts, row) if explains else prediction_weights(model, texts, row)
+    if isinstance(strategy, Explaining):
+        weights = strategy.explain(model, texts, row)
+    else:
+        weights = prediction_weights(model, texts, row)
     return [[start, end, weight] for (start, end), weight in telling_weights(texts, row, weights)]
 
 

@@ -224,7 +224,8 @@ class TextLearner:
 
     def predict(self, texts: Any) -> NDArray[np.str_]:
         """The names (N,) of the classes of texts (N,)."""
-        return np.array(self.class_names)[self.predict_proba(texts).argmax(axis=1)]
+        names: NDArray[np.str_] = np.array(self.class_names)[self.predict_proba(texts).argmax(axis=1)]
+        return names
 
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
         """The probabilities (N, C) of the classes of texts (N,), in the order of `class_names`.

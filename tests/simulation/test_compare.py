@@ -51,7 +51,7 @@ def test_a_data_frame_is_compared_and_a_failure_is_told(tmp_path):
     assert set(found.to_pandas()["strategy"]) == {"entropy"}
     assert len(found.failed) == 1
     assert "strategy dami needs gradients" in str(found)
-    with pytest.raises(RecordError, match="no run came to its end; the first: .*strategy dami needs"):
+    with pytest.raises(RecordError, match=r"no run came to its end; the first: .*strategy dami needs"):
         compare(frame, ["dami"], seeds=1, output_dir=tmp_path, quiet=True, **columns, **SIZES)
 
 

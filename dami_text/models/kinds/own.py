@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from dami_text.config.run import RunConfig
     from dami_text.data.texts import EncodedTexts, PlainTexts
-    from dami_text.models.source import ModelSource
 
 OF_VECTORS = frozenset({"word_vectors", "word_vector_dim", "word_vector_texts"})
 
@@ -138,8 +137,8 @@ def own_name(model: Any) -> str:
     return OWN_CLASSIFIER
 
 
-def own_source(model: Any, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> "ModelSource":
-    """Where models come from that are made of an object.
+def own_source(model: Any, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> Any:
+    """Where models come from that are made of an object (a `models.source.ModelSource`).
 
     Raises:
         ConfigError: it cannot be used.
