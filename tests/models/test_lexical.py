@@ -144,7 +144,7 @@ def test_every_round_starts_without_weights(learner):
     model = learner.trained_model()
     assert torch.count_nonzero(model.lexicon.weight[-1]) == 0
     assert model.lexicon.places is not None
-    fresh = learner._new_model()
+    fresh = learner.core._new_model()
     assert not fresh.lexicon.weight.any()
     torch.testing.assert_close(fresh.lexicon.idf, model.lexicon.idf)
 
