@@ -78,7 +78,7 @@ def test_an_architecture_learns_is_asked_and_is_saved(model_type, tmp_path):
     config = RunConfig.of(model=str(folder), steps=1, strategy="dami", max_length=32)
     learner = make_learner(TEXTS, ["a", "b", "c"], config)
     learner.tell([0, 2, 4], [0, 1, 2])
-    before = {name: weight.clone() for name, weight in learner._new_model().state_dict().items()}
+    before = {name: weight.clone() for name, weight in learner.core._new_model().state_dict().items()}
     model, texts = learner.trained_model(), learner.pool.texts
     assert any(not torch.equal(before[name], weight) for name, weight in model.state_dict().items())
     query = learner.ask(2)
