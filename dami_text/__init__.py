@@ -8,6 +8,7 @@ from dami_text.orphans import end_with_launcher as _end_with_launcher
 if TYPE_CHECKING:
     from dami_text.config.fields import Size
     from dami_text.config.run import RunConfig
+    from dami_text.data.demo import demo_dataset
     from dami_text.data.pool import Oracle, Pool
     from dami_text.data.texts import EncodedTexts, LabeledTexts
     from dami_text.errors import (
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
         ConfigError,
         DamiError,
         DataError,
+        DataTypeError,
         HubError,
         QueryError,
         RecordError,
         TrainingError,
     )
+    from dami_text.learning.factory import load_learner, make_learner
     from dami_text.learning.learner import ActiveLearner
-    from dami_text.learning.preparation import make_learner
+    from dami_text.learning.shown import Explanation, Explanations, TextQuery
+    from dami_text.learning.text_learner import TextLearner
+    from dami_text.models.inference import predict_features, predict_probabilities
+    from dami_text.simulation.compare import StrategyComparison, compare
     from dami_text.simulation.loop import Round, schedule, simulate
     from dami_text.simulation.run import Run
     from dami_text.strategies import Query, QueryStrategy
@@ -37,7 +43,10 @@ _PLACES = {
     "ConfigError": "errors",
     "DamiError": "errors",
     "DataError": "errors",
+    "DataTypeError": "errors",
     "EncodedTexts": "data.texts",
+    "Explanation": "learning.shown",
+    "Explanations": "learning.shown",
     "HubError": "errors",
     "LabeledTexts": "data.texts",
     "Oracle": "data.pool",
@@ -50,8 +59,16 @@ _PLACES = {
     "Run": "simulation.run",
     "RunConfig": "config.run",
     "Size": "config.fields",
+    "StrategyComparison": "simulation.compare",
+    "TextLearner": "learning.text_learner",
+    "TextQuery": "learning.shown",
     "TrainingError": "errors",
-    "make_learner": "learning.preparation",
+    "compare": "simulation.compare",
+    "demo_dataset": "data.demo",
+    "load_learner": "learning.factory",
+    "make_learner": "learning.factory",
+    "predict_features": "models.inference",
+    "predict_probabilities": "models.inference",
     "schedule": "simulation.loop",
     "simulate": "simulation.loop",
 }
@@ -63,7 +80,10 @@ __all__ = [
     "ConfigError",
     "DamiError",
     "DataError",
+    "DataTypeError",
     "EncodedTexts",
+    "Explanation",
+    "Explanations",
     "HubError",
     "LabeledTexts",
     "Oracle",
@@ -76,8 +96,16 @@ __all__ = [
     "Run",
     "RunConfig",
     "Size",
+    "StrategyComparison",
+    "TextLearner",
+    "TextQuery",
     "TrainingError",
+    "compare",
+    "demo_dataset",
+    "load_learner",
     "make_learner",
+    "predict_features",
+    "predict_probabilities",
     "schedule",
     "simulate",
 ]

@@ -1,12 +1,13 @@
 """The errors that dami_text raises on purpose; each says what was found, what was wanted and what to do.
 
 DamiError
-├── ConfigError     an option, or a combination of options, that cannot work
-├── DataError       a data set that cannot be read or used
-│   └── ColumnError a column that is missing or of the wrong type
+├── ConfigError     an option, or a combination of options, that cannot work (also a ValueError)
+├── DataError       data, rows or labels that cannot be read or used (also a ValueError)
+│   ├── ColumnError a column that is missing or of the wrong type
+│   └── DataTypeError an argument of a type that cannot be used (also a TypeError)
 ├── TrainingError   a training that did not end in a usable model
 ├── HubError        the Hub refuses, cannot be reached, or broke off
-├── QueryError      a query that breaks its contract (see strategies.Query)
+├── QueryError      a query that cannot be made, or breaks its contract (see strategies.Query; also a ValueError)
 └── RecordError     a run's folder that cannot be written, or does not fit the run
     └── BusyError   a run's folder that another process works in
 """
@@ -29,7 +30,7 @@ class DamiError(Exception):
     """
 
 
-class ConfigError(DamiError):
+class ConfigError(DamiError, ValueError):
     """An option, or a combination of options, that cannot work.
 
     Examples:
@@ -40,8 +41,8 @@ class ConfigError(DamiError):
     """
 
 
-class DataError(DamiError):
-    """A data set that cannot be read or used.
+class DataError(DamiError, ValueError):
+    """Data, rows or labels that cannot be read or used.
 
     Examples:
         >>> from dami_text import make_learner
@@ -57,6 +58,17 @@ class ColumnError(DataError):
     Examples:
         >>> issubclass(ColumnError, DataError)
         True
+    """
+
+
+class DataTypeError(DataError, TypeError):
+    """An argument of a type that cannot be used.
+
+    Examples:
+        >>> from dami_text import make_learner
+        >>> make_learner(["good", None], ["no", "yes"])
+        Traceback (most recent call last):
+        dami_text.errors.DataTypeError: text 1 is None; every text must be a string
     """
 
 
@@ -83,16 +95,14 @@ class HubError(DamiError):
     """
 
 
-class QueryError(DamiError):
-    """A query that breaks its contract: the wrong number of rows, a row twice, or a row that is labelled.
+class QueryError(DamiError, ValueError):
+    """A query that cannot be made, or breaks its contract: not as many rows as asked for, a row twice or labelled.
 
     Examples:
-        >>> from dami_text import Query, RunConfig, make_learner
-        >>> class Twice:
-        ...     def query(self, model, pool, n, rng):
-        ...         return Query.of([2] * n)
-        >>> config = RunConfig.of(word_vectors="random", steps=3)
-        >>> learner = make_learner(["good", "bad", "so so", "fine"], ["no", "yes"], config, Twice())
+        >>> from dami_text import make_learner
+        >>> def twice(model, pool, n, rng):
+        ...     return [2] * n
+        >>> learner = make_learner(["good", "bad", "so so", "fine"], ["no", "yes"], model="linear", strategy=twice)
         >>> learner.tell([0, 1], [1, 0])
         >>> learner.ask(2)
         Traceback (most recent call last):

@@ -94,11 +94,10 @@ def _values(kind: Any) -> str:
 
 
 def python_api() -> str:
-    """The docstrings of the public names."""
-    parts = ["# Python", "All of these are imported from `dami_text`."]
-    errors = {name for name, place in dami_text._PLACES.items() if place == "errors"}
-    for name, place in dami_text._PLACES.items():
-        if name not in errors:
-            parts.append(f"::: dami_text.{place if place != 'strategies' else 'strategies.base'}.{name}")
-    parts += ["## Errors", "::: dami_text.errors"]
+    """The docstrings of the public names, the errors last."""
+    parts = ["# Python", "All of these are imported from `dami_text`. [Start here](../guides/python.md)."]
+    values = {name: getattr(dami_text, name) for name in dami_text.__all__}
+    errors = [name for name, value in values.items() if value.__module__ == "dami_text.errors"]
+    parts += [f"::: {values[name].__module__}.{name}" for name in values if name not in errors]
+    parts += ["## Errors", *(f"::: dami_text.errors.{name}" for name in errors)]
     return "\n\n".join(parts) + "\n"

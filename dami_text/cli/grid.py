@@ -3,9 +3,7 @@
 import logging
 import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,9 +16,7 @@ from dami_text.escaping import printable, terminal_line
 from dami_text.simulation.grid_config import GridConfig
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from dami_text.simulation.grid import Cell, GridRun, Outcome
+    from dami_text.simulation.grid import Outcome
 
 DESCRIPTION = "Run a grid of simulations, one for each data set, model, strategy and seed; finished ones are skipped."
 
@@ -51,9 +47,11 @@ def grid(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> int:
 
 def _run(given: dict[str, Any], grid: GridConfig, output: GridOutputConfig) -> int:
     """Run the cells that are not finished; 1 if any failed or was another process's."""
+    from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from dami_text.simulation.grid import GridRun, Job, cells_of, forget_first_rounds, record_asked
+    from dami_text.simulation.grid_progress import grid_bar, unfinished
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("run_grid.py was started several times over; start one process of it and give it --workers")
@@ -61,7 +59,7 @@ def _run(given: dict[str, Any], grid: GridConfig, output: GridOutputConfig) -> i
     names = RunConfig().options().keys()
     every = cells_of({name: value for name, value in given.items() if name in names}, grid, root)
     cells = every[grid.shard_slice()]
-    left, problems = _left(cells, grid.save_models, output.overwrite)
+    left, problems = unfinished(cells, grid.save_models, output.overwrite)
     record_asked(every, root)
     skipped = len(cells) - len(left) - len(problems)
     job = Job(
@@ -73,7 +71,7 @@ def _run(given: dict[str, Any], grid: GridConfig, output: GridOutputConfig) -> i
     )
     run = GridRun(left, job, grid)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    with logging_redirect_tqdm(), _progress(run, len(cells), problems) as bar:
+    with logging_redirect_tqdm(), grid_bar(run, len(cells), problems, tqdm) as bar:
         for outcome in run.outcomes():
             if outcome.status != "finished":
                 problems.append(outcome)
@@ -86,55 +84,10 @@ def _run(given: dict[str, Any], grid: GridConfig, output: GridOutputConfig) -> i
             print(f"{outcome.status}: {_described(outcome)}", file=sys.stderr)
     else:
         own = {cell.number for cell in cells}
-        if _left([cell for cell in every if cell.number not in own], False, False) == ([], []):  # of other shards
+        if unfinished([cell for cell in every if cell.number not in own], False) == ([], []):  # of other shards
             forget_first_rounds(root)
     return 1 if problems else 0
 
 
-def _left(cells: Sequence["Cell"], save_models: bool, overwrite: bool) -> tuple[list["Cell"], list["Outcome"]]:
-    """The cells that are not finished, and those whose folders cannot be used."""
-    from dami_text.simulation.grid import Outcome, finished
-
-    left, problems = [], []
-    for cell in cells:
-        try:
-            if overwrite or not finished(cell, save_models):
-                left.append(cell)
-        except DamiError as error:
-            problems.append(Outcome(cell, "failed", str(error)))
-    return left, problems
-
-
 def _described(outcome: "Outcome") -> str:
     return f"{printable(str(outcome.cell.path))}: {terminal_line(DamiError(outcome.message))}"
-
-
-@contextmanager
-def _progress(run: "GridRun", total: int, problems: Sequence["Outcome"]) -> "Iterator[tqdm[Any]]":
-    """A bar of all runs, those that are on their way counted in part, brought up to date by a thread."""
-    from tqdm import tqdm
-
-    from dami_text.simulation.grid import share_done
-
-    def position() -> float:
-        return round(total - sum(1 - share_done(cell) for cell in run.left), 2)
-
-    def show() -> None:
-        bar.n = position()
-        bar.set_postfix(running=len(run.running), failed=len(problems))
-
-    def keep_showing() -> None:
-        while not ended.wait(seconds):
-            show()
-
-    seconds = 1 if sys.stderr.isatty() else 60
-    ended = threading.Event()
-    thread = threading.Thread(target=keep_showing, daemon=True)
-    with tqdm(total=total, initial=position(), desc="grid", unit="run") as bar:
-        thread.start()
-        try:
-            yield bar
-        finally:
-            ended.set()
-            thread.join()
-            show()

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dami_text.config.registry import MODELS, PRETRAINED, find
+from dami_text.config.registry import MODELS, OWN_MODELS, PRETRAINED, find
 
 #: What strategies may ask of a model, and how an error names it. All models give probabilities.
 CAPABILITIES = {
@@ -82,5 +82,5 @@ class ModelKind(ABC):
 
 def kind_of(model: object) -> ModelKind:
     """The kind of the model that `--model` names; None is the default one."""
-    kind: ModelKind = find(MODELS.get("cnn" if model is None else str(model), PRETRAINED))
+    kind: ModelKind = find((MODELS | OWN_MODELS).get("cnn" if model is None else str(model), PRETRAINED))
     return kind

@@ -17,6 +17,13 @@ MODELS = {
 }
 PRETRAINED = "dami_text.models.kinds.encoder:ENCODER"
 
+#: What Python's `make_learner` is given as an object; no command takes these names.
+OWN_CLASSIFIER, OWN_NETWORK = "own-classifier", "own-network"
+OWN_MODELS = {
+    OWN_CLASSIFIER: "dami_text.models.kinds.own:CLASSIFIER",
+    OWN_NETWORK: "dami_text.models.kinds.own:NETWORK",
+}
+
 STRATEGIES = {
     "random": "dami_text.strategies.random:RandomSampling",
     "least-confidence": "dami_text.strategies.uncertainty:Uncertainty",

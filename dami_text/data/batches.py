@@ -74,6 +74,22 @@ class FeatureBatch:
         return {"inputs_embeds": self.features.unsqueeze(1), "attention_mask": mask, **lexical}
 
 
+@dataclass(frozen=True)
+class TextBatch:
+    """Texts (B,) as they are."""
+
+    texts: list[str]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch: texts are on no device."""
+        return self
+
+    @property
+    def inputs(self) -> dict[str, list[str]]:
+        """What a model is called with."""
+        return {"texts": self.texts}
+
+
 def sparse_tensor(matrix: sparse.csr_matrix) -> torch.Tensor:
     """A sparse matrix (B, V) for torch."""
     part = matrix.tocoo()

@@ -102,6 +102,11 @@ AFTER = (
 def demo_dataset() -> Dataset:
     """4,000 reviews of one sentence, the same on every machine, made without files or network.
 
+    Examples:
+        >>> data = demo_dataset()
+        >>> len(data), data.features["label"].names
+        (4000, ['negative', 'positive'])
+
     Returns:
         A Dataset with the columns text: Value("string") and label: ClassLabel(negative, positive), about half
         of each, no text twice. In 3% of the rows the label is the wrong one.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from transformers import PreTrainedTokenizerFast
 
-from dami_text.data.batches import Batch, FeatureBatch, sparse_tensor
+from dami_text.data.batches import Batch, FeatureBatch, TextBatch, sparse_tensor
 from dami_text.data.ids import Rows, content_hashes, stable_id
 from dami_text.data.long_texts import long_texts_of, of_long_texts, tokens_read, words_left_out
 from dami_text.data.words import splits_words, word_numbers
@@ -31,7 +31,7 @@ class FeatureTexts:
     """
 
     def __init__(self, features: NDArray[np.float32], lexical: sparse.csr_matrix | None = None) -> None:
-        self.features, self.lexical = features, lexical
+        self.features, self.lexical, self.least_batch = features, lexical, 1
         self.lengths: Rows = np.ones(len(features), np.int64)
 
     @cached_property
@@ -82,11 +82,14 @@ class Texts(Protocol):
         lengths: (N,) int64, tokens of each text.
         frozen_features: what a frozen encoder, whose head alone is trained, makes of the texts; otherwise None.
         long_texts: a sentence on those that are longer than the model takes; None where none is.
+        least_batch: how many texts a pass takes at once at least, however few are asked for: of texts that are a row of
+            few numbers, many cost little more than one.
     """
 
     lengths: Rows
     frozen_features: FeatureTexts | None
     long_texts: str | None
+    least_batch: int
 
     def __len__(self) -> int: ...
 
@@ -125,6 +128,7 @@ class StoredTexts:
 
     frozen_features: FeatureTexts | None = None
     long_texts: str | None = None
+    least_batch: int = 1
 
     def __init__(self, dataset: Dataset) -> None:
         """The column `text` of a data set."""
@@ -160,6 +164,38 @@ class StoredTexts:
         """An id that depends on the text and on its place among its duplicates, not on the row's number."""
         hashes, places = self._content
         return stable_id(hashes[row], places[row])
+
+
+class PlainTexts(StoredTexts):
+    """N texts as they are, for a model that makes its input itself.
+
+    Attributes:
+        lengths: (N,) ones: a text is one input.
+    """
+
+    least_batch = 1_024
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
+        self.lengths: Rows = np.ones(len(dataset), np.int64)
+
+    @property
+    def special_ids(self) -> Sequence[int]:
+        """None: there are no tokens."""
+        return ()
+
+    def word_places(self, row: int) -> list[tuple[int, int]]:
+        """Where each word of a row's text begins and ends, in characters."""
+        return [match.span() for match in re.finditer(r"\w+", self.text(row))]
+
+    def word(self, row: int, index: int) -> str | None:
+        """Word number `index` of a row as it stands in the text."""
+        start, end = self.word_places(row)[index]
+        return self.text(row)[start:end]
+
+    def collate(self, rows: Rows) -> TextBatch:
+        """The texts of `rows`."""
+        return TextBatch([str(text) for text in self._texts[rows]["text"]])
 
 
 class EncodedTexts(StoredTexts):

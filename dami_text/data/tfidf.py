@@ -17,7 +17,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
 
 from dami_text.config.options import TokenizationConfig
-from dami_text.data.batches import sparse_tensor
 from dami_text.data.estimators import TEXT_ENCODER, read_estimator, write_estimator
 from dami_text.data.ids import Rows
 from dami_text.data.letters import word_pattern
@@ -33,22 +32,33 @@ CHARACTERS = 4
 
 @dataclass(frozen=True)
 class SparseBatch:
-    """Texts as sparse features.
+    """Texts as sparse features (B, V), in compressed rows.
 
     Attributes:
-        features: (B, V) float32, sparse (COO).
+        columns, values: (E,) of all entries, int64 and float32, row by row.
+        starts: (B + 1,) int64, where the entries of each row begin and the last one's end.
     """
 
-    features: torch.Tensor
+    columns: torch.Tensor
+    values: torch.Tensor
+    starts: torch.Tensor
+
+    @classmethod
+    def of(cls, matrix: sparse.csr_matrix) -> Self:
+        """The rows of a matrix (B, V)."""
+        columns, starts = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
+        return cls(torch.from_numpy(columns), torch.from_numpy(matrix.data), torch.from_numpy(starts))
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        return replace(self, features=self.features.to(device))
+        return replace(
+            self, columns=self.columns.to(device), values=self.values.to(device), starts=self.starts.to(device)
+        )
 
     @property
     def inputs(self) -> dict[str, torch.Tensor]:
         """What a model is called with."""
-        return {"features": self.features}
+        return {"columns": self.columns, "values": self.values, "starts": self.starts}
 
 
 class TfidfEncoder:
@@ -138,6 +148,8 @@ class TfidfTexts(StoredTexts):
         lengths: (N,) ones: a text is one row of features.
     """
 
+    least_batch = 4_096
+
     def __init__(self, texts: Dataset, encoder: TfidfEncoder) -> None:
         super().__init__(texts)
         self.encoder = encoder
@@ -161,7 +173,7 @@ class TfidfTexts(StoredTexts):
 
     def collate(self, rows: Rows) -> SparseBatch:
         """The features of `rows`."""
-        return SparseBatch(sparse_tensor(self.matrix[rows]))
+        return SparseBatch.of(self.matrix[rows])
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from dami_text.data.texts import Texts, telling_words
-from dami_text.data.tfidf import TfidfTexts
+from dami_text.data.texts import Texts
 from dami_text.data.tokenization import encode
 from dami_text.errors import TrainingError
 from dami_text.files import whole_folder
-from dami_text.interpretation.word_gradients import word_influence
 from dami_text.labeling.asking import ask
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.doubts import doubts_of
@@ -29,10 +28,10 @@ from dami_text.labeling.settled import packed, stop_rows
 from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
 from dami_text.labeling.start import start_queue
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
+from dami_text.learning.explaining import prediction_weights, telling_weights
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import EncodedPool, encoded_pool, text_learner
 from dami_text.models.inference import predict_probabilities
-from dami_text.models.linear import LinearForSequenceClassification
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given
 
 
@@ -43,15 +42,10 @@ def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, 
     punctuation is left out, unless the text is nothing else.
     """
     if isinstance(strategy, Explaining):
-        weights = strategy.explain(model, texts, row).tolist()
-    elif isinstance(model, LinearForSequenceClassification) and isinstance(texts, TfidfTexts):
-        weights = model.word_weights(texts, row).tolist()
+        weights = strategy.explain(model, texts, row)
     else:
-        weights = word_influence(model, texts, row).tolist()
-    telling = telling_words(texts, row, len(weights))
-    places = texts.word_places(row)  # more than there are weights where the text was cut
-    words = zip(places, weights, telling, strict=False)
-    return [[start, end, weight] for (start, end), weight, tells in words if tells]
+        weights = prediction_weights(model, texts, row)
+    return [[start, end, weight] for (start, end), weight in telling_weights(texts, row, weights)]
 
 
 def encoded_texts(session: Session) -> EncodedPool:
@@ -98,7 +92,7 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
         kind = run.model.kind
         kind.require(run)
         if kind.reads_files(run) and run.loop.cold_start == "random":  # otherwise the start reads them
-            reader = text_learner(["a", "b"], session.class_names, run).preprocessor
+            reader = text_learner(Dataset.from_dict({"text": ["a", "b"]}), session.class_names, run).preprocessor
             if isinstance(reader, PreTrainedTokenizerFast) and kind.is_pretrained:
                 encode(session.texts, reader)  # which counts the long texts
         if not kind.is_pretrained:  # what an encoder gives is known when it is read

@@ -25,7 +25,7 @@ from dami_text.config.kinds import kind_of
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.data.columns import OWN, find_column, own_columns
 from dami_text.data.ids import Rows, content_hashes, stable_id, text_hash
-from dami_text.errors import ConfigError, RecordError
+from dami_text.errors import ConfigError, DamiError, RecordError
 from dami_text.files import write_whole
 from dami_text.labeling.class_numbers import ClassNumbers
 from dami_text.labeling.copies import Copies
@@ -105,6 +105,8 @@ class Session:
         try:
             options = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             self.config = SessionConfig.of(_without_effectless(dict(options)))
+        except DamiError:
+            raise
         except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise self._no_session(error) from error
         if device is not None:
@@ -114,11 +116,10 @@ class Session:
             self._load()
             self.class_names: list[str] = list(self.config.labeling.labels or [])
             self._check_texts()
-        except (OSError, TypeError, ValueError) as error:
+        except BaseException as error:
             self.close()
-            raise self._no_session(error) from error
-        except BaseException:
-            self.close()
+            if isinstance(error, OSError | TypeError | ValueError) and not isinstance(error, DamiError):
+                raise self._no_session(error) from error
             raise
 
     def _no_session(self, error: Exception) -> RecordError:

@@ -19,6 +19,7 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts, Texts
+from dami_text.errors import DataError, DataTypeError, QueryError
 from dami_text.learning.cold_start import FirstQuery, random_rows
 from dami_text.models.adapters import has_adapter, merge_copy, save_adapter
 from dami_text.models.last_layer import record_unseen
@@ -36,12 +37,14 @@ ATTEMPTS = 3
 
 
 class ActiveLearner:
-    """The learner: `ask` it which rows to label, `tell` it their labels, and ask again.
+    """The loop of active learning: `ask` which rows to label, `tell` their labels, and ask again.
+
+    Rows are places in the pool and labels numbers of classes. `TextLearner` takes texts and names of classes, too.
 
     Examples:
-        >>> from dami_text import make_learner, RunConfig
+        >>> from dami_text import make_learner
         >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
-        >>> learner = make_learner(texts, ["negative", "positive"], RunConfig.of(word_vectors="random", steps=5))
+        >>> learner = make_learner(texts, ["negative", "positive"], model="linear").core
         >>> learner.tell([0, 1], [1, 0])
         >>> query = learner.ask(2)
         >>> learner.tell(query.rows, [1, 0])
@@ -116,7 +119,7 @@ class ActiveLearner:
         labels: NDArray[np.int64] | Sequence[int],
         round_number: int | None = None,
     ) -> None:
-        """Add labels and begin the next round.
+        """Add labels, or change those of rows that have one, and begin the next round.
 
         Args:
             rows: (n,) rows of the pool.
@@ -124,25 +127,20 @@ class ActiveLearner:
             round_number: the number of the round that begins, where the labels are of several; by default the next.
 
         Raises:
-            ValueError: a row that is labelled already, out of the pool or there twice, a label that is no class's
-                number, or not a label a row; nothing is changed then.
+            DataError: a row that is not in the pool or there twice, a label that is no class's number, or not a label a
+                row; nothing is changed then.
         """
-        rows, labels = np.asarray(rows), np.asarray(labels)
-        if rows.shape != labels.shape or rows.ndim != 1 or len(rows) == 0:
-            raise ValueError(
+        rows, labels = checked_rows(rows, len(self.pool)), np.asarray(labels)
+        if rows.shape != labels.shape or len(rows) == 0:
+            raise DataError(
                 f"got rows of shape {rows.shape} and labels of shape {labels.shape}; wanted one label a row"
             )
-        if not np.issubdtype(rows.dtype, np.integer):
-            raise ValueError(f"got rows such as {rows.tolist()[0]!r}; rows are integers, places in the pool")
-        in_pool = ((rows >= 0) & (rows < len(self.pool))).all()
-        if len(np.unique(rows)) != len(rows) or not in_pool or np.isin(rows, self.pool.labeled).any():
-            raise ValueError("got labels for rows that are labelled already, not in the pool, or there twice")
         classes = f"labels are integers from 0 to {self._n_classes - 1}, the numbers of the classes"
         if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"got labels such as {labels.tolist()[0]!r}; {classes}")
-        unknown = labels[(labels < 0) | (labels >= self._n_classes)]
-        if len(unknown):
-            raise ValueError(f"got label {unknown[0]}; {classes}")
+            raise DataTypeError(f"row {rows[0]} has the label {labels.tolist()[0]!r}; {classes}")
+        for row, label in zip(rows, labels, strict=True):
+            if not 0 <= label < self._n_classes:
+                raise DataError(f"row {row} has the label {label}; {classes}")
         self.pool = self.pool.with_labeled(rows).without(self._excluded)
         self._labels[rows] = labels
         self.round = self.round + 1 if round_number is None else round_number
@@ -151,7 +149,7 @@ class ActiveLearner:
     def train(self) -> Training:
         """Train a new model on what is labelled, and once more, with a warning, where that fails (`has_learned`)."""
         if self.round < 0:
-            raise ValueError("nothing is labelled yet; tell labels first")
+            raise DataError("nothing is labelled yet; tell labels first")
         start = time.perf_counter()
         self.model = None
         for attempt in range(ATTEMPTS):
@@ -230,13 +228,13 @@ class ActiveLearner:
         This round's model is trained now if that has not happened. While nothing is labelled, the cold start chooses.
 
         Raises:
-            ValueError: n is less than 1, or no row is left.
+            QueryError: n is less than 1, or no row is left.
         """
         if n < 1:
-            raise ValueError(f"asked for {n} rows; it must be at least 1")
+            raise QueryError(f"asked for {n} rows; it must be at least 1")
         n = min(n, len(self.pool.unlabeled))
         if n == 0:
-            raise ValueError(f"nothing is left to ask for: all {len(self.pool)} texts are labelled or left out")
+            raise QueryError(f"nothing is left to ask for: all {len(self.pool)} texts are labelled or left out")
         pool = self.pool
         if self.round < 0:
             query = self._first_query(pool, n, numpy_stream(self._seed, 0, "initial rows"))
@@ -246,3 +244,23 @@ class ActiveLearner:
             query = self.strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
+
+
+def checked_rows(rows: Rows | Sequence[int], n: int) -> Rows:
+    """Rows (k,) of a pool of n texts.
+
+    Raises:
+        DataError: one is no integer, not in the pool, or there twice.
+    """
+    found = np.asarray(rows)
+    if found.ndim != 1:
+        raise DataError(f"got rows of shape {found.shape}; wanted a list of rows")
+    if len(found) and not np.issubdtype(found.dtype, np.integer):
+        raise DataTypeError(f"got rows such as {found.tolist()[0]!r}; rows are integers, places in the pool")
+    outside = found[(found < 0) | (found >= n)]
+    if len(outside):
+        raise DataError(f"row {outside[0]} is not in the pool; rows are from 0 to {n - 1}")
+    values, counts = np.unique(found, return_counts=True)
+    if len(values) < len(found):
+        raise DataError(f"row {values[counts > 1][0]} is there twice; give each row once")
+    return found.astype(np.int64)

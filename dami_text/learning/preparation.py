@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from datasets import Dataset, Value
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from dami_text.config.metrics import OF_ONE_CLASS, measured_class
@@ -15,13 +15,14 @@ from dami_text.data.sources import load_source
 from dami_text.data.splits import Splits, rarefied, split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.data.tabular import load_table
 from dami_text.data.texts import LabeledTexts, Texts
-from dami_text.errors import ConfigError, DataError, arguments_named
+from dami_text.errors import ConfigError
 from dami_text.learning.cold_start import build_first_query
 from dami_text.learning.learner import ActiveLearner
 from dami_text.models.kinds.automatic import settled
 from dami_text.models.source import ModelSource
 from dami_text.processes import use_device
 from dami_text.strategies import QueryStrategy, build_strategy, require_given
+from dami_text.strategies.function import strategy_name
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +44,19 @@ class PreparedData:
     source: ModelSource
 
 
-def prepare(config: RunConfig) -> PreparedData:
-    """Load the data set, split it, and make on the training split what encodes it and what models start from."""
+def prepare(config: RunConfig, *, any_strategy: bool = False) -> PreparedData:
+    """Load the data set, split it, and make on the training split what encodes it and what models start from.
+
+    With `any_strategy`, whether the models give what the strategy needs is left to `learner_of`.
+    """
     splits = _splits(config)
     config, _ = settled(config, splits.train)
     class_names = splits.train.features["label"].names
     _check_metric(config.training.metric, class_names)
     warn_of_missing_classes(splits, class_names, config.data.splits)
     source: ModelSource = config.model.kind.source(config, splits.train, class_names)
-    require_given(build_strategy(config.strategy), source.gives, config.strategy.strategy)
+    if not any_strategy:
+        require_given(build_strategy(config.strategy), source.gives, config.strategy.strategy)
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     train, *validation, test = [
         LabeledTexts(texts, np.arange(len(part)), part.with_format("numpy")["label"][:].astype(np.int64))
@@ -88,46 +93,15 @@ def _splits(config: RunConfig) -> Splits:
     return splits
 
 
-def make_learner(
-    texts: Sequence[str] | Dataset,
-    class_names: Sequence[str],
-    config: RunConfig | None = None,
-    strategy: QueryStrategy | None = None,
-) -> ActiveLearner:
-    """A learner over texts without labels, with the tokenizer, word vectors, model and strategy that the options name.
+def text_learner(dataset: Dataset, class_names: Sequence[str], config: RunConfig) -> ActiveLearner:
+    """The learner over the column `text` of a data set, with the model and the strategy that the options name.
 
-    There is no validation split: models train for a fixed number of `steps`, and `validation`, `epochs`, `epoch_steps`
-    and `patience` have no effect.
-
-    Examples:
-        >>> texts = ["a good film", "a bad film", "good music", "bad music", "so good", "so bad"]
-        >>> learner = make_learner(texts, ["negative", "positive"], RunConfig.of(word_vectors="random", steps=5))
-        >>> learner.tell([0, 1], [1, 0])
-        >>> len(learner.ask(2).rows)
-        2
-
-    Args:
-        texts: strings, or the column `text` of a Dataset (N). Rows are places in it.
-        class_names: the classes (C). Labels are places in it.
-        config: the options; by default those of `RunConfig()`.
-        strategy: takes the place of the one that the options name.
+    There is no validation split: models train for a fixed number of `steps`.
 
     Raises:
-        DataError: there is no text, or one is no string.
-        ConfigError: class names that are not two or more, or options that cannot work.
+        ConfigError: options that cannot work.
     """
-    with arguments_named():
-        return text_learner(texts, class_names, config or RunConfig(), strategy)
-
-
-def text_learner(
-    texts: Sequence[str] | Dataset,
-    class_names: Sequence[str],
-    config: RunConfig,
-    strategy: QueryStrategy | None = None,
-) -> ActiveLearner:
-    """As `make_learner`, with errors that speak of flags."""
-    return encoded_pool(texts, class_names, config).learner(strategy)
+    return encoded_pool(dataset, class_names, config).learner()
 
 
 @dataclass(frozen=True)
@@ -151,35 +125,36 @@ class EncodedPool:
         return learner_of(self.config, self.texts, self.class_names, self.source, strategy=strategy)
 
 
-def encoded_pool(texts: Sequence[str] | Dataset, class_names: Sequence[str], config: RunConfig) -> EncodedPool:
-    """Texts encoded as the options say; errors are those of `make_learner`, and speak of flags."""
+def encoded_pool(dataset: Dataset, class_names: Sequence[str], config: RunConfig) -> EncodedPool:
+    """The column `text` of a data set, encoded as the options say; errors as of `text_learner`."""
     use_device(config.training.device, small=config.model.kind.is_small)
-    if config.data.task != "text":
-        raise ConfigError(f"--task is {config.data.task}; a learner over texts needs --task text")
-    if isinstance(class_names, str) or len(class_names) < 2 or len(set(class_names)) < len(class_names):
-        raise ConfigError(f"class_names is {class_names!r}; it must be a list of two names or more, all different")
-    dataset = _text_column(texts)
+    require_texts(config)
     config, _ = settled(config, dataset)
     source: ModelSource = config.model.kind.source(config, dataset, class_names)
+    return _encoded(dataset, class_names, config, source)
+
+
+def _encoded(dataset: Dataset, class_names: Sequence[str], config: RunConfig, source: ModelSource) -> EncodedPool:
     (encoded,) = source.encode([dataset])
     source.pretrain(encoded)
     return EncodedPool(encoded, list(class_names), config, source)
 
 
-def _text_column(texts: Sequence[str] | Dataset) -> Dataset:
-    """The texts as the column `text` of a Dataset; DataError where there is none or one is no string."""
-    if isinstance(texts, str):
-        raise DataError(f"texts is one string, {texts[:40]!r}; it must be a list of strings, one for each text")
-    if not isinstance(texts, Dataset):
-        texts = list(texts)
-        if others := [text for text in texts if not isinstance(text, str)]:
-            raise DataError(f"texts holds {others[0]!r}; every text must be a string")
-        texts = Dataset.from_dict({"text": texts})
-    elif texts.features.get("text") not in (Value("string"), Value("large_string")):
-        raise DataError(f"texts has the columns {texts.features}; it must have a column text of strings")
-    if not len(texts):
-        raise DataError("texts is empty; give one text or more")
-    return texts
+def require_texts(config: RunConfig) -> None:
+    """Raise ConfigError if the options are of tables."""
+    if config.data.task != "text":
+        raise ConfigError(f"--task is {config.data.task}; a learner over texts needs --task text")
+
+
+def learner_over(
+    dataset: Dataset,
+    class_names: Sequence[str],
+    config: RunConfig,
+    source: ModelSource,
+    strategy: QueryStrategy | None = None,
+) -> ActiveLearner:
+    """The learner over a data set's column `text`, as the models of `source` read it."""
+    return _encoded(dataset, class_names, config, source).learner(strategy)
 
 
 def learner_of(
@@ -206,8 +181,9 @@ def learner_of(
     Raises:
         ConfigError: the strategy needs what the models do not give.
     """
+    name = config.strategy.strategy if strategy is None else strategy_name(strategy)
     strategy = strategy or build_strategy(config.strategy)
-    require_given(strategy, source.gives, config.strategy.strategy)
+    require_given(strategy, source.gives, name)
     return ActiveLearner(
         texts,
         source.new_model,

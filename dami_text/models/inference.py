@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,14 @@ logger = logging.getLogger(__name__)
 
 #: How many times larger batches are on a CUDA card, which would wait for Python between small ones.
 ON_CARD = 16
+
+
+@runtime_checkable
+class FindsFeatures(Protocol):
+    """A model that says itself what the features of texts are, because it has no last layer that reads them."""
+
+    def features_of(self, **inputs: Any) -> torch.Tensor:
+        """The features (B, H) of a batch's texts."""
 
 
 @contextmanager
@@ -89,7 +97,8 @@ def over_batches(
     memory has no room for is halved.
     """
     processes = Processes.all() if processes is None else processes
-    batches = batches_by_length(texts.lengths[rows], batch_size * (ON_CARD if device.type == "cuda" else 1))
+    size = max(batch_size, texts.least_batch) * (ON_CARD if device.type == "cuda" else 1)
+    batches = batches_by_length(texts.lengths[rows], size)
 
     def of(positions: Rows) -> torch.Tensor:
         try:
@@ -125,7 +134,26 @@ def predict_probabilities(
     batch_size: int = BATCH_SIZE,
     processes: Processes | None = None,
 ) -> NDArray[np.float32]:
-    """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`."""
+    """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`.
+
+    Examples:
+        >>> from dami_text import make_learner
+        >>> def least_sure(model, pool, n, rng):
+        ...     surest = predict_probabilities(model, pool.texts, pool.unlabeled).max(axis=1)
+        ...     return pool.unlabeled[surest.argsort()[:n]]
+        >>> texts = ["good", "bad", "so good", "so bad", "good and bad"]
+        >>> learner = make_learner(texts, ["neg", "pos"], model="linear", strategy=least_sure)
+        >>> learner.tell([0, 1], ["pos", "neg"])
+        >>> learner.ask(1).texts
+        ['good and bad']
+
+    Args:
+        model: it is left as it was.
+        texts: `pool.texts`.
+        rows: places in them, such as `pool.unlabeled`.
+        batch_size: texts in a batch.
+        processes: those that share the work; by default all of the launch.
+    """
     softmax = partial(torch.softmax, dim=-1)
     return _predict(softmax, model, texts, rows=rows, batch_size=batch_size, processes=processes)
 
@@ -174,9 +202,33 @@ def predict_features(
     """The features (n, H) of `rows` (n,) of `texts`: what the last layer, or `layer`, reads, without dropout.
 
     Where the texts are `projected`, their projection. See `over_batches`.
+
+    Examples:
+        >>> from dami_text import make_learner
+        >>> texts = ["good", "bad", "so good", "so bad"]
+        >>> learner = make_learner(texts, ["neg", "pos"], model="cnn", word_vectors="random", steps=5)
+        >>> learner.tell([0, 1], ["pos", "neg"])
+        >>> predict_features(learner.trained_model(), learner.pool.texts, learner.pool.unlabeled).shape
+        (2, 300)
+
+    Args:
+        model: it is left as it was.
+        texts: `pool.texts`.
+        rows: places in them, such as `pool.unlabeled`.
+        batch_size: texts in a batch.
+        processes: those that share the work; by default all of the launch.
+        layer: by default the last one.
+
+    Raises:
+        ValueError: the model has no last layer.
     """
     if texts.projected is not None:
         return texts.projected[rows]
+    if isinstance(model, FindsFeatures):
+        own = model.features_of
+        return over_batches(
+            lambda batch: own(**batch.inputs), texts, rows, device_of(model), batch_size, processes=processes
+        )
     captured: list[torch.Tensor] = []
     reader, source = from_features(model, texts)
 
@@ -210,9 +262,15 @@ def predict_both(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Features (n, H) and class probabilities (n, C) of `rows` (n,); one pass where the head reads these features."""
     features = predict_features(model, texts, rows, batch_size)
-    if texts.projected is not None or getattr(model, "lexicon", None) is not None:
+    if not _head_reads_features(model, texts):
         return features, predict_probabilities(model, texts, rows, batch_size)
     return features, head_probabilities(model, features)
+
+
+def _head_reads_features(model: PreTrainedModel, texts: Texts) -> bool:
+    """Whether the last layer reads `predict_features`, and nothing beside them."""
+    has_own = isinstance(model, FindsFeatures) or getattr(model, "lexicon", None) is not None
+    return texts.projected is None and not has_own
 
 
 def head_logits(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -38,7 +39,7 @@ class LinearForSequenceClassification(PreTrainedModel):
 
     config_class = LinearConfig
     config: Any
-    main_input_name = "features"
+    main_input_name = "columns"
 
     def __init__(self, config: LinearConfig) -> None:
         super().__init__(config)
@@ -50,9 +51,15 @@ class LinearForSequenceClassification(PreTrainedModel):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
 
-    def forward(self, features: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
-        """Logits (B, C) of features (B, V), which may be sparse."""
-        return SequenceClassifierOutput(logits=features @ self.classifier.weight.T + self.classifier.bias)
+    def forward(
+        self, columns: torch.Tensor, values: torch.Tensor, starts: torch.Tensor, **_: Any
+    ) -> SequenceClassifierOutput:
+        """Logits (B, C) of sparse features (B, V), as `data.tfidf.SparseBatch` has them."""
+        weight = self.classifier.weight.T.contiguous()
+        sums = functional.embedding_bag(
+            columns, weight, starts, mode="sum", per_sample_weights=values, include_last_offset=True
+        )
+        return SequenceClassifierOutput(logits=sums + self.classifier.bias)
 
     def fit(self, data: LabeledTexts, config: TrainingConfig) -> Training:
         """Find the weights by multinomial logistic regression; see `logistic`.

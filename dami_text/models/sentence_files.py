@@ -14,7 +14,7 @@ from transformers.utils.hub import cached_file
 
 from dami_text.config.fields import listed
 from dami_text.data.words import BLANKS
-from dami_text.errors import ConfigError
+from dami_text.errors import ConfigError, DamiError
 from dami_text.models.sentence_encoder import ACTIVATIONS, POOLING
 
 MODULES = "modules.json"
@@ -126,6 +126,8 @@ def read_parts(source: Mapping[str, Any], name: str) -> SentenceParts | None:
         return None
     try:
         return _parts(files, modules)
+    except DamiError:
+        raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ConfigError(

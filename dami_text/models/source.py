@@ -21,12 +21,12 @@ class ModelSource(Protocol):
     """Makes new models of one kind.
 
     Attributes:
-        preprocessor: what makes the models' input; it is saved beside a model.
+        preprocessor: what makes the models' input; it is saved beside a model. None where the model makes it itself.
         gives: what strategies may ask of the models, names of `config.kinds.CAPABILITIES`.
         commit: the commit of the Hub's repository that models start from; None where there is none.
     """
 
-    preprocessor: Preprocessor
+    preprocessor: Preprocessor | None
     gives: frozenset[str]
     commit: str | None
 

@@ -25,10 +25,10 @@ def never_predicted(model: PreTrainedModel, classes: NDArray[np.int64]) -> Itera
     """Set the biases of `classes` (n,) in the model's last layer to UNSEEN, for a training inside the block, and after.
 
     (Weight decay moves them inside, by a small part.) A model whose last layer is not linear, or has no bias, is left
-    as it is, with a warning.
+    as it is, with a warning unless its class says `may_predict_unseen = False`.
     """
     bias = last_bias(model)
-    if len(classes) and bias is None:
+    if len(classes) and bias is None and getattr(model, "may_predict_unseen", True):
         logger.warning(
             "the last layer of %s has no bias: it may predict classes that no label has", type(model).__name__
         )

@@ -308,7 +308,7 @@ def _run_of(cell: Cell, job: Job) -> Run:
 
 @lru_cache(maxsize=1)
 def _prepare(config: RunConfig) -> PreparedData:
-    return prepare(config)
+    return prepare(config, any_strategy=True)  # the config has the default one for all
 
 
 def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, folder: Path) -> Training:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -10,6 +11,7 @@ from dami_text.config.fields import Size
 from dami_text.data.pool import Oracle
 from dami_text.errors import ConfigError
 from dami_text.learning.learner import ActiveLearner
+from dami_text.learning.text_learner import TextLearner
 from dami_text.models.training import Training
 from dami_text.strategies import Query
 
@@ -46,11 +48,11 @@ class Round:
 
 
 def simulate(
-    learner: ActiveLearner,
+    learner: ActiveLearner | TextLearner,
     oracle: Oracle,
     n_labeled: Sequence[int],
     evaluate: Callable[[PreTrainedModel], dict[str, float]],
-    train: Callable[[ActiveLearner], Training] | None = None,
+    train: Callable[[Any], Training] | None = None,
 ) -> Iterator[Round]:
     """Train, evaluate, ask and tell, until `n_labeled[-1]` rows are labelled.
 

@@ -46,7 +46,12 @@ def plot_learning_curve(
 
 
 def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: str, label: str) -> None:
-    """Write mean scores against the labelled share, with 95% intervals as bands, to each path as its suffix says."""
+    """Write `curves_figure` to each path as its suffix says."""
+    _save(curves_figure(curves, title, label), paths)
+
+
+def curves_figure(curves: Sequence[LearningCurve], title: str, label: str) -> Figure:
+    """Mean scores against the labelled share, with 95% intervals as bands."""
     names = [textwrap.fill(curve.strategy, 80, break_on_hyphens=False) for curve in curves]
     lines = [line for name in names for line in name.splitlines()]
     columns = max(1, 88 // (max(map(len, lines)) + 8))
@@ -70,7 +75,7 @@ def plot_curves(paths: Sequence[Path], curves: Sequence[LearningCurve], title: s
     for text in legend.get_texts():
         text.set_parse_math(False)
     axes.grid(alpha=0.3)
-    _save(figure, paths)
+    return figure
 
 
 def plot_matrix(paths: Sequence[Path], names: Sequence[str], shares: NDArray[np.float64], title: str) -> None:

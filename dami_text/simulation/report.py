@@ -56,7 +56,7 @@ def write_report(
     """
     figures = folder / FIGURES
     figures.mkdir(parents=True, exist_ok=True)
-    measure = f"{split} {in_words(metric)}"
+    measure = measured(split, metric)
     in_all = all(curve.counted == IN_ALL for comparison in comparisons for curve in comparison.curves)
     told = {
         "title": "Active learning: what each strategy saves",
@@ -68,6 +68,40 @@ def write_report(
     }
     for name in ("report.md", "report.html"):
         (folder / name).write_text(_render(f"{name}.j2", figures, told), encoding="utf-8")
+
+
+def measured(split: Split, metric: str) -> str:
+    """The measure in words, such as test accuracy."""
+    return f"{split} {in_words(metric)}"
+
+
+def title_of(comparison: Comparison) -> str:
+    """What a comparison is of: the data set, the model and, where there are curves, the seeds."""
+    title = f"{comparison.dataset}, {comparison.model}"
+    if not comparison.curves:
+        return title
+    seeds = comparison.curves[0].seeds
+    return f"{title}, {len(seeds)} seed{'s' * (len(seeds) > 1)} ({spans(seeds)})"
+
+
+def sentences(comparison: Comparison, measure: str, baseline: str) -> list[str]:
+    """What the report says of a comparison, in sentences: each strategy's curve, and the labels that it saves."""
+    curves = comparison.curves
+    told = [*comparison.notes, *_counted(curves)]
+    base = next((curve for curve in curves if curve.strategy == baseline), None)
+    others = [curve for curve in curves if curve is not base]
+    p_values = dict(zip((c.strategy for c in others), area_p_values(others, base), strict=True)) if base else {}
+    for curve in sorted(curves, key=lambda curve: -float(curve.area().mean())):
+        line = f"{curve.strategy}: mean {measure} over the curve {_interval(mean_interval(curve.area()))}%"
+        if base is not None and curve is not base:
+            line += f", {_interval(mean_interval(curve.area() - base.area()), signed=True)} points against {baseline}"
+            line += f", corrected p {value}" if (value := _p_value(p_values[curve.strategy])) else ""
+            n = base.n_labeled
+            if len(n) > 1:
+                equal = _labels(equal_labels(curve, base, len(n) // 2), n)
+                line += f"; its {n[len(n) // 2]:,} labels are worth {equal} of {baseline}"
+        told.append(f"{line}.")
+    return told
 
 
 def _render(template: str, figures: Path, told: Mapping[str, Any]) -> str:
@@ -104,9 +138,8 @@ def _compared(comparison: Comparison, figures: Path, measure: str, baseline: str
     told: dict[str, Any] = {"title": title, "notes": [*comparison.notes, *_counted(curves)]}
     if not curves:
         return told
-    seeds = curves[0].seeds
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{comparison.dataset}-{comparison.model}")
-    label = f"{title}, {len(seeds)} seed{'s' * (len(seeds) > 1)} ({spans(seeds)})"
+    label = title_of(comparison)
     told |= {"name": name, "label": label, "curves": _curves_table(curves), "seconds": _seconds(curves)}
     plot_curves(_pictures(figures, f"{name}-curves"), curves, label, measure)
     _write_csv(figures / f"{name}-curves.csv", *_curve_rows(curves))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dami_text.config.options import StrategyConfig
 from dami_text.config.registry import STRATEGIES, find
-from dami_text.errors import ConfigError
+from dami_text.errors import ConfigError, DamiError
 from dami_text.strategies.badge import Badge
 from dami_text.strategies.bald import Bald
 from dami_text.strategies.base import (
@@ -79,6 +79,8 @@ def build_strategy(config: StrategyConfig) -> QueryStrategy:
     try:
         kind = find(name)
         strategy = kind.of(config) if hasattr(kind, "of") else kind()
+    except DamiError:
+        raise
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"cannot make --strategy {name}: {error}; wanted package.module:Class, of a class made without arguments"

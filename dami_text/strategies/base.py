@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.kinds import CAPABILITIES
 from dami_text.config.options import StrategyConfig
+from dami_text.config.registry import STRATEGIES, find
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts, is_telling, telling_words
@@ -117,8 +118,14 @@ def require_given(strategy: QueryStrategy, given: Collection[str], name: str) ->
     if missing:
         wanted = ", ".join(CAPABILITIES[need] for need in missing)
         raise ConfigError(
-            f"strategy {name} needs {wanted}, which this model does not give; choose another strategy or model"
+            f"strategy {name} needs {wanted}, which this model does not give; choose another model, or a strategy that "
+            f"works with it: {', '.join(working(given))}"
         )
+
+
+def working(given: Collection[str]) -> list[str]:
+    """The strategies, by name, that need nothing but what a model gives."""
+    return [name for name, place in STRATEGIES.items() if set(getattr(find(place), "needs", ())) <= set(given)]
 
 
 def highest(scores: NDArray[np.floating], pool: Pool, n: int, ranks: NDArray[np.floating] | None = None) -> Query:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import dami_text
 from dami_text.cli.main import COMMANDS
 from dami_text.config.metrics import METRICS
 from dami_text.config.registry import MODELS, STRATEGIES
@@ -52,6 +53,8 @@ def test_the_generated_pages_have_every_command_and_option():
     spec.loader.exec_module(site)
     pages = site.pages()
     assert [name for name in COMMANDS if f"## dami-text {name}\n" not in pages["reference/command-line.md"]] == []
+    shown = re.findall(r"^::: dami_text\.[\w.]+\.(\w+)$", pages["reference/python.md"], re.MULTILINE)
+    assert sorted(shown) == dami_text.__all__
     options = ["--" + name.replace("_", "-") for name in RunConfig().options()]
     assert [name for name in options if f"| `{name}` |" not in pages["reference/options.md"]] == []
 
@@ -63,6 +66,31 @@ def test_links_and_pictures_lead_somewhere(page):
         assert alt.strip(), f"{target} has no words"
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def imports_of(code):
+    """Whatever of dami_text an example imports that is not in its public namespace."""
+    found = re.findall(r"(?:from|import) (dami_text[\w.]*)(?: import (.*))?", code)
+    names = [(module, name.strip()) for module, listed in found for name in listed.strip("()").split(",")]
+    return [
+        (module, name)
+        for module, name in names
+        if (module, name) != ("dami_text.models.auto", "")
+        and (module != "dami_text" or (name and name not in dami_text.__all__))
+    ]
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+def test_examples_use_public_names_alone(page):
+    for _, content in blocks(page, "python", "text"):
+        assert imports_of(content) == []
+
+
+def test_examples_in_docstrings_use_public_names_alone():
+    for name in dami_text.__all__:
+        examples = re.findall(r"^\s*>>> (.*)", getattr(dami_text, name).__doc__, re.MULTILINE)
+        assert imports_of("\n".join(examples)) == [], name
+        assert not re.search(r"(?<!_)\b_[a-z]|\._[a-z]", "\n".join(examples)), name
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from dami_text.config.options import TrainingConfig
 from dami_text.config.run import RunConfig
 from dami_text.data.pool import Oracle, Pool
 from dami_text.data.texts import LabeledTexts
-from dami_text.errors import ConfigError, DataError, QueryError
-from dami_text.learning import preparation
+from dami_text.errors import ConfigError, DataError, DataTypeError, QueryError
+from dami_text.learning import factory
 from dami_text.learning.learner import ActiveLearner
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.training import train
@@ -196,15 +196,14 @@ def test_tell_adds_rows_and_labels_and_begins_a_round(make_learner):
     [
         ([5, 6], [0], r"rows of shape \(2,\) and labels of shape \(1,\); wanted one label a row"),
         ([], [], "wanted one label a row"),
-        ([[5]], [[0]], "wanted one label a row"),
-        ([3], [0], "labelled already, not in the pool, or there twice"),
-        ([5, 5], [0, 0], "labelled already, not in the pool, or there twice"),
-        ([60], [0], "labelled already, not in the pool, or there twice"),
-        ([-1], [0], "labelled already, not in the pool, or there twice"),
-        ([5, 6], [0, -1], "got label -1; labels are integers from 0 to 1, the numbers of the classes"),
-        ([5, 6], [7, 0], "got label 7; labels are integers from 0 to 1, the numbers of the classes"),
-        ([5, 6], [1.0, 0.5], "got labels such as 1.0; labels are integers"),
-        ([5, 6], ["pos", "neg"], "got labels such as 'pos'; labels are integers"),
+        ([[5]], [[0]], r"rows of shape \(1, 1\); wanted a list of rows"),
+        ([4, 5, 5], [0, 0, 0], "row 5 is there twice; give each row once"),
+        ([5, 60], [0, 0], "row 60 is not in the pool; rows are from 0 to 59"),
+        ([-1], [0], "row -1 is not in the pool; rows are from 0 to 59"),
+        ([5, 6], [0, -1], "row 6 has the label -1; labels are integers from 0 to 1, the numbers of the classes"),
+        ([5, 6], [7, 0], "row 5 has the label 7; labels are integers from 0 to 1, the numbers of the classes"),
+        ([5, 6], [1.0, 0.5], "row 5 has the label 1.0; labels are integers"),
+        ([5, 6], ["pos", "neg"], "row 5 has the label 'pos'; labels are integers"),
         ([5.5, 6], [0, 1], "got rows such as 5.5; rows are integers, places in the pool"),
     ],
 )
@@ -217,6 +216,19 @@ def test_what_cannot_be_told_changes_nothing(make_learner, rows, labels, message
     assert (learner.round, learner.model is model) == (0, True)
     np.testing.assert_array_equal(learner.pool.labeled, [3, 7])
     np.testing.assert_array_equal(learner.labels, [0, 1])
+
+
+def test_a_row_that_is_told_again_is_corrected_and_begins_a_round(make_learner):
+    learner, once = make_learner(), make_learner()
+    learner.tell([3, 7], [0, 1])
+    learner.train()
+    learner.tell([7, 9], [0, 1])
+    assert (learner.round, learner.model) == (1, None)
+    np.testing.assert_array_equal(learner.pool.labeled, [3, 7, 9])
+    np.testing.assert_array_equal(learner.labels, [0, 0, 1])
+    assert set(learner.pool.unlabeled.tolist()) == set(range(60)) - {3, 7, 9}
+    once.tell([3, 7, 9], [0, 0, 1], round_number=1)
+    assert same(weights(learner.trained_model()), weights(once.trained_model())), "as if it had been told so at once"
 
 
 def test_ask_gives_the_strategy_the_rounds_model_and_pool(make_learner):
@@ -427,14 +439,19 @@ TEXTS = ["good film", "dull film", "good cast"]
     [
         ("good film", ["neg", "pos"], DataError, "texts is one string, 'good film'; it must be a list of strings"),
         ([], ["neg", "pos"], DataError, "texts is empty; give one text or more"),
-        ([*TEXTS, 1.5], ["neg", "pos"], DataError, "texts holds 1.5; every text must be a string"),
+        ([*TEXTS, 1.5], ["neg", "pos"], DataTypeError, "text 3 is 1.5; every text must be a string"),
         (
             datasets.Dataset.from_dict({"body": TEXTS}),
             ["neg", "pos"],
             DataError,
-            "it must have a column text of strings",
+            "no column 'text' among 'body'; name the texts' with text_column",
         ),
-        (datasets.Dataset.from_dict({"text": [1]}), ["neg", "pos"], DataError, "it must have a column text of strings"),
+        (
+            datasets.Dataset.from_dict({"text": [1]}),
+            ["neg", "pos"],
+            DataError,
+            "column 'text', text 0 is 1; every text must",
+        ),
         (TEXTS, ["pos"], ConfigError, r"class_names is \['pos'\]; it must be a list of two names or more"),
         (TEXTS, ["pos", "pos"], ConfigError, "two names or more, all different"),
         (TEXTS, "np", ConfigError, "class_names is 'np'; it must be a list"),
@@ -442,7 +459,7 @@ TEXTS = ["good film", "dull film", "good cast"]
 )
 def test_a_learner_of_ones_own_texts_wants_texts_and_class_names(texts, class_names, error, message):
     with pytest.raises(error, match=message):
-        preparation.make_learner(texts, class_names)
+        factory.make_learner(texts, class_names)
 
 
 def test_a_process_has_one_precision(make_learner):
@@ -450,7 +467,7 @@ def test_a_process_has_one_precision(make_learner):
     other = "no" if precision == "bf16" else "bf16"
     options = RunConfig.of(word_vectors="random", mixed_precision=other)
     with pytest.raises(ConfigError, match=f"mixed_precision {other} cannot be used in this process"):
-        preparation.make_learner(TEXTS, ["neg", "pos"], options)
+        factory.make_learner(TEXTS, ["neg", "pos"], options)
 
 
 # simulate -------------------------------------------------------------------------------------------------------
@@ -541,8 +558,8 @@ def test_excluded_rows_are_never_asked_for_but_their_labels_can_be_told(make_lea
     learner.exclude(np.array([6]))
     assert learner.ask(60).rows.tolist() == [3, 4, *range(7, 60)]
     assert learner.pool.labeled.tolist() == [1, 2]
-    with pytest.raises(ValueError, match="labelled already, not in the pool, or there twice"):
-        learner.tell([1], [0])
+    learner.tell([1], [0])
+    assert learner.ask(60).rows.tolist() == [3, 4, *range(7, 60)], "a correction brings none of them back"
 
 
 def test_labels_of_several_rounds_are_told_at_once(make_learner):

@@ -13,7 +13,7 @@ from dami_text.config.options import ModelConfig
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.interpretation.word_gradients import by_token, embedding_hook, interpret
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.encoder import load_encoder
 from dami_text.models.inference import predict_features, predict_logits, predict_probabilities
 from dami_text.models.last_layer import head_of
@@ -78,7 +78,7 @@ def test_an_architecture_learns_is_asked_and_is_saved(model_type, tmp_path):
     config = RunConfig.of(model=str(folder), steps=1, strategy="dami", max_length=32)
     learner = make_learner(TEXTS, ["a", "b", "c"], config)
     learner.tell([0, 2, 4], [0, 1, 2])
-    before = {name: weight.clone() for name, weight in learner._new_model().state_dict().items()}
+    before = {name: weight.clone() for name, weight in learner.core._new_model().state_dict().items()}
     model, texts = learner.trained_model(), learner.pool.texts
     assert any(not torch.equal(before[name], weight) for name, weight in model.state_dict().items())
     query = learner.ask(2)

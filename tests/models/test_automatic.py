@@ -15,7 +15,7 @@ from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ConfigError
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models import installed
 from dami_text.models.installed import installed_folder
 from dami_text.models.kinds import automatic

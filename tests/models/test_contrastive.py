@@ -15,7 +15,7 @@ from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.errors import ConfigError
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import SessionConfig
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.contrastive import (
     TEMPERATURE,
     TOGETHER,

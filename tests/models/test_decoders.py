@@ -18,7 +18,7 @@ from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
 from dami_text.interpretation.word_gradients import embedding_hook, interpret
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.encoder import load_encoder
 from dami_text.models.inference import predict_features, predict_logits, predict_probabilities
 from dami_text.models.last_layer import UNSEEN, head_of

@@ -29,7 +29,8 @@ from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, HubError
 from dami_text.interpretation.word_gradients import interpret
-from dami_text.learning.preparation import make_learner, prepare
+from dami_text.learning.factory import make_learner
+from dami_text.learning.preparation import prepare
 from dami_text.models.encoder import load_encoder
 from dami_text.models.frozen_features import features_of, frozen_features
 from dami_text.models.heads import head_alone

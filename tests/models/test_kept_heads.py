@@ -18,7 +18,7 @@ from dami_text.config.options import ModelConfig
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.learning.cold_start import build_first_query
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.encoder import load_encoder
 from dami_text.models.inference import head_of, predict_probabilities
 from dami_text.models.kept_heads import give_classes, rows_by_name

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from dami_text.config.run import RunConfig
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.inference import predict_both, predict_probabilities
 from dami_text.models.kept_heads import give_classes
 from dami_text.models.lexical import fit_with_tokens, lexical_features, lexicon_of, token_counts
@@ -144,7 +144,7 @@ def test_every_round_starts_without_weights(learner):
     model = learner.trained_model()
     assert torch.count_nonzero(model.lexicon.weight[-1]) == 0
     assert model.lexicon.places is not None
-    fresh = learner._new_model()
+    fresh = learner.core._new_model()
     assert not fresh.lexicon.weight.any()
     torch.testing.assert_close(fresh.lexicon.idf, model.lexicon.idf)
 

@@ -13,7 +13,7 @@ import dami_text.models.auto
 from dami_text.config.options import ModelConfig
 from dami_text.config.run import RunConfig
 from dami_text.interpretation.word_gradients import interpret
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.encoder import load_encoder
 from dami_text.models.frozen_features import frozen_features
 from dami_text.models.loading import texts_for

@@ -19,7 +19,7 @@ from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError
 from dami_text.interpretation.word_gradients import interpret
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.encoder import load_encoder
 from dami_text.models.frozen_features import frozen_features
 from dami_text.models.sentence_encoder import POOLING

@@ -13,7 +13,7 @@ from strategy_cases import CLASSES, KINDS, features_of, model_for, odd_pool, poo
 
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.randomness import hashed_noise
 from dami_text.strategies import Bald
 from dami_text.strategies.bald import mutual_information

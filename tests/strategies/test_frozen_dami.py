@@ -15,7 +15,7 @@ from dami_text.config.run import RunConfig
 from dami_text.data.texts import FeatureTexts
 from dami_text.errors import ConfigError
 from dami_text.interpretation.word_gradients import interpret
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.mlp import MLPConfig, MLPForSequenceClassification
 from dami_text.models.regions import FeatureRows, fit_regions, in_fewer_numbers, regions_of
 from dami_text.strategies.dami import Dami, Representation

@@ -58,9 +58,13 @@ def test_a_strategy_is_refused_where_the_model_cannot_give_what_it_needs(strateg
     if missing is None:
         require_given(made, kind_of(model).gives, strategy)
         return
-    message = f"^strategy {strategy} needs {missing}, which this model does not give; choose another strategy or model$"
-    with pytest.raises(ConfigError, match=message):
+    message = f"^strategy {strategy} needs {missing}, which this model does not give; choose "
+    with pytest.raises(ConfigError, match=message) as error:
         require_given(made, kind_of(model).gives, strategy)
+    named = str(error.value).rpartition("that works with it: ")[2].split(", ")
+    assert strategy not in named
+    for name in named:
+        require_given(build_strategy(StrategyConfig(strategy=name)), kind_of(model).gives, name)
 
 
 def test_every_name_is_a_strategy_that_says_what_it_needs():
