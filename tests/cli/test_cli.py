@@ -127,7 +127,7 @@ def help_entries():
 
 def test_help_lists_each_flag_once(help_entries):
     names = {*RunConfig().options(), "output_dir", "overwrite", "config", "debug", "help", "no_lowercase"}
-    names |= {"report_to", "push_to_hub", "push_dataset", "private", "export_code"}
+    names |= {"report_to", "push_to_hub", "push_dataset", "private", "export_code", "export_merged"}
     assert sorted(flag for flag, _ in help_entries) == sorted("--" + name.replace("_", "-") for name in names)
 
 

@@ -18,8 +18,9 @@ from dami_text.errors import BusyError, ConfigError, DataError
 from dami_text.labeling.creation import add_texts, require_source
 from dami_text.labeling.exchange.formats import FORMATS, guess_format, read_decisions, write_records
 from dami_text.labeling.exchange.matching import import_decisions, records_of
+from dami_text.labeling.lock import locked
 from dami_text.labeling.progress import held_out_hits, progress_of
-from dami_text.labeling.rounds import locked, train_round
+from dami_text.labeling.rounds import train_round
 from dami_text.labeling.session import Session
 from dami_text.labeling.store.queues import RoundRecord
 
