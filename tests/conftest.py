@@ -24,8 +24,8 @@ from transformers import PreTrainedTokenizerFast
 
 import dami_text.models.auto  # noqa: F401 - as users of Auto classes do
 from dami_text import processes
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.config.kinds import kind_of
-from dami_text.config.options import TokenizationConfig
 from dami_text.config.registry import find
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode

@@ -10,7 +10,7 @@ from datasets import Dataset
 from encoder_cases import tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.pool import Pool
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode

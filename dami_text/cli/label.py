@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from dami_text.cli.parsing import TOPICS, ErrorBoundary, Parser, tell_of_data
 from dami_text.config.conflicts import WITH_VALIDATION
+from dami_text.config.data_options import DataConfig, TabularConfig
 from dami_text.config.defaults import PATIENCE, PRESETS, implied_options, session_query_size
 from dami_text.config.fields import Options, flag, option
-from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.paths import PATHS
 from dami_text.config.registry import AUTO
 from dami_text.config.run import LabelingConfig, RunConfig

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self, get_args, get_origin, get_type_hints
 
+from dami_text.config.data_options import JOIN
 from dami_text.config.defaults import implied_options
 from dami_text.config.fields import Size, flag, inner_type
-from dami_text.config.options import JOIN
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import terminal_line

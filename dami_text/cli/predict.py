@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dami_text.cli.parsing import ErrorBoundary, Parser, tell_of_data
 from dami_text.cli.session import add_device, session_parser
+from dami_text.config.data_options import DataConfig
 from dami_text.config.fields import flag
-from dami_text.config.options import DataConfig
 from dami_text.errors import ConfigError
 from dami_text.escaping import printable
 

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from dami_text.config.conflicts import check_together
+from dami_text.config.data_options import DataConfig, TabularConfig, TokenizationConfig, WordVectorConfig
 from dami_text.config.defaults import DEMO_BUDGET, PAPER, implied_options
 from dami_text.config.fields import Options, Size, option
-from dami_text.config.options import (
-    DataConfig,
-    LoopConfig,
-    ModelConfig,
-    StrategyConfig,
-    TabularConfig,
-    TokenizationConfig,
-    TrainingConfig,
-    WordVectorConfig,
-)
+from dami_text.config.options import LoopConfig, ModelConfig, StrategyConfig, TrainingConfig
 from dami_text.errors import ConfigError, arguments_named
 
 

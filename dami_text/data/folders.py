@@ -4,7 +4,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
-from dami_text.config.options import DataConfig
+from dami_text.config.data_options import DataConfig
 from dami_text.data.delimited import not_encoded
 from dami_text.errors import DataError
 

@@ -17,8 +17,8 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
+from dami_text.config.data_options import DataConfig
 from dami_text.config.fields import flag
-from dami_text.config.options import DataConfig
 from dami_text.data.delimited import layout_of, not_encoded, opened, separator
 from dami_text.data.demo import demo_dataset
 from dami_text.data.folders import read_folder, read_sheet

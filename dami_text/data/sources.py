@@ -13,7 +13,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dami_text.config.options import DataConfig
+from dami_text.config.data_options import DataConfig
 from dami_text.data.classes import are_numbers, class_name, in_class_order, renaming, require_renamed, warn_of_names
 from dami_text.data.columns import OWN, find_column
 from dami_text.data.readers import read_splits, utf8_expected

@@ -19,7 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from dami_text.config.options import DataConfig, TabularConfig
+from dami_text.config.data_options import DataConfig, TabularConfig
 from dami_text.data.batches import Batch
 from dami_text.data.estimators import TABLE_ENCODER, read_estimator, write_estimator
 from dami_text.data.ids import Rows

@@ -16,7 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.estimators import TEXT_ENCODER, read_estimator, write_estimator
 from dami_text.data.ids import Rows
 from dami_text.data.letters import word_pattern

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.long_texts import long_texts_of, most_tokens, of_long_texts, tokens_read, words_left_out
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.words import splits_words, word_numbers

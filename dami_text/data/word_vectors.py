@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.config.options import WordVectorConfig
+from dami_text.config.data_options import WordVectorConfig
 from dami_text.data.cache import cached_array
 from dami_text.data.letters import LETTERS_WITHOUT_SPACES
 from dami_text.data.ppmi import SPREAD, ppmi_vectors

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dami_text.config.conflicts import WITH_VALIDATION
+from dami_text.config.data_options import DataConfig
 from dami_text.config.fields import Size
 from dami_text.config.kinds import kind_of
-from dami_text.config.options import DataConfig, StrategyConfig
+from dami_text.config.options import StrategyConfig
 from dami_text.config.registry import AUTO, OWN_MODELS, STRATEGIES, find
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError, RecordError, arguments_named

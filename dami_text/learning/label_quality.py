@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 
 
 def label_quality(

@@ -12,7 +12,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from dami_text.config.options import ModelConfig, TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
+from dami_text.config.options import ModelConfig
 from dami_text.data.estimators import TEXT_ENCODER
 from dami_text.data.hub import explained, quiet_hub
 from dami_text.data.texts import EncodedTexts, Texts

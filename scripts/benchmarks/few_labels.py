@@ -73,7 +73,7 @@ def rows_of(data: Path, name: str, n_rows: int) -> Rows:
     """The rows of a set, drawn by seed 0. Of texts with several labels, only those with one take part."""
     from datasets import concatenate_datasets
 
-    from dami_text.config.options import DataConfig
+    from dami_text.config.data_options import DataConfig
     from dami_text.data.sources import load_source
 
     options = SETS[name] | {"dataset": str(data / SETS[name]["dataset"])}

@@ -23,8 +23,9 @@ from accelerate import Accelerator
 from datasets import Dataset
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments
 
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.config.kinds import kind_of
-from dami_text.config.options import ModelConfig, TokenizationConfig, TrainingConfig
+from dami_text.config.options import ModelConfig, TrainingConfig
 from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import build_tokenizer, encode
 from dami_text.models import training

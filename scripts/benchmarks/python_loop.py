@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from dami_text import RunConfig, demo_dataset, make_learner
-from dami_text.config.options import DataConfig
+from dami_text.config.data_options import DataConfig
 from dami_text.data.sources import load_source
 
 N_TEXTS, ROUNDS, QUERY_SIZE = 10_000, 20, 10

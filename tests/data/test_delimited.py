@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dami_text.config.options import DataConfig
+from dami_text.config.data_options import DataConfig
 from dami_text.data.classes import warn_of_names
 from dami_text.data.delimited import with_closed_quotes
 from dami_text.data.sources import load_source, load_texts

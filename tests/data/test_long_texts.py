@@ -8,7 +8,7 @@ from datasets import Dataset
 from encoder_cases import tiny_tokenizer
 from transformers import AutoTokenizer
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.long_texts import MOST_WINDOWS, long_texts_of, set_long_texts
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import build_tokenizer, encode

@@ -10,7 +10,7 @@ from datasets import Dataset, concatenate_datasets
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.batches import batches_by_length
 from dami_text.data.pool import Oracle, Pool
 from dami_text.data.texts import EncodedTexts, is_telling, telling_words

@@ -15,7 +15,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-from dami_text.config.options import DataConfig
+from dami_text.config.data_options import DataConfig
 from dami_text.data import hub
 from dami_text.data.sources import load_source
 from dami_text.errors import ColumnError, DataError

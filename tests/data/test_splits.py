@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from dami_text.config.options import DataConfig
+from dami_text.config.data_options import DataConfig
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.sources import load_source
 from dami_text.data.splits import rarefied, split_source, warn_of_copies, warn_of_missing_classes
@@ -89,7 +89,7 @@ def test_keep_needs_train_and_test(sizes: dict[str, int]) -> None:
 
 
 PARTS = """
-from dami_text.config.options import DataConfig
+from dami_text.config.data_options import DataConfig
 from dami_text.data.sources import load_source
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.splits import rarefied, split_source, warn_of_copies, warn_of_missing_classes

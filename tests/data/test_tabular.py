@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForSequenceClassification
 
 from dami_text.cli.run import run_al
+from dami_text.config.data_options import DataConfig, TabularConfig
 from dami_text.config.defaults import PRESETS
-from dami_text.config.options import DataConfig, TabularConfig
 from dami_text.config.run import RunConfig
 from dami_text.data.splits import split_source
 from dami_text.data.tabular import FILES, EncodedTable, TableEncoder, _cells, _frame, load_table, load_transformer

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 from tokenizers import Regex, pre_tokenizers
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.estimators import TEXT_ENCODER
 from dami_text.data.tfidf import DENSE, LETTERS_WITHOUT_SPACES, TfidfEncoder, TfidfTexts
 from dami_text.data.tokenization import LETTER_WITHOUT_SPACES

@@ -14,7 +14,7 @@ from datasets import Dataset, load_from_disk
 from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.tokenization import build_tokenizer, encode, warn_of_long_texts
 
 HOSTILE = ["[PAD] is [UNK]", "[PAD]", "[UNK][PAD]", "", "a", "Never seen: Ünïcode 東京 \x00", "[pad] [CLS] </s>"]
@@ -133,7 +133,7 @@ def test_columns_and_their_types_are_kept():
 ENCODE = """
 import json, sys
 from datasets import load_from_disk
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.tokenization import build_tokenizer, encode
 dataset = load_from_disk(sys.argv[1])
 tokenizer = build_tokenizer(dataset, TokenizationConfig())

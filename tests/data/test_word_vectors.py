@@ -8,7 +8,7 @@ import pytest
 from conftest import encode_texts, make_texts
 from datasets import Dataset
 
-from dami_text.config.options import WordVectorConfig
+from dami_text.config.data_options import WordVectorConfig
 from dami_text.data import cache as array_cache
 from dami_text.data import ppmi, word_vectors
 from dami_text.data.texts import EncodedTexts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from dami_text.config.options import TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
 from dami_text.learning.label_quality import label_quality, probabilities_by_words
 from dami_text.models.logistic import Candidate, Candidates, fit_logistic
 

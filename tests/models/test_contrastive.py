@@ -146,7 +146,7 @@ def test_options_that_do_not_go_together():
 
 @pytest.mark.slow
 def test_a_hundred_labels_of_mr_take_three_minutes_at_most(minilm, real_data):
-    from dami_text.config.options import DataConfig
+    from dami_text.config.data_options import DataConfig
     from dami_text.data.sources import load_source
 
     source = load_source(DataConfig(dataset=str(real_data / "cornell-movie-review-data" / "rotten_tomatoes")))

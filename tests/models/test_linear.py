@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline, make_union
 
 from dami_text.cli.main import main
 from dami_text.cli.run import run_al
-from dami_text.config.options import TokenizationConfig, TrainingConfig
+from dami_text.config.data_options import TokenizationConfig
+from dami_text.config.options import TrainingConfig
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.data.demo import demo_dataset
 from dami_text.data.estimators import TEXT_ENCODER

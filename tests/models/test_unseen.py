@@ -17,7 +17,8 @@ from test_evaluation import write_metric
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from dami_text.config.options import TokenizationConfig, TrainingConfig
+from dami_text.config.data_options import TokenizationConfig
+from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.models.evaluation import compute_metrics, scorer

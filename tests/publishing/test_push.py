@@ -20,7 +20,8 @@ from huggingface_hub import ModelCard
 from labeling_cases import label_some, make_session, texts_without_labels
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from dami_text.config.options import ModelConfig, TokenizationConfig
+from dami_text.config.data_options import TokenizationConfig
+from dami_text.config.options import ModelConfig
 from dami_text.data.tokenization import build_tokenizer
 from dami_text.models.encoder import load_encoder
 from dami_text.publishing.push import export_code, labeled_dataset

@@ -10,7 +10,8 @@ from strategy_cases import odd_pool, pool_of
 from table_cases import mlp_for, odd_table
 from test_strategy_battery import OPTIONS, ask, assert_same, model_of
 
-from dami_text.config.options import TokenizationConfig, TrainingConfig
+from dami_text.config.data_options import TokenizationConfig
+from dami_text.config.options import TrainingConfig
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts

@@ -58,7 +58,8 @@ class PretrainedEncoder(ModelKind):
 
     def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> "EncoderSource":
         """Copies of the encoder with heads to be trained."""
-        from dami_text.config.options import StrategyConfig, TokenizationConfig
+        from dami_text.config.data_options import TokenizationConfig
+        from dami_text.config.options import StrategyConfig
         from dami_text.errors import ConfigError
         from dami_text.models.encoder import load_encoder
         from dami_text.models.windows import read_long_texts
