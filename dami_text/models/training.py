@@ -26,7 +26,7 @@ from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
-from dami_text.models.logistic import Candidate, Candidates, fit_logistic
+from dami_text.models.logistic import Ways, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
 from dami_text.models.unseen import never_predicted
 from dami_text.models.word_level import class_names_of
@@ -153,16 +153,14 @@ def _train(
     return Training(epochs, steps.taken, best.score if best else None, has_learned)
 
 
-#: Ways to fit a head on an encoder's features. With few labels they are alike; skewed classes want a free intercept.
-CANDIDATES = Candidates(
-    Candidate(5.0), (Candidate(1.0), Candidate(20.0), Candidate(1.0, free=True), Candidate(10.0, free=True))
-)
+#: How to fit a head on an encoder's features.
+WAYS = Ways(balanced=5.0, free=10.0)
 
 
 def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts, config: TrainingConfig) -> Training:
     """Find the head of a frozen encoder, and the network of its linear regions, if it has one."""
     head, balanced, features = head_of(model), config.class_weights == "balanced", texts.features[data.rows]
-    fit = fit_logistic(features, data.labels, head.out_features, texts.mean, CANDIDATES, balanced=balanced)
+    fit = fit_logistic(features, data.labels, head.out_features, texts.mean, WAYS, balanced=balanced)
     if texts.lexical is not None:
         lexical, mean = texts.lexical[data.rows], texts.lexical_mean
         fit, tokens = fit_with_tokens(fit, features, texts.mean, lexical, mean, data.labels, balanced=balanced)
@@ -184,7 +182,7 @@ def _fit_by_pairs(
     sample = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
     mean = features_of(model, data.texts, sample).mean(axis=0, dtype=np.float64)
     features = features_of(model, data.texts, data.rows)
-    fit_logistic(features, data.labels, head.out_features, mean, CANDIDATES, balanced=balanced).write(head)
+    fit_logistic(features, data.labels, head.out_features, mean, WAYS, balanced=balanced).write(head)
     return Training(1, steps, None)
 
 
