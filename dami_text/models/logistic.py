@@ -253,18 +253,16 @@ class _Fitter:
         fold = np.empty(len(self._classes), np.int64)
         fold[np.argsort(self._classes, kind="stable")] = np.arange(len(fold)) % n_folds
         fold[self._counts[self._classes] == 1] = n_folds
+        parts = [fold == number for number in range(n_folds) if (fold == number).any()]
         share = 1.0 if balanced else 0.5
-        if (fold == n_folds).all():
+        if not parts:
             return 1.0, share, np.zeros(0)
-        held_out = [np.flatnonzero(fold == number) for number in range(n_folds)]
-        rest = [np.flatnonzero(fold != number) for number in range(n_folds) if len(held_out[number])]
-        held_out = [rows for rows in held_out if len(rows)]
-        classes = self._classes[np.concatenate(held_out)]
+        classes = np.concatenate([self._classes[part] for part in parts])
 
         def logits(free: bool) -> Floats:
-            fits = [self.fit(rows, free=free, precise=False) for rows in rest]
+            fits = [self.fit(np.flatnonzero(~part), free=free, precise=False) for part in parts]
             return np.concatenate(
-                [self._x[rows] @ fit.weight.T + fit.bias for rows, fit in zip(held_out, fits, strict=True)]
+                [self._x[part] @ fit.weight.T + fit.bias for part, fit in zip(parts, fits, strict=True)]
             )
 
         own = logits(free=False)
