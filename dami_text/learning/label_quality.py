@@ -35,8 +35,8 @@ def probabilities_by_words(
     For models that take seconds to minutes to train: theirs would take as many trainings as there are parts.
     """
     from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
-    from dami_text.models.linear import CANDIDATES
+    from dami_text.models.linear import WAYS
     from dami_text.models.logistic import fit_logistic
 
     features = TfidfTexts(texts, TfidfEncoder.fit(texts, config))
-    return fit_logistic(features.matrix, labels, n_classes, features.mean, CANDIDATES).cross_validated
+    return fit_logistic(features.matrix, labels, n_classes, features.mean, WAYS).cross_validated

@@ -15,19 +15,16 @@ from scipy import sparse
 
 from dami_text.data.texts import EncodedTexts
 from dami_text.models.lexicon import Lexicon
-from dami_text.models.logistic import Candidate, Candidates, LogisticFit, fit_logistic, surely_higher
+from dami_text.models.logistic import LogisticFit, Ways, fit_logistic, length_of, surely_higher
 
 #: The most frequent tokens that have weights, at most.
 MOST_TOKENS = 50_000
 
-#: Classes above which one way to fit is tried, for the sake of time.
-MOST_CLASSES = 50
-
 #: The shares of the encoder's features in all inner products that are tried; the rest is the tokens'.
 SHARES = (0.5, 0.25)
 
-#: Ways to fit where both are used.
-CANDIDATES = Candidates(Candidate(10.0), (Candidate(2.0), Candidate(50.0), Candidate(10.0, free=True)))
+#: How to fit where both are used.
+WAYS = Ways(balanced=10.0, free=10.0)
 
 
 def lexicon_of(texts: EncodedTexts, vocabulary_size: int, n_classes: int) -> Lexicon:
@@ -89,22 +86,14 @@ def fit_with_tokens(
     """
     n_classes, n_features = fit.weight.shape
     best, tokens = fit, np.zeros((n_classes, lexical.shape[1]))
-    if fit.candidate is None:  # one class only
+    if not len(fit.held_out):  # one class only, or one text of each
         return best, tokens
-    own = _spread(np.square(features - mean).sum(axis=1))
-    across = 2 * np.asarray(lexical @ lexical_mean).ravel() - lexical_mean @ lexical_mean
-    other = _spread(np.asarray(lexical.multiply(lexical).sum(axis=1)).ravel() - across)
-    ways = CANDIDATES if len(np.unique(labels)) <= MOST_CLASSES else Candidates(CANDIDATES.default)
+    own, other = length_of(features), length_of(lexical)
     for share in SHARES:
         scales = share**0.5 / own, (1 - share) ** 0.5 / other
         parts, means = (features * scales[0], lexical * scales[1]), (mean * scales[0], lexical_mean * scales[1])
-        found = fit_logistic(parts, labels, n_classes, means, ways, balanced=balanced)
+        found = fit_logistic(parts, labels, n_classes, means, WAYS, balanced=balanced)
         if surely_higher(found.held_out, best.held_out):
             weight, tokens = found.weight[:, :n_features] * scales[0], found.weight[:, n_features:] * scales[1]
             best = replace(found, weight=weight)
     return best, tokens
-
-
-def _spread(squares: NDArray[np.floating[Any]]) -> float:
-    """The root of the mean of squared lengths (n,); 1 where all are 0."""
-    return float(np.sqrt(max(0.0, squares.mean()))) or 1.0

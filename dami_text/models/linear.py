@@ -14,14 +14,12 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.data.tfidf import TfidfTexts
-from dami_text.models.logistic import Candidate, Candidates, fit_logistic
+from dami_text.models.logistic import Ways, fit_logistic
 from dami_text.models.training import Training
 
-#: Ways to fit: 100 is near the best with few labels on films, deliveries and messages, 10 with skewed classes.
-CANDIDATES = Candidates(
-    Candidate(100.0),
-    (Candidate(10.0), Candidate(30.0), Candidate(1000.0), Candidate(10.0, free=True), Candidate(60.0, free=True)),
-)
+#: How to fit. A flat balanced fit is one that leaves the decision to the shares: half of a film review's phrases are
+#: neutral, and single words hardly tell which.
+WAYS = Ways(balanced=100.0, free=60.0, flattest=0.35)
 
 
 class LinearConfig(PretrainedConfig):
@@ -72,7 +70,7 @@ class LinearForSequenceClassification(PreTrainedModel):
             data.labels,
             self.classifier.out_features,
             data.texts.mean,
-            CANDIDATES,
+            WAYS,
             balanced=config.class_weights == "balanced",
         )
         fit.write(self.classifier)

@@ -1,20 +1,23 @@
 """Multinomial logistic regression for few labels: the head on a frozen encoder's features, and all of the linear model.
 
-    logits = W (x - m) + log s
+Two fits, whose log-probabilities are averaged, which is a linear model again:
+
+    balanced    t W (x - m) + log s
+    free        V x + b
 
 m is the mean of the pool's features, which takes no labels to know, and s the classes' shares. W is scikit-learn's
 optimum for labelled texts whose classes weigh the same, with an L2 penalty and no intercept. With few labels an
 intercept decides too much: a new text shares few features with the labelled ones, and what is left is the class whose
 labelled texts happen to be more, or longer. The shares are shrunk towards equal ones as far as chance explains their
-differences (`class_shares`).
+differences (`class_shares`). The free fit is scikit-learn's usual regression, where all texts weigh the same. It is
+right more often where most texts are of one class and the features say little.
 
-With more labels, or with classes of very different sizes, scikit-learn's usual regression can be better: W x + b, where
-all texts weigh the same. Which of the two, and the strength of the penalty, is chosen by cross-validation on the
-labelled texts alone.
+The sharpness t and the weight of the balanced fit in the average are chosen by cross-validation on the labelled texts
+alone. A few labels do not move them far from 1 and 1/2.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,27 +39,27 @@ MOST_CENTRED = 5_000
 #: Parts of the cross-validation, and the classes above which there are fewer of them, for the sake of time.
 FOLDS, FEWER_FOLDS, MANY_CLASSES = 5, 3, 20
 
+#: What is tried for the sharpness and for the balanced fit's weight.
+SHARPNESS = 2 ** (np.arange(-6, 7) / 4)
+WEIGHTS = np.linspace(0, 1, 11)
 
-@dataclass(frozen=True)
-class Candidate:
-    """A way to fit: the inverse strength of the penalty, and whether the intercept is free and texts weigh the same.
-
-    The strength is for features whose mean square distance from the mean is 1.
-    """
-
-    strength: float
-    free: bool = False
+#: How many nats of all held-out texts a squared distance of 1 from the default costs: of log t from 0, of the weight
+#: from 1/2.
+SHARPNESS_PRIOR, WEIGHT_PRIOR = 1.0, 16.0
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """The ways to choose from.
+class Ways:
+    """How to fit.
 
-    `default` is taken unless another is better by more than a standard error: a few labels cannot tell them apart.
+    Attributes:
+        balanced, free: the inverse strengths of the two fits' penalties, for features whose mean square length is 1.
+        flattest: the lowest sharpness of the balanced fit.
     """
 
-    default: Candidate
-    others: tuple[Candidate, ...] = ()
+    balanced: float
+    free: float
+    flattest: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,17 @@ class LogisticFit:
     Attributes:
         weight, bias: (C, V) and (C,), of features as they came, not centred; UNSEEN is the bias of a class without
             labels.
-        candidate: what was chosen; None where there is one class only.
-        iterations: of the solver, for the last fit.
-        held_out: (h,) log-probabilities of the classes of texts that cross-validation held out, by what was chosen.
-        cross_validated: (n, C) probabilities of all classes for each labelled text, by a fit that did not see it; NaN
-            for a text that was never held out.
+        sharpness: t.
+        share: the weight of the balanced fit in the average.
+        iterations: of the solver, for the balanced fit.
+        held_out: (h,) log-probabilities of the classes of texts that cross-validation held out.
+        cross_validated: (n, C) probabilities of each text's classes while it was held out; NaN for one that never was.
     """
 
     weight: Floats
     bias: Floats
-    candidate: Candidate | None
+    sharpness: float
+    share: float
     iterations: int
     held_out: Floats
     cross_validated: Floats
@@ -112,7 +116,7 @@ def fit_logistic(
     labels: Labels,
     n_classes: int,
     mean: Any,
-    candidates: Candidates,
+    ways: Ways,
     *,
     balanced: bool = False,
 ) -> LogisticFit:
@@ -123,29 +127,33 @@ def fit_logistic(
         labels: numbers of classes, from 0 to n_classes - 1.
         n_classes: C.
         mean: (V,) of the pool's features; or a tuple, one a part.
-        candidates: the ways to choose from.
-        balanced: whether all classes count as equally frequent; the intercept is never free then.
+        ways: how to fit.
+        balanced: whether all classes count as equally frequent; there is the balanced fit alone then.
     """
     parts, means = (features, mean) if isinstance(features, tuple) else ((features,), (mean,))
     present, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     weight, bias = np.zeros((n_classes, sum(part.shape[1] for part in parts))), np.full(n_classes, UNSEEN)
     if len(present) == 1:
         bias[present] = 0
-        return LogisticFit(weight, bias, None, 0, np.zeros(0), np.full((len(labels), n_classes), np.nan))
-    shares = np.full(len(present), 1 / len(present)) if balanced else class_shares(counts)
+        unknown = np.full((len(labels), n_classes), np.nan)
+        return LogisticFit(weight, bias, 1.0, 1.0, 0, np.zeros(0), unknown)
+    log_shares = np.log(np.full(len(present), 1 / len(present)) if balanced else class_shares(counts))
     rows = _Rows.of(parts, means)
-    fitter = _Fitter(rows.coordinates, classes, counts, np.log(shares))
     with _quiet_solver():
-        free_ones = not balanced and len(present) <= MANY_CLASSES
-        others = [other for other in candidates.others if free_ones or not other.free]
-        chosen, log_probabilities = fitter.best(candidates.default, others)
-        found = fitter.fit(np.arange(len(labels)), chosen, fitter.new_model(chosen), precise=True)
-    weight[present] = rows.weights(found.weight)
-    bias[present] = found.bias - (weight[present] @ np.concatenate(means) if rows.centred else 0)
-    own = log_probabilities[np.arange(len(labels)), classes]
-    cross_validated = np.where(np.isnan(log_probabilities[:, :1]), np.nan, np.zeros((len(labels), n_classes)))
-    cross_validated[:, present] = np.exp(log_probabilities)
-    return LogisticFit(weight, bias, chosen, found.iterations, own[~np.isnan(own)], cross_validated)
+        fitter = _Fitter(rows.coordinates, classes, counts, ways)
+        sharpness, share, found_out = fitter.chosen(log_shares, balanced=balanced)
+        everything = np.arange(len(labels))
+        found = fitter.fit(everything, free=False, precise=True)
+        coordinates, intercept = share * sharpness * found.weight, share * log_shares
+        if share < 1:
+            free = fitter.fit(everything, free=True, precise=True)
+            coordinates, intercept = coordinates + (1 - share) * free.weight, intercept + (1 - share) * free.bias
+    weight[present] = rows.weights(coordinates)
+    bias[present] = intercept - (weight[present] @ np.concatenate(means) if rows.centred else 0)
+    own = found_out[np.arange(len(labels)), classes]
+    cross_validated = np.where(np.isnan(own)[:, None], np.nan, np.zeros((len(labels), n_classes)))
+    cross_validated[:, present] = np.exp(found_out)
+    return LogisticFit(weight, bias, sharpness, share, found.iterations, own[~np.isnan(own)], cross_validated)
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,7 @@ class _Rows:
     A penalised linear model sees inner products alone, so the fit is the same as with all V features.
 
     Attributes:
-        coordinates: (n, R), of mean square length 1.
+        coordinates: (n, R), of features whose mean square length is 1.
         parts: features that add up to (n, V), not centred.
         means: of each part.
         factor: (n, n), the lower triangular factor of the inner products; None where the coordinates are the features.
@@ -173,17 +181,13 @@ class _Rows:
     @classmethod
     def of(cls, parts: tuple[Any, ...], means: tuple[Floats, ...]) -> "_Rows":
         """The rows of features less their means."""
-        n = parts[0].shape[0]
+        n, scale = parts[0].shape[0], length_of(*parts)
         if len(parts) == 1 and not sparse.issparse(parts[0]):
-            centred = np.asarray(parts[0], np.float64) - means[0]
-            scale = _scale((centred**2).sum(axis=1))
-            return cls(centred / scale, parts, means, None, scale)
+            return cls((np.asarray(parts[0], np.float64) - means[0]) / scale, parts, means, None, scale)
         if n > MOST_CENTRED:
             joined = sparse.hstack([sparse.csr_matrix(part) for part in parts], format="csr")
-            scale = _scale(np.asarray(joined.multiply(joined).sum(axis=1)).ravel())
             return cls(joined / scale, parts, means, None, scale, centred=False)
         products = sum(map(_products, parts, means))
-        scale = _scale(np.diag(products))
         # Copies of a text make the matrix singular; a little of each text's own keeps it from that.
         factor = linalg.cholesky(products / scale**2 + 1e-6 * np.eye(n), lower=True)
         return cls(factor, parts, means, factor, scale)
@@ -210,9 +214,10 @@ def _products(part: Any, mean: Floats) -> Floats:
     return products
 
 
-def _scale(squares: Floats) -> float:
-    """The root of the mean of squared lengths (n,); 1 where all are 0."""
-    return float(np.sqrt(squares.mean())) or 1.0
+def length_of(*parts: Any) -> float:
+    """The root of the mean square length of rows, whose parts are dense or sparse; 1 where all are 0."""
+    squares = [part.multiply(part).sum() if sparse.issparse(part) else np.square(part).sum() for part in parts]
+    return float(np.sqrt(sum(squares) / max(1, parts[0].shape[0]))) or 1.0
 
 
 @dataclass(frozen=True)
@@ -223,79 +228,83 @@ class _Found:
     bias: Floats
     iterations: int
 
-    def log_probabilities(self, rows: Any) -> Floats:
-        """Log-probabilities (n, P) of the classes of rows (n, R)."""
-        logits = rows @ self.weight.T + self.bias
-        found: Floats = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-        return found
-
 
 class _Fitter:
-    """Fits on parts of the labelled texts."""
+    """Fits on parts of the labelled texts. Each part has texts of all P classes."""
 
-    def __init__(self, coordinates: Any, classes: Labels, counts: NDArray[np.int64], log_shares: Floats) -> None:
-        """Texts of classes (n,) from 0 to P - 1 that have counts (P,), and the logarithms (P,) of their shares."""
-        self._x, self._classes, self._counts, self._log_shares = coordinates, classes, counts, log_shares
-        self._narrow = coordinates.astype(np.float32)  # half the time; candidates are far apart
+    def __init__(self, coordinates: Any, classes: Labels, counts: NDArray[np.int64], ways: Ways) -> None:
+        """Texts of classes (n,) from 0 to P - 1 that have counts (P,)."""
+        self._x, self._classes, self._counts, self._ways = coordinates, classes, counts, ways
+        self._narrow = coordinates.astype(np.float32)  # half the time, and near enough to choose by
 
-    def new_model(self, candidate: Candidate) -> Any:
-        """scikit-learn's model for a candidate, whose weights are the start of its next fit."""
+    def fit(self, rows: Labels, *, free: bool, precise: bool) -> _Found:
+        """The optimum for the texts at `rows`: with a free intercept, or with classes that weigh the same and none."""
         from sklearn.linear_model import LogisticRegression
 
-        return LogisticRegression(fit_intercept=candidate.free, max_iter=1000, warm_start=True)
+        strength, tolerance = self._ways.free if free else self._ways.balanced, 1e-6 if precise else 1e-4
+        model = LogisticRegression(
+            C=strength, fit_intercept=free, class_weight=None if free else "balanced", max_iter=1000, tol=tolerance
+        )
+        model.fit((self._x if precise else self._narrow)[rows], self._classes[rows])
+        weight, bias = model.coef_, np.broadcast_to(model.intercept_, len(model.coef_))
+        if len(self._counts) == 2:  # there is one row, for the second class
+            weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        return _Found(weight, bias, int(np.max(model.n_iter_)))
 
-    def fit(self, rows: Labels, candidate: Candidate, model: Any, *, precise: bool) -> _Found:
-        """The optimum for the texts at `rows`, of which two classes or more are there."""
-        classes = self._classes[rows]
-        weights = None
-        if not candidate.free:
-            counts = np.bincount(classes, minlength=len(self._counts))
-            weights = (len(rows) / ((counts > 0).sum() * counts.clip(1)))[classes]
-        model.C, model.tol = candidate.strength, 1e-6 if precise else 1e-4
-        model.fit((self._x if precise else self._narrow)[rows], classes, sample_weight=weights)
-        found, intercept = model.coef_, np.broadcast_to(model.intercept_, len(model.coef_))
-        if len(model.classes_) == 2:  # of two classes there is one row, for the second
-            found, intercept = np.vstack([-found, found]) / 2, np.concatenate([-intercept, intercept]) / 2
-        weight, bias = np.zeros((len(self._counts), found.shape[1])), np.full(len(self._counts), UNSEEN)
-        weight[model.classes_] = found
-        bias[model.classes_] = intercept
-        return _Found(weight, bias if candidate.free else self._log_shares, int(np.max(model.n_iter_)))
+    def chosen(self, log_shares: Floats, *, balanced: bool) -> tuple[float, float, Floats]:
+        """The sharpness and the balanced fit's weight that suit held-out texts.
 
-    def best(self, default: Candidate, others: Sequence[Candidate]) -> tuple[Candidate, Floats]:
-        """The candidate of the highest mean log-probability of held-out texts, if it surely beats the default.
-
-        Also the log-probabilities (n, P) of all classes by it for each text while it was held out; NaN for one that
-        never was.
+        Also the log-probabilities (n, P) of each text's classes while it was held out; NaN for one that never was.
 
         The texts of each class are dealt to the parts in turn. One whose class would have no other is never held out.
         """
-        candidates = sorted({default, *others}, key=lambda candidate: (candidate.free, candidate.strength))
         n_folds = FOLDS if len(self._counts) <= MANY_CLASSES else FEWER_FOLDS
         fold = np.empty(len(self._classes), np.int64)
         fold[np.argsort(self._classes, kind="stable")] = np.arange(len(fold)) % n_folds
         fold[self._counts[self._classes] == 1] = n_folds
-        found = np.full((len(candidates), len(self._classes), len(self._counts)), np.nan)
-        for number in range(n_folds):
-            self._hold_out(fold == number, candidates, found)
-        scores = found[:, np.arange(len(self._classes)), self._classes]
-        scores = scores[:, ~np.isnan(scores[0])]  # (candidates, held-out texts)
-        place = candidates.index(default)
-        surely = [i for i in range(len(candidates)) if surely_higher(scores[i], scores[place])]
-        place = max(surely, key=lambda i: float(scores[i].mean()), default=place)
-        return candidates[place], found[place]
+        (held_out,) = np.nonzero(fold < n_folds)
+        found = np.full((len(fold), len(self._counts)), np.nan)
+        share = 1.0 if balanced else 0.5
+        if not len(held_out):
+            return 1.0, share, found
+        classes = self._classes[held_out]
 
-    def _hold_out(self, is_held_out: NDArray[np.bool_], candidates: Sequence[Candidate], found: Floats) -> None:
-        """Write into `found` (candidates, n, P) the log-probabilities of the held-out texts, after fits on the rest.
+        def logits(free: bool) -> Floats:
+            every = np.empty_like(found)
+            for number in np.unique(fold[held_out]):
+                part = fold == number
+                fit = self.fit(np.flatnonzero(~part), free=free, precise=False)
+                every[part] = self._x[part] @ fit.weight.T + fit.bias
+            return every[held_out]
 
-        Weaker penalties start from the weights of stronger ones.
-        """
-        held_out, rest = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
-        if not len(held_out) or len(np.unique(self._classes[rest])) < 2:
-            return
-        models = {candidate.free: self.new_model(candidate) for candidate in candidates}
-        for each, log_probabilities in zip(candidates, found, strict=True):
-            fit = self.fit(rest, each, models[each.free], precise=False)
-            log_probabilities[held_out] = fit.log_probabilities(self._x[held_out])
+        own = logits(free=False)
+        sharpness = _likeliest(
+            SHARPNESS[self._ways.flattest <= SHARPNESS],
+            lambda t: _of_classes(t * own + log_shares, classes),
+            lambda t: SHARPNESS_PRIOR * np.log(t) ** 2,
+        )
+        own = sharpness * own + log_shares
+        if not balanced:
+            other = logits(free=True)
+            share = _likeliest(
+                WEIGHTS,
+                lambda w: _of_classes(w * own + (1 - w) * other, classes),
+                lambda w: WEIGHT_PRIOR * (w - 0.5) ** 2,
+            )
+            own = share * own + (1 - share) * other
+        found[held_out] = own - np.logaddexp.reduce(own, axis=1, keepdims=True)
+        return sharpness, share, found
+
+
+def _likeliest(values: Floats, scores: Callable[[float], Floats], cost: Callable[[float], float]) -> float:
+    """The value of the highest sum of log-probabilities, less its cost."""
+    return float(max(values, key=lambda value: float(scores(value).sum()) - cost(value)))
+
+
+def _of_classes(logits: Floats, classes: Labels) -> Floats:
+    """Log-probabilities (n,) of the classes (n,) by logits (n, P)."""
+    chosen: Floats = logits[np.arange(len(classes)), classes] - np.logaddexp.reduce(logits, axis=1)
+    return chosen
 
 
 def surely_higher(scores: Floats, others: Floats) -> bool:

@@ -23,16 +23,16 @@ from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
+from dami_text.models.best_weights import BestWeights
 from dami_text.models.captured import MAX_TOKENS, CapturedSteps
 from dami_text.models.contrastive import SAMPLE, tune_encoder
-from dami_text.models.evaluation import Scorer, scorer
+from dami_text.models.evaluation import scorer
 from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
-from dami_text.models.logistic import Candidate, Candidates, fit_logistic
+from dami_text.models.logistic import Ways, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
-from dami_text.models.shared_weights import own_weights
 from dami_text.models.unseen import never_predicted
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
@@ -164,16 +164,14 @@ def _train(
     return Training(epochs, steps.taken, best.score if best else None, has_learned)
 
 
-#: Ways to fit a head on an encoder's features. With few labels they are alike; skewed classes want a free intercept.
-CANDIDATES = Candidates(
-    Candidate(5.0), (Candidate(1.0), Candidate(20.0), Candidate(1.0, free=True), Candidate(10.0, free=True))
-)
+#: How to fit a head on an encoder's features.
+WAYS = Ways(balanced=5.0, free=10.0)
 
 
 def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts, config: TrainingConfig) -> Training:
     """Find the head of a frozen encoder, and the network of its linear regions, if it has one."""
     head, balanced, features = head_of(model), config.class_weights == "balanced", texts.features[data.rows]
-    fit = fit_logistic(features, data.labels, head.out_features, texts.mean, CANDIDATES, balanced=balanced)
+    fit = fit_logistic(features, data.labels, head.out_features, texts.mean, WAYS, balanced=balanced)
     if texts.lexical is not None:
         lexical, mean = texts.lexical[data.rows], texts.lexical_mean
         fit, tokens = fit_with_tokens(fit, features, texts.mean, lexical, mean, data.labels, balanced=balanced)
@@ -195,7 +193,7 @@ def _fit_by_pairs(
     sample = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
     mean = features_of(model, data.texts, sample).mean(axis=0, dtype=np.float64)
     features = features_of(model, data.texts, data.rows)
-    fit_logistic(features, data.labels, head.out_features, mean, CANDIDATES, balanced=balanced).write(head)
+    fit_logistic(features, data.labels, head.out_features, mean, WAYS, balanced=balanced).write(head)
     return Training(1, steps, None)
 
 
@@ -207,10 +205,10 @@ def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:
 
 def _train_by_epochs(
     steps: "_Steps", model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig
-) -> "tuple[int, _Best]":
+) -> tuple[int, BestWeights]:
     """Train until the validation split says stop; the number of epochs, and the best weights, which the model has."""
     score = scorer(config.metric, class_names_of(model.config))
-    best, epochs, learning = _Best(steps.model, score), 0, False
+    best, epochs, learning = BestWeights(steps.model, score), 0, False
     while epochs < config.epochs and best.age < config.patience:
         end = steps.taken + config.epoch_steps
         while steps.taken < end:
@@ -361,35 +359,6 @@ def _optimizer(model: nn.Module, config: TrainingConfig, capturable: bool) -> tu
     if config.warmup_steps <= 1:
         return optimizer, None
     return optimizer, LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / config.warmup_steps))
-
-
-class _Best:
-    """The model's best weights so far: by the validation metric and, where that is equal, by the lower loss."""
-
-    def __init__(self, model: PreTrainedModel, score: Scorer) -> None:
-        self.model, self._score = model, score
-        self.score: float | None = None
-        self.rank = (-np.inf, -np.inf)  # a metric of one's own may be no number where a class is missing: the lowest
-        self.lowest_loss = np.inf
-        self.age = 0
-        self.weights: dict[str, torch.Tensor] = {}
-
-    def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
-        """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
-        score = self._score(probabilities, labels)
-        loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
-        # A model that learns slowly shows it in the loss long before the metric moves.
-        self.age = 0 if loss < self.lowest_loss else self.age + 1
-        self.lowest_loss = min(loss, self.lowest_loss)
-        rank = (-np.inf if np.isnan(score) else score, -loss)
-        if self.score is None or rank > self.rank:
-            self.score, self.rank, self.age = score, rank, 0
-            self.weights = {name: weight.clone() for name, weight in own_weights(self.model).items()}
-
-    def restore(self) -> None:
-        """Give the model the weights that were kept, if any."""
-        if self.weights:
-            self.model.load_state_dict(self.weights, strict=False)
 
 
 def _class_weights(labels: NDArray[np.int64], n_classes: int, config: TrainingConfig) -> torch.Tensor:

@@ -5,12 +5,12 @@ import pytest
 from scipy import sparse
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from dami_text.models import logistic
-from dami_text.models.logistic import UNSEEN, Candidate, Candidates, class_shares, fit_logistic
+from dami_text.models.logistic import SHARPNESS, UNSEEN, WEIGHTS, Ways, class_shares, fit_logistic
 
-ONE = Candidates(Candidate(5.0))
+WAYS = Ways(balanced=5.0, free=3.0)
 
 
 def blobs(n, n_classes, seed=0, n_features=12, spread=1.0):
@@ -25,71 +25,83 @@ def skewed(n):
     return shares / shares.sum()
 
 
-def by_formula(features, labels, mean, strength, balanced):
-    """Logits (n, P) of the pool by W (x - m) + log s, with scikit-learn's weights, straight from the definition."""
-    centred = features - mean
-    scale = np.sqrt((centred[: len(labels)] ** 2).sum(axis=1).mean())
-    model = LogisticRegression(C=strength, fit_intercept=False, class_weight="balanced", max_iter=10_000, tol=1e-8)
-    model.fit(centred[: len(labels)] / scale, labels)
-    logits = model.decision_function(centred / scale)
-    if logits.ndim == 1:
-        logits = np.stack([-logits / 2, logits / 2], axis=1)
-    shares = np.unique(labels, return_counts=True)[1]
-    return logits + (0 if balanced else np.log(class_shares(shares)))
+def scikit_learns(features, labels, strength, **options):
+    """scikit-learn's regression, its strength for features whose mean square length is 1."""
+    scale = (features**2).sum(axis=1).mean()
+    return LogisticRegression(C=strength / scale, max_iter=10_000, tol=1e-8, **options).fit(features, labels)
 
 
-@pytest.mark.parametrize("balanced", [False, True])
+def two_rows(logits):
+    """Logits (n, P) as scikit-learn gives them: of two classes it has one row."""
+    return np.stack([-logits / 2, logits / 2], axis=1) if logits.ndim == 1 else logits
+
+
+def balanced_fit(features, labels, mean, strength):
+    """W (x - m) of all rows (n, P), with W of the labelled ones, which are the first."""
+    n, centred = len(labels), features - mean
+    scale = (features[:n] ** 2).sum(axis=1).mean()
+    model = LogisticRegression(
+        C=strength / scale, fit_intercept=False, class_weight="balanced", max_iter=10_000, tol=1e-8
+    )
+    return two_rows(model.fit(centred[:n], labels).decision_function(centred))
+
+
 @pytest.mark.parametrize("n_classes", [2, 5])
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
-def test_it_is_the_formula_with_the_weights_of_scikit_learn(form, n_classes, balanced):
+def test_it_is_the_average_of_two_regressions_of_scikit_learn(form, n_classes):
     features, labels = blobs(90, n_classes)
-    mean = features.mean(axis=0)
-    fit = fit_logistic(form(features[:40]), labels[:40], n_classes, mean, ONE, balanced=balanced)
-    expected = by_formula(features, labels[:40], mean, 5.0, balanced)
+    mean, labels = features.mean(axis=0), labels[:40]
+    fit = fit_logistic(form(features[:40]), labels, n_classes, mean, WAYS)
+    shares = class_shares(np.unique(labels, return_counts=True)[1])
+    own = log_softmax(fit.sharpness * balanced_fit(features, labels, mean, 5.0) + np.log(shares), axis=1)
+    free = scikit_learns(features[:40], labels, 3.0).predict_log_proba(features)
+    expected = fit.share * own + (1 - fit.share) * free
     found = features @ fit.weight.T + fit.bias
-    np.testing.assert_allclose(log_softmax(found, axis=1), log_softmax(expected, axis=1), atol=1e-3)
+    assert 0 < fit.share <= 1
+    np.testing.assert_allclose(log_softmax(found, axis=1), log_softmax(expected, axis=1), atol=2e-3)
 
 
-@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("n_classes", [2, 5])
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
-def test_a_free_intercept_is_scikit_learns_usual_regression(form, n_classes):
-    features, labels = blobs(80, n_classes, 1)
-    mean = features.mean(axis=0)
-    fit = fit_logistic(form(features), labels, n_classes, mean, Candidates(Candidate(3.0, free=True)))
-    scale = np.sqrt(((features - mean) ** 2).sum(axis=1).mean())
-    theirs = LogisticRegression(C=3.0 / scale**2, max_iter=10_000, tol=1e-8).fit(features, labels)
-    found = log_softmax(features @ fit.weight.T + fit.bias, axis=1)
-    np.testing.assert_allclose(found, theirs.predict_log_proba(features), atol=1e-3)
+def test_classes_that_count_the_same_have_the_balanced_fit_alone(form, n_classes):
+    features, labels = blobs(90, n_classes)
+    mean, labels = features.mean(axis=0), labels[:40]
+    fit = fit_logistic(form(features[:40]), labels, n_classes, mean, WAYS, balanced=True)
+    expected = fit.sharpness * balanced_fit(features, labels, mean, 5.0)
+    found = features @ fit.weight.T + fit.bias
+    assert fit.share == 1
+    np.testing.assert_allclose(log_softmax(found, axis=1), log_softmax(expected, axis=1), atol=2e-3)
 
 
 def test_many_sparse_rows_are_fitted_without_their_inner_products(monkeypatch):
     features, labels = blobs(60, 3, 2)
     mean = features.mean(axis=0)
     monkeypatch.setattr(logistic, "MOST_CENTRED", 50)
-    fit = fit_logistic(sparse.csr_matrix(features), labels, 3, mean, Candidates(Candidate(3.0, free=True)))
-    scale = np.sqrt((features**2).sum(axis=1).mean())
-    theirs = LogisticRegression(C=3.0 / scale**2, max_iter=10_000, tol=1e-8).fit(features, labels)
-    found = log_softmax(features @ fit.weight.T + fit.bias, axis=1)
-    np.testing.assert_allclose(found, theirs.predict_log_proba(features), atol=1e-3)
+    uncentred = fit_logistic(sparse.csr_matrix(features), labels, 3, np.zeros(12), WAYS)
+    fit = fit_logistic(sparse.csr_matrix(features), labels, 3, mean, WAYS)
+    expected = fit_logistic(features, labels, 3, np.zeros(12), WAYS)
+    for found in (uncentred, fit):  # the mean is not taken off, whatever it is
+        np.testing.assert_allclose(found.weight, expected.weight, atol=1e-4)
+        np.testing.assert_allclose(found.bias, expected.bias, atol=1e-4)
 
 
 def test_copies_of_a_text_do_not_stop_it():
     features, labels = blobs(10, 2)
     twice = sparse.csr_matrix(np.concatenate([features, features]))
-    fit = fit_logistic(twice, np.concatenate([labels, labels]), 2, features.mean(axis=0), ONE)
+    fit = fit_logistic(twice, np.concatenate([labels, labels]), 2, features.mean(axis=0), WAYS)
     assert np.isfinite(fit.weight).all()
-    zeros = fit_logistic(sparse.csr_matrix((4, 3)), np.array([0, 1, 0, 1]), 2, np.zeros(3), ONE)
+    zeros = fit_logistic(sparse.csr_matrix((4, 3)), np.array([0, 1, 0, 1]), 2, np.zeros(3), WAYS)
     np.testing.assert_array_equal(zeros.weight, 0)
 
 
 def test_classes_without_labels_are_never_predicted_and_one_alone_always():
     features, labels = blobs(40, 2)
-    fit = fit_logistic(features, 2 * labels, 4, features.mean(axis=0), ONE)
+    fit = fit_logistic(features, 2 * labels, 4, features.mean(axis=0), WAYS)
     assert set((features @ fit.weight.T + fit.bias).argmax(axis=1)) == {0, 2}
     assert fit.bias[[1, 3]].tolist() == [UNSEEN, UNSEEN]
-    alone = fit_logistic(features, np.ones(40, int), 3, features.mean(axis=0), ONE)
+    alone = fit_logistic(features, np.ones(40, int), 3, features.mean(axis=0), WAYS)
     assert (features @ alone.weight.T + alone.bias).argmax(axis=1).tolist() == [1] * 40
-    assert alone.candidate is None
+    assert alone.held_out.shape == (0,)
 
 
 # Shares ------------------------------------------------------------------------------------------------------------
@@ -127,58 +139,66 @@ def test_shares_of_like_classes_are_nearer_to_the_truth_than_the_counts_are():
 # What is chosen ----------------------------------------------------------------------------------------------------
 
 
-def test_the_candidate_is_chosen_that_predicts_held_out_texts_best():
-    """Noise in many features wants a strong penalty, clear classes a weak one; scikit-learn's own folds agree."""
-    ways = Candidates(Candidate(1.0), (Candidate(0.01), Candidate(100.0)))
+def held_out_logits(features, labels, mean):
+    """Logits (n, P) of both fits, each text by those on the other parts; classes are dealt to the parts in turn."""
+    centred, scale = features - mean, (features**2).sum(axis=1).mean()
+    models = (
+        (centred, LogisticRegression(C=5.0 / scale, fit_intercept=False, class_weight="balanced", max_iter=5000)),
+        (features, LogisticRegression(C=3.0 / scale, max_iter=5000)),
+    )
+    parts = np.empty(len(labels), int)
+    parts[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % 5
+    parts = PredefinedSplit(parts)
+    own, free = (
+        two_rows(cross_val_predict(model, rows, labels, cv=parts, method="decision_function")) for rows, model in models
+    )
+    return own, free
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
+def test_sharpness_and_share_are_those_of_the_likeliest_held_out_labels(spread):
+    """By brute force over the grid, with scikit-learn's cross-validation."""
+    features, labels = blobs(200, 3, 3, spread=spread)
+    mean, shares = features.mean(axis=0), class_shares(np.bincount(labels))
+    own, free = held_out_logits(features, labels, mean)
+    at = np.arange(len(labels)), labels
+
+    def cost_of_sharpness(t):
+        return np.log(t) ** 2 - log_softmax(t * own + np.log(shares), axis=1)[at].sum()
+
+    def cost_of_share(w, t):
+        logits = w * (t * own + np.log(shares)) + (1 - w) * free
+        return 16 * (w - 0.5) ** 2 - log_softmax(logits, axis=1)[at].sum()
+
+    fit = fit_logistic(features, labels, 3, mean, Ways(5.0, 3.0, flattest=0.1))
+    assert cost_of_sharpness(fit.sharpness) <= min(map(cost_of_sharpness, SHARPNESS)) + 0.01
+    assert cost_of_share(fit.share, fit.sharpness) <= min(cost_of_share(w, fit.sharpness) for w in WEIGHTS) + 0.01
+
+
+def test_noise_is_made_flat_as_far_as_is_allowed():
     rng = np.random.default_rng(0)
-    for spread, expected in ((0.2, 100.0), (6.0, 0.01)):
-        features, labels = blobs(200, 2, 3, spread=spread)
-        features = np.hstack([features, rng.normal(0, spread, (200, 100))])
-        mean = features.mean(axis=0)
-        assert fit_logistic(features, labels, 2, mean, ways).candidate.strength == expected
-        scale = np.sqrt(((features - mean) ** 2).sum(axis=1).mean())
-
-        def log_likelihood(strength, rows, labels=labels):
-            model = LogisticRegression(C=strength, fit_intercept=False, class_weight="balanced", max_iter=2000)
-            found = cross_val_predict(model, rows, labels, cv=StratifiedKFold(5), method="predict_proba")
-            return np.log(found[np.arange(len(labels)), labels]).mean()
-
-        best = max((0.01, 1.0, 100.0), key=lambda strength: log_likelihood(strength, (features - mean) / scale))
-        assert best == expected
+    features, labels = rng.normal(size=(60, 200)), (np.arange(60) % 10 == 0).astype(int)
+    for flattest, expected in ((1.0, 1.0), (0.5, 0.5)):
+        fit = fit_logistic(features, labels, 2, features.mean(axis=0), Ways(100.0, 1.0, flattest))
+        assert fit.sharpness == pytest.approx(expected)
 
 
-def test_the_default_stays_where_labels_cannot_tell():
-    ways = Candidates(Candidate(5.0), (Candidate(1.0), Candidate(10.0, free=True)))
-    rng = np.random.default_rng(0)
-    noise = rng.normal(size=(6, 4))
-    assert fit_logistic(noise, np.array([0, 1, 0, 1, 0, 1]), 2, noise.mean(axis=0), ways).candidate == ways.default
-    each_class_once = fit_logistic(noise, np.arange(6), 6, noise.mean(axis=0), ways)
-    assert each_class_once.candidate == ways.default
+def test_the_defaults_stay_where_no_text_can_be_held_out():
+    noise = np.random.default_rng(0).normal(size=(6, 4))
+    fit = fit_logistic(noise, np.arange(6), 6, noise.mean(axis=0), WAYS)
+    assert (fit.sharpness, fit.share, len(fit.held_out)) == (1.0, 0.5, 0)
 
 
-def test_skewed_classes_may_free_the_intercept_and_balanced_ones_never_do():
+def test_skewed_classes_may_want_the_free_fit():
     """One class in a narrow cloud within the other's wide one: texts far from it are all of the other."""
     rng = np.random.default_rng(1)
     labels = (np.arange(400) % 10 == 0).astype(int)
     features = np.where(labels[:, None] == 1, rng.normal(1.0, 0.05, (400, 5)), rng.normal(0, 1, (400, 5)))
-    ways = Candidates(Candidate(5.0), (Candidate(5.0, free=True),))
-    assert fit_logistic(features, labels, 2, features.mean(axis=0), ways).candidate.free
-    assert not fit_logistic(features, labels, 2, features.mean(axis=0), ways, balanced=True).candidate.free
+    assert fit_logistic(features, labels, 2, features.mean(axis=0), WAYS).share < 0.3
 
 
 def test_the_same_labels_give_the_same_weights():
     features, labels = blobs(60, 3)
-    ways = Candidates(Candidate(5.0), (Candidate(1.0), Candidate(20.0)))
-    first, second = (fit_logistic(features, labels, 3, features.mean(axis=0), ways) for _ in range(2))
+    first, second = (fit_logistic(features, labels, 3, features.mean(axis=0), WAYS) for _ in range(2))
     np.testing.assert_array_equal(first.weight, second.weight)
-    assert first.candidate == second.candidate
-
-
-def test_texts_that_are_all_of_the_pool_and_much_alike_are_fitted():
-    """Centred at their own mean, their inner products are singular but for rounding."""
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        features = sparse.csr_matrix((0.6 + 0.01 * rng.normal(size=(40, 30))).astype(np.float32))
-        mean = np.asarray(features.mean(axis=0, dtype=np.float64)).ravel()
-        fit = fit_logistic(features, np.arange(40) % 2, 2, mean, Candidates(Candidate(10.0)))
-        assert np.isfinite(fit.weight).all()
+    assert (first.sharpness, first.share) == (second.sharpness, second.share)
