@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.models.evaluation import Scorer
+from dami_text.models.shared_weights import own_weights
 
 
 class BestWeights:
