@@ -50,9 +50,9 @@ class Settled:
 
 
 def stop_rows(session: Session) -> Rows:
-    """The rows (S,) of the stop set."""
+    """The rows (S,) of the stop set, none of them a copy that is not asked."""
     rows = numpy_stream(session.seed, len(session), "stop set").permutation(len(session))
-    return rows[~np.isin(rows, session.held_out)][:STOP_SET]
+    return rows[~np.isin(rows, [*session.held_out, *session.copies.others])][:STOP_SET]
 
 
 def packed(classes: NDArray[np.int64]) -> bytes:

@@ -45,7 +45,7 @@ def unfound(session: Session, labels: Mapping[int, int], skipped: set[int]) -> l
     """The rare classes, rarest first; none before the sample has FEWEST_TEXTS labels or after texts were added.
 
     The sample is the held-out texts in their order up to the first that nobody has decided on: which of those after it
-    have a label may depend on what they are.
+    have a label may depend on what they are. Texts that are the same count once.
     """
     sample: list[int] = []
     for row in session.held_out.tolist():
@@ -55,7 +55,7 @@ def unfound(session: Session, labels: Mapping[int, int], skipped: set[int]) -> l
             break
     if len(sample) < FEWEST_TEXTS or len(session.sources) > 1:
         return []
-    n, n_texts = len(sample), len(session)
+    n, n_texts = len(sample), session.copies.n_different
     in_sample, found = Counter(sample), Counter(labels.values())
     rare = [label for label in range(len(session.class_names)) if in_sample[label] <= RARE * n]
     estimates = []

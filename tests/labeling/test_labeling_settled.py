@@ -79,6 +79,18 @@ def test_a_session_tells_it_on_the_page_and_in_status(tmp_path, reviews):
         assert f"Predictions {told}." in panel_html(done, TrainerState("idle"))
 
 
+def test_copies_count_once_in_what_is_told(tmp_path):
+    """100 texts, each of them twice or three times."""
+    lines = [f"{('Film', 'film', 'FILM')[i // 100]} number {i % 100}" for i in range(230)]
+    file = tmp_path / "texts.csv"
+    file.write_text("text\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    with make_session(file, tmp_path / "s.dami", validation_share=0.3) as session:
+        assert sorted([*stop_rows(session), *session.held_out]) == list(range(100))
+        labels = dict.fromkeys(session.held_out[:30].tolist(), 0)
+        (told,) = unfound(session, labels, set())
+        assert told.high == hypergeometric_interval(0, 30, 100)[1]
+
+
 # Rare classes ------------------------------------------------------------------------------------------------------
 
 
