@@ -140,10 +140,16 @@ def _recorder() -> Record:
     pool = torch.cuda.graph_pool_handle()
 
     def record(function: Callable[[], None]) -> Callable[[], object]:
-        graph = torch.cuda.CUDAGraph()
+        graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
+        before = generator.clone_state()
         torch.cuda.synchronize()
-        with torch.cuda.graph(graph, pool=pool):
-            function()
+        try:
+            with torch.cuda.graph(graph, pool=pool):
+                function()
+        except RuntimeError:
+            # The generator would take every draw for a part of the recording that failed, and refuse it.
+            generator.graphsafe_set_state(before)
+            raise
         return graph.replay
 
     return record

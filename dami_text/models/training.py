@@ -304,9 +304,13 @@ class _Steps:
         self.taken += 1
 
     def _captures(self) -> bool:
-        """Whether steps are recorded: on a CUDA card, of one batch whole, without gradients to scale."""
+        """Whether steps are recorded: on a CUDA card, of one batch whole, without gradients to scale.
+
+        A text's number of windows (see `windows`) is known on the card only, which a graph cannot wait for.
+        """
         longest = int(self._lengths.max(initial=1))
-        fits = longest <= TOKENS_A_TEXT and len(self._lengths) * longest <= MAX_TOKENS
+        window: int | None = getattr(self.model.config, "text_window", None)
+        fits = longest <= min(TOKENS_A_TEXT, window or TOKENS_A_TEXT) and len(self._lengths) * longest <= MAX_TOKENS
         whole = self._config.gradient_accumulation_steps == 1 and not self._config.distributed_training
         return fits and whole and self._accelerator.device.type == "cuda" and self._accelerator.scaler is None
 
