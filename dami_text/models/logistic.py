@@ -13,7 +13,8 @@ differences (`class_shares`). The free fit is scikit-learn's usual regression, w
 right more often where most texts are of one class and the features say little.
 
 The sharpness t and the weight of the balanced fit in the average are chosen by cross-validation on the labelled texts
-alone. A few labels do not move them far from 1 and 1/2.
+alone. A few labels do not move them far from 1 and 1/2. With many classes, the free fit takes most of the time and
+changes little: there the balanced one stands alone.
 """
 
 import warnings
@@ -141,7 +142,8 @@ def fit_logistic(
     rows = _Rows.of(parts, means)
     with _quiet_solver():
         fitter = _Fitter(rows.coordinates, classes, counts, ways)
-        sharpness, share, found_out = fitter.chosen(log_shares, balanced=balanced)
+        alone = balanced or len(present) > MANY_CLASSES
+        sharpness, share, found_out = fitter.chosen(log_shares, balanced=alone)
         everything = np.arange(len(labels))
         found = fitter.fit(everything, free=False, precise=True)
         coordinates, intercept = share * sharpness * found.weight, share * log_shares

@@ -3,8 +3,8 @@
     python scripts/benchmarks/python_loop.py [FILE]
 
 Both ask for 10 of 10,000 texts, 20 times, by margin, with a new logistic regression each time, on the same TF-IDF
-features, which are made before. The plain loop has one penalty; the learner chooses among six ways to fit by
-cross-validation in each round, and so does the loop "with cross-validation" (LogisticRegressionCV).
+features, which are made before. The plain loop has one penalty; the learner averages two fits, and chooses how by
+cross-validation in each round. The loop "with cross-validation" chooses a penalty (LogisticRegressionCV).
 """
 
 import argparse
