@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "warmup_steps": 20,
     "train_batch_size": 16,
 }
-#: An adapter starts from nothing, and takes about ten times the learning rate that suits the whole encoder.
+#: An adapter starts from nothing, and takes a higher learning rate than the whole encoder.
 OF_ADAPTER: dict[str, Any] = DEFAULTS | {"learning_rate": 5e-4}
 
 
