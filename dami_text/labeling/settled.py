@@ -44,7 +44,7 @@ class Settled:
             return "not settled: the last models predict one class alone"
         models = f"kappa {self.kappa:.3f} between successive models on {self.n_texts:,} texts"
         if not self.rounds:
-            return f"not settled yet: {models}, and {CRITERION.cutoff} would be"
+            return f"not settled yet: {models}; from {CRITERION.cutoff} on they are settled"
         for_rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}{' or more' * (self.rounds == MOST_ROUNDS)}"
         return f"settled for {for_rounds}: more labels are unlikely to change much ({models})"
 
