@@ -51,7 +51,7 @@ def test_what_has_not_settled_is_told_with_the_kappa_that_it_takes():
     assert told.rounds == 0
     assert told.kappa == pytest.approx((1 + 1 + 0.8) / 3)
     assert str(told).startswith("not settled yet: kappa 0.933 ")
-    assert str(told).endswith("and 0.99 would be")
+    assert str(told).endswith("from 0.99 on they are settled")
     assert "one class alone" in str(settled(rounds(*[[0] * 10] * 4)))
 
 
