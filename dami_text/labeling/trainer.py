@@ -59,9 +59,8 @@ class Trainer:
         """Let the process end, after the round that it was asked for."""
         with self._lock:
             self._stays = False
-            if self._process is not None and self._process.stdin is not None:
-                with suppress(OSError):
-                    self._process.stdin.close()
+            if self._process is not None:
+                _hang_up(self._process)
 
     def state(self) -> TrainerState:
         """What the trainer does now."""
@@ -132,6 +131,7 @@ class Trainer:
             self._asked, self._deaths = None, 0
         if self._process is None or self._process.poll() is None:
             return
+        _hang_up(self._process)
         code, self._process, self._asked = self._process.returncode, None, None
         n = len(self._session.store.labels())
         if code < 0:
@@ -148,3 +148,10 @@ class Trainer:
         except OSError:
             return ""
         return (said.splitlines() or [""])[-1]
+
+
+def _hang_up(process: subprocess.Popen[str]) -> None:
+    """Close the input of a process, which may have ended before it read what is there."""
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()

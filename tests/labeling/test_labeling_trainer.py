@@ -246,7 +246,6 @@ def test_a_killed_trainer_is_told_loses_no_label_and_starts_again_by_itself(sess
     killed = trainer._process
     os.kill(killed.pid, signal.SIGKILL)
     wait_until(lambda: trainer.state().kind == "failed")
-    killed.stdin.close()
     assert trainer.state().message == "it was ended by signal 9"
     assert {row["row"] for row in session.store.labels()} == set(rows)
     now = time.monotonic()
@@ -294,7 +293,6 @@ def test_what_a_trainer_said_last_is_told_and_it_waits_for_more_labels(session, 
     monkeypatch.setattr(trainer_module.sys, "executable", str(python))
     label_some(session, truth, 10)
     trainer.stay()
-    trainer._process.stdin.close()
     wait_until(lambda: trainer.state().kind == "failed")
     assert trainer.state() == TrainerState("failed", "error: no room on the disk")
     label_some(session, truth, 4)
