@@ -2,6 +2,8 @@
 
 import logging
 from contextlib import nullcontext
+from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,14 @@ from strategy_cases import pool_of
 from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.models import captured, training
+from dami_text.models.adapters import adapter_config, add_adapter
 from dami_text.models.captured import EAGER_STEPS, CapturedSteps
 from dami_text.processes import make_accelerator
+
+
+def needs_peft(kind):
+    without = find_spec("peft") is None
+    return pytest.param(kind, marks=pytest.mark.skipif(without, reason="no adapters: pip install 'dami_text[peft]'"))
 
 
 @pytest.fixture
@@ -39,7 +47,13 @@ def labelled(kind, n=43):
 
 
 def new_model(kind, data):
-    model = tiny_model("bert", 3) if kind == "bert" else small_model(kind, len(data.texts.tokenizer), 3)
+    is_bert = kind in ("bert", "adapter")
+    model = tiny_model("bert", 3) if is_bert else small_model(kind, len(data.texts.tokenizer), 3)
+    if kind == "adapter":
+        model.base_model.requires_grad_(False)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            add_adapter(model, adapter_config(model, 2, "base", None))
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # the noise of a batch depends on its shape
@@ -47,14 +61,14 @@ def new_model(kind, data):
 
 
 def trained(kind, config):
-    data = labelled(kind)
+    data = labelled("bert" if kind == "adapter" else kind)
     model = new_model(kind, data)
     found = training.train(model, data, None, config, make_accelerator(), rng=np.random.default_rng(1))
     return found, model.state_dict()
 
 
 @pytest.mark.parametrize("options", [{}, {"class_weights": "balanced"}, {"optimizer": "adamw", "warmup_steps": 7}])
-@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert", needs_peft("adapter")])
 def test_the_same_weights_as_without_capturing(kind, options, recorded, monkeypatch):
     config = TrainingConfig(steps=40, train_batch_size=8, learning_rate=1e-3, **options)
     found, weights = trained(kind, config)
@@ -100,6 +114,19 @@ def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
     plain.one_pass(batches, None)
     for found, wanted in zip(steps._model.parameters(), plain._model.parameters(), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(("window", "is_captured"), [(None, True), (20, True), (19, False)])
+def test_steps_on_texts_in_several_windows_are_not_recorded(window, is_captured):
+    """How many windows a text has would be read from the card in the middle of a step."""
+    options = {} if window is None else {"text_window": window}
+    steps = SimpleNamespace(
+        model=SimpleNamespace(config=SimpleNamespace(**options)),
+        _lengths=np.array([3, 20]),
+        _config=TrainingConfig(),
+        _accelerator=SimpleNamespace(device=torch.device("cuda"), scaler=None),
+    )
+    assert training._Steps._captures(steps) is is_captured
 
 
 @pytest.mark.gpu

@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "train_batch_size": 16,
 }
 #: An adapter starts from nothing, and takes a higher learning rate than the whole encoder.
-OF_ADAPTER: dict[str, Any] = DEFAULTS | {"learning_rate": 5e-4}
+OF_ADAPTER: dict[str, Any] = DEFAULTS | {"learning_rate": 2e-4}
 
 
 class PretrainedEncoder(ModelKind):
