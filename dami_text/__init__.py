@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RecordError,
         TrainingError,
     )
+    from dami_text.labeling.notebook import LabelingSession, label
     from dami_text.learning.factory import load_learner, make_learner
     from dami_text.learning.learner import ActiveLearner
     from dami_text.learning.shown import Explanation, Explanations, TextQuery
@@ -49,6 +50,7 @@ _PLACES = {
     "Explanations": "learning.shown",
     "HubError": "errors",
     "LabeledTexts": "data.texts",
+    "LabelingSession": "labeling.notebook",
     "Oracle": "data.pool",
     "Pool": "data.pool",
     "Query": "strategies",
@@ -65,6 +67,7 @@ _PLACES = {
     "TrainingError": "errors",
     "compare": "simulation.compare",
     "demo_dataset": "data.demo",
+    "label": "labeling.notebook",
     "load_learner": "learning.factory",
     "make_learner": "learning.factory",
     "predict_features": "models.inference",
@@ -86,6 +89,7 @@ __all__ = [
     "Explanations",
     "HubError",
     "LabeledTexts",
+    "LabelingSession",
     "Oracle",
     "Pool",
     "Query",
@@ -102,6 +106,7 @@ __all__ = [
     "TrainingError",
     "compare",
     "demo_dataset",
+    "label",
     "load_learner",
     "make_learner",
     "predict_features",

@@ -14,11 +14,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import dami_text
-from dami_text.cli.label import PageConfig
 from dami_text.cli.main import COMMANDS
 from dami_text.cli.parsing import TOPICS
 from dami_text.cli.run import OutputConfig
 from dami_text.config.fields import flag, inner_type
+from dami_text.config.page_options import PageConfig
 from dami_text.config.run import LabelingConfig
 from dami_text.simulation.grid_config import GridConfig
 
