@@ -37,10 +37,10 @@ def export(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
     options = parser.parse_args(arguments)
 
-    from dami_text.labeling.exchange.exporting import export_labels
+    from dami_text.labeling.exchange.exporting import check_export, export_labels
     from dami_text.labeling.session import Session
 
-    check_safe_csv(options.format, options.safe_csv)
+    check_export(options.format, whole=options.all, safe_csv=options.safe_csv)
     with Session(options.session) as session:
         n, told = export_labels(session, options.out, options.format, whole=options.all, safe_csv=options.safe_csv)
         print(f"{n} {'events' if options.format == 'events' else 'texts'} in {printable(str(options.out))}")

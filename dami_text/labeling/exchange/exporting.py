@@ -25,17 +25,20 @@ def export_labels(
         ConfigError: there is no such format, or options that do not go together.
         DataError: the file cannot be written.
     """
-    if name not in READABLE:
-        raise ConfigError(f"--format is {name!r}; it must be one of {', '.join(READABLE)}")
-    check_safe_csv(name, safe_csv)
+    check_export(name, whole=whole, safe_csv=safe_csv)
     if name == "events":
-        if whole:
-            raise ConfigError(
-                "--all adds texts without labels, and --format events is of events; leave one of them out"
-            )
         content, n_events = write_events(session)
         write_file(session, file, content)
         return n_events, None
     records = records_of(session, only_decided=not whole)
     write_file(session, file, write_records(name, records, session.class_names, safe_csv))
     return len({record.id for record in records}), advice(name, session.class_names)
+
+
+def check_export(name: str, *, whole: bool, safe_csv: bool) -> None:
+    """Raise ConfigError for a format that is unknown, and for options that have no effect on it."""
+    if name not in READABLE:
+        raise ConfigError(f"--format is {name!r}; it must be one of {', '.join(READABLE)}")
+    check_safe_csv(name, safe_csv)
+    if whole and name == "events":
+        raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
