@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from warnings import filterwarnings as _filterwarnings
 
 from dami_text.orphans import end_with_launcher as _end_with_launcher
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dami_text.strategies import Query, QueryStrategy
 
 _end_with_launcher()  # before imports that take seconds
+_filterwarnings("ignore", "IProgress not found")  # a notebook without ipywidgets has bars of text, and needs no advice
 
 #: The public names, and where they are: each is imported when it is first used (PEP 562).
 _PLACES = {
