@@ -29,7 +29,7 @@ def run(file: Path) -> NotebookNode:
     """The notebook with the outputs that its cells have now; paths are within its folder."""
     notebook = nbformat.read(file, as_version=4)
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a trainer may come to its end in it
         client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}})
         client.execute(env=os.environ | {"PYTHONPATH": paths})
         return nbformat.reads(nbformat.writes(notebook).replace(f"{folder}{os.sep}", ""), as_version=4)
