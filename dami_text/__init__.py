@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from warnings import filterwarnings as _filterwarnings
 
 from dami_text.orphans import end_with_launcher as _end_with_launcher
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         RecordError,
         TrainingError,
     )
+    from dami_text.labeling.notebook import LabelingSession, label
     from dami_text.learning.factory import load_learner, make_learner
     from dami_text.learning.learner import ActiveLearner
     from dami_text.learning.shown import Explanation, Explanations, TextQuery
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from dami_text.strategies import Query, QueryStrategy
 
 _end_with_launcher()  # before imports that take seconds
+_filterwarnings("ignore", "IProgress not found")  # a notebook without ipywidgets has bars of text, and needs no advice
 
 #: The public names, and where they are: each is imported when it is first used (PEP 562).
 _PLACES = {
@@ -49,6 +52,7 @@ _PLACES = {
     "Explanations": "learning.shown",
     "HubError": "errors",
     "LabeledTexts": "data.texts",
+    "LabelingSession": "labeling.notebook",
     "Oracle": "data.pool",
     "Pool": "data.pool",
     "Query": "strategies",
@@ -65,6 +69,7 @@ _PLACES = {
     "TrainingError": "errors",
     "compare": "simulation.compare",
     "demo_dataset": "data.demo",
+    "label": "labeling.notebook",
     "load_learner": "learning.factory",
     "make_learner": "learning.factory",
     "predict_features": "models.inference",
@@ -86,6 +91,7 @@ __all__ = [
     "Explanations",
     "HubError",
     "LabeledTexts",
+    "LabelingSession",
     "Oracle",
     "Pool",
     "Query",
@@ -102,6 +108,7 @@ __all__ = [
     "TrainingError",
     "compare",
     "demo_dataset",
+    "label",
     "load_learner",
     "make_learner",
     "predict_features",

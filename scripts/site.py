@@ -3,6 +3,7 @@
 pip install -e ".[docs]" && mkdocs build --strict
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -14,11 +15,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import dami_text
-from dami_text.cli.label import PageConfig
 from dami_text.cli.main import COMMANDS
 from dami_text.cli.parsing import TOPICS
 from dami_text.cli.run import OutputConfig
 from dami_text.config.fields import flag, inner_type
+from dami_text.config.page_options import PageConfig
 from dami_text.config.run import LabelingConfig
 from dami_text.simulation.grid_config import GridConfig
 
@@ -56,7 +57,30 @@ def pages() -> dict[str, str]:
         "reference/python.md": python_api(),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        **{f"notebooks/{file.stem}.md": notebook(file) for file in (ROOT / "docs" / "notebooks").glob("*.ipynb")},
     }
+
+
+def notebook(file: Path) -> str:
+    """A notebook with the outputs that it was saved with (scripts/run_notebooks.py --write)."""
+    parts = []
+    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [_output(output) for output in cell.get("outputs", ())]
+    parts.append(f"[Download this notebook]({file.name})")
+    return "\n\n".join(parts) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """What a cell has printed or shown, in the richest form that a page can have it in."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f"![The figure of the cell above](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    if "text/html" in data:
+        lines = "".join(data["text/html"]).splitlines()
+        return f'<div class="output">{"".join(line.strip() for line in lines)}</div>'
+    return f"```text\n{''.join(output.get('text', data.get('text/plain', ''))).rstrip()}\n```"
 
 
 def command_line() -> str:

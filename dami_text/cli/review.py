@@ -5,13 +5,15 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from dami_text.cli.label import PageConfig, read_guidelines, serve_page
+from dami_text.cli.label import serve_page
 from dami_text.cli.parsing import ErrorBoundary, Parser
-from dami_text.cli.session import add_device, check_safe_csv
+from dami_text.cli.session import add_device
 from dami_text.config.fields import flag
+from dami_text.config.page_options import PageConfig
 from dami_text.errors import ConfigError
 from dami_text.escaping import printable
-from dami_text.labeling.exchange.formats import FORMATS
+from dami_text.labeling.exchange.formats import FORMATS, check_safe_csv
+from dami_text.labeling.opening import read_guidelines
 
 
 def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
@@ -25,7 +27,7 @@ def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     add_device(parser)
     options = parser.parse_args(arguments)
     _check(parser.given(arguments))
-    check_safe_csv(options)
+    check_safe_csv(options.format, options.safe_csv)
 
     from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.exchange.formats import write_records
@@ -36,6 +38,7 @@ def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     from dami_text.labeling.session import Session
 
     page = PageConfig(**{f.name: getattr(options, f.name) for f in _page_fields()})
+    page.require_login()
     guidelines = read_guidelines(page.guidelines)
     passwords = read_passwords(page.passwords, page.annotators or []) if page.passwords else {}
     no_progress_bars()

@@ -1,17 +1,16 @@
 """The commands of a session: status, export, import, add, rename, select and train."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from dami_text.cli.parsing import ErrorBoundary, Parser, tell_of_data
 from dami_text.config.conflicts import check_saved
 from dami_text.config.fields import Device
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import printable
-from dami_text.labeling.exchange.formats import FORMATS, READABLE
+from dami_text.labeling.exchange.formats import FORMATS, READABLE, check_safe_csv
 
 
 def session_parser(prog: str, description: str, session: str = "the session's folder, such as reviews.dami") -> Parser:
@@ -38,31 +37,15 @@ def export(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
     options = parser.parse_args(arguments)
 
-    from dami_text.labeling.exchange.events import write_events
-    from dami_text.labeling.exchange.formats import advice, write_records
-    from dami_text.labeling.exchange.matching import records_of, write_file
+    from dami_text.labeling.exchange.exporting import check_export, export_labels
     from dami_text.labeling.session import Session
 
-    check_safe_csv(options)
-    if options.all and options.format == "events":
-        raise ConfigError("--all adds texts without labels, and --format events is of events; leave one of them out")
+    check_export(options.format, whole=options.all, safe_csv=options.safe_csv)
     with Session(options.session) as session:
-        if options.format == "events":
-            content, n_events = write_events(session)
-            write_file(session, options.out, content)
-            print(f"{n_events} events in {printable(str(options.out))}")
-            return
-        records = records_of(session, only_decided=not options.all)
-        write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
-        print(f"{len({record.id for record in records})} texts in {printable(str(options.out))}")
-        if told := advice(options.format, session.class_names):
+        n, told = export_labels(session, options.out, options.format, whole=options.all, safe_csv=options.safe_csv)
+        print(f"{n} {'events' if options.format == 'events' else 'texts'} in {printable(str(options.out))}")
+        if told:
             print(printable(told))
-
-
-def check_safe_csv(options: argparse.Namespace) -> None:
-    """Raise ConfigError for --safe-csv with another format."""
-    if options.safe_csv and options.format != "csv":
-        raise ConfigError(f"--safe-csv is about csv, and --format is {options.format}; leave it out")
 
 
 def import_labels(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
@@ -164,7 +147,7 @@ def select(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
 
     if options.n < 1:
         raise ConfigError(f"--n is {options.n}; it must be at least 1")
-    check_safe_csv(options)
+    check_safe_csv(options.format, options.safe_csv)
     no_progress_bars()
     with Session(options.session, options.device) as session:
         records = selected_records(session, options.n)
@@ -189,9 +172,8 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
 
     from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.final import fine_tuning, train_final
-    from dami_text.labeling.progress import missing_classes
     from dami_text.labeling.session import Session
-    from dami_text.labeling.snapshot import LabelSnapshot
+    from dami_text.labeling.status import final_text, final_warnings
     from dami_text.publishing.push import add_code, check_push, push_model
 
     if options.private and not options.push_to_hub:
@@ -209,11 +191,9 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
             check_push(options.push_to_hub, "model", options.private)
         no_progress_bars()
         final = train_final(session, options.output_dir, options.export_merged)
-        print(f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model")
-        print(f"accuracy {measured(final) or 'not measured: no held-out text has a label'}")
-        warnings = final.report.warnings() if final.report else []
-        for told in [*warnings, *missing_classes(session, LabelSnapshot.of(session))]:
-            print(f"WARNING: {printable(told)}", file=sys.stderr)
+        print(final_text(final))
+        for told in final_warnings(session, final):
+            print(f"WARNING: {told}", file=sys.stderr)
         print(f"model    {printable(str(options.output_dir))}")
         if options.export_code and not add_code(options.output_dir):
             print("--export-code: transformers has this model's code, there is none to export")
@@ -225,62 +205,8 @@ def status(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     """Say how far a session is."""
     options = session_parser(prog, "Say how far a session is.").parse_args(arguments)
 
-    from dami_text.labeling.encoding import Encoding
-    from dami_text.labeling.progress import agreements, missing_classes, progress_of
     from dami_text.labeling.session import Session
-    from dami_text.labeling.snapshot import LabelSnapshot
-    from dami_text.labeling.suggestion_accuracy import suggestion_accuracy
+    from dami_text.labeling.status import session_status
 
     with Session(options.session) as session:
-        print(
-            status_text(progress_of(session), agreements(session), missing_classes(session, LabelSnapshot.of(session)))
-        )
-        print(f"model      {printable(session.model_told)}")
-        if (encoding := Encoding.of(session)) is not None:
-            print(f"trainer    {encoding}")
-        if (suggested := suggestion_accuracy(session)) is not None:
-            print(f"suggested  {suggested}")
-
-
-def measured(done: Any) -> str | None:
-    """The accuracy of a Progress or a FinalModel, and what it does not show; None where it was not measured."""
-    if done.accuracy is None:
-        return None
-    return printable(f"{done.accuracy}; {done.report}" if done.report else str(done.accuracy))
-
-
-def towards_next(done: Any) -> str:
-    """How far the labels since the last training are from the next one."""
-    if done.n_since_round < done.query_size:
-        return f"{done.n_since_round} of {done.query_size} labels towards the next"
-    return f"the next is due ({done.n_since_round} new labels; it takes {done.query_size})"
-
-
-def status_text(done: Any, agreement: Sequence[Any], missing: Sequence[str] = ()) -> str:
-    """The progress (labeling.progress.Progress), the agreements and the missing classes in lines."""
-    looked = f", {done.n_reviewed} with a second look" if done.n_reviewed else ""
-    marked = f"{done.n_skipped} skipped, {done.n_flagged} flagged{looked}"
-    lines = [
-        f"labelled   {done.n_labeled} of {done.n_texts} texts; {marked}",
-        *(
-            [f"copies     {done.n_labeled_copies} of {done.n_copies} have the label of their text"]
-            * bool(done.n_copies)
-        ),
-        f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
-        *(f"           {told}" for told in missing),
-        f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
-        f"rounds     {done.rounds}; {towards_next(done)}",
-        f"accuracy   {measured(done) or 'not measured yet'}",
-        *(f"           {told}" for told in (done.report.warnings() if done.report else ())),
-    ]
-    if done.gain is not None:
-        gain = done.gain
-        lines.append(
-            f"next {gain.labels}   {100 * gain.value:+.1f} points expected "
-            f"(95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-        )
-    if done.settled:
-        lines.append(f"predictions {done.settled}")
-    lines += [f"{'unfound' if not i else '':10} {told}" for i, told in enumerate(done.unfound)]
-    lines += [f"agreement  {pair.first} and {pair.second}: {pair}" for pair in agreement]
-    return "\n".join(printable(line) for line in lines)
+        print(session_status(session))

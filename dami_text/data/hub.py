@@ -147,6 +147,23 @@ def no_progress_bars() -> None:
 
 
 @contextmanager
+def progress_bars_hidden() -> Iterator[None]:
+    """Keep datasets and transformers from drawing progress bars inside the block."""
+    import transformers
+
+    of_transformers = transformers.utils.logging
+    hidden, loading = datasets.are_progress_bars_disabled(), of_transformers.is_progress_bar_enabled()
+    no_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            datasets.enable_progress_bars()
+        if loading:
+            of_transformers.enable_progress_bar()
+
+
+@contextmanager
 def quiet_hub() -> Iterator[None]:
     """Keep the libraries from logging failures that are raised as well, missing cards, and heads that are to be new."""
     import transformers

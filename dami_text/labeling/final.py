@@ -69,11 +69,11 @@ def fine_tuning(config: SessionConfig) -> SessionConfig:
     return replace(config, run=config.run.changed(freeze_encoder=False, contrastive=True))
 
 
-def train_final(session: Session, folder: Path, merged: bool = False) -> FinalModel:
+def train_final(session: Session, folder: Path, merged: bool = False, *, overwrite: bool = False) -> FinalModel:
     """Train a model on all labels but those held out and write it with tokenizer and card; what it was made of.
 
     A model of the very same labels that is in `folder` already is left as it is: the same command again is done at
-    once. With `merged`, a model's adapter is merged.
+    once. With `merged`, a model's adapter is merged. With `overwrite`, the model takes the place of what is there.
 
     Raises:
         TrainingError: there is no label to train on.
@@ -87,12 +87,12 @@ def train_final(session: Session, folder: Path, merged: bool = False) -> FinalMo
     if found is not None and (found.made_of, found.merged) == (made_of, merged):
         return found
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not overwrite and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "a model of other labels" if found else "something else"
             if found is not None and found.made_of == made_of:
                 what = f"this model {'merged' if found.merged else 'as an adapter'}"
             raise RecordError(f"{folder} is there already and holds {what}; choose another with --output-dir")
-        with whole_folder(folder) as unfinished:
+        with whole_folder(folder, overwrite=overwrite) as unfinished:
             learner = learner_with_labels(session, now)
             learner.train()
             model = learner.trained_model()

@@ -13,13 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import datasets
 import torch
-import transformers
 from datasets import Dataset
 
 from dami_text.config.run import RunConfig
-from dami_text.data.hub import no_progress_bars
+from dami_text.data.hub import progress_bars_hidden
 from dami_text.errors import ConfigError, DataTypeError, RecordError, arguments_named
 from dami_text.escaping import visible
 from dami_text.files import whole_file
@@ -207,16 +205,11 @@ def _place_of(dataset: Any, root: Path) -> str:
 @contextmanager
 def _process_restored() -> Iterator[None]:
     """No progress bars of libraries inside the block; and what runs change of this process is as before after it."""
-    logger, of_transformers = logging.getLogger("dami_text"), transformers.utils.logging
-    threads, level = torch.get_num_threads(), logger.level
-    hidden, loading = datasets.are_progress_bars_disabled(), of_transformers.is_progress_bar_enabled()
-    no_progress_bars()
+    logger, threads = logging.getLogger("dami_text"), torch.get_num_threads()
+    level = logger.level
     try:
-        yield
+        with progress_bars_hidden():
+            yield
     finally:
         torch.set_num_threads(threads)
         logger.setLevel(level)
-        if not hidden:
-            datasets.enable_progress_bars()
-        if loading:
-            of_transformers.enable_progress_bar()

@@ -14,13 +14,13 @@ from transformers import pipeline
 
 import dami_text
 import dami_text.labeling.page.server
-from dami_text.cli.label import session_folder
 from dami_text.cli.main import main
-from dami_text.cli.session import status_text
 from dami_text.config.fields import Size
 from dami_text.errors import ConfigError
+from dami_text.labeling.opening import session_folder
 from dami_text.labeling.progress import Agreement, Gain, Progress, Proportion
 from dami_text.labeling.session import Session
+from dami_text.labeling.status import status_text
 
 FAST = ("--model", "cnn", "--word-vectors", "random", "--word-vector-dim", "4", "--steps", "10")
 
@@ -38,10 +38,11 @@ def served(folder, monkeypatch):
     """What the page would be served with; it is not."""
     calls = []
 
-    def serve(session, *rest, host, public_url, review):
-        where = [] if (host, public_url) == ("127.0.0.1", None) else [host, public_url]
+    def serve(session, page, guidelines, review):
+        where = [] if (page.host, page.public_url) == ("127.0.0.1", None) else [page.host, page.public_url]
         where += ["review"] if review else []
-        calls.append((Session(session.folder), *rest, *where))  # the command closes its own
+        own = Session(session.folder)  # the command closes its own
+        calls.append((own, page.annotators or [], guidelines, page.port, page.browser, *where))
 
     monkeypatch.setattr(dami_text.labeling.page.server, "serve", serve)
     monkeypatch.setattr(dami_text.labeling.page.server, "require_gradio", lambda: None)

@@ -65,7 +65,8 @@ def test_links_and_pictures_lead_somewhere(page):
     for alt, target in re.findall(r"(?<=\[)((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)#\s]+)[^)]*\)", text):
         assert alt.strip(), f"{target} has no words"
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+            place = page.parent / target
+            assert place.exists() or place.with_suffix(".ipynb").exists(), target
 
 
 def imports_of(code):
@@ -111,7 +112,8 @@ def folder(tmp_path, monkeypatch):
 def run(language, content, folder, environment):
     """Run a block; a page that is served is stopped once it is there."""
     if language == "python":
-        script = folder / ("mine.py" if "# mine.py" in content else "snippet.py")
+        named = re.match(r"# (\w+\.py)\n", content)  # which later blocks import
+        script = folder / (named[1] if named else "snippet.py")
         script.write_text(content, encoding="utf-8")
         subprocess.run([sys.executable, str(script)], env=environment, check=True, capture_output=True, timeout=300)
         return

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from labeling_cases import CLASSES, label_some, make_linear_session, make_session, texts_without_labels
 
-from dami_text.cli.session import status_text
 from dami_text.labeling.page.view import panel_html
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.rounds import train_round
 from dami_text.labeling.settled import MOST_ROUNDS, packed, settled, stop_rows
+from dami_text.labeling.status import status_text
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.labeling.trainer import TrainerState
 from dami_text.labeling.unfound import hypergeometric_interval, unfound

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dami_text.errors import DataError
+from dami_text.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from dami_text.labeling.exchange.records import Decision, Json, Record
@@ -43,6 +43,12 @@ def write_records(name: str, records: Sequence["Record"], class_names: Sequence[
     """The records in the format of that name; `safe_csv` keeps spreadsheets from calculating cells of a csv."""
     content: bytes = _module(name).write(records, class_names, safe_csv)
     return content
+
+
+def check_safe_csv(name: str, safe_csv: bool) -> None:
+    """Raise ConfigError for --safe-csv with another format than csv."""
+    if safe_csv and name != "csv":
+        raise ConfigError(f"--safe-csv is about csv, and --format is {name}; leave it out")
 
 
 def advice(name: str, class_names: Sequence[str]) -> str | None:

@@ -5,17 +5,19 @@ import logging
 import os
 import socket
 import time
+import webbrowser
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from dami_text.config.page_options import LOCAL_HOST as HOST
+from dami_text.config.page_options import PageConfig
 from dami_text.errors import ConfigError, DamiError
 from dami_text.labeling.page.accounts import Attempts, password_fits
 from dami_text.labeling.page.desk import Desk
 from dami_text.labeling.session import Session
 
-HOST = "127.0.0.1"
 PORTS = 100  # that are tried
 LOOK = 1.0  # seconds from one look for a training that is due to the next
 
@@ -61,9 +63,11 @@ POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'self'",
         "form-action 'self'",
-        "frame-ancestors 'none'",
     )
 )
+NO_FRAME = "frame-ancestors 'none'"
+
+STARTED = "/gradio_api/startup-events"  # gradio asks its own server for it once, and it tells nothing
 
 
 class Guard:
@@ -77,10 +81,15 @@ class Guard:
     and origin are allowed too, and its path is taken away where the proxy leaves it.
 
     An address from which wrong passwords come has to wait, and gets 429 until then.
+
+    With a `secret`, only addresses whose path begins with it are served, under any host and in a frame of any page:
+    nobody else knows them. A notebook shows its page so, behind proxies whose names are not known.
     """
 
-    def __init__(self, app: App, port: int, host: str = HOST, public_url: str | None = None) -> None:
-        self.app = app
+    def __init__(
+        self, app: App, port: int, host: str = HOST, public_url: str | None = None, secret: str | None = None
+    ) -> None:
+        self.app, self.secret = app, secret
         self.attempts = Attempts()
         self.public_url = public_url
         self.hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
@@ -123,9 +132,15 @@ class Guard:
         if self.folder and (path == self.folder or path.startswith(f"{self.folder}/")):
             path = path[len(self.folder) :] or "/"
             scope = {**scope, "path": path, "raw_path": path.encode()}
-        if len(hosts) != 1 or not self._serves(hosts[0]):
+        if self.secret is not None and path != STARTED:
+            if not path.startswith(f"/{self.secret}/"):
+                await _answer(send, 404, b"not found")
+                return
+            path = path[len(self.secret) + 1 :]
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        if self.secret is None and (len(hosts) != 1 or not self._serves(hosts[0])):
             await _answer(send, 400, self.wrong_host)
-        elif any(not self._allows(origin, hosts[0]) for origin in origins) or not (
+        elif (self.secret is None and any(not self._allows(origin, hosts[0]) for origin in origins)) or not (
             site in ("none", "same-origin") or (path == "/" and _is_visit(scope["method"], headers))
         ):
             await _answer(send, 403, b"requests from elsewhere are not served")
@@ -134,7 +149,7 @@ class Guard:
         elif path.rstrip("/") == "/login" and scope["method"] == "POST":
             await self._log_in(scope, receive, _with_policy(self._with_cookies(send)), headers)
         else:
-            await self.app(scope, receive, _with_policy(send))
+            await self.app(scope, receive, _with_policy(send, framed=self.secret is not None))
 
     async def _log_in(self, scope: Scope, receive: Any, send: Send, headers: dict[bytes, list[str]]) -> None:
         """Pass on a login, unless its address has to wait, and count it where it fails."""
@@ -199,13 +214,13 @@ def _is_visit(method: str, headers: dict[bytes, list[str]]) -> bool:
     return method == "GET" and headers.get(b"sec-fetch-mode") == ["navigate"]
 
 
-def _with_policy(send: Send) -> Send:
-    """`send` with the headers that keep the browser to this page."""
+def _with_policy(send: Send, *, framed: bool = False) -> Send:
+    """`send` with the headers that keep the browser to this page; other pages may show it only if it is `framed`."""
     added = [
-        (b"content-security-policy", POLICY.encode()),
+        (b"content-security-policy", (POLICY if framed else f"{POLICY}; {NO_FRAME}").encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
-        (b"x-frame-options", b"DENY"),
+        *([] if framed else [(b"x-frame-options", b"DENY")]),
     ]
 
     async def with_headers(message: MutableMapping[str, Any]) -> None:
@@ -248,30 +263,95 @@ def require_gradio() -> None:
         raise ConfigError('the page needs gradio: pip install "dami_text[ui]"') from error
 
 
-def serve(
-    session: Session,
-    annotators: Sequence[str],
-    guidelines: str | None,
-    port: int,
-    browser: bool,
-    *,
-    host: str = HOST,
-    public_url: str | None = None,
-    review: bool = False,
-) -> None:
-    """Serve the page until it is stopped by ctrl-c; where annotators are named, they log in with their passwords.
+class ServedPage:
+    """A session's page while it is served, in threads of its own; where annotators are named, they log in.
 
-    `host` is the address to listen at, and `public_url` where a reverse proxy shows the page. With `review`, the page
-    opens with a second look at labels.
+    Args:
+        session: what is labelled.
+        page: how it is served.
+        guidelines: Markdown.
+        review: open with a second look at labels.
+        secret: what the address has to begin with, for a page in a frame (see `Guard`).
+
+    Attributes:
+        port: where it listens.
+        address: where people open it.
     """
-    require_gradio()
-    from starlette.middleware import Middleware
 
-    from dami_text.labeling.page.components import build_page, launch_options
+    def __init__(
+        self,
+        session: Session,
+        page: PageConfig,
+        guidelines: str | None = None,
+        *,
+        review: bool = False,
+        secret: str | None = None,
+    ) -> None:
+        require_gradio()
+        from starlette.middleware import Middleware
 
-    port = free_port(port, host)
-    desk = Desk(session, review)
-    page = build_page(desk, _my_name(), guidelines)
+        from dami_text.labeling.page.components import build_page, launch_options
+
+        self.port = free_port(page.port, page.host)
+        self.address = _address(page.host, self.port, page.public_url)
+        root_path = page.public_url or ""
+        if secret is not None:
+            self.address = f"{self.address.rstrip('/')}/{secret}/"
+            root_path = f"{root_path.rstrip('/')}/{secret}"
+        self.desk = Desk(session, review)
+        self._page = build_page(self.desk, _my_name(), guidelines)
+        guard = Middleware(Guard, port=self.port, host=page.host, public_url=page.public_url, secret=secret)
+        self._page.launch(
+            server_name=page.host,
+            root_path=root_path,
+            server_port=self.port,
+            inbrowser=False,
+            inline=False,
+            share=False,
+            quiet=True,
+            show_error=True,
+            prevent_thread_lock=True,
+            auth=_may_enter(session, page.annotators) if page.annotators else None,
+            max_file_size=1,
+            footer_links=[],
+            enable_monitoring=False,
+            ssr_mode=False,
+            mcp_server=False,
+            run_history=False,
+            _frontend=False,  # otherwise it is an error if the page takes three seconds to answer, on a busy machine
+            app_kwargs={"middleware": [guard]},
+            **launch_options(),
+        )
+        if page.browser:
+            webbrowser.open(self.address)
+
+    def tend(self, wait: Callable[[float], object]) -> None:
+        """See to what the page does without its visitors, and wait some seconds: to be called again and again."""
+        _begin_training(self.desk)
+        wait(LOOK)
+        self.desk.finder.words()  # made now, so that nobody who asks for similar texts waits for it
+
+    def close(self) -> None:
+        """Serve the page no longer; every label is on disk, and a training that has begun comes to its end."""
+        self._page.close(verbose=False)
+        self.desk.trainer.close()
+
+
+def serve(session: Session, page: PageConfig, guidelines: str | None, review: bool = False) -> None:
+    """Serve the page until it is stopped by ctrl-c; with `review`, it opens with a second look at labels."""
+    served = ServedPage(session, page, guidelines, review=review)
+    try:
+        print(f"page     {served.address}  (ctrl-c ends it; the same command goes on)", flush=True)
+        if page.host != HOST and not (page.public_url or "").startswith("https://"):
+            print(NOT_ENCRYPTED, flush=True)
+        while True:
+            served.tend(time.sleep)
+    finally:
+        served.close()
+
+
+def _may_enter(session: Session, annotators: Sequence[str]) -> Callable[[str, str], bool]:
+    """What says whether a name and a password are those of one of the annotators."""
     allowed, attempts = set(annotators), Attempts()
 
     def may_enter(name: str, password: str) -> bool:
@@ -282,37 +362,7 @@ def serve(
             (attempts.was_right if fits else attempts.was_wrong)(name)
         return fits
 
-    page.launch(
-        server_name=host,
-        root_path=public_url or "",
-        server_port=port,
-        inbrowser=browser,
-        share=False,
-        quiet=True,
-        show_error=True,
-        prevent_thread_lock=True,
-        auth=may_enter if annotators else None,
-        max_file_size=1,
-        footer_links=[],
-        enable_monitoring=False,
-        ssr_mode=False,
-        mcp_server=False,
-        run_history=False,
-        _frontend=False,  # no question whether the page answers in three seconds, else an error: machines may be busy
-        app_kwargs={"middleware": [Middleware(Guard, port=port, host=host, public_url=public_url)]},
-        **launch_options(),
-    )
-    print(f"page     {_address(host, port, public_url)}  (ctrl-c ends it; the same command goes on)", flush=True)
-    if host != HOST and not (public_url or "").startswith("https://"):
-        print(NOT_ENCRYPTED, flush=True)
-    try:
-        while True:
-            _begin_training(desk)
-            time.sleep(LOOK)
-            desk.finder.words()  # made here, so that nobody who asks for similar texts waits for it
-    finally:
-        page.close(verbose=False)  # every label is on disk
-        desk.trainer.close()
+    return may_enter
 
 
 def _begin_training(desk: Desk) -> None:
