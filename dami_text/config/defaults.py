@@ -20,7 +20,7 @@ UNCERTAIN = 10
 #: What K-medoids may take: MiB for a matrix of distances, and seconds on one core of usual speed, in a run and where a
 #: person waits.
 CLUSTERING_MEMORY = 2048
-CLUSTERING_SECONDS, PATIENCE = 60.0, 1.0
+CLUSTERING_SECONDS, PATIENCE = 60.0, 0.1
 
 #: Labels between two trainings of a session, and before the first; with a model that is trained in about a second, such
 #: as a frozen encoder's head, a person gets the next model sooner.

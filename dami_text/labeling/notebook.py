@@ -155,12 +155,13 @@ class LabelingSession:
             output = import_module("google.colab.output")  # its proxy has addresses of its own
             output.serve_kernel_port_as_iframe(self._page.port, path=f"/{self._secret}/", height=str(HEIGHT))
             return
-        from IPython.display import HTML, display
+        from IPython import display
 
         address = html.escape(self.address)
         link = f'<a href="{address}" target="_blank" rel="noopener">Open the page in a tab</a>'
         frame = f'<iframe src="{address}" width="100%" height="{HEIGHT}" style="border: 0"></iframe>'
-        display(HTML(f"<p>{link}</p>{'' if self._secret is None else frame}"))
+        shown: Any = display
+        shown.display(shown.HTML(f"<p>{link}</p>{'' if self._secret is None else frame}"))
 
     def close(self) -> None:
         """Serve the page no longer. Every label is on disk, and a training that has begun comes to its end."""

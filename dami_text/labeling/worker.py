@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 
 from dami_text.data.cache import progress_told
@@ -105,6 +106,9 @@ def work(folder: Path, page: Page) -> None:
     texts = Texts(page)
     with Session(folder) as session:
         texts.of(session)
+    # Threads wait for each other at each small step. If one of them has to share its core with the page and the browser,
+    # a round takes ten times as long: so a core is left to these.
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     while True:
         number = page.next_round()
         with Session(folder) as session:

@@ -68,7 +68,7 @@ def test_a_file_becomes_a_session_and_the_same_command_goes_on(served, truth, ca
     sessions = [call[0] for call in served]
     assert [len(session.store.labels()) for session in sessions] == [3] * 4
     assert (sessions[1].query_size(), sessions[1].config) == (7, sessions[0].config)
-    assert sessions[0].config.run.strategy.clustering_seconds == 1, "a person waits; a run has 60"
+    assert sessions[0].config.run.strategy.clustering_seconds == 0.1, "a person waits; a run has 60"
     assert [call[1:] for call in served] == [([], None, 7860, True)] * 3 + [([], None, 9000, False)]
 
 

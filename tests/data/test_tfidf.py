@@ -15,7 +15,8 @@ from tokenizers import Regex, pre_tokenizers
 
 from dami_text.config.data_options import TokenizationConfig
 from dami_text.data.estimators import TEXT_ENCODER
-from dami_text.data.tfidf import DENSE, LETTERS_WITHOUT_SPACES, TfidfEncoder, TfidfTexts
+from dami_text.data.letters import LETTERS_WITHOUT_SPACES
+from dami_text.data.tfidf import DENSE, TfidfEncoder, TfidfTexts
 from dami_text.data.tokenization import LETTER_WITHOUT_SPACES
 from dami_text.errors import ConfigError, DataError
 

@@ -6,8 +6,8 @@ from encoder_cases import save_encoder
 
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
+from dami_text.learning.factory import make_learner
 from dami_text.learning.first_texts import NEIGHBOURS, described_rows, read_descriptions, typical_rows
-from dami_text.learning.preparation import make_learner
 
 NAMES = ["neg", "pos"]
 
@@ -109,12 +109,12 @@ def test_a_learner_starts_with_typical_and_with_described_texts_of_a_frozen_enco
     save_encoder(tmp_path / "encoder")
     texts = [f"the film is {word} {i}" for i in range(30) for word in ("good", "bad")]
     options = {"model": str(tmp_path / "encoder"), "freeze_encoder": True}
-    typical = make_learner(texts, NAMES, RunConfig.of(**options, cold_start="typical")).ask(6)
+    typical = make_learner(texts, NAMES, RunConfig.of(**options, cold_start="typical")).core.ask(6)
     assert len(set(typical.rows.tolist())) == 6
     assert sum(reason["cluster_size"] for reason in typical.reasons) == 60
     config = RunConfig.of(**options, describe=["pos=a good film", "neg=a bad film"])
     assert config.loop.cold_start == "described", "--describe implies it"
-    assert len(set(make_learner(texts, NAMES, config).ask(6).rows.tolist())) == 6
+    assert len(set(make_learner(texts, NAMES, config).core.ask(6).rows.tolist())) == 6
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_learner_starts_with_typical_and_with_described_texts_of_a_frozen_enco
 )
 def test_without_a_frozen_encoder_there_are_no_features_to_go_by(options, wanted):
     with pytest.raises(ConfigError) as told:
-        make_learner(["a", "b"], NAMES, RunConfig.of(word_vectors="random", **options)).ask(1)
+        make_learner(["a", "b"], NAMES, RunConfig.of(word_vectors="random", **options)).core.ask(1)
     assert wanted in str(told.value)
 
 

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from dami_text.config.data_options import TokenizationConfig
 from dami_text.learning.label_quality import label_quality, probabilities_by_words
-from dami_text.models.logistic import Candidate, Candidates, fit_logistic
+from dami_text.models.logistic import Ways, fit_logistic
 
 WRONG, FIRST = 50, 100  # of 1,000 labels, 5% are wrong; so many are looked at
 
@@ -26,7 +26,8 @@ def test_each_text_is_judged_by_a_fit_without_it():
     labels = rng.integers(3, size=60)
     features = rng.normal(size=(60, 4)) + np.eye(3, 4)[labels]
     mean = np.zeros(4)
-    found = fit_logistic(features, labels, 5, mean, Candidates(Candidate(2.0)), balanced=True).cross_validated
+    fit = fit_logistic(features, labels, 5, mean, Ways(2.0, 2.0), balanced=True)
+    found = fit.cross_validated
     scaled = features / np.sqrt((features**2).sum(axis=1).mean())
     part = np.empty(60, int)
     part[np.argsort(labels, kind="stable")] = np.arange(60) % 5
@@ -34,17 +35,17 @@ def test_each_text_is_judged_by_a_fit_without_it():
         rest = part != part[i]
         model = LogisticRegression(C=2.0, fit_intercept=False, class_weight="balanced", tol=1e-8, max_iter=1000)
         logits = model.fit(scaled[rest], labels[rest]).decision_function(scaled[i : i + 1])[0]
-        expected = np.exp(logits) / np.exp(logits).sum()
+        expected = np.exp(fit.sharpness * logits) / np.exp(fit.sharpness * logits).sum()
         np.testing.assert_allclose(found[i], [*expected, 0, 0], atol=2e-3)  # classes 3 and 4 have no label
 
 
 def test_nothing_is_said_of_a_text_that_alone_has_its_class():
     rng = np.random.default_rng(1)
     labels = np.array([0] * 10 + [1] * 10 + [2])
-    found = fit_logistic(rng.normal(size=(21, 3)), labels, 3, np.zeros(3), Candidates(Candidate(1.0))).cross_validated
+    found = fit_logistic(rng.normal(size=(21, 3)), labels, 3, np.zeros(3), Ways(1.0, 1.0)).cross_validated
     assert np.isnan(found[20]).all()
     assert not np.isnan(found[:20]).any()
-    one_class = fit_logistic(rng.normal(size=(5, 3)), np.zeros(5, int), 2, np.zeros(3), Candidates(Candidate(1.0)))
+    one_class = fit_logistic(rng.normal(size=(5, 3)), np.zeros(5, int), 2, np.zeros(3), Ways(1.0, 1.0))
     assert np.isnan(one_class.cross_validated).all()
 
 
@@ -69,7 +70,7 @@ def test_planted_wrong_labels_come_first(n_classes):
         truth = rng.integers(n_classes, size=1000)
         features = rng.normal(size=(1000, 20)) + 3 * np.eye(n_classes, 20)[truth]
         labels, wrong = planted(truth, seed, n_classes)
-        fit = fit_logistic(features, labels, n_classes, features.mean(axis=0), Candidates(Candidate(5.0)))
+        fit = fit_logistic(features, labels, n_classes, features.mean(axis=0), Ways(5.0, 5.0))
         assert share_found(label_quality(fit.cross_validated, labels), wrong) >= 0.8
 
 
@@ -92,12 +93,12 @@ def test_half_of_the_wrong_labels_of_real_sentences_are_in_the_first_hundred_by_
 @pytest.mark.slow
 def test_half_of_the_wrong_labels_of_real_sentences_are_in_the_first_hundred_by_an_encoder(real_data, minilm):
     from dami_text.config.run import RunConfig
-    from dami_text.learning.preparation import make_learner
+    from dami_text.learning.factory import make_learner
 
     for seed in range(3):
         texts, truth = subjective(real_data, seed)
         labels, wrong = planted(truth, seed)
         config = RunConfig.of(model=str(minilm), freeze_encoder=True, strategy="margin")
-        learner = make_learner(texts, ["objective", "subjective"], config)
+        learner = make_learner(texts, ["objective", "subjective"], config).core
         learner.tell(np.arange(1000), labels)
         assert share_found(label_quality(learner.train().cross_validated, labels), wrong) >= 0.5

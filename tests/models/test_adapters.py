@@ -25,7 +25,7 @@ from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.labeling.final import fine_tuning, train_final
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models import adapters
 from dami_text.models.adapters import ALPHA, merge_copy
 from dami_text.models.encoder import load_encoder
@@ -67,7 +67,7 @@ KINDS = ["bert", "gpt2", "qwen3", "sentence encoder"]
 
 def learner_of(folder, strategy="dami", class_names=("neg", "pos"), **options):
     options = {"steps": 8, "learning_rate": 0.05, "lora": RANK, **options}
-    return make_learner(TEXTS, class_names, RunConfig.of(model=str(folder), strategy=strategy, **options))
+    return make_learner(TEXTS, class_names, RunConfig.of(model=str(folder), strategy=strategy, **options)).core
 
 
 def told(folder, rows=(0, 1, 2, 3), labels=LABELS, **options):

@@ -18,7 +18,7 @@ from dami_text.data.tokenization import encode
 from dami_text.interpretation.word_gradients import interpret
 from dami_text.labeling.prediction import Classifier
 from dami_text.labeling.rounds import word_weights
-from dami_text.learning.preparation import make_learner
+from dami_text.learning.factory import make_learner
 from dami_text.models.encoder import load_encoder
 from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_features, predict_logits, predict_probabilities
@@ -149,7 +149,7 @@ def learner_of(path, strategy="dami", **options):
         min_document_frequency=1,
         **options,
     )
-    learner = make_learner(TEXTS, ["a", "b"], config)
+    learner = make_learner(TEXTS, ["a", "b"], config).core
     learner.tell([0, 1, 3], [0, 1, 0])
     return learner
 
@@ -236,7 +236,7 @@ def test_texts_that_are_short_enough_are_read_as_ever(tmp_path):
 
 def test_a_line_says_that_the_model_takes_less(tmp_path, caplog):
     config = RunConfig.of(model=str(save_encoder(tmp_path)), max_length=100)
-    make_learner(["good"], ["a", "b"], config)
+    make_learner(["good"], ["a", "b"], config).core
     assert f"--max-length is 100, and {tmp_path} takes 32 tokens at most" in caplog.messages
 
 
@@ -246,7 +246,7 @@ def test_a_model_that_starts_from_one_with_windows_need_not_read_them(tmp_path):
     learner.save_pretrained(tmp_path / "saved")
     texts = [TEXTS[1], "good"]
     config = RunConfig.of(model=str(tmp_path / "saved"), max_length=LONGEST, steps=2, new_head=True)
-    again = make_learner(texts, ["a", "b"], config)
+    again = make_learner(texts, ["a", "b"], config).core
     again.tell([0, 1], [0, 1])
     assert again.pool.texts.lengths.tolist()[0] == LONGEST
     again.trained_model()
