@@ -106,8 +106,8 @@ def work(folder: Path, page: Page) -> None:
     texts = Texts(page)
     with Session(folder) as session:
         texts.of(session)
-    # Threads wait for each other at each small step. If one of them has to share its core with the page and the browser,
-    # a round takes ten times as long: so a core is left to these.
+    # Threads wait for each other at each small step. If one of them has to share its core with the page and the
+    # browser, a round takes ten times as long: so a core is left to these.
     torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     while True:
         number = page.next_round()

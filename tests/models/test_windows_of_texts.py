@@ -236,7 +236,7 @@ def test_texts_that_are_short_enough_are_read_as_ever(tmp_path):
 
 def test_a_line_says_that_the_model_takes_less(tmp_path, caplog):
     config = RunConfig.of(model=str(save_encoder(tmp_path)), max_length=100)
-    make_learner(["good"], ["a", "b"], config).core
+    make_learner(["good"], ["a", "b"], config)
     assert f"--max-length is 100, and {tmp_path} takes 32 tokens at most" in caplog.messages
 
 
