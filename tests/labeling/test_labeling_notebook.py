@@ -138,6 +138,22 @@ def test_only_who_knows_the_address_can_use_the_page(session):
     assert status_of(session.address, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})[0] == 200
 
 
+@pytest.mark.parametrize("prefix", ["", "/user/me/proxy/7860"], ids=["stripped", "left"])
+def test_a_proxy_shows_the_page_at_its_own_address(tmp_path, monkeypatch, prefix):
+    monkeypatch.chdir(tmp_path)
+    public = "https://hub.example/user/me/proxy/7860"
+    opened = dami_text.label(TEXTS, CLASSES, public_url=public, **OPTIONS)
+    try:
+        assert opened.address.startswith(f"{public}/")
+        secret = opened.address.removeprefix(f"{public}/")
+        request = f"http://127.0.0.1:{opened._page.port}{prefix}/{secret}config"
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)["root"] == opened.address.rstrip("/")
+        assert status_of(request.replace(secret, ""))[0] == 404
+    finally:
+        opened.close()
+
+
 @contextmanager
 def page_elsewhere(content):
     """The address of a page with this content: on this machine, as a notebook's is, but of another site."""
