@@ -1,6 +1,7 @@
 """Imports run one way only: read from the source, those inside functions too."""
 
 import ast
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -169,3 +170,10 @@ def test_slow_and_optional_libraries_are_imported_at_use(library):
     names = {name for module in ENTRANCES for name in at_import(module, set())}
     assert "dami_text.data.pool" in names
     assert [name for name in names if name.split(".")[0] == library] == []
+
+
+def test_what_is_no_module_goes_into_the_wheel():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["dami_text"]
+    packed = {file for pattern in patterns for file in PACKAGE.glob(pattern)}
+    assert {file for file in PACKAGE.rglob("*.*") if file.is_file() and file.suffix not in (".py", ".pyc")} == packed

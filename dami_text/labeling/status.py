@@ -1,14 +1,17 @@
 """How far a session is, and what became of its final model, in lines of text."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dami_text.escaping import printable
 from dami_text.labeling.encoding import Encoding
-from dami_text.labeling.final import FinalModel
 from dami_text.labeling.progress import Agreement, Progress, agreements, missing_classes, progress_of
 from dami_text.labeling.session import Session
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.suggestion_accuracy import suggestion_accuracy
+
+if TYPE_CHECKING:
+    from dami_text.labeling.final import FinalModel  # torch, which the status does without
 
 
 def session_status(session: Session) -> str:
@@ -24,7 +27,7 @@ def session_status(session: Session) -> str:
     return "\n".join(lines)
 
 
-def final_text(final: FinalModel) -> str:
+def final_text(final: "FinalModel") -> str:
     """How many labels made a final model, and its accuracy."""
     return (
         f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model\n"
@@ -32,13 +35,13 @@ def final_text(final: FinalModel) -> str:
     )
 
 
-def final_warnings(session: Session, final: FinalModel) -> list[str]:
+def final_warnings(session: Session, final: "FinalModel") -> list[str]:
     """What the accuracy of a final model does not show, and the classes that nobody has labelled."""
     warnings = final.report.warnings() if final.report else []
     return [printable(told) for told in [*warnings, *missing_classes(session, LabelSnapshot.of(session))]]
 
 
-def measured(done: Progress | FinalModel) -> str | None:
+def measured(done: "Progress | FinalModel") -> str | None:
     """The accuracy, and what it does not show; None where it was not measured."""
     if done.accuracy is None:
         return None

@@ -5,11 +5,16 @@ import gc
 import importlib.util
 import json
 import re
+import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from test_labeling_page import CHROMIUM, HAS_TEXT, PATIENCE
+from test_labeling_page import MISSING as MISSING_IN_BROWSER
 
 import dami_text
 from dami_text.errors import ConfigError, DataError, RecordError
@@ -131,6 +136,70 @@ def test_only_who_knows_the_address_can_use_the_page(session):
     assert status_of(f"{session.address}config", Host="proxy.example", Origin="https://proxy.example")[0] == 200
     assert status_of(f"{session.address}config", **{"Sec-Fetch-Site": "cross-site"})[0] == 403
     assert status_of(session.address, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})[0] == 200
+
+
+@pytest.mark.parametrize("prefix", ["", "/user/me/proxy/7860"], ids=["stripped", "left"])
+def test_a_proxy_shows_the_page_at_its_own_address(tmp_path, monkeypatch, prefix):
+    monkeypatch.chdir(tmp_path)
+    public = "https://hub.example/user/me/proxy/7860"
+    opened = dami_text.label(TEXTS, CLASSES, public_url=public, **OPTIONS)
+    try:
+        assert opened.address.startswith(f"{public}/")
+        secret = opened.address.removeprefix(f"{public}/")
+        request = f"http://127.0.0.1:{opened._page.port}{prefix}/{secret}config"
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)["root"] == opened.address.rstrip("/")
+        assert status_of(request.replace(secret, ""))[0] == 404
+    finally:
+        opened.close()
+
+
+@contextmanager
+def page_elsewhere(content):
+    """The address of a page with this content: on this machine, as a notebook's is, but of another site."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://localhost:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(bool(MISSING_IN_BROWSER), reason=f"no {', no '.join(MISSING_IN_BROWSER)}")
+def test_keys_label_in_a_frame_of_another_page(session):
+    from playwright.sync_api import sync_playwright
+
+    notebook = f'<iframe id="cell" src="{session.address}" width="1200" height="720"></iframe>'
+    with page_elsewhere(notebook) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        frame = page.frame_locator("#cell")
+        frame.locator(HAS_TEXT).wait_for(state="attached")
+        shown = "".join(frame.locator("#text .text").all_text_contents())
+        frame.locator("#why-box").click()
+        page.keyboard.press("2")
+        deadline = time.monotonic() + PATIENCE / 1000
+        while session.labels.empty:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        browser.close()
+    assert session.labels[["text", "label"]].to_numpy().tolist() == [[shown, "positive"]]
 
 
 def test_labels_lead_to_a_model_and_a_file(session, tmp_path):
