@@ -148,7 +148,9 @@ class StrategyConfig(Options):
 
     _argument_group_name: ClassVar[str] = "strategy"
 
-    strategy: str = option("dami", f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class")
+    strategy: str = option(
+        "dami", f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class; for linear margin"
+    )
     interpretation_target: Literal["probability", "logit"] = option(
         "probability", "dami: differentiate the class's probability, or its log-odds"
     )

@@ -374,10 +374,12 @@ def test_a_pipeline_of_scikit_learn_predicts_what_it_predicts_alone():
 
 
 def test_an_own_model_is_asked_by_every_strategy_that_can_and_refused_by_the_others():
+    by_probabilities = {"random", "least-confidence", "margin", "entropy", "positives"}
+    by_features = {"coreset", "kmeans-features", "badge", "cluster-margin", "typiclust", "probcover", "cal"}
     for model, works in [
-        (pipeline(), {"random", "least-confidence", "margin", "entropy", "coreset", "kmeans-features", "badge"}),
-        (Embedding(), {"random", "least-confidence", "margin", "entropy", "coreset", "kmeans-features", "badge"}),
-        (make_pipeline(TfidfVectorizer(), MultinomialNB()), {"random", "least-confidence", "margin", "entropy"}),
+        (pipeline(), by_probabilities | by_features),
+        (Embedding(), by_probabilities | by_features),
+        (make_pipeline(TfidfVectorizer(), MultinomialNB()), by_probabilities),
     ]:
         for name in STRATEGIES:
             if name in works:

@@ -1,7 +1,7 @@
 """Logistic regression on TF-IDF: needs no weights, works in every language, and trains in hundredths of a second."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dami_text.config.kinds import OF_STEPS, ModelKind
 
@@ -20,6 +20,10 @@ class Linear(ModelKind):
     ignores = OF_STEPS | {"word_vectors", "word_vector_dim", "word_vector_texts", "max_length", "long_texts"}
     is_small = True
     in_pipeline = False
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Margin sampling: its gradient is the same everywhere, so that DAMI has nothing to go by."""
+        return {"strategy": "margin"}
 
     def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> "LinearSource":
         """Models over the vocabulary of the training texts."""
