@@ -48,6 +48,8 @@ def seen_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
 
     What is computed of them is what a model for these classes only would give.
     """
+    if last_bias(model) is None:
+        return logits
     seen = seen_classes(model)
     return logits[:, seen] if 2 <= len(seen) < logits.shape[1] else logits
 
