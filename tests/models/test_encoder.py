@@ -468,7 +468,7 @@ def test_real_weights_learn_real_data(minilm, real_data, data, tmp_path):
     found = found[:, [reference.classes_.tolist().index(name) for name in names]]
     expected = roc_auc(found.astype(np.float32), test.labels)
     assert rounds[-1]["metrics"]["roc_auc"] > expected - 0.03
-    assert expected > (0.9 if data == "subj" else 0.6)
+    assert expected > (0.9 if data == "subj" else 0.55)
 
 
 @pytest.mark.slow
