@@ -1,7 +1,7 @@
 """The learner for scripts and notebooks: texts, names of classes and tables in, tables and names out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
-import transformers
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from dami_text.config.run import RunConfig
+from dami_text.data.hub import progress_bars_hidden
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
@@ -108,13 +108,17 @@ class TextLearner:
     def _begun(self, dataset: Dataset) -> tuple[ModelSource, ActiveLearner]:
         """Where models come from and a learner that knows no label, over these texts."""
         config, names = self.config, self.class_names
-        with _bars(not self._quiet and len(dataset) >= MANY):
+        with self._bars(len(dataset)):
             source: ModelSource = (
                 config.model.kind.source(config, dataset, names)
                 if self._own_model is None
                 else own_source(self._own_model, config, dataset, names)
             )
             return source, learner_over(dataset, names, config, source, strategy=self._own_strategy)
+
+    def _bars(self, n: int) -> AbstractContextManager[None]:
+        """Inside the block, the libraries draw progress bars for n texts if these are many, and nobody wants quiet."""
+        return nullcontext() if n >= MANY and not self._quiet else progress_bars_hidden()
 
     def __repr__(self) -> str:
         model, labeled = self.config.model.model, len(self.pool.labeled)
@@ -348,7 +352,7 @@ class TextLearner:
 
     def _encoded(self, texts: Sequence[str]) -> Texts:
         """Texts as the models read them."""
-        with _bars(not self._quiet and len(texts) >= MANY):
+        with self._bars(len(texts)):
             (encoded,) = self._source.encode([Dataset.from_dict({"text": list(texts)})])
         return encoded
 
@@ -365,20 +369,3 @@ class TextLearner:
         if labels := self._history.labels():
             rows, names = list(labels), [label for label, _ in labels.values()]
             self.core.tell(rows, class_numbers(names, self.class_names, rows), round_number=round_number)
-
-
-@contextmanager
-def _bars(shown: bool) -> Iterator[None]:
-    """Let the libraries draw progress bars inside the block, or keep them from it; afterwards it is as before."""
-    hidden, of_transformers = datasets.are_progress_bars_disabled(), transformers.utils.logging
-    loading = of_transformers.is_progress_bar_enabled()
-    try:
-        if not shown:
-            datasets.disable_progress_bars()
-            of_transformers.disable_progress_bar()
-        yield
-    finally:
-        if not hidden:
-            datasets.enable_progress_bars()
-        if loading:
-            of_transformers.enable_progress_bar()

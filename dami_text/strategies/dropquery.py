@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_features, predict_logits
 from dami_text.models.last_layer import head_of
@@ -42,7 +41,8 @@ class DropQuery(OnFeatures):
         logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
         weight = head_of(model).weight.detach().float().cpu().numpy()
         changes = changed_predictions(logits, features, weight, pool.texts.keys(pool.unlabeled), seed)
-        order = np.lexsort((places_of(log_uncertainty(logits, "margin")), -changes))
+        by_margin = highest_first(log_uncertainty(logits, "margin"))
+        order = by_margin[np.argsort(-changes[by_margin], kind="stable")]
         candidates = np.sort(order[: max(n, int((changes > SAMPLES / 2).sum()))])
         chosen, sizes = Processes.all().on_main(lambda: nearest_to_means(features[candidates], n, rng))
         rows = candidates[chosen]
@@ -76,10 +76,3 @@ def changed_predictions(
         sampled = logits[part, None] + (features[part, None] * (scale - 1)) @ weight.T
         changes[part] = (sampled.argmax(axis=2) != logits[part].argmax(axis=1)[:, None]).sum(axis=1)
     return changes
-
-
-def places_of(scores: NDArray[np.floating]) -> Rows:
-    """The place (N,) of each of scores (N,) in the order `highest_first`."""
-    places = np.empty(len(scores), np.int64)
-    places[highest_first(scores)] = np.arange(len(scores))
-    return places
