@@ -8,9 +8,7 @@ from typing import Any
 from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.config.data_options import DataConfig
 from dami_text.config.fields import Size
-from dami_text.config.kinds import kind_of
-from dami_text.config.options import StrategyConfig
-from dami_text.config.registry import AUTO, OWN_MODELS, STRATEGIES, find
+from dami_text.config.registry import AUTO, OWN_MODELS
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError, RecordError, arguments_named
 from dami_text.learning.inputs import class_names_given, dataset_of, labels_given
@@ -112,8 +110,8 @@ def _given(named: dict[str, Any], options: dict[str, Any], config: RunConfig | N
             raise ConfigError(f"--{name} has no effect on a learner of your own texts; leave it out")
         named = {name: value for name, value in named.items() if name not in own}
         named |= {"model": own_name(own["model"])} if "model" in own else {}
-        if named.get("strategy", "") is None:
-            named["strategy"] = _default_strategy(named["model"])
+        if named.get("strategy", "") is None:  # the model's kind decides
+            del named["strategy"]
         config = RunConfig.of_options({**named, **options})
     elif not isinstance(config, RunConfig):
         raise ConfigError(f"config is {config!r:.60}; it must be a RunConfig, such as RunConfig.of(seed=1)")
@@ -125,13 +123,6 @@ def _given(named: dict[str, Any], options: dict[str, Any], config: RunConfig | N
     if "model" not in own and config.model.model in OWN_MODELS:
         raise ConfigError(f"--model {config.model.model} is no name to choose; give the object itself")
     return _Given(config, own.get("model"), strategy)
-
-
-def _default_strategy(model: str) -> str:
-    """What chooses where that is left open: `settled` decides it together with a model that is left open, too."""
-    default = StrategyConfig.strategy
-    needed = find(STRATEGIES[default]).needs
-    return default if model == AUTO or needed <= kind_of(model).gives else "margin"
 
 
 def load_learner(

@@ -1,6 +1,6 @@
 """Models that are given as objects in Python: a classifier with scikit-learn's methods, or a class of networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dami_text.config.kinds import OF_STEPS, ModelKind
@@ -32,6 +32,10 @@ class OwnClassifier(OwnModel):
 
     ignores = OF_STEPS | OF_VECTORS | {"lowercase", "max_vocabulary", "max_length", "min_document_frequency"}
     is_small = True
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Margin sampling: it has no gradients, which the default strategy asks for."""
+        return {"strategy": "margin"}
 
 
 class OwnNetwork(OwnModel):
