@@ -55,7 +55,7 @@ def draw_dami(file: Path) -> None:
     assert isinstance(strategy, Dami)
     row = int(learner.ask(N_CLUSTERS).rows[2])
     model, pool = learner.trained_model(), learner.pool
-    deviations = strategy.explain(model, pool.texts, row)
+    (deviations,) = strategy.explain(model, pool.texts, np.array([row]))
     found = strategy.representation.of_unlabeled(model, pool, np.random.default_rng(0))
     clusters = KMedoids(N_CLUSTERS, random_state=0).fit(found.representations)
     words = [texts[row][start:end] for start, end in pool.texts.word_places(row)]

@@ -14,12 +14,12 @@ MATRIX_ROWS = 8_192
 # Distances times dimensions that are taken to be computed in a second, on one core. It is not measured: the method
 # decides which rows are found, and must be the same on every machine and in a run that is resumed.
 SPEED = 1e10
-FEWEST_DIMENSIONS = 30  # of fewer a distance costs as much
+FEWEST_DIMENSIONS = 80  # of fewer a distance costs as much
 SWEEPS = 1.6  # what the sweeps of a search cost beside the first one
 # Rows of a sample: at least so many, and so many for each medoid.
 SAMPLE = (1_000, 12)  # where the search starts
-CANDIDATES = (2_000, 10)  # that "sampled" swaps in, or more where there is time
-EVALUATORS = (10_000, 50)  # that "sampled" sums the loss over, or more where there is time
+CANDIDATES = (1_000, 10)  # that "sampled" swaps in, or more where there is time
+EVALUATORS = (5_000, 50)  # that "sampled" sums the loss over, or more where there is time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ I_ij = d yhat_i / d x_ij for word j of text i ("Deep Active Learning by Model In
 weights of the linear function that a piecewise linear model is at that text, and so the region that the text lies in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,14 +13,19 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, XLNetModel
 
-from dami_text.data.batches import Batch
+from dami_text.data.batches import Batch, batches_by_length
+from dami_text.data.ids import Rows
 from dami_text.data.texts import Texts
 from dami_text.models.inference import device_of, evaluation_mode
 from dami_text.models.unseen import seen_logits
 from dami_text.models.windows import windows_of
+from dami_text.processes import where_float64_is
 
 Target = Literal["probability", "logit"]
 TargetClass = Literal["auto", "predicted", "all"]
+
+#: Texts whose words are weighed in one pass.
+WEIGHED_TEXTS = 16
 
 
 @contextmanager
@@ -89,12 +94,33 @@ def interpret(
     return batch.by_word(by_token(model, torch.cat(gradients, dim=-1), batch))
 
 
-def word_influence(model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
-    """How much the predicted class depends on each word (W,) of a row's text: the length of its log-odds' gradient."""
-    batch = texts.collate(np.array([row])).to(device_of(model))
-    (gradients,) = interpret(model, batch, "logit", "predicted").cpu()
-    lengths: NDArray[np.float64] = torch.linalg.vector_norm(gradients.double(), dim=-1).numpy()
-    return lengths
+def weights_by_word(
+    weigh: Callable[[Batch], torch.Tensor], model: PreTrainedModel, texts: Texts, rows: Rows
+) -> list[NDArray[np.float64]]:
+    """The weights (W,) of the words of each text at `rows` (n,): what `weigh` makes of a batch's words, (B, W)."""
+    found: list[NDArray[np.float64]] = [np.zeros(0)] * len(rows)
+    for positions in batches_by_length(texts.lengths[rows], WEIGHED_TEXTS):
+        batch = texts.collate(rows[positions]).to(device_of(model))
+        (weights,) = where_float64_is(weigh(batch))
+        is_word = batch.is_word.cpu().numpy()
+        n_words = (is_word * np.arange(1, is_word.shape[1] + 1)).max(axis=1)  # a word may be without pieces
+        for position, of_text, n in zip(positions.tolist(), weights.double().cpu().numpy(), n_words, strict=True):
+            found[position] = of_text[:n]
+    return found
+
+
+def word_influence(model: PreTrainedModel, texts: Texts, rows: Rows) -> list[NDArray[np.float64]]:
+    """How much the predicted class depends on each word (W,) of the texts at `rows` (n,).
+
+    It is the length of the gradient of the class's log-odds.
+    """
+
+    def lengths(batch: Batch) -> torch.Tensor:
+        gradients = where_float64_is(interpret(model, batch, "logit", "predicted"))[0]
+        found: torch.Tensor = torch.linalg.vector_norm(gradients.double(), dim=-1)
+        return found
+
+    return weights_by_word(lengths, model, texts, rows)
 
 
 def _log_odds(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch.Tensor]:

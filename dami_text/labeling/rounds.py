@@ -15,6 +15,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from dami_text.data.ids import Rows
 from dami_text.data.texts import Texts
 from dami_text.data.tokenization import encode
 from dami_text.errors import TrainingError
@@ -35,17 +36,20 @@ from dami_text.models.inference import predict_probabilities
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given
 
 
-def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, row: int) -> list[list[float]]:
-    """For each word of a text where it begins and ends, and its weight.
+def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, rows: Rows) -> list[list[list[float]]]:
+    """Of each text at `rows` (n,), for each word where it begins and ends, and its weight.
 
     The weight is that in the strategy's choice or, where the strategy has none, that in the model's prediction. Bare
     punctuation is left out, unless the text is nothing else.
     """
     if isinstance(strategy, Explaining):
-        weights = strategy.explain(model, texts, row)
+        weights = strategy.explain(model, texts, rows)
     else:
-        weights = prediction_weights(model, texts, row)
-    return [[start, end, weight] for (start, end), weight in telling_weights(texts, row, weights)]
+        weights = prediction_weights(model, texts, rows)
+    return [
+        [[start, end, weight] for (start, end), weight in telling_weights(texts, row, of_text)]
+        for row, of_text in zip(rows.tolist(), weights, strict=True)
+    ]
 
 
 def encoded_texts(session: Session) -> EncodedPool:
@@ -156,9 +160,9 @@ def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind
     """The query as queue items, each with its reason, the weights of its words, and the model's guess."""
     model, texts = learner.trained_model(), learner.pool.texts
     name = session.config.run.strategy.strategy
+    shades = word_weights(learner.strategy, model, texts, query.rows)
     reasons: list[dict[str, Any]] = [
-        {"strategy": name, **reason, "shades": word_weights(learner.strategy, model, texts, int(row))}
-        for row, reason in zip(query.rows, query.reasons, strict=True)
+        {"strategy": name, **reason, "shades": of_text} for reason, of_text in zip(query.reasons, shades, strict=True)
     ]
     return with_guesses(session, learner, session.items(query.rows.tolist(), kind, reasons))
 

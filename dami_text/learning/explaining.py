@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.data.ids import Rows
 from dami_text.data.texts import Texts, telling_words
 from dami_text.interpretation.word_gradients import word_influence
 from dami_text.learning.shown import Explanation, Explanations
@@ -21,9 +22,11 @@ class WeighsWords(Protocol):
         """How much each word (W,) of a row's text speaks for the predicted class, at least 0."""
 
 
-def prediction_weights(model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
-    """How much each word (W,) of a row's text has to do with the predicted class."""
-    return model.word_weights(texts, row) if isinstance(model, WeighsWords) else word_influence(model, texts, row)
+def prediction_weights(model: PreTrainedModel, texts: Texts, rows: Rows) -> list[NDArray[np.float64]]:
+    """How much each word (W,) of the texts at `rows` (n,) has to do with the predicted class."""
+    if isinstance(model, WeighsWords):
+        return [model.word_weights(texts, row) for row in rows.tolist()]
+    return word_influence(model, texts, rows)
 
 
 def telling_weights(texts: Texts, row: int, weights: NDArray[np.float64]) -> list[tuple[tuple[int, int], float]]:
@@ -40,8 +43,10 @@ def telling_weights(texts: Texts, row: int, weights: NDArray[np.float64]) -> lis
 def explanations(model: PreTrainedModel, texts: Texts, class_names: Sequence[str]) -> Explanations:
     """The prediction for each text and the weights of its words."""
     found = Explanations()
-    for row, p in enumerate(predict_probabilities(model, texts, np.arange(len(texts)))):
-        words = telling_weights(texts, row, prediction_weights(model, texts, row))
+    rows = np.arange(len(texts))
+    probabilities, weights = predict_probabilities(model, texts, rows), prediction_weights(model, texts, rows)
+    for row, (p, of_text) in enumerate(zip(probabilities, weights, strict=True)):
+        words = telling_weights(texts, row, of_text)
         label = int(p.argmax())
         found.append(
             Explanation(

@@ -21,6 +21,9 @@ from dami_text.models.mlp import MLPForSequenceClassification
 #: Adam's full-batch steps and learning rate.
 STEPS, LEARNING_RATE = 300, 1e-2
 
+#: Texts in a pass through the network at least.
+FEWEST_ROWS = 1_024
+
 
 def regions_of(model: PreTrainedModel) -> MLPForSequenceClassification | None:
     """The network beside the head of a model, if it has one."""
@@ -36,6 +39,7 @@ class FeatureRows:
 
     def __init__(self, features: FeatureTexts) -> None:
         self._features, self.lengths = features.features, features.lengths
+        self.least_batch = FEWEST_ROWS
         self._mean, self._scale = features.mean.astype(np.float32), features.spread
 
     def collate(self, rows: Rows) -> Batch:

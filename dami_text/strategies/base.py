@@ -62,7 +62,7 @@ class QueryStrategy(Protocol):
 
         needs: frozenset[str]        what it asks of a model beside probabilities, by the names in `CAPABILITIES`
         of(config: StrategyConfig)   a class method that makes it as the options say; without it, `cls()` does
-        explain(model, texts, row)   the weight (W,) of each word of a text, for people to look at: `Explaining`
+        explain(model, texts, rows)  the weights (W,) of the words of each text, for people to look at: `Explaining`
     """
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
@@ -91,23 +91,25 @@ class OnFeatures:
 class Explaining(Protocol):
     """A strategy that can say how much each word of a text has to do with its choice."""
 
-    def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
-        """The weights (W,) of the words of a row's text that the model reads; higher is more.
+    def explain(self, model: PreTrainedModel, texts: Texts, rows: Rows) -> Sequence[NDArray[np.float64]]:
+        """For each text of `rows` (n,) the weights (W,) of its words that the model reads; higher is more.
 
         Where they depend on the pool, they are those of the last query.
         """
 
 
-def word_to_show(texts: Texts, row: int, word: int, weigh: Callable[[], NDArray[np.float64]]) -> str | None:
+def word_to_show(
+    texts: Texts, row: int, word: int, weigh: Callable[[Rows], Sequence[NDArray[np.float64]]]
+) -> str | None:
     """The word of a text by which a choice is explained, as it stands there; None without words.
 
     It is the word that decided, number `word` of them (-1 for none). Where that is bare punctuation, which tells a
-    person nothing, it is the one of the highest weight among the others; `weigh` makes the weights (W,).
+    person nothing, it is the one of the highest weight among the others; `weigh` makes the weights (W,) of rows.
     """
     decisive = texts.word(row, word) if word >= 0 else None
     if decisive is None or is_telling(decisive):
         return decisive
-    weights = weigh()
+    (weights,) = weigh(np.array([row]))
     telling = telling_words(texts, row, len(weights))
     return decisive if telling[word] else texts.word(row, int(np.where(telling, weights, -np.inf).argmax()))
 

@@ -24,11 +24,12 @@ from dami_text.clustering import KMedoids
 from dami_text.clustering.plan import Method
 from dami_text.config.defaults import BATCH_SIZE, CLUSTERING_MEMORY, CLUSTERING_SECONDS
 from dami_text.config.options import StrategyConfig
+from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
-from dami_text.interpretation.word_gradients import Target, TargetClass, interpret, word_influence
+from dami_text.interpretation.word_gradients import Target, TargetClass, interpret, weights_by_word, word_influence
 from dami_text.models.inference import device_of
 from dami_text.models.regions import FeatureRows, in_fewer_numbers, regions_of
 from dami_text.processes import Processes, where_float64_is
@@ -78,13 +79,14 @@ class Representation:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
         reader, texts = self._read(model, pool.texts)
         rows, lengths = pool.unlabeled, texts.lengths[pool.unlabeled]
+        batch_size = max(self.batch_size, texts.least_batch)
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
             batch = texts.collate(rows[positions]).to(device_of(reader))
             return interpret(reader, batch, self.target, self.target_class), batch.is_word
 
         if self.word == "deviation":
-            return informative_words(interpretations, lengths, self.batch_size, Processes.all())
+            return informative_words(interpretations, lengths, batch_size, Processes.all())
         seed = int(rng.integers(2**63)) if self.word == "random" else 0
 
         def noise(positions: Rows, found: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
@@ -92,7 +94,7 @@ class Representation:
             return torch.from_numpy(values.astype(np.float32)).to(is_word.device)
 
         scorer = noise if self.word == "random" else norms
-        return words_by_score(scorer, interpretations, lengths, self.batch_size, Processes.all())
+        return words_by_score(scorer, interpretations, lengths, batch_size, Processes.all())
 
     def _read(self, model: PreTrainedModel, texts: Texts) -> tuple[PreTrainedModel, Texts | FeatureRows]:
         """What is differentiated, and what it reads of the texts."""
@@ -102,14 +104,15 @@ class Representation:
         return network, FeatureRows(features)
 
     def deviations(
-        self, model: PreTrainedModel, texts: Texts, row: int, mean: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """||I_ij - Ibar||^2 (W,) of the words j of the text of a row i; `mean` is Ibar (D,)."""
-        batch = texts.collate(np.array([row])).to(device_of(model))
-        (found,) = where_float64_is(interpret(model, batch, self.target, self.target_class)[0])
-        differences = found.double() - torch.as_tensor(mean, device=found.device)
-        deviations: NDArray[np.float64] = differences.square().sum(dim=-1).cpu().numpy()
-        return deviations
+        self, model: PreTrainedModel, texts: Texts, rows: Rows, mean: NDArray[np.float64]
+    ) -> list[NDArray[np.float64]]:
+        """||I_ij - Ibar||^2 (W,) of the words j of each text i of `rows` (n,); `mean` is Ibar (D,)."""
+
+        def squared(batch: Batch) -> torch.Tensor:
+            (found,) = where_float64_is(interpret(model, batch, self.target, self.target_class))
+            return (found.double() - torch.as_tensor(mean, device=found.device)).square().sum(dim=-1)
+
+        return weights_by_word(squared, model, texts, rows)
 
 
 def norms(positions: Rows, interpretations: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
@@ -130,7 +133,7 @@ def word_reasons(
     reasons = []
     for i in positions.tolist():
         row, word = int(pool.unlabeled[i]), int(found.words[i])
-        weigh = partial(representation.deviations, model, pool.texts, row, found.mean)
+        weigh = partial(representation.deviations, model, pool.texts, mean=found.mean)
         shown = None if by_features else word_to_show(pool.texts, row, word, weigh)
         reasons.append({"word": shown, "deviation": float(found.deviations[i])})
     return reasons
@@ -204,14 +207,14 @@ class Dami:
         reasons = [{**reason, "cluster_size": int(size)} for reason, size in zip(words, sizes, strict=True)]
         return Query.of(pool.unlabeled[chosen], reasons, **details, interpreted_twice=found.repeated)
 
-    def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
-        """The deviation (W,) of each word of a text from Ibar of the last query.
+    def explain(self, model: PreTrainedModel, texts: Texts, rows: Rows) -> list[NDArray[np.float64]]:
+        """The deviation (W,) of each word of the texts at `rows` (n,) from Ibar of the last query.
 
         Where texts are represented by their features, how much the prediction depends on each word.
         """
         if self.representation.by_features(model, texts):
-            return word_influence(model, texts, row)
-        return self.representation.deviations(model, texts, row, _known(self.mean))
+            return word_influence(model, texts, rows)
+        return self.representation.deviations(model, texts, rows, _known(self.mean))
 
     def _clustering(self, k: int, rng: np.random.Generator) -> KMedoids:
         paper: dict[str, Any] = {"method": "alternate", "init": "park-jun"}

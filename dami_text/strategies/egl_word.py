@@ -23,8 +23,10 @@ from transformers import PreTrainedModel
 from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch
+from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
+from dami_text.interpretation.word_gradients import weights_by_word
 from dami_text.models.inference import device_of, over_batches
 from dami_text.processes import where_float64_is
 from dami_text.strategies.base import Query, highest, word_to_show
@@ -44,16 +46,21 @@ class EglWord:
         """The strategy as the options say."""
         return cls(config.inference_batch_size)
 
-    def explain(self, model: PreTrainedModel, texts: Texts, row: int) -> NDArray[np.float64]:
-        """The expected gradient length (W,) of each word's embedding; 0 of words that do not compete."""
-        batch = texts.collate(np.array([row])).to(device_of(model))
-        lengths = self._lengths(model, batch, texts).clamp(min=0)[0].cpu().numpy().astype(np.float64)
-        if batch.word_ids is None:
-            return lengths
-        words = batch.word_ids[0].cpu().numpy()
-        found = np.zeros(words.max(initial=-1) + 1)
-        np.maximum.at(found, words[words >= 0], lengths[words >= 0])  # of a word's pieces the highest
-        return found
+    def explain(self, model: PreTrainedModel, texts: Texts, rows: Rows) -> list[NDArray[np.float64]]:
+        """For each text of `rows` (n,) the expected gradient length (W,) of each word's embedding.
+
+        Of a word in pieces it is the highest of theirs; of words that do not compete it is 0.
+        """
+
+        def lengths(batch: Batch) -> torch.Tensor:
+            found = self._lengths(model, batch, texts).clamp(min=0)
+            if batch.word_ids is None:
+                return found
+            places = batch.word_ids + 1  # what is no piece comes first
+            n_places = int(places.max()) + 1
+            return found.new_zeros(len(found), n_places).scatter_reduce_(1, places, found, "amax")[:, 1:]
+
+        return weights_by_word(lengths, model, texts, rows)
 
     def _lengths(self, model: PreTrainedModel, batch: Batch, texts: Texts) -> torch.Tensor:
         """The expected gradient lengths (B, T) of the words, or pieces; -1 of those that do not compete."""
@@ -78,6 +85,6 @@ class EglWord:
         places = np.searchsorted(rows, query.rows)
         reasons = []
         for reason, row, word in zip(query.reasons, query.rows.tolist(), words[places].astype(int), strict=True):
-            shown = word_to_show(pool.texts, row, word, partial(self.explain, model, pool.texts, row))
+            shown = word_to_show(pool.texts, row, word, partial(self.explain, model, pool.texts))
             reasons.append({**reason, "word": shown})
         return Query.of(query.rows, reasons)

@@ -105,7 +105,8 @@ def test_deviations_are_squared_distances_to_the_mean_interpretation(session, tr
     mean = np.mean([gradients(row).mean(axis=0) for row in pool.unlabeled], axis=0)
     row = int(pool.unlabeled[5])
     wanted = np.square(gradients(row) - mean).sum(axis=1)
-    found = [shade[2] for shade in word_weights(learner.strategy, model, learner.pool.texts, row)]
+    (shades,) = word_weights(learner.strategy, model, learner.pool.texts, np.array([row]))
+    found = [shade[2] for shade in shades]
     assert found == pytest.approx(wanted.tolist(), rel=1e-3)
 
 
@@ -115,8 +116,8 @@ def test_punctuation_is_not_shaded_unless_a_text_is_nothing_else():
     learner.tell([3], [1])
     learner.ask(1)
     places = [
-        [shade[:2] for shade in word_weights(learner.strategy, learner.model, learner.pool.texts, row)]
-        for row in range(3)
+        [shade[:2] for shade in shades]
+        for shades in word_weights(learner.strategy, learner.model, learner.pool.texts, np.arange(3))
     ]
     assert places == [[[0, 2], [5, 9]], [[0, 1], [2, 5]], []]
 

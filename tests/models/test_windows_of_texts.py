@@ -160,7 +160,7 @@ def test_every_strategy_asks(strategy, tmp_path):
     query = learner.ask(2)
     assert sorted(query.rows.tolist()) == [2, 4]
     if strategy in ("dami", "egl-word"):
-        weights = word_weights(learner.strategy, learner.model, learner.pool.texts, 1)
+        (weights,) = word_weights(learner.strategy, learner.model, learner.pool.texts, np.array([1]))
         assert [TEXTS[1][start:end] for start, end, _ in weights] == TEXTS[1].split()
         assert min(weight for *_, weight in weights) > 0
 

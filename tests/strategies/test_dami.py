@@ -247,7 +247,7 @@ def test_words_are_explained_by_the_mean_of_the_last_query_only():
     pool = odd_pool()
     strategy = Dami()
     with pytest.raises(ValueError, match="there was no query yet"):
-        strategy.explain(model_for("cnn", pool), pool.texts, 0)
+        strategy.explain(model_for("cnn", pool), pool.texts, np.array([0]))
 
 
 @pytest.mark.parametrize("strategy", [Dami(), DamiKCenter(), EglWord()], ids=["dami", "dami-kcenter", "egl-word"])
@@ -263,9 +263,9 @@ def test_no_punctuation_is_shown_as_a_reason_where_there_is_another_word(strateg
     for row, reason in zip(query.rows.tolist(), query.reasons, strict=True):
         words = pool.texts.text(row).split()
         if isinstance(strategy, EglWord):
-            weights = strategy.explain(model, pool.texts, row)
+            (weights,) = strategy.explain(model, pool.texts, np.array([row]))
         else:
-            weights = Representation().deviations(model, pool.texts, row, mean)
+            (weights,) = Representation().deviations(model, pool.texts, np.array([row]), mean)
         letters = [i for i, word in enumerate(words) if word.startswith("w")] or range(len(words))
         # Of a filter's window several words may have the same gradient: then either is right.
         best = max(weights[i] for i in letters)

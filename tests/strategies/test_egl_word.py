@@ -52,9 +52,9 @@ def test_a_texts_words_have_the_lengths_of_their_embeddings_for_weights(kind):
     model, strategy = model_for(kind, pool), EglWord()
     assert isinstance(strategy, Explaining)
     special = {pool.texts.tokenizer.pad_token_id, pool.texts.tokenizer.unk_token_id}
-    for row in pool.unlabeled[:12]:
+    rows = pool.unlabeled[:12]
+    for row, weights in zip(rows, strategy.explain(model, pool.texts, rows), strict=True):
         of_word, ids = slow_word_lengths(model, pool, row), pool.texts.token_ids(row).tolist()
-        weights = strategy.explain(model, pool.texts, int(row))
         assert weights[: len(ids)] == pytest.approx(
             [0.0 if w in special else of_word[w] for w in ids], rel=1e-4, abs=1e-9
         )
@@ -64,8 +64,8 @@ def test_a_word_in_pieces_has_the_highest_weight_of_its_pieces():
     pool = odd_pool(kind="bert")
     model = tiny_model(n_classes=3, vocab_size=len(pool.texts.tokenizer)).eval()
     query = EglWord().query(model, pool, len(pool.unlabeled), np.random.default_rng(0))
-    for row, reason in zip(query.rows.tolist(), query.reasons, strict=True):
-        weights = EglWord().explain(model, pool.texts, row)
+    every = EglWord().explain(model, pool.texts, query.rows)
+    for row, reason, weights in zip(query.rows.tolist(), query.reasons, every, strict=True):
         assert len(weights) <= len(pool.texts.word_places(row))
         assert max(weights, default=0.0) == pytest.approx(reason["score"], rel=1e-4, abs=1e-9)
         if reason["word"] is not None:

@@ -76,8 +76,7 @@ def test_a_frozen_encoder_is_differentiated_by_its_features(folder):
     query = learner.ask(5)
     assert {reason["word"] for reason in query.reasons} == {None}
     assert sum(reason["cluster_size"] for reason in query.reasons) == len(learner.pool.unlabeled)
-    (row,) = query.rows[:1]
-    weights = learner.strategy.explain(model, learner.pool.texts, int(row))
+    (weights,) = learner.strategy.explain(model, learner.pool.texts, query.rows[:1])
     assert len(weights) == 4  # the words of the text
     assert (weights > 0).all()
 
