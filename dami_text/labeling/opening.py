@@ -93,9 +93,8 @@ def _changes(session: "Session", given: Mapping[str, Any]) -> dict[str, Any]:
     """What the options change in a session; ConfigError where they would change what it was made with."""
     from dami_text.labeling.session import SessionConfig
 
-    given = dict(given)
-    if given.get("model") == AUTO:  # the model was chosen when the session was made
-        given.pop("model")
+    settled = ("model", "cold_start")  # where they were left open, they were chosen when the session was made
+    given = {name: value for name, value in given.items() if name not in settled or value != AUTO}
     stored = session.config.options()
     wanted = SessionConfig.of(stored | given).options()
     changes = {name: wanted[name] for name in CHANGEABLE}

@@ -63,13 +63,19 @@ def test_a_file_becomes_a_session_and_the_same_command_goes_on(served, truth, ca
     run(*command)
     assert capsys.readouterr().out == "session  texts.dami: 300 texts; classes neg, pos\nmodel    cnn\n"
     label_some(served[0][0], truth, 3)
-    for again in (command, ("label", "texts.csv"), ("label", "texts.dami", "--port", "9000", "--no-browser")):
+    left_open = ("label", "texts.csv", "--model", "auto", "--cold-start", "auto")
+    for again in (
+        command,
+        ("label", "texts.csv"),
+        left_open,
+        ("label", "texts.dami", "--port", "9000", "--no-browser"),
+    ):
         run(*again)
     sessions = [call[0] for call in served]
-    assert [len(session.store.labels()) for session in sessions] == [3] * 4
+    assert [len(session.store.labels()) for session in sessions] == [3] * 5
     assert (sessions[1].query_size(), sessions[1].config) == (7, sessions[0].config)
     assert sessions[0].config.run.strategy.clustering_seconds == 0.1, "a person waits; a run has 60"
-    assert [call[1:] for call in served] == [([], None, 7860, True)] * 3 + [([], None, 9000, False)]
+    assert [call[1:] for call in served] == [([], None, 7860, True)] * 4 + [([], None, 9000, False)]
 
 
 def test_review_opens_the_page_with_what_is_doubtful(served, truth):
