@@ -13,7 +13,7 @@ PACKAGE = Path(dami_text.__file__).parent
 
 #: From the bottom up: a folder, or a module at the root, imports from its own level and those below it.
 LEVELS = [
-    {"errors", "randomness", "processes", "orphans", "environment", "files", "escaping"},
+    {"errors", "randomness", "processes", "orphans", "environment", "files", "escaping", "progress"},
     {"config"},
     {"data"},
     {"models"},

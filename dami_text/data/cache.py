@@ -1,9 +1,7 @@
 """Arrays that take long to compute, kept in the folder dami_text of the Hugging Face cache."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,7 @@ from numpy.typing import NDArray
 
 from dami_text.data.ids import Rows
 from dami_text.files import whole_file
-
-#: Is told of each part of an array that is computed: rows that are done, all rows, and the share of the work done.
-Progress = Callable[[int, int, float], object]
-
-_progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
-
-
-@contextmanager
-def progress_told(tell: Progress) -> Iterator[None]:
-    """Tell of what `cached_rows` computes inside the block; where `tell` raises, the parts so far are kept."""
-    token = _progress.set(tell)
-    try:
-        yield
-    finally:
-        _progress.reset(token)
+from dami_text.progress import tell_progress
 
 
 def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
@@ -45,7 +29,8 @@ def cached_rows(
 ) -> NDArray[Any]:
     """The rows (N, ...) that `make` computes of row numbers, as `cached_array`, each part kept as soon as it is made.
 
-    A process that is killed loses the part that it was at, and one that wants the same array waits for the first.
+    A process that is killed loses the part that it was at, and one that wants the same array waits for the first. What
+    is done is told before each part (see `progress`); where that raises, the parts so far are kept.
 
     Args:
         kind: as for `cached_array`.
@@ -57,12 +42,11 @@ def cached_rows(
     folder = _folder(kind) / f"{key}.parts"
 
     def whole() -> NDArray[Any]:
-        tell = _progress.get() or (lambda *_: None)
         n, done, spent, made = sum(map(len, parts)), 0, 0.0, []
         for i, rows in enumerate(parts):
             file = folder / f"{i}.npy"
             if not file.exists():
-                tell(done, n, spent / sum(work))
+                tell_progress("encoding texts", done, n, spent / sum(work))
             made.append(_cached(file, partial(make, rows)))
             done, spent = done + len(rows), spent + work[i]
         assembled = np.empty((n, *made[0].shape[1:]), made[0].dtype)

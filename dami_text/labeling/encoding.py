@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from dami_text.data.cache import Progress
 from dami_text.labeling.session import Session
 from dami_text.labeling.store.events import Store
+from dami_text.progress import Progress
 
 #: Seconds after which what was told last does not count any more: who told it has probably been killed.
 STALE = 120.0
@@ -41,7 +41,7 @@ def teller(store: Store) -> Progress:
     """What tells of the encoding in a session's file of labels, with an estimate by the share of work done so far."""
     begun: list[tuple[float, float]] = []
 
-    def tell(done: int, n: int, share: float) -> None:
+    def tell(work: str, done: int, n: int, share: float) -> None:
         now = time.time()
         if not begun:
             begun.append((now, share))

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from dami_text.data.cache import progress_told
 from dami_text.data.hub import no_progress_bars
 from dami_text.errors import DamiError
 from dami_text.files import remove_unfinished
@@ -24,6 +23,7 @@ from dami_text.labeling.lock import LOCK
 from dami_text.labeling.rounds import encoded_texts, train_round
 from dami_text.labeling.session import MODEL, Session, SessionConfig
 from dami_text.learning.preparation import EncodedPool
+from dami_text.progress import progress_told
 
 
 class PageGone(Exception):  # noqa: N818 - the end, not a failure
@@ -89,9 +89,9 @@ class Texts:
             self._kept = None  # no two at a time are in memory
             tell = teller(session.store)
 
-            def told(done: int, n: int, share: float) -> None:
+            def told(work: str, done: int, n: int, share: float) -> None:
                 self._page.require()
-                tell(done, n, share)
+                tell(work, done, n, share)
 
             try:
                 with progress_told(told):

@@ -1,7 +1,7 @@
 """The learner for scripts and notebooks: texts, names of classes and tables in, tables and names out."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -19,6 +19,7 @@ from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.errors import ConfigError, DataError, DataTypeError, arguments_named
+from dami_text.learning.bars import progress_bars
 from dami_text.learning.events import Event, History
 from dami_text.learning.explaining import explanations
 from dami_text.learning.inputs import (
@@ -108,7 +109,7 @@ class TextLearner:
     def _begun(self, dataset: Dataset) -> tuple[ModelSource, ActiveLearner]:
         """Where models come from and a learner that knows no label, over these texts."""
         config, names = self.config, self.class_names
-        with self._bars(len(dataset)):
+        with self._working(), self._bars(len(dataset)):
             source: ModelSource = (
                 config.model.kind.source(config, dataset, names)
                 if self._own_model is None
@@ -119,6 +120,12 @@ class TextLearner:
     def _bars(self, n: int) -> AbstractContextManager[None]:
         """Inside the block, the libraries draw progress bars for n texts if these are many, and nobody wants quiet."""
         return nullcontext() if n >= MANY and not self._quiet else progress_bars_hidden()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Inside the block, long work has a bar unless nobody wants it, and errors name arguments."""
+        with arguments_named(), nullcontext() if self._quiet else progress_bars():
+            yield
 
     def __repr__(self) -> str:
         model, labeled = self.config.model.model, len(self.pool.labeled)
@@ -165,7 +172,7 @@ class TextLearner:
         n = self.query_size if n is None else n
         if isinstance(n, bool) or not isinstance(n, Integral):
             raise DataTypeError(f"n is {n!r:.60}; it must be the number of texts to ask for")
-        with arguments_named():
+        with self._working():
             found = self.core.ask(int(n))
         rows = found.rows.tolist()
         query = TextQuery(found.rows, found.reasons, found.details, [self.pool.texts.text(row) for row in rows])
@@ -218,12 +225,12 @@ class TextLearner:
 
     def train(self) -> Training:
         """Train this round's model now; `ask` and `predict` do it where that has not happened."""
-        with arguments_named():
+        with self._working():
             return self.core.train()
 
     def trained_model(self) -> PreTrainedModel:
         """This round's model; it is trained now if that has not happened."""
-        with arguments_named():
+        with self._working():
             return self.core.trained_model()
 
     def predict(self, texts: Any) -> NDArray[np.str_]:
@@ -352,7 +359,7 @@ class TextLearner:
 
     def _encoded(self, texts: Sequence[str]) -> Texts:
         """Texts as the models read them."""
-        with self._bars(len(texts)):
+        with self._working(), self._bars(len(texts)):
             (encoded,) = self._source.encode([Dataset.from_dict({"text": list(texts)})])
         return encoded
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from dami_text.data.ids import Rows
 from dami_text.data.texts import LabeledTexts
 from dami_text.models.inference import device_of
+from dami_text.progress import tell_progress
 
 #: Passes over the labelled texts, the learning rate at its peak, and the temperature of similarities.
 PASSES, LEARNING_RATE, TEMPERATURE = 10, 5e-5, 0.1
@@ -45,7 +46,8 @@ def tune_encoder(model: PreTrainedModel, data: LabeledTexts, rng: np.random.Gene
     schedule = LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (len(batches) - step) / len(batches)))
     model.base_model.train()
     with torch.enable_grad():
-        for positions in batches:
+        for taken, positions in enumerate(batches):
+            tell_progress("fine-tuning on pairs", taken, len(batches))
             batch = data.texts.collate(data.rows[positions]).to(device_of(model))
             features = model.base_model(**batch.inputs).pooler_output.float()
             labels = torch.from_numpy(data.labels[positions]).to(features.device)

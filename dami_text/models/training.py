@@ -36,6 +36,7 @@ from dami_text.models.regions import FeatureRows, fit_regions, regions_of
 from dami_text.models.unseen import never_predicted
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
+from dami_text.progress import tell_progress
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +201,7 @@ def _fit_by_pairs(
 def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:
     """Pass over the texts until `config.steps` steps are taken."""
     while steps.taken < config.steps:
+        tell_progress("training", steps.taken, config.steps)
         steps.one_pass(config.steps - steps.taken)
 
 
@@ -210,6 +212,7 @@ def _train_by_epochs(
     score = scorer(config.metric, class_names_of(model.config))
     best, epochs, learning = BestWeights(steps.model, score), 0, False
     while epochs < config.epochs and best.age < config.patience:
+        tell_progress("training, in epochs", epochs, config.epochs)
         end = steps.taken + config.epoch_steps
         while steps.taken < end:
             steps.one_pass()

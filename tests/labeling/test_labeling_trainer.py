@@ -26,6 +26,7 @@ from dami_text.labeling.lock import LOCK, locked
 from dami_text.labeling.rounds import train_round
 from dami_text.labeling.session import Session
 from dami_text.labeling.trainer import Trainer, TrainerState
+from dami_text.progress import progress_told
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_what_is_encoded_survives_a_kill_in_parts(own_cache):
             raise KeyboardInterrupt
         return np.stack([rows, rows**2], axis=1)
 
-    with cache.progress_told(lambda *far: told.append(far)):
+    with progress_told(lambda work, *far: told.append(far)):
         with pytest.raises(KeyboardInterrupt):
             cache.cached_rows("kind", "key", parts, [1, 1, 2], make)
         found = cache.cached_rows("kind", "key", parts, [1, 1, 2], make)
@@ -146,17 +147,17 @@ def test_the_progress_is_told_with_an_estimate_by_the_work_done(session, monkeyp
     monkeypatch.setattr("dami_text.labeling.encoding.time.time", lambda: now[0])
     assert Encoding.of(session) is None
     tell = teller(session.store)
-    tell(200, 1000, 0.1)
+    tell("encoding texts", 200, 1000, 0.1)
     assert str(Encoding.of(session)) == "encoding texts: 200 of 1,000"
     now[0] += 20
-    tell(500, 1000, 0.3)  # a fifth in 20 s: seven tenths take 70 s
+    tell("encoding texts", 500, 1000, 0.3)  # a fifth in 20 s: seven tenths take 70 s
     assert str(Encoding.of(session)) == "encoding texts: 500 of 1,000, about 70 s left"
     assert Trainer(session).state() == TrainerState("encoding", str(Encoding.of(session)))
     assert main(["status", str(session.folder)]) == 0
     assert "trainer    encoding texts: 500 of 1,000, about 70 s left\n" in capsys.readouterr().out
     now[0] += 180
     assert Encoding.of(session) is None  # who told it is dead
-    tell(600, 1000, 0.4)
+    tell("encoding texts", 600, 1000, 0.4)
     assert str(Encoding.of(session)) == "encoding texts: 600 of 1,000, about 7 min left"
 
 

@@ -24,7 +24,6 @@ from transformers import (
 from dami_text.cli import run as cli
 from dami_text.config.options import ModelConfig, TrainingConfig
 from dami_text.config.run import RunConfig
-from dami_text.data.cache import progress_told
 from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, HubError
@@ -38,6 +37,7 @@ from dami_text.models.inference import predict_features, predict_probabilities
 from dami_text.models.scores import roc_auc
 from dami_text.models.training import train
 from dami_text.processes import make_accelerator
+from dami_text.progress import progress_told
 from dami_text.randomness import numpy_stream, torch_stream
 
 TEXTS = ["", "the film is good", "w1 zzz, w2.", "[SEP] good [sep]", "the zzz", "great cast and dull plot " * 9]
@@ -273,7 +273,7 @@ def test_features_in_parts_are_those_of_one_pass_to_the_bit(monkeypatch, tmp_pat
     texts = encoded([" ".join(rng.choice(words, rng.integers(1, 20))) for _ in range(57)])
     monkeypatch.setattr("dami_text.models.frozen_features.PART", 100)
     told = []
-    with progress_told(lambda *far: told.append(far)):
+    with progress_told(lambda work, *far: told.append(far)):
         found = frozen_features(model, texts, batch_size=4).features
     assert np.array_equal(found, features_of(model, texts, np.arange(57), batch_size=4))
     done, n, shares = zip(*told, strict=True)
