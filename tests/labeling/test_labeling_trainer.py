@@ -26,7 +26,7 @@ from dami_text.labeling.lock import LOCK, locked
 from dami_text.labeling.rounds import train_round
 from dami_text.labeling.session import Session
 from dami_text.labeling.trainer import Trainer, TrainerState
-from dami_text.progress import progress_told
+from dami_text.progress import progress_told, tell_progress
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_a_page_that_goes_ends_the_encoding_unless_a_round_is_asked_for(session,
 
     def slowly(session):
         time.sleep(0.2)  # until the input has been read
-        cache._progress.get()(0, 300, 0.0)
+        tell_progress("encoding texts", 0, 300)
         return encoded(session)
 
     monkeypatch.setattr(worker, "encoded_texts", slowly)
