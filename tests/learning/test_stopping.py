@@ -216,9 +216,9 @@ def evidence_of(labels, n_texts):
 
 
 def test_the_recall_by_hand():
-    # 2 of the class are found first, then 5 others in a row; 3 texts are left. Were there a third, it would be among the
-    # last 8 before these 5: missed with a probability of 3/8. Were there 4 in all, both missed: 3/8 * 2/7 = 0.107. Were
-    # there 5: 3/8 * 2/7 * 1/6 = 0.018 < 5%. So there are 4 at most, and 2 of 4 are found.
+    # 2 of the class are found first, then 5 others of the 8 that were left; 3 are left now. With 3 of the class
+    # in all, the 5 miss the third with a probability of 3/8. With 4 they miss both with 3/8 * 2/7 = 0.107, and with 5
+    # all three with 3/8 * 2/7 * 1/6 = 0.018 < 5%. So there are 4 at most, and 2 of 4 are found.
     history = evidence_of([1, 1, 0, 0, 0, 0, 0], 10)
     assert EstimatedRecall(label=1).value(history) == 2 / 4
     assert stops(EstimatedRecall(threshold=0.5), history)
