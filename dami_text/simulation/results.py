@@ -227,12 +227,6 @@ def _curve(
                 f"{runs[0].name} has rounds of {sizes[0]} labels and {run.name} of {found}; compare runs of equal sizes"
             )
 
-    def score(run: RecordedRun, line: Line) -> float:
-        scores = (line["metrics"] if on == "test" else line["validation"]) or {}
-        if scores.get(metric) is None:
-            raise ConfigError(f"{run.name} has no {metric} on the {on} split; it has {', '.join(scores) or 'none'}")
-        return float(scores[metric])
-
     return LearningCurve(
         dataset=dataset,
         model=model,
@@ -240,13 +234,25 @@ def _curve(
         seeds=tuple(run.seed for run in runs),
         n_labeled=np.array(sizes[0]),
         share=np.array([line["labeled_fraction"] for line in runs[0].rounds]),
-        scores=np.array([[score(run, line) for line in run.rounds] for run in runs]),
+        scores=np.array([[score_of(run, line, on, metric) for line in run.rounds] for run in runs]),
         seconds={
             name: np.array([[line["seconds"].get(name, np.nan) for line in run.rounds] for run in runs])
             for name in ("train", "query")
         },
         counted=labels_counted([run.n_validation for run in runs]),
     )
+
+
+def score_of(run: RecordedRun, line: Line, on: Split, metric: str) -> float:
+    """The score that a round of a run has.
+
+    Raises:
+        ConfigError: it has no such metric.
+    """
+    scores = (line["metrics"] if on == "test" else line["validation"]) or {}
+    if scores.get(metric) is None:
+        raise ConfigError(f"{run.name} has no {metric} on the {on} split; it has {', '.join(scores) or 'none'}")
+    return float(scores[metric])
 
 
 def spans(seeds: Sequence[int]) -> str:
