@@ -1,11 +1,13 @@
 """Draws without replacement: what a random sample of texts says of all of them."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+FAR = 18  # times the draws: the square of a distance from the mean that e^-36 of all samples are beyond
 
 Counts = int | NDArray[np.int64]
 
@@ -13,16 +15,22 @@ Counts = int | NDArray[np.int64]
 def at_most(hits: Counts, draws: Counts, among: Counts, total: Counts) -> NDArray[np.float64]:
     """The probability (M,) of at most `hits` hits in `draws` random draws from `total` texts, `among` of them hits.
 
-    The numbers are one for all or (M,) each: the distribution function of the hypergeometric distribution.
+    The numbers are one for all or (M,) each: the distribution function of the hypergeometric distribution. What is far
+    below the mean is left out: by Hoeffding's inequality (1963) its probability is less than 1e-15.
     """
     hits, draws, among, total = (
         each[:, None] for each in np.broadcast_arrays(*(np.atleast_1d(n) for n in (hits, draws, among, total)))
     )
-    most = np.minimum(hits, np.minimum(draws, among))
-    i = np.arange(max(0, int(most.max())) + 1)
-    possible = (i <= most) & (i >= draws - (total - among))
-    i = np.where(possible, i, np.maximum(0, draws - (total - among)))  # a number that has a probability
-    ways = _log_choose(among, i) + _log_choose(total - among, draws - i) - _log_choose(total, draws)
+    fewest, most = np.maximum(0, draws - (total - among)), np.minimum(hits, np.minimum(draws, among))
+    mean = draws * among / np.maximum(total, 1)
+    fewest = np.maximum(fewest, np.floor(mean - np.sqrt(FAR * draws)).astype(np.int64))
+    i = fewest + np.arange(max(0, int((most - fewest).max())) + 1)
+    possible = i <= most
+    i = np.where(possible, i, fewest)  # whose probability can be computed
+    of = _log_factorials(int(total.max()))
+    misses = total - among
+    ways = of[among] - of[i] - of[among - i] + of[misses] - of[draws - i] - of[misses - draws + i]
+    ways -= of[total] - of[draws] - of[total - draws]
     found: NDArray[np.float64] = np.where(possible, np.exp(ways), 0.0).sum(axis=1)
     return found
 
@@ -48,8 +56,7 @@ def first_where(holds: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def _log_choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
-    from scipy.special import gammaln
-
-    found: NDArray[np.float64] = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return found
+@lru_cache(maxsize=2)
+def _log_factorials(most: int) -> NDArray[np.float64]:
+    """log n! for n from 0 to `most`."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])

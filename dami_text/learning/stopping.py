@@ -281,7 +281,9 @@ class EstimatedRecall:
         def rejected(total: int) -> bool:
             """Whether the class has fewer texts than `total` in all, by the test."""
             among = total - (found - in_sample)
-            return bool((at_most(in_sample, draws, among, population) < self.error).any())
+            few = in_sample * population < draws * among  # others have a probability of a half at least
+            sample = (each[few] for each in (in_sample, draws, among, population))
+            return bool(few.any() and (at_most(*sample) < self.error).any())
 
         most = found + now.n_texts - len(now.labels)
         return found / (first_where(rejected, found + 1, most + 1) - 1)

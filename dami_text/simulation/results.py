@@ -30,6 +30,8 @@ from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, i
 
 ARCHIVE = "records.jsonl.gz"
 
+EQUAL_SIZES = "compare runs of equal sizes (--stop-report records what --stop would do, and the run goes on)"
+
 Split = Literal["test", "validation"]
 
 
@@ -186,7 +188,7 @@ def _comparison(dataset: str, model: str, runs: Sequence[RecordedRun], on: Split
         if curve.n_labeled.tolist() != curves[0].n_labeled.tolist():
             raise RecordError(
                 f"on {dataset}, {model}, the rounds of {curves[0].strategy} have {curves[0].n_labeled.tolist()} labels "
-                f"and those of {curve.strategy} {curve.n_labeled.tolist()}; compare runs of equal sizes"
+                f"and those of {curve.strategy} {curve.n_labeled.tolist()}; {EQUAL_SIZES}"
             )
     return Comparison(dataset, model, curves, notes)
 
@@ -224,7 +226,7 @@ def _curve(
     for run, found in zip(runs, sizes, strict=True):
         if found != sizes[0]:
             raise RecordError(
-                f"{runs[0].name} has rounds of {sizes[0]} labels and {run.name} of {found}; compare runs of equal sizes"
+                f"{runs[0].name} has rounds of {sizes[0]} labels and {run.name} of {found}; {EQUAL_SIZES}"
             )
 
     return LearningCurve(
