@@ -253,8 +253,8 @@ class LoopConfig(Options):
     budget: Size | None = option(None, f"texts labelled in all (default: {PAPER['budget']}; for demo {DEMO_BUDGET})")
     stop: str | None = option(
         None,
-        f"end a run before its budget by a criterion, as NAME or NAME:VALUE: {', '.join(STOPPING)} (see the guide on "
-        "when to stop)",
+        f"end a run before its budget by a criterion, as NAME or NAME:VALUE: {', '.join(STOPPING)} (see the guide "
+        '"Check labels, and know when to stop")',
     )
     stop_report: bool = option(False, "record in each round which of these criteria would have ended the run by then")
 

@@ -251,3 +251,16 @@ def test_the_class_with_the_fewest_labels_is_the_one_to_find():
     found = EstimatedRecall().value(evidence_of(labels, 20))
     assert found == EstimatedRecall(label=4).value(evidence_of(labels, 20))
     assert found != EstimatedRecall(label=2).value(evidence_of(labels, 20))
+
+
+def test_recall_does_not_stop_too_early_where_the_likeliest_texts_are_asked_for():
+    rng = np.random.default_rng(0)
+    criterion, n_texts, n_class = EstimatedRecall(threshold=0.8, label=1), 600, 30
+    weights = np.where(np.arange(n_texts) < n_class, 8, 1)  # a text of the class is eight times as likely to come next
+    ended = []
+    for _ in range(20):
+        labels = (np.argsort(rng.exponential(size=n_texts) / weights) < n_class).astype(int)
+        n = next(n for n in range(20, n_texts + 1, 20) if stops(criterion, evidence_of(labels[:n], n_texts)))
+        assert labels[:n].sum() >= 0.8 * n_class
+        ended.append(n)
+    assert np.mean(ended) < 0.75 * n_texts, "and it stops"
