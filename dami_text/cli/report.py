@@ -56,6 +56,7 @@ def _report(options: argparse.Namespace) -> None:
         metric=options.metric,
         baseline=options.baseline,
         failed=failures(options.results),
+        runs=runs,
     )
     if options.save_records:
         write_archive(options.save_records, runs)

@@ -94,6 +94,7 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
     from dami_text.publishing.cards import labels_counted
     from dami_text.simulation.records import CURVE, MODEL, QUERIES, ROUNDS
     from dami_text.simulation.run import Run
+    from dami_text.simulation.stopping import summary
     from dami_text.simulation.tracking import check_trackers, trackers
 
     check_saved(
@@ -131,6 +132,8 @@ def simulate_run(config: RunConfig, output: OutputConfig) -> None:
     if main:
         print(table(run.folder.rounds, run.metric))
         print(f"counted  {labels_counted([run.n_validation])}")
+        for told in summary(run.folder.rounds):
+            print(told)
         if report := ClassReport.of_round(run.folder.rounds[-1]):
             for told in report.warnings():
                 logging.getLogger(__name__).warning("%s", printable(told))

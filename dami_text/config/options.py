@@ -24,6 +24,7 @@ from dami_text.config.defaults import (
 from dami_text.config.fields import Device, Options, Size, flag, option
 from dami_text.config.kinds import ModelKind, kind_of
 from dami_text.config.registry import PRETRAINED, STRATEGIES, find
+from dami_text.config.stopping import STOPPING, parse_stop
 
 #: The sizes in sessions, see `defaults.session_query_size`.
 _IN_SESSIONS = f"{QUICK_QUERY_SIZE}, or {QUERY_SIZE} where a model takes steps"
@@ -184,7 +185,8 @@ class StrategyConfig(Options):
     )
     positive_class: str | None = option(
         None,
-        "positives: the class to find (default: of those that have labels, the one that is predicted least)",
+        "positives: the class to find (default: of those that have labels, the one that is predicted least); --stop "
+        "recall: the class of which texts are found (default: the one with the fewest labels)",
     )
     bald_samples: int = option(BALD_SAMPLES, "bald: samples of the model's dropout")
     bald_head_dropout: float = option(
@@ -249,6 +251,12 @@ class LoopConfig(Options):
         None, f"texts labelled a round; in a session {_IN_SESSIONS} (default: {PAPER['query_size']})"
     )
     budget: Size | None = option(None, f"texts labelled in all (default: {PAPER['budget']}; for demo {DEMO_BUDGET})")
+    stop: str | None = option(
+        None,
+        f"end a run before its budget by a criterion, as NAME or NAME:VALUE: {', '.join(STOPPING)} (see the guide "
+        '"Check labels, and know when to stop")',
+    )
+    stop_report: bool = option(False, "record in each round which of these criteria would have ended the run by then")
 
     def _check(self) -> None:
         self.require(0 <= self.seed < 2**32, "seed", "from 0 to 4294967295")
@@ -259,6 +267,8 @@ class LoopConfig(Options):
         self.require(given or self.cold_start != "described", "cold_start", "given with --describe")
         fits = not given or self.cold_start in ("described", "auto")
         self.require(fits, "cold_start", "described or left out where --describe makes the first query")
+        if self.stop is not None:
+            parse_stop(self.stop)
         for name in ("initial_size", "query_size", "budget"):
             size = getattr(self, name)
             if size is not None:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from dami_text.labeling.session import Session, SessionConfig
 
 #: Options of a run that labelling has no use for: it has no validation split, and the file is named beside them.
-UNUSED = ("dataset", "splits", "rarefy", "validation", *WITH_VALIDATION, *(f.name for f in fields(TabularConfig)))
+UNUSED = (
+    *("dataset", "splits", "rarefy", "validation", "stop", "stop_report", *WITH_VALIDATION),
+    *(f.name for f in fields(TabularConfig)),
+)
 
 #: The options of a session by name.
 SESSION_OPTIONS = frozenset({*RunConfig().options(), *(f.name for f in fields(LabelingConfig))} - {*UNUSED})

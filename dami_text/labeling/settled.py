@@ -16,7 +16,7 @@ from dami_text.data.ids import Rows
 from dami_text.labeling.session import Session
 from dami_text.labeling.snapshot import PREDICTION
 from dami_text.labeling.store.queues import RoundRecord
-from dami_text.learning.stopping import STOP_SET, StablePredictions, rounds_stopped
+from dami_text.learning.stopping import STOP_SET, Evidence, StablePredictions, rounds_stopped
 from dami_text.randomness import numpy_stream
 
 CRITERION = StablePredictions()
@@ -44,7 +44,7 @@ class Settled:
             return "not settled: the last models predict one class alone"
         models = f"kappa {self.kappa:.3f} between successive models on {self.n_texts:,} texts"
         if not self.rounds:
-            return f"not settled yet: {models}; from {CRITERION.cutoff} on they are settled"
+            return f"not settled yet: {models}; from {CRITERION.threshold} on they are settled"
         for_rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}{' or more' * (self.rounds == MOST_ROUNDS)}"
         return f"settled for {for_rounds}: more labels are unlikely to change much ({models})"
 
@@ -67,6 +67,10 @@ def settled(rounds: Sequence[RoundRecord]) -> Settled | None:
     of = rounds[-1].details.get("stop_set_of")
     latest = [*takewhile(lambda record: record.stop_set and record.details["stop_set_of"] == of, reversed(rounds))]
     records = latest[: MOST_ROUNDS + CRITERION.window][::-1]
-    history = [np.frombuffer(zlib.decompress(record.stop_set), PREDICTION) for record in records]
-    kappa = CRITERION.agreement(history)
-    return None if kappa is None else Settled(rounds_stopped(CRITERION, history), kappa, len(history[-1]))
+    history = [
+        Evidence(n_labeled=record.n_labeled, predictions=np.frombuffer(zlib.decompress(record.stop_set), PREDICTION))
+        for record in records
+    ]
+    kappa = CRITERION.value(history)
+    n_texts = len(history[-1].predictions)
+    return None if kappa is None else Settled(rounds_stopped(CRITERION, history), kappa, n_texts)

@@ -4,17 +4,15 @@ Held-out texts are drawn at random from all texts beforehand, so those of them t
 sample of the pool, whatever the model has asked for.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dami_text.labeling.session import Session
+from dami_text.learning.hypergeometric import hypergeometric_interval
 
 #: Share of the sample up to which a class is rare, labels that a sample needs, and classes that are told of, at most.
 RARE, FEWEST_TEXTS, MOST_CLASSES = 0.1, 20, 5
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,36 +76,3 @@ def unfound(session: Session, labels: Mapping[int, int], skipped: set[int]) -> l
             )
         )
     return estimates
-
-
-def hypergeometric_interval(hits: int, n: int, total: int) -> tuple[int, int]:
-    """A 95% interval of the hits among `total` texts of which n, drawn at random, have `hits`.
-
-    It has each number at which neither so few nor so many hits in the sample are less likely than 2.5%: the interval of
-    Clopper and Pearson (1934) for draws without replacement.
-    """
-    tail = (1 - CONFIDENCE) / 2
-
-    def at_most(k: int, among: int) -> float:
-        """The probability of at most k hits in the sample if there are `among` of them."""
-        first, last = max(0, n - (total - among)), min(k, among, n)
-        ways = _log_choose(total, n)
-        return sum(
-            math.exp(_log_choose(among, i) + _log_choose(total - among, n - i) - ways) for i in range(first, last + 1)
-        )
-
-    low = _first(lambda among: 1 - at_most(hits - 1, among) > tail, hits, total - (n - hits))
-    high = _first(lambda among: at_most(hits, among) <= tail, hits, total - (n - hits) + 1) - 1
-    return low, high
-
-
-def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The first number from low on for which a condition holds that holds from there on; `high` if it never does."""
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

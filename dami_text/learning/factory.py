@@ -19,7 +19,7 @@ from dami_text.strategies import QueryStrategy
 from dami_text.strategies.function import Choose, as_strategy
 
 #: Options that decide nothing here: there is neither a file of texts nor a split of them, and no end.
-WITHOUT_EFFECT = frozenset({"initial_size", "budget", "validation", *WITH_VALIDATION}) | {
+WITHOUT_EFFECT = frozenset({"initial_size", "budget", "stop", "stop_report", "validation", *WITH_VALIDATION}) | {
     f.name for f in fields(DataConfig) if f.name not in ("task", "text_column")
 }
 

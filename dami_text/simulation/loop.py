@@ -36,7 +36,8 @@ class Round:
         training: how that went.
         metrics: of the model, by name.
         query: what is to be labelled next; None in the last round.
-        seconds: of training, evaluating and querying, by the names train, evaluate and query.
+        seconds: of training, evaluating and querying, by the names train, evaluate and query, and of asking whether to
+            stop, by the name stop.
     """
 
     number: int
@@ -53,8 +54,9 @@ def simulate(
     n_labeled: Sequence[int],
     evaluate: Callable[[PreTrainedModel], dict[str, float]],
     train: Callable[[Any], Training] | None = None,
+    stop: Callable[[PreTrainedModel], bool] | None = None,
 ) -> Iterator[Round]:
-    """Train, evaluate, ask and tell, until `n_labeled[-1]` rows are labelled.
+    """Train, evaluate, ask and tell, until `n_labeled[-1]` rows are labelled, or `stop` says that it is enough.
 
     Examples:
         >>> from dami_text import Oracle, make_learner, RunConfig
@@ -72,6 +74,7 @@ def simulate(
         n_labeled: the number of labelled rows of each round, from round 0.
         evaluate: metrics by name, of a model.
         train: gives the learner its round's model, if it is not to train one.
+        stop: whether to end with a round, told its model.
 
     Yields:
         Each round before its query's labels are told: what is done with it then comes before anything else happens.
@@ -81,14 +84,18 @@ def simulate(
         trained = time.perf_counter()
         metrics = evaluate(learner.trained_model())
         evaluated = time.perf_counter()
-        more = number + 1 < len(n_labeled)
+        more = not (stop and stop(learner.trained_model())) and number + 1 < len(n_labeled)
+        decided = time.perf_counter()
         query = learner.ask(n_labeled[number + 1] - n_labeled[number]) if more else None
-        seconds = {"train": training.seconds, "evaluate": evaluated - trained, "query": time.perf_counter() - evaluated}
+        seconds = {"train": training.seconds, "evaluate": evaluated - trained, "query": time.perf_counter() - decided}
+        if stop is not None:
+            seconds["stop"] = decided - evaluated
         yield Round(
             number=number, n_labeled=n_labeled[number], training=training, metrics=metrics, query=query, seconds=seconds
         )
-        if query is not None:
-            learner.tell(query.rows, oracle.reveal(query.rows))
+        if query is None:
+            return
+        learner.tell(query.rows, oracle.reveal(query.rows))
 
 
 def schedule(initial_size: Size, query_size: Size, budget: Size, n: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Figures, drawn by matplotlib without a display."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -76,6 +76,31 @@ def curves_figure(curves: Sequence[LearningCurve], title: str, label: str) -> Fi
         text.set_parse_math(False)
     axes.grid(alpha=0.3)
     return figure
+
+
+def plot_tradeoffs(
+    paths: Sequence[Path],
+    lines: Mapping[str, NDArray[np.float64]],
+    marked: Mapping[str, tuple[float, float]],
+    measure: str,
+) -> None:
+    """Write what stopping criteria spend and lose: lines (T, 2) of shares and points, and a mark on some of them."""
+    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, (name, line) in enumerate(lines.items()):
+        color = PALETTE[i % len(PALETTE)] if name in marked else "#999999"
+        axes.plot(100 * line[:, 0], line[:, 1], LINES[0 if name in marked else 1], color=color, linewidth=1, alpha=0.7)
+        if name in marked:
+            x, y = marked[name]
+            axes.plot([100 * x], [y], MARKERS[i % len(MARKERS)], color=color, markersize=8, label=name)
+        else:
+            axes.lines[-1].set_label(name)
+    axes.set_xlabel("labels spent, % of the run's")
+    axes.set_ylabel(f"points of {measure} lost against going on", parse_math=False)
+    axes.grid(alpha=0.3)
+    for text in figure.legend(loc="outside lower center", ncols=3, frameon=False).get_texts():
+        text.set_parse_math(False)
+    _save(figure, paths)
 
 
 def plot_matrix(paths: Sequence[Path], names: Sequence[str], shares: NDArray[np.float64], title: str) -> None:

@@ -26,7 +26,8 @@ from dami_text.simulation.comparison import (
     significantly_better,
 )
 from dami_text.simulation.plots import plot_curves, plot_matrix
-from dami_text.simulation.results import Comparison, Split, spans
+from dami_text.simulation.results import Comparison, RecordedRun, Split, spans
+from dami_text.simulation.stopping_report import judged_runs, judgement
 
 FIGURES = "figures"
 VALIDATION = (
@@ -48,11 +49,12 @@ def write_report(
     baseline: str,
     *,
     failed: Sequence[str] = (),
+    runs: Sequence[RecordedRun] = (),
 ) -> None:
     """Write report.md, report.html and the figures into `folder`.
 
     `split` and `metric` say what was measured, `baseline` is the strategy that others are compared with, `failed` names
-    the runs that failed.
+    the runs that failed, and by `runs` stopping criteria are judged.
     """
     figures = folder / FIGURES
     figures.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,7 @@ def write_report(
         "failed": _table(["run and error"], [[line] for line in failed]) if failed else None,
         "comparisons": [_compared(comparison, figures, measure, baseline) for comparison in comparisons],
         "seconds_text": SECONDS,
+        "stopping": judgement(judged_runs(runs, split, metric), figures, measure),
     }
     for name in ("report.md", "report.html"):
         (folder / name).write_text(_render(f"{name}.j2", figures, told), encoding="utf-8")

@@ -30,6 +30,8 @@ from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, i
 
 ARCHIVE = "records.jsonl.gz"
 
+EQUAL_SIZES = "compare runs of equal sizes (--stop-report records what --stop would do, and the run goes on)"
+
 Split = Literal["test", "validation"]
 
 
@@ -186,7 +188,7 @@ def _comparison(dataset: str, model: str, runs: Sequence[RecordedRun], on: Split
         if curve.n_labeled.tolist() != curves[0].n_labeled.tolist():
             raise RecordError(
                 f"on {dataset}, {model}, the rounds of {curves[0].strategy} have {curves[0].n_labeled.tolist()} labels "
-                f"and those of {curve.strategy} {curve.n_labeled.tolist()}; compare runs of equal sizes"
+                f"and those of {curve.strategy} {curve.n_labeled.tolist()}; {EQUAL_SIZES}"
             )
     return Comparison(dataset, model, curves, notes)
 
@@ -224,14 +226,8 @@ def _curve(
     for run, found in zip(runs, sizes, strict=True):
         if found != sizes[0]:
             raise RecordError(
-                f"{runs[0].name} has rounds of {sizes[0]} labels and {run.name} of {found}; compare runs of equal sizes"
+                f"{runs[0].name} has rounds of {sizes[0]} labels and {run.name} of {found}; {EQUAL_SIZES}"
             )
-
-    def score(run: RecordedRun, line: Line) -> float:
-        scores = (line["metrics"] if on == "test" else line["validation"]) or {}
-        if scores.get(metric) is None:
-            raise ConfigError(f"{run.name} has no {metric} on the {on} split; it has {', '.join(scores) or 'none'}")
-        return float(scores[metric])
 
     return LearningCurve(
         dataset=dataset,
@@ -240,13 +236,25 @@ def _curve(
         seeds=tuple(run.seed for run in runs),
         n_labeled=np.array(sizes[0]),
         share=np.array([line["labeled_fraction"] for line in runs[0].rounds]),
-        scores=np.array([[score(run, line) for line in run.rounds] for run in runs]),
+        scores=np.array([[score_of(run, line, on, metric) for line in run.rounds] for run in runs]),
         seconds={
             name: np.array([[line["seconds"].get(name, np.nan) for line in run.rounds] for run in runs])
             for name in ("train", "query")
         },
         counted=labels_counted([run.n_validation for run in runs]),
     )
+
+
+def score_of(run: RecordedRun, line: Line, on: Split, metric: str) -> float:
+    """The score that a round of a run has.
+
+    Raises:
+        ConfigError: it has no such metric.
+    """
+    scores = (line["metrics"] if on == "test" else line["validation"]) or {}
+    if scores.get(metric) is None:
+        raise ConfigError(f"{run.name} has no {metric} on the {on} split; it has {', '.join(scores) or 'none'}")
+    return float(scores[metric])
 
 
 def spans(seeds: Sequence[int]) -> str:

@@ -33,6 +33,7 @@ from dami_text.publishing.cards import labels_counted, model_card, run_facts
 from dami_text.publishing.push import export_code, labeled_dataset
 from dami_text.simulation.loop import Round, schedule, simulate
 from dami_text.simulation.records import CURVE, MODEL, START, Line, RunFolder
+from dami_text.simulation.stopping import stopping_of
 from dami_text.strategies import PLACE, Query
 
 
@@ -89,6 +90,8 @@ class Run:
         self.sizes = schedule(**config.sizes_of(self.n), n=self.n)
         if self.folder.grows:
             self.folder.keep(self._n_to_keep())
+        if self.folder.rounds and self.folder.rounds[-1].get("stopped"):
+            self.sizes = self.sizes[: len(self.folder.rounds)]
         data = self.data
         self.learner = learner_of(
             config,
@@ -104,6 +107,8 @@ class Run:
             check_stopping(config.options(), has_validation=data.validation is not None)
         scorer(self.metric, self.data.class_names)  # an error of the user's own metric comes before the first training
         self._replay()
+        start = [line["row"] for line in self._asked() if line["round"] == START]
+        self._stopping = stopping_of(config, data, start, self.folder.rounds)
 
     def rounds(self) -> Iterator[Line]:
         """Run what is left, and yield each round's line once it is on disk; the folder is locked meanwhile."""
@@ -117,7 +122,8 @@ class Run:
             self._processes.on_main(self._plot)
 
     def _remaining_rounds(self) -> Iterator[Line]:
-        for round_ in simulate(self.learner, self._oracle, self.sizes, self._evaluate, self._train):
+        stop = self._stops if self._stopping else None
+        for round_ in simulate(self.learner, self._oracle, self.sizes, self._evaluate, self._train, stop):
             line = self._round_line(round_)
             self._processes.on_main(partial(self._record, round_, line))
             yield line
@@ -134,6 +140,19 @@ class Run:
         probabilities = predict_probabilities(model, test.texts, test.rows, size)
         self._predicted = probabilities.argmax(axis=1)
         return compute_metrics(probabilities, test.labels, self.metric, self.data.class_names)
+
+    def _stops(self, model: PreTrainedModel) -> bool:
+        """Whether a criterion ends the run with this model; what the criteria say is kept for the round's line."""
+        assert self._stopping is not None
+        rows = self._processes.on_main(
+            lambda: np.array([line["row"] for line in self._asked()])
+        )  # which has the records
+        self._stopping_said = self._stopping.look(model, self.learner.pool, self._oracle.reveal(rows))
+        return self._stopping.stopped is not None
+
+    def _asked(self) -> list[Line]:
+        """The lines of all rows that were asked for, in their order."""
+        return list({line["row"]: line for line in [*self._first, *self.folder.queries]}.values())
 
     def _record(self, round_: Round, line: Line) -> None:
         if round_.query is None and self._saves_model:
@@ -190,8 +209,16 @@ class Run:
             "class_counts": dict(zip(self.data.class_names, labels.tolist(), strict=True)),
             "test": asdict(report) if report else None,
             "query": dict(round_.query.details) if round_.query else None,
+            **self._stopping_lines(round_),
             "environment": environment(),
         }
+
+    def _stopping_lines(self, round_: Round) -> Line:
+        """What the criteria say, and which of them ends the run; nothing where none is asked."""
+        if self._stopping is None:
+            return {}
+        ends = round_.query is None and round_.n_labeled < self.sizes[-1]
+        return {"stopping": self._stopping_said} | ({"stopped": self._stopping.stopped} if ends else {})
 
     def _query_lines(self, number: int, query: Query | None) -> list[Line]:
         if query is None:
@@ -264,15 +291,15 @@ class Run:
         Columns: text, label, id (see `EncodedTexts.stable_id`), round (the first whose model had learnt from it), and
         reason (why it was asked for, in JSON; {} if at random).
         """
-        lines = {line["row"]: line for line in [*self._first, *self.folder.queries]}
-        rows, texts = list(lines), self.data.train.texts
+        lines, texts = self._asked(), self.data.train.texts
+        rows = [line["row"] for line in lines]
         return labeled_dataset(
             [texts.text(row) for row in rows],
             self._oracle.reveal(np.array(rows)).tolist(),
             self.data.class_names,
             id=[texts.stable_id(row) for row in rows],
-            round=[line["round"] + 1 for line in lines.values()],
-            reason=[_reason(line) for line in lines.values()],
+            round=[line["round"] + 1 for line in lines],
+            reason=[_reason(line) for line in lines],
         )
 
     def _plot(self) -> None:

@@ -16,11 +16,11 @@ from dami_text.labeling.progress import (
     agreements,
     held_out_hits,
     progress_of,
-    projected_gain,
 )
 from dami_text.labeling.rounds import learner_with_labels, train_round, word_weights
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.queues import RoundRecord
+from dami_text.learning.projected_gain import projected_gain
 from dami_text.models.inference import predict_probabilities
 from dami_text.strategies import Dami
 

@@ -11,7 +11,8 @@ from dami_text.labeling.settled import MOST_ROUNDS, packed, settled, stop_rows
 from dami_text.labeling.status import status_text
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.labeling.trainer import TrainerState
-from dami_text.labeling.unfound import hypergeometric_interval, unfound
+from dami_text.labeling.unfound import unfound
+from dami_text.learning.hypergeometric import hypergeometric_interval
 
 
 def round_of(number, classes, of=100):
