@@ -18,11 +18,11 @@ def alternate(vectors: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor,
     Returns the medoids and the number of rounds.
     """
     labels, distances = assign(vectors, medoids)
-    loss = float(distances.double().sum())
+    loss = vectors.total(distances)
     for iteration in range(1, max_iter + 1):
         updated = best_members(vectors, medoids, labels)
         labels, distances = assign(vectors, updated)
-        updated_loss = float(distances.double().sum())
+        updated_loss = vectors.total(distances)
         if updated_loss >= loss:
             return medoids, iteration
         medoids, loss = updated, updated_loss

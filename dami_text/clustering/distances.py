@@ -7,7 +7,7 @@ what it rounded away is kept beside the rows, and counts in those differences.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -38,6 +38,7 @@ class Vectors:
         norms: (N,) float32, the squared norm of each row.
         metric: "euclidean", or "cosine" for rows of unit length.
         unit: what a distance of 1 here means in the units of the data.
+        weights: (N,) float32, how much each row's distances count in sums; None where all count 1.
     """
 
     values: Tensor
@@ -45,13 +46,23 @@ class Vectors:
     norms: Tensor
     metric: Metric
     unit: float
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: Tensor | slice) -> "Vectors":
-        rest = None if self.rest is None else self.rest[rows]
-        return Vectors(values=self.values[rows], rest=rest, norms=self.norms[rows], metric=self.metric, unit=self.unit)
+        rest, weights = (None if part is None else part[rows] for part in (self.rest, self.weights))
+        return replace(self, values=self.values[rows], rest=rest, norms=self.norms[rows], weights=weights)
+
+    def weighted(self, weights: Tensor) -> "Vectors":
+        """The rows with their weights multiplied by `weights` (N,)."""
+        return replace(self, weights=weights if self.weights is None else self.weights * weights)
+
+    def total(self, distances: Tensor) -> float:
+        """The sum, in float64, of one distance (N,) a row, each by the row's weight."""
+        wide = distances.double()
+        return float((wide if self.weights is None else wide * self.weights).sum())
 
     @property
     def wide(self) -> Tensor:
@@ -137,11 +148,12 @@ def _differences(a: Vectors, a_rows: Tensor, b: Vectors, b_rows: Tensor) -> Tens
 
 
 class Distances(Protocol):
-    """The distances (N, C) from N points to C candidates."""
+    """The distances (N, C) from N points to C candidates; each point's are multiplied by its weight, if it has one."""
 
     shape: tuple[int, int]
     blocks: list[slice]
     device: torch.device
+    weights: Tensor | None
 
     def block(self, candidates: slice) -> Tensor:
         """The distances (N, B) from all points to a block of candidates."""
@@ -153,18 +165,23 @@ class Distances(Protocol):
 
 
 class Matrix:
-    """All distances among N vectors, in memory: 4 * N * N bytes. They are symmetric to the bit: half are copied."""
+    """All distances among N vectors, in memory: 4 * N * N bytes.
+
+    Before they are weighted, they are symmetric to the bit: half are copied.
+    """
 
     def __init__(self, vectors: Vectors) -> None:
         self.shape = (len(vectors), len(vectors))
         self.blocks = _blocks(self.shape)
-        self.device = vectors.values.device
+        self.device, self.weights = vectors.values.device, vectors.weights
         self._matrix = empty(self.shape, self.device)
         for part in self.blocks:  # the part's rows and all after them, to the part
             pairwise(vectors[part.start :], vectors[part], self._matrix[part.start :, part])
             corner = self._matrix[part, part]
             corner.copy_(corner.tril().maximum(corner.tril(-1).T))
             self._matrix[part, part.stop :] = self._matrix[part.stop :, part].T
+        if self.weights is not None:
+            self._matrix *= self.weights[:, None]
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
@@ -176,16 +193,13 @@ class Matrix:
 
 
 class Tiles:
-    """Distances computed whenever they are asked for: the memory of one block, which the next one overwrites.
+    """Distances computed whenever they are asked for: the memory of one block, which the next one overwrites."""
 
-    Each point's distances are multiplied by its weight, of `weights` (N,), where there are any.
-    """
-
-    def __init__(self, points: Vectors, candidates: Vectors, weights: Tensor | None = None) -> None:
+    def __init__(self, points: Vectors, candidates: Vectors) -> None:
         self.shape = (len(points), len(candidates))
         self.blocks = _blocks(self.shape)
-        self.device = points.values.device
-        self._points, self._candidates, self._weights = points, candidates, weights
+        self.device, self.weights = points.values.device, points.weights
+        self._points, self._candidates = points, candidates
         self._buffer = empty((len(points) * (self.blocks[0].stop - self.blocks[0].start),), self.device)
 
     def block(self, candidates: slice) -> Tensor:
@@ -199,7 +213,7 @@ class Tiles:
         return self._weighted(pairwise(self._points[points], self._candidates[candidates]), points)
 
     def _weighted(self, distances: Tensor, points: Tensor | slice) -> Tensor:
-        return distances if self._weights is None else distances.mul_(self._weights[points, None])
+        return distances if self.weights is None else distances.mul_(self.weights[points, None])
 
 
 def totals(distances: Distances) -> Tensor:

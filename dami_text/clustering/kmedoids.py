@@ -71,7 +71,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             is the first (in clusters of more than 1,000 rows: of equal rows).
         cluster_centers_: (K, D), the medoids' rows of X.
         labels_: (N,) int64, each row's place in medoid_indices_.
-        inertia_: the sum of all rows' distances to their medoids.
+        inertia_: the sum of all rows' distances to their medoids, each times the row's weight.
         n_iter_: the sweeps, or the rounds of the alternation.
         method_: the method, never "auto".
 
@@ -100,18 +100,23 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.max_seconds = max_seconds
         self.random_state = random_state
 
-    def fit(self, X: Any, y: None = None) -> Self:
+    def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Find the medoids of X, (N, D): an array of real numbers, or a tensor, whose device is then used (but
         for one that has no float64).
 
         float16, bfloat16 and integers are computed in float32, and so is float64 once it is centred and scaled.
 
+        Each row's distance counts by its `sample_weight` (N,), as if the row were there so many times. A row of weight
+        0 adds nothing to the sum; it can be a medoid. Equal weights give the same medoids as none.
+
         Raises:
             ValueError: X is not (N, D) with one of each at least, it has NaN or infinite rows, there are fewer rows
-                than clusters, or a parameter cannot have the value that it has.
+                than clusters, a parameter cannot have the value that it has, or the weights are not one finite number
+                of at least 0 a row, or all 0.
         """
         rows = self._checked_rows(X)
         init = self._checked_parameters(len(rows))
+        weights, unit_weight = _checked_weights(sample_weight, len(rows))
         generator = np.random.default_rng(_seed(self.random_state))
         n_clusters, max_memory = int(self.n_clusters), int(self.max_memory)
         init_given, seconds = not isinstance(init, str), float(self.max_seconds)
@@ -125,6 +130,8 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             max_seconds=seconds,
         )
         vectors = prepare(rows, self.metric)
+        if weights is not None:
+            vectors = vectors.weighted(torch.from_numpy(weights).to(rows.device))
         start, expected = time.perf_counter(), _seconds(work, vectors)
         level = logging.INFO if expected >= LONG else logging.DEBUG
         logger.log(level, "%s, some %.0f s", work, expected)
@@ -134,7 +141,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.medoid_indices_: NDArray[np.int64] = medoids.cpu().numpy()
         self.cluster_centers_: NDArray[Any] = widened(rows[medoids]).cpu().numpy()
         self.labels_: NDArray[np.int64] = labels.cpu().numpy()
-        self.inertia_ = float(distances.double().sum()) * vectors.unit
+        self.inertia_ = vectors.total(distances) * vectors.unit * unit_weight
         self.method_ = work.method
         logger.log(level, "K-medoids by %r took %.1f s", work.method, time.perf_counter() - start)
         return self
@@ -255,6 +262,25 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
                 f"it must hold {self.n_clusters}, for n_clusters, from 0 to {n_rows - 1}"
             )
         return init
+
+
+def _checked_weights(sample_weight: Any, n_rows: int) -> tuple[NDArray[np.float32] | None, float]:
+    """The rows' weights (N,) and what a weight of 1 of these stands for; None where all weights are equal."""
+    if sample_weight is None:
+        return None, 1.0
+    given = sample_weight.detach().cpu().double() if isinstance(sample_weight, Tensor) else sample_weight
+    weights = np.asarray(given, np.float64)
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight has the shape {weights.shape}; it must be ({n_rows},), a weight a row")
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight has {weights[bad[0]]} for row {bad[0]}; weights must be finite numbers of at least 0"
+        )
+    largest = float(weights.max())
+    if largest == 0:
+        raise ValueError("all weights in sample_weight are zero; one at least must be greater")
+    return None if weights.min() == largest else (weights / largest).astype(np.float32), largest
 
 
 def _seed(random_state: Any) -> Any:

@@ -40,12 +40,13 @@ def swap_sampled(
 
     Returns the medoids and the number of sweeps over the candidates.
     """
-    chances, device = _chances(assign(vectors, medoids)[1]), medoids.device
+    chances, device = _chances(assign(vectors, medoids)[1], vectors.weights), medoids.device
     evaluators, weights = (part.to(device) for part in _draw_weighted(chances, work.evaluators, rng))
     drawn, _ = _draw_weighted(chances, work.candidates, rng)
     candidates = torch.cat([medoids, drawn.to(device)]).unique()
     places = torch.isin(candidates, medoids).nonzero().view(-1)
-    places, sweeps = swap_narrowing(vectors[evaluators], vectors[candidates], places, max_iter, weights)
+    points = vectors[evaluators].weighted(weights)
+    places, sweeps = swap_narrowing(points, vectors[candidates], places, max_iter)
     medoids = candidates[places]
     return polish(vectors, medoids), sweeps
 
@@ -65,14 +66,21 @@ def polish(vectors: Vectors, medoids: Tensor) -> Tensor:
 
 def _nearest_to_mean(vectors: Vectors, rows: Tensor) -> Tensor:
     values = vectors.values[rows]
-    squared = (values - values.mean(dim=0)).square_().sum(dim=1)
+    mean = values.mean(dim=0)
+    if vectors.weights is not None and (weights := vectors.weights[rows]).any():
+        mean = (weights / weights.sum()) @ values
+    squared = (values - mean).square_().sum(dim=1)
     return rows[squared.topk(min(POLISHED_CANDIDATES, len(rows)), largest=False).indices]
 
 
-def _chances(distances: Tensor) -> NDArray[np.float64]:
-    """The chances (N,), of sum 1, of rows at these distances to their medoids: half uniform, half by the distance."""
-    share = distances.double().cpu().numpy()
-    uniform = np.full(len(share), 1 / len(share))
+def _chances(distances: Tensor, weights: Tensor | None = None) -> NDArray[np.float64]:
+    """The chances (N,), of sum 1, of rows at these distances to their medoids: half uniform, half by the distance.
+
+    Where rows have weights, these multiply both halves.
+    """
+    counts = (torch.ones_like(distances) if weights is None else weights).double().cpu().numpy()
+    share = distances.double().cpu().numpy() * counts
+    uniform: NDArray[np.float64] = counts / counts.sum()
     return (uniform + share / share.sum()) / 2 if share.any() else uniform
 
 

@@ -13,10 +13,8 @@ ENOUGH = 1e-3  # which it is where it promises to gain this share of the loss
 SMALL = 2_500  # candidates up to which every sweep is a full one: they cost little
 
 
-def swap_narrowing(
-    points: Vectors, candidates: Vectors, medoids: Tensor, max_iter: int, weights: Tensor | None = None
-) -> tuple[Tensor, int]:
-    """Swap medoids (K,), places among the candidates, so that the loss of the points falls; each counts by its weight.
+def swap_narrowing(points: Vectors, candidates: Vectors, medoids: Tensor, max_iter: int) -> tuple[Tensor, int]:
+    """Swap medoids (K,), places among the candidates, so that the loss of the points falls.
 
     A full sweep over the candidates computes every distance once. The sweeps after it are narrow: each looks again at
     the three tenths of the candidates that came closest to a profitable swap in the one before. Then every fifth
@@ -32,7 +30,7 @@ def swap_narrowing(
     def sweep(rows: Tensor) -> tuple[Tensor, Tensor, float]:
         nonlocal sweeps
         sweeps += 1
-        distances = Tiles(points, candidates[rows], weights)
+        distances = Tiles(points, candidates[rows])
         places = torch.isin(rows, medoids).nonzero().view(-1)
         places, changes, gained = _sweep(distances, places, f"K-medoids, sweep {sweeps}")
         return rows[places], changes, gained

@@ -14,7 +14,7 @@ from dami_text.errors import ConfigError
 #: What only texts, and only tables, have a use for.
 OF_TEXTS = (
     *("text_column", "lowercase", "max_vocabulary", "max_length", "word_vectors", "word_vector_dim"),
-    *("word_vector_texts", "init_model", "min_document_frequency", "duplicates", "long_texts"),
+    *("word_vector_texts", "init_model", "min_document_frequency", "duplicates", "long_texts", "pool_subsample_by"),
 )
 OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features")
 
@@ -61,6 +61,7 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
         )
     if dataset not in PRESETS and "data_dir" in changed:
         raise ConfigError(f"--data-dir is for the tables {', '.join(PRESETS)}, not --dataset {dataset}; leave it out")
+    _check_subsample(options)
 
 
 def check_stopping(options: Mapping[str, Any], has_validation: bool) -> None:
@@ -117,6 +118,20 @@ def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:
             beside = " with --freeze-encoder" if frozen else " with --contrastive" if options["contrastive"] else ""
             instead = ", or name a model" if model == AUTO else ""
             raise ConfigError(f"{flag(name)} has no effect on --model {model}{beside}; leave it out{instead}")
+
+
+def _check_subsample(options: Mapping[str, Any]) -> None:
+    if options["pool_subsample_by"] != "anchors":
+        return
+    model = options["model"]
+    if options["pool_subsample"] is None:
+        raise ConfigError("--pool-subsample-by anchors has no effect without --pool-subsample; leave it out")
+    if not options["freeze_encoder"] and model not in (AUTO, "linear"):
+        beside = "add --freeze-encoder" if kind_of(model).is_pretrained else "use a frozen encoder or --model linear"
+        raise ConfigError(
+            "--pool-subsample-by anchors compares texts by a frozen encoder's features or by TF-IDF, and --model "
+            f"{model} has neither; {beside}, or leave it out"
+        )
 
 
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:

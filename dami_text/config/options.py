@@ -199,8 +199,13 @@ class StrategyConfig(Options):
     )
     pool_subsample: int | None = option(
         None,
-        "consider only this many of the unlabelled texts, drawn at random in each round, and at the start "
-        "where the strategy chooses it (default: all)",
+        "consider only this many of the unlabelled texts in each round, and at the start where the strategy chooses it "
+        "(default: all)",
+    )
+    pool_subsample_by: Literal["random", "anchors"] = option(
+        "random",
+        "which texts --pool-subsample considers: random ones, or anchors: as many for each class, those most like some "
+        "of its labelled texts, which finds rare classes; for frozen encoders and linear, and random at the start",
     )
 
     @property

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.errors import DataError, DataTypeError, QueryError
+from dami_text.learning.anchors import near_anchors
 from dami_text.learning.cold_start import FirstQuery, random_rows
 from dami_text.models.adapters import has_adapter, merge_copy, save_adapter
 from dami_text.models.last_layer import record_unseen
@@ -71,6 +73,7 @@ class ActiveLearner:
         seed: int = 0,
         accelerator: Accelerator | None = None,
         pool_subsample: int | None = None,
+        pool_subsample_by: Literal["random", "anchors"] = "random",
         first_query: FirstQuery = random_rows,
         preprocessor: Preprocessor | None = None,
     ) -> None:
@@ -87,6 +90,7 @@ class ActiveLearner:
             accelerator: what trains; by default one of this launch.
             pool_subsample: the strategy chooses among so many unlabelled rows, drawn anew in each round, or among as
                 many as it is asked for; by default among all.
+            pool_subsample_by: whether these are drawn at random or are those nearest to anchors (`near_anchors`).
             first_query: chooses while nothing is labelled.
             preprocessor: what makes a model's input, to be saved beside the model; by default the texts' tokenizer.
         """
@@ -99,7 +103,8 @@ class ActiveLearner:
         self.preprocessor = preprocessor or getattr(texts, "tokenizer", None)
         self._config = training or TrainingConfig()
         self._n_classes = n_classes
-        self._seed, self._pool_subsample, self._first_query = seed, pool_subsample, first_query
+        self._seed, self._first_query = seed, first_query
+        self._pool_subsample, self._pool_subsample_by = pool_subsample, pool_subsample_by
         self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
         self._processes = Processes.all()
 
@@ -240,10 +245,18 @@ class ActiveLearner:
             query = self._first_query(pool, n, numpy_stream(self._seed, 0, "initial rows"))
         else:
             if self._pool_subsample is not None:
-                pool = pool.sample(max(n, self._pool_subsample), numpy_stream(self._seed, self.round, "pool subsample"))
+                pool = self._subsample(max(n, self._pool_subsample))
             query = self.strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
+
+    def _subsample(self, n: int) -> Pool:
+        """The pool in which only n of the unlabelled rows are there to choose from in this round; all, if n is more."""
+        rng = numpy_stream(self._seed, self.round, "pool subsample")
+        if self._pool_subsample_by == "random" or n >= len(self.pool.unlabeled):
+            return self.pool.sample(n, rng)
+        near = self._processes.on_main(lambda: near_anchors(self.pool, self.labels, n, rng).unlabeled)
+        return self.pool.among(near)
 
 
 def checked_rows(rows: Rows | Sequence[int], n: int) -> Rows:

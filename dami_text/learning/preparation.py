@@ -193,6 +193,7 @@ def learner_of(
         training=config.training,
         seed=config.loop.seed,
         pool_subsample=config.strategy.pool_subsample,
+        pool_subsample_by=config.strategy.pool_subsample_by,
         first_query=build_first_query(
             config,
             strategy,

@@ -305,6 +305,145 @@ def test_k_means_plus_plus_draws_by_distance():
     assert np.mean(np.equal(after_0, 2)) == pytest.approx(4 / 5, abs=0.05)  # distances 4 and 1
 
 
+# Weights
+
+
+def weighted_loss(D, medoids, weights):
+    return (weights * D[:, list(medoids)].min(axis=1)).sum()
+
+
+def skewed_weights(n, seed=0):
+    """A few rows that count most, and some that count nothing."""
+    rng = np.random.default_rng(seed)
+    return rng.lognormal(sigma=2, size=n) * (rng.random(n) > 0.2)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("method", ["fasterpam", "streamed"])
+@pytest.mark.parametrize(("n", "k"), [(8, 1), (8, 2), (10, 4), (12, 3)])
+def test_weights_find_the_weighted_optimum_of_small_data(n, k, method, metric):
+    X, weights = np.random.default_rng(n).normal(size=(n, 3)), skewed_weights(n, n)
+    D = distances64(X, metric)
+    optimum = min(weighted_loss(D, medoids, weights) for medoids in itertools.combinations(range(n), k))
+    fits = [
+        KMedoids(k, metric=metric, method=method, random_state=seed).fit(X, sample_weight=weights) for seed in range(10)
+    ]
+    assert min(weighted_loss(D, fit.medoid_indices_, weights) for fit in fits) == pytest.approx(optimum)
+    for fit in fits:
+        assert fit.inertia_ == pytest.approx(weighted_loss(D, fit.medoid_indices_, weights), rel=1e-5)
+        np.testing.assert_array_equal(fit.labels_, D[:, fit.medoid_indices_].argmin(axis=1))
+
+
+@pytest.mark.parametrize("method", ["fasterpam", "streamed"])
+@pytest.mark.parametrize("k", [1, 5, 20, 59])
+def test_no_single_swap_improves_a_weighted_clustering(k, method):
+    X, weights = heavy_tailed(60, 4), skewed_weights(60)
+    D = weights[:, None] * distances64(X)
+    medoids = KMedoids(k, method=method, random_state=0).fit(X, sample_weight=weights).medoid_indices_
+    assert best_swap(D, medoids) <= 1e-6 * loss(D, medoids) + 1e-12
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random", "park-jun"])
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_weights_give_what_no_weights_give(method, init):
+    X = heavy_tailed(700, 5)
+    expected = KMedoids(30, method=method, init=init, random_state=0).fit(X)
+    for weight in (0.3, 1, 1e-300, 1e300):
+        found = KMedoids(30, method=method, init=init, random_state=0).fit(X, sample_weight=np.full(700, weight))
+        assert found.medoid_indices_.tobytes() == expected.medoid_indices_.tobytes()
+        assert found.labels_.tobytes() == expected.labels_.tobytes()
+        assert found.inertia_ == pytest.approx(weight * expected.inertia_, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whole_weights_count_as_repeated_rows(method):
+    """From the same rows, to medoids that are as good, and the same vectors where the search is deterministic."""
+    X, times = heavy_tailed(300, 4), np.random.default_rng(1).integers(1, 5, size=300)
+    repeated = np.repeat(np.arange(300), times)
+    start = np.arange(0, 300, 25)
+    first = np.searchsorted(repeated, start)
+    found = KMedoids(12, method=method, init=start).fit(X, sample_weight=times)
+    expected = KMedoids(12, method=method, init=first).fit(X[repeated])
+    D = distances64(X)
+    assert found.inertia_ == pytest.approx(weighted_loss(D, found.medoid_indices_, times), rel=1e-5)
+    assert found.inertia_ == pytest.approx(expected.inertia_, rel=0.01)
+    if method == "alternate":
+        assert found.medoid_indices_.tolist() == repeated[expected.medoid_indices_].tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_medoid_has_the_smallest_weighted_sum_of_distances(method):
+    X, weights = heavy_tailed(300, 3), skewed_weights(300)
+    found = KMedoids(1, method=method, random_state=0).fit(X, sample_weight=weights)
+    assert found.medoid_indices_ == (weights[:, None] * distances64(X)).sum(axis=0).argmin()
+
+
+def test_weights_steer_every_method_and_scale_out():
+    X, weights = heavy_tailed(3_000, 8), skewed_weights(3_000)
+    D = distances64(X)
+    best = KMedoids(40, method="fasterpam", random_state=0).fit(X, sample_weight=weights)
+    for method, limit in (("streamed", 1.01), ("sampled", 1.03), ("alternate", 1.5)):
+        found = KMedoids(40, method=method, random_state=0).fit(X, sample_weight=weights)
+        assert found.inertia_ <= limit * best.inertia_
+        plain = KMedoids(40, method=method, random_state=0).fit(X).medoid_indices_
+        assert found.inertia_ < 0.95 * weighted_loss(D, plain, weights)
+        scaled = KMedoids(40, method=method, random_state=0).fit(X, sample_weight=torch.from_numpy(weights) * 2**40)
+        assert scaled.medoid_indices_.tolist() == found.medoid_indices_.tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("k", [1, 4, 30])
+def test_one_row_that_counts_and_more_medoids_than_rows_that_count(k, method):
+    X, weights = heavy_tailed(30, 3), np.zeros(30)
+    weights[17] = 5
+    found = KMedoids(k, method=method, random_state=0).fit(X, sample_weight=weights)
+    assert len(set(found.medoid_indices_.tolist())) == k
+    assert 17 in found.medoid_indices_
+    assert found.inertia_ == 0
+
+
+def test_park_jun_starts_in_the_weighted_middle():
+    D, weights = distances64(X := heavy_tailed(90, 3)), skewed_weights(90)
+    v = (weights[:, None] * D / (D * weights).sum(axis=1, keepdims=True)).sum(axis=0)
+    vectors = as_vectors(X).weighted(torch.from_numpy(weights).float())
+    assert park_jun(Matrix(vectors), 7).tolist() == np.argsort(v)[:7].tolist()
+
+
+def test_k_means_plus_plus_draws_by_weight_and_distance():
+    vectors = as_vectors(np.array([[0.0], [1.0], [4.0]], dtype=np.float32)).weighted(torch.tensor([1.0, 2.0, 1.0]))
+    draws = [k_means_plus_plus(Matrix(vectors), 2, np.random.default_rng(seed)).tolist() for seed in range(3000)]
+    firsts = np.bincount([first for first, _ in draws]) / 3000
+    assert firsts == pytest.approx(np.array([1 / 4, 1 / 2, 1 / 4]), abs=0.04)
+    after_0 = [second for first, second in draws if first == 0]
+    assert np.mean(np.equal(after_0, 2)) == pytest.approx(4 / 6, abs=0.06)  # 1 * 4 and 2 * 1
+
+
+def test_a_weighted_search_samples_by_weight():
+    distances, weights = torch.rand(5_000), torch.from_numpy(skewed_weights(5_000)).float()
+    chances = _chances(distances, weights)
+    assert chances.sum() == pytest.approx(1)
+    counts = weights.double().numpy()
+    share = counts * distances.double().numpy()
+    assert chances == pytest.approx(counts / counts.sum() / 2 + share / share.sum() / 2)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0] * 49, r"sample_weight has the shape \(49,\); it must be \(50,\), a weight a row"),
+        (np.ones((50, 1)), r"sample_weight has the shape \(50, 1\)"),
+        (2.0, r"sample_weight has the shape \(\)"),
+        ([1.0] * 49 + [-0.5], r"sample_weight has -0.5 for row 49; weights must be finite numbers of at least 0"),
+        ([1.0] * 3 + [np.nan] * 47, "sample_weight has nan for row 3"),
+        (torch.tensor([np.inf] + [1.0] * 49), "sample_weight has inf for row 0"),
+        (np.zeros(50), "all weights in sample_weight are zero; one at least must be greater"),
+    ],
+)
+def test_weights_that_cannot_work(weights, message):
+    with pytest.raises(ValueError, match=message):
+        KMedoids(3).fit(heavy_tailed(50, 2), sample_weight=weights)
+
+
 # Distances
 
 
@@ -505,8 +644,14 @@ def test_complex_numbers_are_refused():
 
 
 # All of scikit-learn's checks for clusterers apply but check_array_api_input, which scikit-learn skips unless
-# SCIPY_ARRAY_API is set: fit returns NumPy arrays whatever it is given.
-@parametrize_with_checks([KMedoids(3, random_state=0, method=method) for method in METHODS])
+# SCIPY_ARRAY_API is set: fit returns NumPy arrays whatever it is given. Weights and repeated rows are equivalent in the
+# objective, as our tests of weights say, but a search that starts at random may end elsewhere, as with KMeans.
+@parametrize_with_checks(
+    [KMedoids(3, random_state=0, method=method) for method in METHODS],
+    expected_failed_checks=lambda estimator: {
+        "check_sample_weight_equivalence_on_dense_data": "the search starts from other random rows"
+    },
+)
 def test_follows_scikit_learns_conventions(estimator, check):
     check(estimator)
 
@@ -575,7 +720,8 @@ def test_sampled_weighs_its_evaluators_and_polishes_what_it_finds(monkeypatch):
         sampled, "polish", lambda vectors, medoids: (before.append(medoids), polish(vectors, medoids))[1]
     )
     found = KMedoids(40, method="sampled", random_state=0).fit(X)
-    (points, candidates, _, _, weights), (medoids,) = given[0], before
+    (points, candidates, _, _), (medoids,) = given[0], before
+    weights = points.weights
     assert len(points) == len(weights) < 710
     assert len(candidates) < 260
     assert float(weights.sum()) == pytest.approx(3_000, rel=0.15)

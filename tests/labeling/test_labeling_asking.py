@@ -7,9 +7,10 @@ from labeling_cases import label_some
 from sklearn.metrics.pairwise import cosine_similarity
 
 from dami_text.config.run import LabelingConfig, RunConfig
+from dami_text.data.similarity import compared_features
 from dami_text.errors import ConfigError
 from dami_text.labeling import start
-from dami_text.labeling.asking import ask, compared_features
+from dami_text.labeling.asking import ask
 from dami_text.labeling.final import fine_tuning
 from dami_text.labeling.page.desk import Desk
 from dami_text.labeling.rounds import create_session, learner_with_labels, train_round
