@@ -3,6 +3,7 @@
 import platform
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def environment() -> dict[str, str | int]:
     }
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
@@ -34,6 +36,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _cpu_name() -> str:
     """The processor's name, or its architecture where the system does not say more."""
     file = Path("/proc/cpuinfo")

@@ -31,7 +31,7 @@ class FeatureTexts:
     """
 
     def __init__(self, features: NDArray[np.float32], lexical: sparse.csr_matrix | None = None) -> None:
-        self.features, self.lexical, self.least_batch = features, lexical, 1
+        self.features, self.lexical, self.least_batch = features, lexical, 4_096
         self.lengths: Rows = np.ones(len(features), np.int64)
 
     @cached_property
