@@ -1,6 +1,7 @@
 """What a frozen encoder makes of texts: computed once, kept in the cache, and all that its head trains on."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +20,9 @@ from dami_text.processes import ALONE
 #: Tokens, padded, of the texts that are read before what they became is kept: some seconds for a small encoder.
 PART = 16_384
 
+#: Options of a classifier's configuration that decide nothing about the features.
+OF_HEAD = ("id2label", "label2id", "problem_type", "regions", "lexicon")
+
 
 def frozen_features(model: PreTrainedModel, texts: EncodedTexts, batch_size: int = BATCH_SIZE) -> StoredRows:
     """The features (N, H) of all texts, as the sentence encoder `model.base_model` pools them.
@@ -26,7 +30,9 @@ def frozen_features(model: PreTrainedModel, texts: EncodedTexts, batch_size: int
     They come from the cache where the same encoder has read the same texts before, in whatever order: copies are read
     once, and the others in the order of their hashes, so that all splits of a data set have the same features.
     """
-    content = hashlib.sha256(model.config.to_json_string().encode())
+    config = json.loads(model.config.to_json_string())
+    of_encoder = {name: value for name, value in config.items() if name not in OF_HEAD}
+    content = hashlib.sha256(json.dumps(of_encoder, sort_keys=True).encode())
     for name, weight in model.base_model.state_dict().items():
         content.update(name.encode())
         content.update(weight.cpu().numpy().tobytes())

@@ -305,8 +305,9 @@ def test_all_seeds_and_rare_versions_of_a_data_set_have_the_same_features(monkey
     data = prepare(RunConfig.of(**options))
     monkeypatch.setattr("dami_text.models.frozen_features.features_of", None)  # nothing is read any more
     rare = f"{data.class_names[1]}=0.2"
-    for changed in ({"seed": 1}, {"validation": "none"}, {"rarefy": rare}, {"rarefy": rare, "seed": 2}):
-        again = prepare(RunConfig.of(**options, **changed))
+    others = [{"seed": 1}, {"validation": "none"}, {"rarefy": rare}, {"rarefy": rare, "seed": 2}, {"strategy": "dami"}]
+    for changed in others:
+        again = prepare(RunConfig.of(**options | changed))
         assert len(again.train.texts.frozen_features.features) == len(again.train.rows)
 
 
