@@ -23,14 +23,14 @@ def environment() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "python": platform.python_version(),
-        **_versions(),
+        **_versions(LIBRARIES),
     }
 
 
 @cache
-def _versions() -> dict[str, str]:
+def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
     found = {}
-    for name in LIBRARIES:
+    for name in libraries:
         with suppress(PackageNotFoundError):  # gensim is not for every Python
             found[name] = version(name)
     return found
