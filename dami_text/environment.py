@@ -3,6 +3,7 @@
 import platform
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,18 +23,20 @@ def environment() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "python": platform.python_version(),
-        **_versions(),
+        **_versions(LIBRARIES),
     }
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
     found = {}
-    for name in LIBRARIES:
+    for name in libraries:
         with suppress(PackageNotFoundError):  # gensim is not for every Python
             found[name] = version(name)
     return found
 
 
+@cache
 def _cpu_name() -> str:
     """The processor's name, or its architecture where the system does not say more."""
     file = Path("/proc/cpuinfo")

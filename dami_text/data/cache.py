@@ -63,6 +63,26 @@ def cached_rows(
     return _cached(path, whole)
 
 
+class StoredRows:
+    """Rows (N, ...) of an array that stays on disk: what is asked for is read, in any order and with repeats."""
+
+    def __init__(self, array: NDArray[Any], places: Rows) -> None:
+        """The rows at `places` (N,) of the array."""
+        self._array, self._places = array, places
+        self.shape: tuple[int, ...] = (len(places), *array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, rows: Rows | slice) -> NDArray[Any]:
+        values: NDArray[Any] = self._array[self._places[rows]]
+        return values
+
+    def part(self, start: int, stop: int) -> "StoredRows":
+        """The rows from `start` to before `stop`."""
+        return StoredRows(self._array, self._places[start:stop])
+
+
 def _folder(kind: str) -> Path:
     return Path(HF_HOME) / "dami_text" / kind
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,17 +29,18 @@ How = Literal["resplit", "stratified", "keep"]
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set, of the same columns; they share no row."""
+    """The three parts of a data set, of the same columns, and the rows that `rarefied` left out; they share no row."""
 
     train: Dataset
     validation: Dataset | None
     test: Dataset
+    left_out: Dataset | None = None
 
     def without_validation(self) -> "Splits":
         """The same with the validation rows behind the training rows, as part of them; the test rows stay."""
         if self.validation is None:
             return self
-        return Splits(concatenate_datasets([self.train, self.validation]), None, self.test)
+        return replace(self, train=concatenate_datasets([self.train, self.validation]), validation=None)
 
 
 def split_source(source: DatasetDict, how: How, seed: int, together: bool = False) -> Splits:
@@ -115,15 +116,19 @@ def rarefied(splits: Splits, class_name: str, share: float, seed: int) -> Splits
         raise DataError(f"--rarefy {class_name}={share:g}: no class {class_name!r}; name one of {listed(names)}")
     rng = numpy_stream(seed, 0, "rarefied")
 
+    left_out = []
+
     def part(rows: Dataset) -> Dataset:
         is_rare = labels_of(rows) == names.index(class_name)
         (rare,) = np.nonzero(is_rare)
         n = min(len(rare), max(1, round(share / (1 - share) * int((~is_rare).sum()))))
         kept = rng.choice(rare, n, replace=False)
+        left_out.append(rows.select(np.setdiff1d(rare, kept)))
         return rows.select(np.union1d(np.flatnonzero(~is_rare), kept))
 
     validation = None if splits.validation is None else part(splits.validation)
-    return Splits(part(splits.train), validation, part(splits.test))
+    train, test = part(splits.train), part(splits.test)
+    return Splits(train, validation, test, concatenate_datasets(left_out))
 
 
 def labels_of(dataset: Dataset) -> NDArray[np.int64]:

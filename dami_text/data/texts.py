@@ -11,12 +11,13 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 from scipy import sparse
 from transformers import PreTrainedTokenizerFast
 
 from dami_text.data.batches import Batch, FeatureBatch, TextBatch, sparse_tensor
+from dami_text.data.cache import StoredRows
 from dami_text.data.ids import Rows, content_hashes, stable_id
 from dami_text.data.long_texts import long_texts_of, of_long_texts, tokens_read, words_left_out
 from dami_text.data.words import splits_words, word_numbers
@@ -30,22 +31,29 @@ class FeatureTexts:
         lexical: (N, K), sparse, the TF-IDF of the texts' tokens where the encoder's head has weights for them.
     """
 
-    def __init__(self, features: NDArray[np.float32], lexical: sparse.csr_matrix | None = None) -> None:
-        self.features, self.lexical, self.least_batch = features, lexical, 1
+    least_batch = 4_096
+
+    def __init__(self, features: NDArray[np.float32] | StoredRows, lexical: sparse.csr_matrix | None = None) -> None:
+        self.features, self.lexical = features, lexical
         self.lengths: Rows = np.ones(len(features), np.int64)
+
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The features in blocks (B, H) that memory has room for."""
+        return (self.features[start : start + 10_000] for start in range(0, len(self.features), 10_000))
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:
         """The mean (H,) of all texts' features."""
-        mean: NDArray[np.float64] = self.features.mean(axis=0, dtype=np.float64)
-        return mean
+        total = np.zeros(self.features.shape[1])
+        for block in self._blocks():
+            total += block.sum(axis=0, dtype=np.float64)
+        return total / len(self.features)
 
     @cached_property
     def spread(self) -> float:
         """The root of the mean squared distance from the mean; 1 where all texts are the same."""
-        n = len(self.features)
-        blocks = (self.features[start : start + 10_000] - self.mean for start in range(0, n, 10_000))
-        return (sum(float(np.square(block).sum()) for block in blocks) / max(1, n)) ** 0.5 or 1.0
+        squares = sum(float(np.square(block - self.mean).sum()) for block in self._blocks())
+        return (squares / max(1, len(self.features))) ** 0.5 or 1.0
 
     def collate(self, rows: Rows) -> FeatureBatch:
         """The features of `rows`."""
@@ -62,11 +70,21 @@ class FeatureTexts:
 class _Lists:
     """A column of lists of integers, in Arrow's memory map."""
 
-    def __init__(self, dataset: Dataset, column: str) -> None:
+    def __init__(self, values: Sequence[NDArray[np.int32]], offsets: Sequence[NDArray[np.int32]]) -> None:
+        """The values of each of Arrow's chunks, and where each of its lists begins in them and the last one ends."""
+        self.values, self.offsets = values, offsets
+        self._first_rows = np.cumsum([0, *(len(each) - 1 for each in offsets)])
+
+    @classmethod
+    def of(cls, dataset: Dataset, column: str) -> Self:
+        """A column of a data set."""
         chunks = dataset.data.column(column).chunks
-        self.values = [chunk.values.to_numpy() for chunk in chunks]
-        self.offsets = [chunk.offsets.to_numpy() for chunk in chunks]
-        self._first_rows = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+        return cls([chunk.values.to_numpy() for chunk in chunks], [chunk.offsets.to_numpy() for chunk in chunks])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[_Lists]") -> Self:
+        """The lists of all parts, one after another."""
+        return cls([each for part in parts for each in part.values], [each for part in parts for each in part.offsets])
 
     def __getitem__(self, row: int) -> NDArray[np.int32]:
         chunk = int(np.searchsorted(self._first_rows, row, side="right")) - 1
@@ -223,8 +241,8 @@ class EncodedTexts(StoredTexts):
             dataset = dataset.flatten_indices()
         super().__init__(dataset)
         self.tokenizer = tokenizer
-        self._ids = _Lists(dataset, "input_ids")
-        self._word_ids = _Lists(dataset, "word_ids") if in_pieces else None
+        self._ids = _Lists.of(dataset, "input_ids")
+        self._word_ids = _Lists.of(dataset, "word_ids") if in_pieces else None
         lengths = [np.zeros(0, np.int64), *map(np.diff, self._ids.offsets)]
         self.lengths: Rows = np.concatenate(lengths).astype(np.int64)
         self.long_texts = of_long_texts(
@@ -245,6 +263,17 @@ class EncodedTexts(StoredTexts):
         """The same texts with what a frozen encoder makes of them."""
         texts = copy.copy(self)
         texts.frozen_features = features
+        return texts
+
+    @classmethod
+    def joined(cls, parts: "Sequence[EncodedTexts]") -> "EncodedTexts":
+        """The texts of all parts, which one tokenizer made, one after another."""
+        texts = copy.copy(parts[0])
+        texts._texts = concatenate_datasets([part._texts for part in parts])
+        texts._ids = _Lists.joined([part._ids for part in parts])
+        word_ids = [part._word_ids for part in parts if part._word_ids is not None]
+        texts._word_ids = _Lists.joined(word_ids) if word_ids else None
+        texts.lengths = np.concatenate([part.lengths for part in parts])
         return texts
 
     def token_ids(self, row: int) -> NDArray[np.int32]:

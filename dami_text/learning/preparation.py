@@ -12,7 +12,7 @@ from dami_text.config.metrics import OF_ONE_CLASS, measured_class
 from dami_text.config.run import RunConfig
 from dami_text.data.readers import is_local
 from dami_text.data.sources import load_source
-from dami_text.data.splits import Splits, rarefied, split_source, warn_of_copies, warn_of_missing_classes
+from dami_text.data.splits import Splits, labels_of, rarefied, split_source, warn_of_copies, warn_of_missing_classes
 from dami_text.data.tabular import load_table
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.errors import ConfigError
@@ -58,9 +58,12 @@ def prepare(config: RunConfig, *, any_strategy: bool = False) -> PreparedData:
     if not any_strategy:
         require_given(build_strategy(config.strategy), source.gives, config.strategy.strategy)
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    # A frozen encoder reads what --rarefy left out too: then all seeds have their features from the same file.
+    beside = [splits.left_out] if splits.left_out is not None and config.model.freeze_encoder else []
+    encoded = source.encode([*parts, *beside])
     train, *validation, test = [
-        LabeledTexts(texts, np.arange(len(part)), part.with_format("numpy")["label"][:].astype(np.int64))
-        for texts, part in zip(source.encode(parts), parts, strict=True)
+        LabeledTexts(texts, np.arange(len(part)), labels_of(part))
+        for texts, part in zip(encoded, parts, strict=not beside)
     ]
     source.pretrain(train.texts)
     return PreparedData(

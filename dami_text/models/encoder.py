@@ -90,7 +90,10 @@ class Encoder:
 
         Both are drawn from torch's generator. All models share the weights that are not trained; the others are copied.
         """
-        model = copy.deepcopy(self.pretrained, {id(weight): weight for weight in shared_weights(self.pretrained)})
+        shared: list[nn.Module | nn.Parameter] = [*shared_weights(self.pretrained)]
+        if self.frozen:
+            shared.append(self.pretrained.base_model)
+        model = copy.deepcopy(self.pretrained, {id(part): part for part in shared})
         if not self.known:
             for module in head_modules(model):
                 draw(model, module)

@@ -15,14 +15,20 @@ from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import short_message
 from dami_text.models.inference import predict_probabilities
-from dami_text.models.scores import accuracy, average_precision, roc_auc
+from dami_text.models.scores import accuracy, average_precision, macro_f1, roc_auc
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import Processes
 
 #: From probabilities (N, C) and labels (N,) to a number of which more is better.
 Scorer = Callable[[NDArray[np.float32], NDArray[np.int64]], float]
 
-QUICK: dict[str, Scorer] = {"accuracy": accuracy, "roc_auc": roc_auc, "average_precision": average_precision}
+QUICK: dict[str, Scorer] = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "micro_f1": accuracy,  # the same where each text has one class
+    "roc_auc": roc_auc,
+    "average_precision": average_precision,
+}
 
 
 def evaluate_model(
@@ -72,8 +78,6 @@ def scorer(metric: str, class_names: Sequence[str] = ()) -> Scorer:
 
         module = metrics.METRICS[name](keep_in_memory=True)
         options = {} if of is None else {"positive": of}
-        if name == "macro_f1":
-            options = {"n_classes": probabilities.shape[1]}
         return float(module.compute(predictions=probabilities.argmax(axis=1), references=labels, **options)[name])
 
     return score

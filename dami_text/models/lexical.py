@@ -15,7 +15,7 @@ from scipy import sparse
 
 from dami_text.data.texts import EncodedTexts
 from dami_text.models.lexicon import Lexicon
-from dami_text.models.logistic import LogisticFit, Ways, fit_logistic, length_of, surely_higher
+from dami_text.models.logistic import LogisticFit, Regression, Ways, length_of, surely_higher
 
 #: The most frequent tokens that have weights, at most.
 MOST_TOKENS = 50_000
@@ -63,37 +63,39 @@ def token_counts(texts: EncodedTexts, vocabulary_size: int) -> sparse.csr_matrix
 
 
 def fit_with_tokens(
-    fit: LogisticFit,
+    alone: Regression,
     features: NDArray[np.float32],
     mean: NDArray[np.float64],
     lexical: sparse.csr_matrix,
     lexical_mean: NDArray[np.float64],
     labels: NDArray[np.int64],
+    n_classes: int,
     *,
     balanced: bool,
 ) -> tuple[LogisticFit, NDArray[np.floating[Any]]]:
     """The regression on features, or on features and tokens where held-out labels surely are likelier then.
 
     Args:
-        fit: the regression on features alone.
+        alone: the regression on features alone.
         features, mean: (n, H) of the labelled texts and (H,) of the pool.
         lexical, lexical_mean: the same of their tokens, (n, K) and (K,).
         labels: (n,).
+        n_classes: C.
         balanced: whether all classes count as equally frequent.
 
     Returns:
         The fit, of features (C, H), and the weights of tokens (C, K), which are 0 where they are not used.
     """
-    n_classes, n_features = fit.weight.shape
-    best, tokens = fit, np.zeros((n_classes, lexical.shape[1]))
-    if not len(fit.held_out):  # one class only, or one text of each
-        return best, tokens
     own, other = length_of(features), length_of(lexical)
-    for share in SHARES:
-        scales = share**0.5 / own, (1 - share) ** 0.5 / other
-        parts, means = (features * scales[0], lexical * scales[1]), (mean * scales[0], lexical_mean * scales[1])
-        found = fit_logistic(parts, labels, n_classes, means, WAYS, balanced=balanced)
+    best, scales = alone, (1.0, 0.0)
+    for share in SHARES if len(alone.held_out) else ():  # not for one class only, or one text of each
+        tried = share**0.5 / own, (1 - share) ** 0.5 / other
+        parts, means = (features * tried[0], lexical * tried[1]), (mean * tried[0], lexical_mean * tried[1])
+        found = Regression(parts, labels, n_classes, means, WAYS, balanced=balanced)
         if surely_higher(found.held_out, best.held_out):
-            weight, tokens = found.weight[:, :n_features] * scales[0], found.weight[:, n_features:] * scales[1]
-            best = replace(found, weight=weight)
-    return best, tokens
+            best, scales = found, tried
+    fit, n_features = best.fit(), features.shape[1]
+    if best is alone:
+        return fit, np.zeros((n_classes, lexical.shape[1]))
+    tokens = fit.weight[:, n_features:] * scales[1]
+    return replace(fit, weight=fit.weight[:, :n_features] * scales[0]), tokens

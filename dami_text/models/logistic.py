@@ -131,31 +131,58 @@ def fit_logistic(
         ways: how to fit.
         balanced: whether all classes count as equally frequent; there is the balanced fit alone then.
     """
-    parts, means = (features, mean) if isinstance(features, tuple) else ((features,), (mean,))
-    present, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    weight, bias = np.zeros((n_classes, sum(part.shape[1] for part in parts))), np.full(n_classes, UNSEEN)
-    if len(present) == 1:
-        bias[present] = 0
-        unknown = np.full((len(labels), n_classes), np.nan)
-        return LogisticFit(weight, bias, 1.0, 1.0, 0, np.zeros(0), unknown)
-    log_shares = np.log(np.full(len(present), 1 / len(present)) if balanced else class_shares(counts))
-    rows = _Rows.of(parts, means)
-    with _quiet_solver():
-        fitter = _Fitter(rows.coordinates, classes, counts, ways)
-        alone = balanced or len(present) > MANY_CLASSES
-        sharpness, share, found_out = fitter.chosen(log_shares, balanced=alone)
-        everything = np.arange(len(labels))
-        found = fitter.fit(everything, free=False, precise=True)
-        coordinates, intercept = share * sharpness * found.weight, share * log_shares
-        if share < 1:
-            free = fitter.fit(everything, free=True, precise=True)
-            coordinates, intercept = coordinates + (1 - share) * free.weight, intercept + (1 - share) * free.bias
-    weight[present] = rows.weights(coordinates)
-    bias[present] = intercept - (weight[present] @ np.concatenate(means) if rows.centred else 0)
-    own = found_out[np.arange(len(labels)), classes]
-    cross_validated = np.where(np.isnan(own)[:, None], np.nan, np.zeros((len(labels), n_classes)))
-    cross_validated[:, present] = np.exp(found_out)
-    return LogisticFit(weight, bias, sharpness, share, found.iterations, own[~np.isnan(own)], cross_validated)
+    return Regression(features, labels, n_classes, mean, ways, balanced=balanced).fit()
+
+
+class Regression:
+    """The regression of `fit_logistic` before it is fitted to all labelled texts: so far it is cross-validated.
+
+    Where several are compared by `held_out`, only one needs the fit.
+
+    Attributes:
+        held_out: (h,) log-probabilities of the classes of texts that cross-validation held out.
+    """
+
+    def __init__(
+        self, features: Any, labels: Labels, n_classes: int, mean: Any, ways: Ways, *, balanced: bool = False
+    ) -> None:
+        """Arguments as those of `fit_logistic`."""
+        parts: tuple[Any, ...] = features if isinstance(features, tuple) else (features,)
+        self._means: tuple[Floats, ...] = mean if isinstance(mean, tuple) else (mean,)
+        self._shape = n_classes, sum(part.shape[1] for part in parts)
+        self._present, self._classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        self.held_out: Floats = np.zeros(0)
+        self._cross_validated = np.full((len(labels), n_classes), np.nan)
+        if len(self._present) == 1:
+            return
+        self._rows = _Rows.of(parts, self._means)
+        self._fitter = _Fitter(self._rows.coordinates, self._classes, counts, ways)
+        alone = balanced or len(counts) > MANY_CLASSES
+        self._log_shares = np.log(np.full(len(counts), 1 / len(counts)) if balanced else class_shares(counts))
+        with _quick_solver():
+            self._sharpness, self._share, found = self._fitter.chosen(self._log_shares, balanced=alone)
+        own = found[np.arange(len(labels)), self._classes]
+        self.held_out = own[~np.isnan(own)]
+        self._cross_validated[~np.isnan(own)] = 0
+        self._cross_validated[:, self._present] = np.exp(found)
+
+    def fit(self) -> LogisticFit:
+        """The fit to all labelled texts."""
+        weight, bias, present = np.zeros(self._shape), np.full(self._shape[0], UNSEEN), self._present
+        if len(present) == 1:
+            bias[present] = 0
+            return LogisticFit(weight, bias, 1.0, 1.0, 0, self.held_out, self._cross_validated)
+        everything, share, sharpness = np.arange(len(self._classes)), self._share, self._sharpness
+        with _quick_solver():
+            found = self._fitter.fit(everything, free=False, precise=True)
+            coordinates, intercept = share * sharpness * found.weight, share * self._log_shares
+            if share < 1:
+                free = self._fitter.fit(everything, free=True, precise=True)
+                coordinates, intercept = coordinates + (1 - share) * free.weight, intercept + (1 - share) * free.bias
+        weight[present] = self._rows.weights(coordinates)
+        centre = np.concatenate(self._means) if self._rows.centred else np.zeros(self._shape[1])
+        bias[present] = intercept - weight[present] @ centre
+        return LogisticFit(weight, bias, sharpness, share, found.iterations, self.held_out, self._cross_validated)
 
 
 @dataclass(frozen=True)
@@ -244,10 +271,10 @@ class _Fitter:
         from sklearn.linear_model import LogisticRegression
 
         strength, tolerance = self._ways.free if free else self._ways.balanced, 1e-6 if precise else 1e-4
-        model = LogisticRegression(
-            C=strength, fit_intercept=free, class_weight=None if free else "balanced", max_iter=1000, tol=tolerance
-        )
-        model.fit((self._x if precise else self._narrow)[rows], self._classes[rows])
+        model = LogisticRegression(C=strength, fit_intercept=free, max_iter=1000, tol=tolerance)
+        classes = self._classes[rows]
+        weights = None if free else len(rows) / (len(self._counts) * np.bincount(classes))[classes]
+        model.fit((self._x if precise else self._narrow)[rows], classes, weights)
         weight, bias = model.coef_, np.broadcast_to(model.intercept_, len(model.coef_))
         if len(self._counts) == 2:  # there is one row, for the second class
             weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
@@ -316,11 +343,15 @@ def surely_higher(scores: Floats, others: Floats) -> bool:
 
 
 @contextmanager
-def _quiet_solver() -> Iterator[None]:
-    """Leave out that the solver stopped at its limit, where it is close enough, and that classes have few texts."""
+def _quick_solver() -> Iterator[None]:
+    """Leave out the solver's checks, which take longer than fitting a few texts, and two of its warnings.
+
+    These are that it stopped at its limit, where it is close enough, and that classes have few texts.
+    """
+    from sklearn import config_context
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
         yield

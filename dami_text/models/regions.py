@@ -51,7 +51,7 @@ class FeatureRows:
 def fit_regions(network: MLPForSequenceClassification, batch: Batch, labels: NDArray[np.int64]) -> None:
     """Train the network on labels (n,) of a batch of n texts."""
     inputs, wanted = batch.to(network.device).inputs, torch.from_numpy(labels).to(network.device)
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
     with torch.enable_grad():
         for _ in range(STEPS):
             optimizer.zero_grad()

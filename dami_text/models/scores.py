@@ -42,14 +42,12 @@ class ClassReport:
             return None
         n = len(class_names)
         present, asserted = np.bincount(labels, minlength=n), np.bincount(predicted, minlength=n)
-        right = np.bincount(labels[predicted == labels], minlength=n)
-        f1 = 2 * right / np.maximum(present + asserted, 1)
         largest = int(present.argmax())
         never = np.flatnonzero((present > 0) & (asserted == 0)).tolist()
         share = float(present[largest] / len(labels))
         return cls(
-            accuracy=float(right.sum() / len(labels)),
-            macro_f1=float(f1.mean()),
+            accuracy=float((predicted == labels).mean()),
+            macro_f1=float(class_f1(predicted, labels, n).mean()),
             largest=class_names[largest],
             largest_share=share,
             never_predicted=[class_names[i] for i in never],
@@ -100,6 +98,19 @@ def first_highest(values: NDArray[np.floating]) -> int:
 def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The share of rows whose most probable class, of probabilities (N, C), is their label (N,)."""
     return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def macro_f1(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The mean over all classes of `class_f1`, where the most probable class, of probabilities (N, C), is predicted."""
+    return float(class_f1(probabilities.argmax(axis=1), labels, probabilities.shape[1]).mean())
+
+
+def class_f1(predicted: NDArray[np.int64], labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:
+    """F1 (C,) of each class, by predictions (N,) and labels (N,); 0 for one that is neither present nor predicted."""
+    there = np.bincount(labels, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
+    right = np.bincount(labels[predicted == labels], minlength=n_classes)
+    f1: NDArray[np.float64] = 2 * right / np.maximum(there, 1)
+    return f1
 
 
 def roc_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

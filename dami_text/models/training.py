@@ -31,7 +31,7 @@ from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
-from dami_text.models.logistic import Ways, fit_logistic
+from dami_text.models.logistic import Regression, Ways, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
 from dami_text.models.unseen import never_predicted
 from dami_text.models.word_level import class_names_of
@@ -172,10 +172,15 @@ WAYS = Ways(balanced=5.0, free=10.0)
 def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts, config: TrainingConfig) -> Training:
     """Find the head of a frozen encoder, and the network of its linear regions, if it has one."""
     head, balanced, features = head_of(model), config.class_weights == "balanced", texts.features[data.rows]
-    fit = fit_logistic(features, data.labels, head.out_features, texts.mean, WAYS, balanced=balanced)
-    if texts.lexical is not None:
+    n_classes: int = head.out_features
+    regression = Regression(features, data.labels, n_classes, texts.mean, WAYS, balanced=balanced)
+    if texts.lexical is None:
+        fit = regression.fit()
+    else:
         lexical, mean = texts.lexical[data.rows], texts.lexical_mean
-        fit, tokens = fit_with_tokens(fit, features, texts.mean, lexical, mean, data.labels, balanced=balanced)
+        fit, tokens = fit_with_tokens(
+            regression, features, texts.mean, lexical, mean, data.labels, n_classes, balanced=balanced
+        )
         lexicon: Any = model.lexicon
         with torch.no_grad():
             lexicon.weight[:-1] = torch.from_numpy(tokens.T)

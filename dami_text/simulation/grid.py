@@ -297,13 +297,22 @@ def _set_up_worker(cell: Cell, job: Job) -> None:
 
 def _run_of(cell: Cell, job: Job) -> Run:
     config = RunFolder(cell.path, cell.config, job.overwrite).config
-    common = replace(config, strategy=StrategyConfig())  # all that decides the data and the first round's model
+    common = _common(config)
     data = _prepare(common)
 
     def train(learner: ActiveLearner) -> Training:
         return learner.train() if learner.round > 0 else _first_round(learner, common, data, job.root / FIRST_ROUNDS)
 
     return Run(config, cell.path, job.overwrite, data=data, train=train, save_model=job.save_models)
+
+
+def _common(config: RunConfig) -> RunConfig:
+    """The config with a strategy that stands for all which share the data and the first round's model.
+
+    Those that interpret a frozen encoder's features have models of their own, with a network beside the head.
+    """
+    alone = config.model.freeze_encoder and not config.strategy.interprets_features
+    return replace(config, strategy=StrategyConfig(strategy="random") if alone else StrategyConfig())
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import json
 import logging
 
@@ -24,7 +25,7 @@ from transformers import (
 from dami_text.cli import run as cli
 from dami_text.config.options import ModelConfig, TrainingConfig
 from dami_text.config.run import RunConfig
-from dami_text.data.texts import EncodedTexts, LabeledTexts
+from dami_text.data.texts import EncodedTexts, FeatureTexts, LabeledTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, HubError
 from dami_text.interpretation.word_gradients import interpret
@@ -245,7 +246,7 @@ def test_the_head_alone_gives_from_the_features_what_the_model_gives_from_the_te
     model, texts = encoder.pretrained, encoded()
     rows = np.arange(len(TEXTS))
     probabilities, features = predict_probabilities(model, texts, rows), predict_features(model, texts, rows)
-    texts.frozen_features = frozen_features(model, texts)
+    texts.frozen_features = FeatureTexts(frozen_features(model, texts))
     assert texts.frozen_features.features.shape == (len(TEXTS), 8)
     np.testing.assert_allclose(predict_probabilities(model, texts, rows), probabilities, atol=1e-6)
     np.testing.assert_allclose(predict_features(model, texts, rows), features, atol=1e-5)
@@ -258,10 +259,10 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
     texts, calls = encoded(), []
     forward = type(models[0].base_model).forward
     monkeypatch.setattr(type(models[0].base_model), "forward", lambda *a, **b: (calls.append(1), forward(*a, **b))[1])
-    first = frozen_features(models[0], texts).features
+    first = frozen_features(models[0], texts)[:]
     n = len(calls)
     assert n > 0
-    assert np.array_equal(frozen_features(models[0], encoded()).features, first)
+    assert np.array_equal(frozen_features(models[0], encoded())[:], first)
     assert len(calls) == n
     frozen_features(models[1], texts)
     assert len(calls) > n
@@ -270,12 +271,13 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
 def test_features_in_parts_are_those_of_one_pass_to_the_bit(monkeypatch, tmp_path):
     model, rng = load(save_encoder(tmp_path, seed=7), freeze_encoder=True).pretrained, np.random.default_rng(0)
     words = ("the", "plot", "cast", "good", "dull", "music")
-    texts = encoded([" ".join(rng.choice(words, rng.integers(1, 20))) for _ in range(57)])
+    texts = encoded([" ".join(rng.choice(words, rng.integers(5, 20))) for _ in range(57)])
     monkeypatch.setattr("dami_text.models.frozen_features.PART", 100)
     told = []
     with progress_told(lambda work, *far: told.append(far)):
-        found = frozen_features(model, texts, batch_size=4).features
-    assert np.array_equal(found, features_of(model, texts, np.arange(57), batch_size=4))
+        found = frozen_features(model, texts, batch_size=4)[:]
+    order = np.array(sorted(range(57), key=lambda row: hashlib.blake2b(texts.token_ids(row), digest_size=16).digest()))
+    assert np.array_equal(found[order], features_of(model, texts, order, batch_size=4))
     done, n, shares = zip(*told, strict=True)
     assert (done[0], {*n}, shares[0]) == (0, {57}, 0)
     assert len(told) > 4
@@ -283,11 +285,37 @@ def test_features_in_parts_are_those_of_one_pass_to_the_bit(monkeypatch, tmp_pat
     assert list(shares) == sorted({*shares})
 
 
+def test_copies_and_texts_in_another_order_have_the_same_features(monkeypatch, tmp_path):
+    model, read = load(save_encoder(tmp_path, seed=8), freeze_encoder=True).pretrained, []
+    forward = type(model.base_model).forward
+    monkeypatch.setattr(
+        type(model.base_model), "forward", lambda *a, **b: (read.append(len(b["input_ids"])), forward(*a, **b))[1]
+    )
+    found = frozen_features(model, encoded(["good", "a bad plot", "good", "dull"]))[:]
+    assert sum(read) == 3
+    assert np.array_equal(found[0], found[2])
+    joined = EncodedTexts.joined([encoded(["dull", "a bad plot"]), encoded(["good"])])
+    assert np.array_equal(frozen_features(model, joined)[:], found[[3, 1, 0]])
+    assert sum(read) == 3
+    assert [joined.text(2), joined.token_ids(0).tolist()] == ["good", encoded(["dull"]).token_ids(0).tolist()]
+
+
+def test_all_seeds_and_rare_versions_of_a_data_set_have_the_same_features(monkeypatch, folder, reviews):
+    options = {"dataset": str(reviews), "model": str(folder), "freeze_encoder": True, "strategy": "random"}
+    data = prepare(RunConfig.of(**options))
+    monkeypatch.setattr("dami_text.models.frozen_features.features_of", None)  # nothing is read any more
+    rare = f"{data.class_names[1]}=0.2"
+    others = [{"seed": 1}, {"validation": "none"}, {"rarefy": rare}, {"rarefy": rare, "seed": 2}, {"strategy": "dami"}]
+    for changed in others:
+        again = prepare(RunConfig.of(**options | changed))
+        assert len(again.train.texts.frozen_features.features) == len(again.train.rows)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_a_frozen_encoder_changes_its_head_only(tmp_path, kind):
     encoder = load(save_encoder(tmp_path, kind), freeze_encoder=True)
     texts = encoded(["good", "bad", "great", "dull"] * 4)
-    texts.frozen_features = frozen_features(encoder.pretrained, texts)
+    texts.frozen_features = FeatureTexts(frozen_features(encoder.pretrained, texts))
     with torch_stream(0, 0, "training"):
         model = encoder.new_model()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}

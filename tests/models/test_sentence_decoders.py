@@ -65,7 +65,7 @@ def load(path, **options):
 
 def features(encoder):
     texts = texts_for(encoder.tokenizer, Dataset.from_dict({"text": TEXTS}))
-    return frozen_features(encoder.pretrained, texts).features
+    return frozen_features(encoder.pretrained, texts)[:]
 
 
 # Against sentence-transformers -------------------------------------------------------------------------------------

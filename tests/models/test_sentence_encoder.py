@@ -33,7 +33,7 @@ def load(path, max_length=512, **options):
 
 def features(encoder, texts=TEXTS):
     encoded = encode(Dataset.from_dict({"text": texts}), encoder.tokenizer)
-    return frozen_features(encoder.pretrained, EncodedTexts(encoded, encoder.tokenizer)).features
+    return frozen_features(encoder.pretrained, EncodedTexts(encoded, encoder.tokenizer))[:]
 
 
 def written(folder, pooling, layers=(), options=None, prompts=None, default=None, **of_pooling):

@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from dami_text.config.data_options import TokenizationConfig
 from dami_text.config.options import TrainingConfig
-from dami_text.data.texts import LabeledTexts, Texts
+from dami_text.data.texts import FeatureTexts, LabeledTexts, Texts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
 from dami_text.models.best_weights import BestWeights
 from dami_text.models.evaluation import compute_metrics, scorer
@@ -48,7 +48,7 @@ def texts_of(kind: str) -> Texts:
         return TfidfTexts(dataset, TfidfEncoder.fit(dataset, TokenizationConfig()))
     encoded = pool_of(texts, kind="bert" if "bert" in kind else kind).texts
     if kind == "frozen bert":
-        return encoded.with_features(frozen_features(tiny_model("bert"), encoded))
+        return encoded.with_features(FeatureTexts(frozen_features(tiny_model("bert"), encoded)))
     return encoded
 
 

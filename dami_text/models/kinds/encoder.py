@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dami_text.config.kinds import OF_STEPS, ModelKind
@@ -107,7 +108,9 @@ class EncoderSource:
 
         The head's lexicon then is that of the first data set, the pool.
         """
-        from dami_text.data.texts import FeatureTexts
+        import numpy as np
+
+        from dami_text.data.texts import EncodedTexts, FeatureTexts
         from dami_text.data.tokenization import encode_all, warn_of_unknown_pieces
         from dami_text.models.frozen_features import frozen_features
         from dami_text.models.lexical import lexical_features
@@ -117,14 +120,15 @@ class EncoderSource:
         warn_of_unknown_pieces(encoded, self.preprocessor)
         if not self.encoder.frozen:
             return encoded
-        reader = on_own_device(self.encoder.pretrained)
-        features = [frozen_features(reader, texts) for texts in encoded]
-        if (lexicon := self._lexicon(encoded[0])) is not None:
-            features = [
-                FeatureTexts(found.features, lexical_features(lexicon, texts))
-                for texts, found in zip(encoded, features, strict=True)
-            ]
-        return [texts.with_features(found) for texts, found in zip(encoded, features, strict=True)]
+        features = frozen_features(on_own_device(self.encoder.pretrained), EncodedTexts.joined(encoded))
+        ends = np.cumsum([0, *map(len, encoded)]).tolist()
+        lexicon = self._lexicon(encoded[0])
+        return [
+            texts.with_features(
+                FeatureTexts(features.part(start, end), None if lexicon is None else lexical_features(lexicon, texts))
+            )
+            for texts, (start, end) in zip(encoded, pairwise(ends), strict=True)
+        ]
 
     def _lexicon(self, pool: "EncodedTexts") -> "Lexicon | None":
         """The lexicon of the head: that of the pool, if there is none yet; None where no token is in two texts."""
