@@ -24,6 +24,7 @@ from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
 from dami_text.publishing.cards import labels_counted, public_name
+from dami_text.simulation.by_class import class_score
 from dami_text.simulation.comparison import LearningCurve
 from dami_text.simulation.grid import ASKED, ERROR, folder_name, read_asked
 from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, in_todays_names
@@ -229,6 +230,8 @@ def _curve(
 
     def score(run: RecordedRun, line: Line) -> float:
         scores = (line["metrics"] if on == "test" else line["validation"]) or {}
+        if on == "test" and metric not in scores and (of_class := class_score(line, metric)) is not None:
+            return of_class
         if scores.get(metric) is None:
             raise ConfigError(f"{run.name} has no {metric} on the {on} split; it has {', '.join(scores) or 'none'}")
         return float(scores[metric])
