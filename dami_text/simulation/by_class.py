@@ -7,8 +7,8 @@ from dami_text.config.metrics import WITH_CLASS, split_metric
 
 Line = Mapping[str, Any]
 
-#: What is recorded of each class on the test split, in the order in which it is shown.
-MEASURES = ("average_precision", "f1", "precision", "recall")
+#: What is recorded of each class on the test split, and what a report calls it, in the order in which it is shown.
+MEASURES = {"average_precision": "average precision", "f1": "F1", "precision": "precision", "recall": "recall"}
 
 
 def class_score(line: Line, metric: str) -> float | None:

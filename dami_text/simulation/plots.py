@@ -87,9 +87,10 @@ def plot_class(paths: Sequence[Path], panels: Mapping[str, Sequence[LearningCurv
         _draw(axes, curves)
         axes.set_ylabel(f"{label}, %", parse_math=False)
         axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in places[max(0, len(panels) - PANELS) : len(panels)]:
+        axes.set_xlabel("% of the training set labelled")
     for axes in places[len(panels) :]:
         axes.remove()
-    figure.supxlabel("labelled texts, % of the training set", fontsize="medium")
     figure.suptitle(title, parse_math=False, fontsize="medium")
     _add_legend(figure, places[0], names, columns)
     _save(figure, paths)

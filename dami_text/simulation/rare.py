@@ -54,9 +54,9 @@ def part_on_class(
 ) -> dict[str, Any]:
     """What the templates show of a class; the figure `name`-class and its data are written into `figures`."""
     found = [_found_curve(curve, comparison.runs[curve.strategy], class_name) for curve in comparison.curves]
-    scores = {measure: _curves(comparison, class_name, measure) for measure in MEASURES}
+    scores = {shown: _curves(comparison, class_name, measure) for measure, shown in MEASURES.items()}
     figure = f"{name}-class"
-    panels = {measure.replace("_", " "): curves for measure, curves in scores.items()} | {FOUND: found}
+    panels = scores | {FOUND: found}
     caption = f"The class {class_name!r}, {comparison.dataset}, {comparison.model}"
     plot_class(pictures(figures, figure), panels, caption)
     header, _ = curve_rows(found)
@@ -79,7 +79,7 @@ def part_on_class(
     }
     if len(found) > 1 and any(curve.strategy == baseline for curve in found):
         told["differences_text"] = f"The differences to {baseline}, by seed, in points."
-        told["differences"] = _differences_table(scores | {FOUND: found}, baseline)
+        told["differences"] = _differences_table(panels, baseline)
     return told
 
 
@@ -146,12 +146,12 @@ def _number(values: NDArray[np.float64], digits: int) -> str:
 
 
 def _scores_table(scores: dict[str, list[LearningCurve]]) -> Any:
-    ranked = sorted(range(len(scores[MEASURES[0]])), key=lambda i: -float(scores[MEASURES[0]][i].area().mean()))
+    first = next(iter(scores.values()))
+    ranked = sorted(range(len(first)), key=lambda i: -float(first[i].area().mean()))
     rows = [
-        [scores[MEASURES[0]][i].strategy, *(interval(mean_interval(curves[i].area())) for curves in scores.values())]
-        for i in ranked
+        [first[i].strategy, *(interval(mean_interval(curves[i].area())) for curves in scores.values())] for i in ranked
     ]
-    return table(["strategy", *(measure.replace("_", " ") for measure in scores)], rows)
+    return table(["strategy", *scores], rows)
 
 
 def _differences_table(scores: dict[str, list[LearningCurve]], baseline: str) -> Any:
@@ -168,4 +168,4 @@ def _differences_table(scores: dict[str, list[LearningCurve]], baseline: str) ->
         for i, strategy in enumerate(strategies)
         if i != base
     ]
-    return table(["strategy", *(measure.replace("_", " ") for measure in scores)], rows)
+    return table(["strategy", *scores], rows)

@@ -34,9 +34,8 @@ def write_class_run(root, strategy, seed, found, **options):
     folder = write_run(root, strategy, seed, (0.5,) * len(found), **options)
     lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
     for line, n in zip(lines, found, strict=True):
-        n_labeled = line["n_labeled"]
-        line |= line_of(n, right=min(n, 5), predicted=5, precision=n / 10)
-        line["class_counts"] = {"ham": n_labeled - n, "spam": n}
+        line.update(line_of(n, right=min(n, 5), predicted=5, precision=n / 10))
+        line["class_counts"] = {"ham": line["n_labeled"] - n, "spam": n}
     (folder / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -137,7 +136,7 @@ def test_the_figure_comes_with_its_data(reported):
     found = {tuple(row[:3]): [float(value) for value in row[6:]] for row in rows}
     assert found["share found", "margin", "40"] == [0.4, 0.5, 0.6]
     assert found["recall", "margin", "40"] == [0.8, 1, 1]
-    assert {row[0] for row in rows} == {"average precision", "f1", "precision", "recall", "share found"}
+    assert {row[0] for row in rows} == {"average precision", "F1", "precision", "recall", "share found"}
     for kind in ("svg", "png"):
         assert (reported / "figures" / f"reviews.csv-cnn-class.{kind}").stat().st_size > 1000
 
