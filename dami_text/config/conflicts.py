@@ -112,11 +112,6 @@ def _check_frozen(options: Mapping[str, Any], changed: Collection[str]) -> None:
         raise ConfigError(
             "--interpretation-source features needs the features of a frozen encoder; add --freeze-encoder"
         )
-    if "threshold" in changed and not (frozen or "threshold" in kind_of(model).takes):
-        raise ConfigError(
-            f"--threshold {options['threshold']} is for linear and for frozen encoders, and --model is {model}; leave "
-            "it out, or add --freeze-encoder to an encoder"
-        )
     for name in kind_of(model).ignored(options):
         if name in changed:
             beside = " with --freeze-encoder" if frozen else " with --contrastive" if options["contrastive"] else ""

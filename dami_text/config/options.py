@@ -123,11 +123,6 @@ class TrainingConfig(Options):
     class_weights: Literal["none", "balanced"] = option(
         "none", "balanced weighs each class by the inverse of its count among the labelled texts"
     )
-    threshold: Literal["none", "f1"] = option(
-        "none",
-        "f1: of two classes, predict the one with fewer labels from that probability on at which its F1 is highest "
-        "among cross-validated labelled texts; probabilities are moved so that it is 0.5 (linear, and frozen encoders)",
-    )
     mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
     device: Device = option(
         "auto",

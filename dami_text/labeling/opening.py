@@ -26,7 +26,7 @@ UNUSED = ("dataset", "splits", "rarefy", "validation", *WITH_VALIDATION, *(f.nam
 SESSION_OPTIONS = frozenset({*RunConfig().options(), *(f.name for f in fields(LabelingConfig))} - {*UNUSED})
 
 #: Options of a session that may be others on another day.
-CHANGEABLE = ("budget", "lease_minutes", "device", "ask", "near_duplicates", "threshold")
+CHANGEABLE = ("budget", "lease_minutes", "device", "ask", "near_duplicates")
 
 
 def open_session(file: str, given: Mapping[str, Any], page: PageConfig) -> "Session":

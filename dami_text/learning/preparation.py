@@ -181,8 +181,6 @@ def learner_of(
     Raises:
         ConfigError: the strategy needs what the models do not give.
     """
-    if config.training.threshold != "none" and len(class_names) != 2:
-        raise ConfigError(f"--threshold is for two classes, and there are {len(class_names)}; leave it out")
     name = config.strategy.strategy if strategy is None else strategy_name(strategy)
     strategy = strategy or build_strategy(config.strategy)
     require_given(strategy, source.gives, name)

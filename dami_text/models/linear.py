@@ -15,7 +15,6 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.data.tfidf import TfidfTexts
 from dami_text.models.logistic import Ways, fit_logistic
-from dami_text.models.threshold import with_threshold
 from dami_text.models.training import Training
 
 #: How to fit. A flat balanced fit is one that leaves the decision to the shares: half of a film review's phrases are
@@ -74,8 +73,6 @@ class LinearForSequenceClassification(PreTrainedModel):
             WAYS,
             balanced=config.class_weights == "balanced",
         )
-        if config.threshold == "f1":
-            fit = with_threshold(fit, data.labels)
         fit.write(self.classifier)
         return Training(1, fit.iterations, None, cross_validated=fit.cross_validated)
 

@@ -33,7 +33,6 @@ from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
 from dami_text.models.logistic import Ways, fit_logistic
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
-from dami_text.models.threshold import with_threshold
 from dami_text.models.unseen import never_predicted
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
@@ -179,8 +178,6 @@ def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts,
         lexicon: Any = model.lexicon
         with torch.no_grad():
             lexicon.weight[:-1] = torch.from_numpy(tokens.T)
-    if config.threshold == "f1":
-        fit = with_threshold(fit, data.labels)
     fit.write(head)
     if (network := regions_of(model)) is not None:
         fit_regions(network, FeatureRows(texts).collate(data.rows), data.labels)

@@ -60,7 +60,7 @@ def test_too_few_labels_and_a_model_that_takes_steps(tmp_path, reviews, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "error: no data set 'nowhere'"),
+        (["nowhere"], "error: 'nowhere' is no file or folder here"),
         (["SESSION", "--model", "linear"], "--model is about a file, and SESSION is a session; leave it out"),
         (["SESSION", "--seeds", "0"], "--seeds is 0; it must be at least 1"),
         (["SESSION", "--strategies", "random"], "--strategies are compared with random; name one or more others"),

@@ -1,21 +1,18 @@
 """The threshold of a rare class against a search over all thresholds, and what it does to models."""
 
+import re
+
 import numpy as np
 import pytest
-from datasets import Dataset
+import torch
+from labeling_cases import label_some, make_linear_session, make_session, texts_without_labels
 from sklearn.metrics import f1_score
 
-from dami_text import make_learner
-from dami_text.config.run import RunConfig
-from dami_text.errors import ConfigError
-from dami_text.models.logistic import LogisticFit
-from dami_text.models.threshold import best_threshold, with_threshold
-
-
-def fit_of(probabilities):
-    """A fit whose cross-validated probabilities of the second class are these (n,)."""
-    both = np.stack([1 - probabilities, probabilities], axis=1)
-    return LogisticFit(np.zeros((2, 3)), np.array([0.4, -0.4]), 1.0, 0.5, 0, np.zeros(0), both)
+from dami_text.cli.main import main
+from dami_text.labeling.prediction import Classifier
+from dami_text.labeling.session import Session
+from dami_text.models.linear import LinearConfig, LinearForSequenceClassification
+from dami_text.models.threshold import best_threshold, move_threshold, rarer_class
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -38,70 +35,82 @@ def test_the_threshold_lies_midway():
 
 @pytest.mark.parametrize("rare", [0, 1])
 def test_what_had_the_thresholds_probability_has_one_half(rare):
-    probabilities = np.concatenate([np.full(5, 0.3), np.full(20, 0.1)])
-    labels = np.array([1] * 5 + [0] * 20)
-    if rare == 0:
-        probabilities, labels = 1 - probabilities, 1 - labels
-    fit = fit_of(probabilities)
-    moved = with_threshold(fit, labels)
-    # Log-odds of .2, midway between .3 and .1, are moved to 0; the ranking stays.
-    odds = np.log(0.2 / 0.8)
-    assert moved.bias[rare] - moved.bias[1 - rare] == pytest.approx(fit.bias[rare] - fit.bias[1 - rare] - odds)
-    assert moved.bias.sum() == pytest.approx(fit.bias.sum())
-    assert moved.cross_validated is fit.cross_validated
+    model = LinearForSequenceClassification(LinearConfig(1, num_labels=2))
+    with torch.no_grad():
+        model.classifier.bias.copy_(torch.tensor([0.4, -0.4]))
+    # The rare class has .3, .3, .1 and the others .1, but for one that nobody held out.
+    own = np.array([0.3, 0.3, 0.1, *[0.1] * 7, np.nan])
+    labels = np.full(11, 1 - rare)
+    labels[:3] = rare
+    both = np.stack([own, 1 - own] if rare == 0 else [1 - own, own], axis=1)
+    found = move_threshold(model, both, labels)
+    assert (found.number, found.probability) == (rare, pytest.approx(0.2))
+    assert (found.f1_before, found.f1_after) == (0, pytest.approx(2 * 2 / (2 + 3)))
+    bias = model.classifier.bias.detach().numpy()
+    before = np.array([0.4, -0.4])
+    moved = (bias[rare] - bias[1 - rare]) - (before[rare] - before[1 - rare])
+    assert moved == pytest.approx(-np.log(0.2 / 0.8))
+    assert bias.sum() == pytest.approx(before.sum(), abs=1e-6)
 
 
-def test_too_few_texts_of_a_class_choose_no_threshold():
-    labels = np.array([1] * 4 + [0] * 20)
-    fit = fit_of(np.linspace(0.3, 0.1, 24))
-    assert with_threshold(fit, labels) is fit
-    assert with_threshold(fit, np.zeros(24, np.int64)) is fit
+def test_the_rarer_class_is_that_with_fewer_labels():
+    assert [rarer_class(np.array(labels)) for labels in ([0, 1, 1], [0, 0, 1], [0, 1])] == [0, 1, 1]
 
 
-def rare_texts():
-    """160 texts, 8 of which are of the class "rare", with a word that some others have too."""
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """A session of 160 texts, 120 of them labelled; one in ten is spam, which has a word that some others have too."""
+    folder = tmp_path_factory.mktemp("rare")
     rng = np.random.default_rng(0)
-    words = [f"word{i}" for i in range(30)]
-    labels = ["rare" if i % 20 == 0 else "usual" for i in range(160)]
+    words, spam = [f"word{i}" for i in range(30)], [i % 10 == 0 for i in range(160)]
     texts = [
-        " ".join([*rng.choice(words, 8), *(["signal"] if label == "rare" or rng.random() < 0.05 else [])])
-        for label in labels
+        " ".join([*rng.choice(words, 8), f"number{i}", *(["signal"] if hit or rng.random() < 0.05 else [])])
+        for i, hit in enumerate(spam)
     ]
-    return texts, labels
+    file = folder / "texts.csv"
+    file.write_text("text\n" + "".join(f"{text}\n" for text in texts), encoding="utf-8")
+    with make_linear_session(file, folder / "s.dami") as session:
+        session.store.extend_queue(0, session.items(list(range(160)), "reserve"))
+        label_some(session, [int(hit) for hit in spam], 120)
+    return folder / "s.dami"
 
 
-def test_a_model_predicts_by_it_wherever_it_is_read(tmp_path):
-    texts, labels = rare_texts()
-    found = {}
-    for threshold in ("none", "f1"):
-        learner = make_learner(texts, ["usual", "rare"], model="linear", threshold=threshold)
-        learner.tell(range(120), labels[:120])
-        learner.train()
-        learner.save(tmp_path / threshold)
-        found[threshold] = learner.predict_proba(texts[120:])
-        predicted = learner.predict(texts[120:]).tolist()
-        assert predicted == [["usual", "rare"][c] for c in found[threshold].argmax(axis=1)]
-    assert np.argsort(found["none"][:, 1]).tolist() == np.argsort(found["f1"][:, 1]).tolist(), "the ranking stays"
-    expected = np.array(labels[120:]) == "rare"
-    scores = {name: f1_score(expected, p[:, 1] > 0.5, zero_division=0) for name, p in found.items()}
-    assert scores["f1"] > scores["none"]
+def test_a_final_model_predicts_by_it_wherever_it_is_read(session, tmp_path, capsys):
+    found, told = {}, {}
+    for name, options in {"plain": [], "moved": ["--threshold", "f1"]}.items():
+        assert main(["train", str(session), "--output-dir", str(tmp_path / name), *options]) == 0
+        told[name] = capsys.readouterr().out
+        classifier = Classifier.load(tmp_path / name)
+        with Session(session) as opened:
+            texts = [opened.text(row) for row in range(160)]
+        found[name] = classifier.probabilities(texts)[:, 1]
+    assert "threshold" not in told["plain"]
+    line = re.search(r"threshold 'pos' from a probability of (\S+) on, which is moved to 0.5: its F1", told["moved"])
+    assert line
+    assert np.argsort(found["plain"], kind="stable").tolist() == np.argsort(found["moved"], kind="stable").tolist()
+    assert ((found["moved"] > 0.5) == (found["plain"] > float(line[1]))).mean() > 0.98, "it is told in two digits"
+    assert (found["moved"] > 0.5).sum() > (found["plain"] > 0.5).sum()
+    assert "from a probability of" in (tmp_path / "moved" / "README.md").read_text(encoding="utf-8")
+    # The same command again is done at once; another threshold is another model.
+    assert main(["train", str(session), "--output-dir", str(tmp_path / "moved"), "--threshold", "f1"]) == 0
+    assert main(["train", str(session), "--output-dir", str(tmp_path / "moved")]) == 1
+    assert "holds a model of other labels" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"model": "cnn"}, "threshold f1 is for linear and for frozen encoders, and model is cnn; leave it out"),
-        ({"model": "an/encoder"}, "threshold f1 is for linear and for frozen encoders"),
-    ],
-)
-def test_models_without_a_threshold_refuse_it(options, message):
-    with pytest.raises(ConfigError, match=message):
-        RunConfig.of(threshold="f1", **options)
-    assert RunConfig.of(threshold="f1", model="an/encoder", freeze_encoder=True).training.threshold == "f1"
-    assert RunConfig.of(threshold="f1", model="auto").training.threshold == "f1"
-
-
-def test_more_than_two_classes_have_none():
-    texts = Dataset.from_dict({"text": ["good film", "bad film", "so so"]})
-    with pytest.raises(ConfigError, match="threshold is for two classes, and there are 3; leave it out"):
-        make_learner(texts, ["a", "b", "c"], model="linear", threshold="f1")
+def test_what_has_no_threshold_refuses_it(tmp_path, reviews, capsys):
+    file, truth = texts_without_labels(reviews, tmp_path, 40)
+    with make_linear_session(file, tmp_path / "few.dami") as session:
+        label_some(session, truth, 4)
+    with make_session(file, tmp_path / "cnn.dami", model="cnn", strategy="margin") as session:
+        label_some(session, truth, 4)
+    with make_session(file, tmp_path / "three.dami", ["a", "b", "c"], model="cnn", strategy="margin") as session:
+        label_some(session, truth, 4)
+    for name, message in {
+        "few": "--threshold needs 5 texts of each class to train on, and ",
+        "cnn": "--threshold is for linear and for frozen encoders, and the model is cnn; leave it out",
+        "three": "--threshold is for two classes, and the session has 3; leave it out",
+    }.items():
+        place = str(tmp_path / f"{name}.dami")
+        assert main(["train", place, "--output-dir", str(tmp_path / "out"), "--threshold", "f1"]) == 1
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

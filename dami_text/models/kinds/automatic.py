@@ -34,7 +34,6 @@ class Automatic(ModelKind):
     """The kind that `settled` chooses by the texts."""
 
     ignores = OF_STEPS | {"word_vectors", "word_vector_dim", "word_vector_texts"}
-    takes = frozenset({"threshold"})
     gives = frozenset({"features"})
 
     def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> Any:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 class Linear(ModelKind):
     """Logistic regression on the words and characters of a text."""
 
-    takes = frozenset({"threshold"})
     gives = frozenset({"features"})
     ignores = OF_STEPS | {"word_vectors", "word_vector_dim", "word_vector_texts", "max_length", "long_texts"}
     is_small = True
