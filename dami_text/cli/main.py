@@ -20,6 +20,7 @@ COMMANDS = {
     "select": "dami_text.cli.session:select",
     "train": "dami_text.cli.session:train",
     "predict": "dami_text.cli.predict:predict",
+    "simulate": "dami_text.cli.simulate:simulate",
     "run": "dami_text.cli.run:run",
     "grid": "dami_text.cli.grid:grid",
     "report": "dami_text.cli.report:report",
@@ -38,6 +39,7 @@ Label texts for real:
   select SESSION OUT        write the next texts to label, with reasons, for another tool
   train SESSION             train the final model and write it with its card
   predict SESSION FILE OUT  the classes of a file's texts, or with --rest of those without a label
+  simulate SESSION          what choosing would have saved on your labels, against random
 
 Simulate on labelled data:
   run                       one run, from a few labels to a learning curve

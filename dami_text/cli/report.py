@@ -25,6 +25,8 @@ def report(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("--on", choices=("test", "validation"), default="test", help="the split (default: test)")
     parser.add_argument("--metric", default="accuracy", help=f"{WANTED} (default: accuracy)")
     parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
+    of_class = "tell how well this class is found and predicted (default: the class of the runs' --rarefy)"
+    parser.add_argument("--positive-class", metavar="CLASS", help=of_class)
     parser.add_argument("--strategies", nargs="+", help="only these, in this order (default: all that have runs)")
     parser.add_argument(
         "--save-records", type=Path, metavar="FILE", help="write all rounds to FILE, named records.jsonl.gz, too"
@@ -57,6 +59,7 @@ def _report(options: argparse.Namespace) -> None:
         baseline=options.baseline,
         failed=failures(options.results),
         runs=runs,
+        positive_class=options.positive_class,
     )
     if options.save_records:
         write_archive(options.save_records, runs)

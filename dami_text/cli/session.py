@@ -167,6 +167,8 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     parser.add_argument("--private", action="store_true", help="make what is pushed private")
     tune = "fine-tune the session's encoder on pairs of labelled texts first; on a CPU it takes minutes"
     parser.add_argument("--fine-tune", action="store_true", help=tune)
+    rarer = "f1: predict the rarer of two classes from that probability on at which its cross-validated F1 is highest"
+    parser.add_argument("--threshold", choices=("none", "f1"), default="none", help=f"{rarer} (default: none)")
     add_device(parser)
     options = parser.parse_args(arguments)
 
@@ -190,7 +192,8 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
         if options.push_to_hub:
             check_push(options.push_to_hub, "model", options.private)
         no_progress_bars()
-        final = train_final(session, options.output_dir, options.export_merged)
+        threshold = options.threshold == "f1"
+        final = train_final(session, options.output_dir, options.export_merged, threshold=threshold)
         print(final_text(final))
         for told in final_warnings(session, final):
             print(f"WARNING: {told}", file=sys.stderr)

@@ -11,10 +11,13 @@ RECORDED = ("accuracy", "macro_f1", "micro_f1", "roc_auc")
 #: Those of one class: the one that is named, as in f1:spam, or the positive one of two.
 OF_ONE_CLASS = ("f1", "precision", "recall")
 
+#: Those that can name a class. Average precision without a name is that of the positive class of two, or a mean.
+WITH_CLASS = (*OF_ONE_CLASS, "average_precision")
+
 METRICS = (*RECORDED, "balanced_accuracy", "matthews_correlation", "average_precision", *OF_ONE_CLASS)
 
 #: What `--metric` takes, in words.
-WANTED = f"{', '.join(METRICS)}, {', '.join(f'{name}:CLASS' for name in OF_ONE_CLASS)}"
+WANTED = f"{', '.join(METRICS)}, {', '.join(f'{name}:CLASS' for name in WITH_CLASS)}"
 
 
 def split_metric(metric: str) -> tuple[str, str | None]:
@@ -25,7 +28,7 @@ def split_metric(metric: str) -> tuple[str, str | None]:
         (('f1', 'spam'), ('recall', None), ('./my_metric', None))
     """
     name, colon, class_name = metric.partition(":")
-    return (name, class_name) if colon and name in OF_ONE_CLASS else (metric, None)
+    return (name, class_name) if colon and name in WITH_CLASS else (metric, None)
 
 
 def is_known(metric: str) -> bool:
@@ -35,13 +38,13 @@ def is_known(metric: str) -> bool:
 
 
 def measured_class(metric: str, class_names: Sequence[str]) -> int | None:
-    """The place in `class_names` (C,) of the class that the metric is of; None for one of all classes.
+    """The place in `class_names` (C,) of the class that the metric is of; None for one that needs no class.
 
     Raises:
         ConfigError: there is no class of that name; or the metric names none, and the classes are not two.
     """
     name, class_name = split_metric(metric)
-    if name not in OF_ONE_CLASS:
+    if name not in WITH_CLASS or (class_name is None and name not in OF_ONE_CLASS):
         return None
     if class_name is not None and class_name in class_names:
         return list(class_names).index(class_name)

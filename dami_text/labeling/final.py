@@ -7,15 +7,18 @@ from pathlib import Path
 
 from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.data.ids import text_hash
-from dami_text.errors import ConfigError, RecordError
+from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.escaping import to_json
 from dami_text.files import whole_folder
 from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
 from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session, SessionConfig
 from dami_text.labeling.snapshot import LabelSnapshot
+from dami_text.learning.learner import ActiveLearner
 from dami_text.models.auto import is_own
 from dami_text.models.scores import ClassReport
+from dami_text.models.threshold import FEWEST, move_threshold, rarer_class
+from dami_text.models.training import Training
 from dami_text.publishing.cards import AnnotatorLabels, CardFacts, model_card
 
 RECORD = "labeling.json"  # beside the model: what it was made of
@@ -30,6 +33,7 @@ class FinalModel:
         n_texts, n_labeled, n_trained_on: texts, those with a label, and those among them that trained it.
         accuracy, report: on the held-out texts that have a label; None where none has.
         merged: whether its adapter is merged.
+        threshold: in words, from which probability on the rarer class is predicted, where that was moved.
     """
 
     made_of: str
@@ -39,6 +43,7 @@ class FinalModel:
     accuracy: Proportion | None
     report: ClassReport | None = None
     merged: bool = False
+    threshold: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "FinalModel | None":
@@ -69,20 +74,47 @@ def fine_tuning(config: SessionConfig) -> SessionConfig:
     return replace(config, run=config.run.changed(freeze_encoder=False, contrastive=True))
 
 
-def train_final(session: Session, folder: Path, merged: bool = False, *, overwrite: bool = False) -> FinalModel:
+def check_threshold(session: Session, now: LabelSnapshot) -> None:
+    """Raise an error if the final model's threshold cannot be chosen.
+
+    Raises:
+        ConfigError: there are not two classes, or the model is no linear one.
+        DataError: the rarer class has too few labels.
+    """
+    model, names = session.config.run.model, session.class_names
+    if len(names) != 2:
+        raise ConfigError(f"--threshold is for two classes, and the session has {len(names)}; leave it out")
+    if model.model != "linear" and not model.freeze_encoder:
+        what = f"{model.model}, fine-tuned" if model.kind.is_pretrained else model.model
+        raise ConfigError(f"--threshold is for linear and for frozen encoders, and the model is {what}; leave it out")
+    rarer = rarer_class(now.labels)
+    if (n := int((now.labels == rarer).sum())) < FEWEST:
+        raise DataError(
+            f"--threshold needs {FEWEST} texts of each class to train on, and {names[rarer]!r} has {n}; label more, or "
+            "leave it out"
+        )
+
+
+def train_final(
+    session: Session, folder: Path, merged: bool = False, *, overwrite: bool = False, threshold: bool = False
+) -> FinalModel:
     """Train a model on all labels but those held out and write it with tokenizer and card; what it was made of.
 
     A model of the very same labels that is in `folder` already is left as it is: the same command again is done at
-    once. With `merged`, a model's adapter is merged. With `overwrite`, the model takes the place of what is there.
+    once. With `merged`, a model's adapter is merged. With `overwrite`, the model takes the place of what is there. With
+    `threshold`, the rarer of two classes is predicted from the probability on at which its F1 is highest.
 
     Raises:
         TrainingError: there is no label to train on.
+        ConfigError, DataError: as of `check_threshold`.
         RecordError: `folder` holds something else, or cannot be written.
     """
     with session.store.snapshot():
         now, done, agreed = LabelSnapshot.of(session), progress_of(session), agreements(session)
         sizes = [record.n_labeled for record in session.store.rounds()]
-    made_of = text_hash(repr((session.fingerprint, session.config, now.all))).hex()
+    if threshold:
+        check_threshold(session, now)
+    made_of = text_hash(repr((session.fingerprint, session.config, now.all, *["threshold"] * threshold))).hex()
     found = FinalModel.read(folder)
     if found is not None and (found.made_of, found.merged) == (made_of, merged):
         return found
@@ -94,8 +126,9 @@ def train_final(session: Session, folder: Path, merged: bool = False, *, overwri
             raise RecordError(f"{folder} is there already and holds {what}; choose another with --output-dir")
         with whole_folder(folder, overwrite=overwrite) as unfinished:
             learner = learner_with_labels(session, now)
-            learner.train()
+            training = learner.train()
             model = learner.trained_model()
+            moved = _moved_threshold(session, learner, training) if threshold else None
             learner.save_pretrained(unfinished, merged)
             accuracy, report = measure(model, learner.pool.texts, now.held_out, session.class_names)
             final = FinalModel(
@@ -106,6 +139,7 @@ def train_final(session: Session, folder: Path, merged: bool = False, *, overwri
                 accuracy=accuracy,
                 report=report,
                 merged=merged,
+                threshold=moved,
             )
             facts = card_facts(session, done, sizes, agreed, final)
             told = learner.pool.texts.long_texts
@@ -116,6 +150,17 @@ def train_final(session: Session, folder: Path, merged: bool = False, *, overwri
     except OSError as error:
         raise RecordError(f"cannot write {folder}: {error}; choose another with --output-dir") from error
     return final
+
+
+def _moved_threshold(session: Session, learner: ActiveLearner, training: Training) -> str:
+    """Move the threshold of the learner's model, and say so in words."""
+    assert training.cross_validated is not None
+    found = move_threshold(learner.trained_model(), training.cross_validated, learner.labels)
+    name = session.class_names[found.number]
+    return (
+        f"{name!r} from a probability of {found.probability:.2g} on, which is moved to 0.5: "
+        f"its F1 among cross-validated labels is {found.f1_after:.2f}, and was {found.f1_before:.2f}"
+    )
 
 
 def card_facts(
@@ -129,6 +174,7 @@ def card_facts(
     options = session.config.options() | {"initial_size": session.initial_size(), "query_size": session.query_size()}
     for name in ("labels", "validation", *WITH_VALIDATION):  # the card has labels with counts; the others do nothing
         options.pop(name)
+    options |= {} if final.threshold is None else {"threshold": final.threshold}
     measured = [{"accuracy": value} for _, value in done.curve] or [{} for _ in sizes]
     by_annotator = dict(done.by_annotator)
     return CardFacts(

@@ -32,12 +32,17 @@ def final_text(final: "FinalModel") -> str:
     return (
         f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model\n"
         f"accuracy {measured(final) or 'not measured: no held-out text has a label'}"
+        + (f"\nthreshold {printable(final.threshold)}" if final.threshold else "")
     )
 
 
 def final_warnings(session: Session, final: "FinalModel") -> list[str]:
     """What the accuracy of a final model does not show, and the classes that nobody has labelled."""
     warnings = final.report.warnings() if final.report else []
+    model = session.config.run.model
+    can_move = len(session.class_names) == 2 and (model.model == "linear" or model.freeze_encoder)
+    if final.report and final.report.never_predicted and final.threshold is None and can_move:
+        warnings.append("--threshold f1 predicts the rarer class from a lower probability on")
     return [printable(told) for told in [*warnings, *missing_classes(session, LabelSnapshot.of(session))]]
 
 

@@ -15,7 +15,7 @@ from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import short_message
 from dami_text.models.inference import predict_probabilities
-from dami_text.models.scores import accuracy, average_precision, macro_f1, roc_auc
+from dami_text.models.scores import accuracy, average_precision, average_precisions, macro_f1, roc_auc
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import Processes
 
@@ -72,6 +72,8 @@ def scorer(metric: str, class_names: Sequence[str] = ()) -> Scorer:
     if name not in METRICS:
         return _own(metric)
     of = measured_class(metric, class_names)
+    if name == "average_precision" and of is not None:
+        return lambda probabilities, labels: float(average_precisions(probabilities, labels)[of])
 
     def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
         from dami_text.models import metrics

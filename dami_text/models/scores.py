@@ -78,6 +78,26 @@ class ClassReport:
         return told
 
 
+def results_by_class(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> dict[str, list[Any]]:
+    """What precision, recall, F1 and average precision of each class follow from: lists (C,), in the classes' order.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,).
+        predicted: (N,).
+
+    Returns:
+        present, predicted and right: how many texts are of a class, are said to be, and are both.
+        average_precision: see `average_precisions`, in four digits.
+    """
+    n_classes = probabilities.shape[1]
+    counted = {"present": labels, "predicted": predicted, "right": labels[predicted == labels]}
+    counts = {name: np.bincount(found, minlength=n_classes).tolist() for name, found in counted.items()}
+    return counts | {"average_precision": average_precisions(probabilities, labels).round(4).tolist()}
+
+
 def highest_first(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     """The places of scores (N,), highest first, and of scores that are equal within rounding the earlier place.
 
@@ -132,12 +152,24 @@ def roc_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> fl
 
 
 def average_precision(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Average precision of probabilities (N, C): of the second class of two, else the mean over the classes.
+    """Average precision of probabilities (N, C): of the second class of two, else the mean over the classes."""
+    found = average_precisions(probabilities, labels)
+    return float(found[1] if len(found) == 2 else found.mean())
 
-    That of a class is the mean precision at its texts, ranked by its probability; 0 for a class that is nowhere.
+
+def average_precisions(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The average precision of each class (C,), by probabilities (N, C); 0 for a class that is nowhere.
+
+    That of a class is the mean precision at its texts, ranked by its probability. Texts of equal probability have the
+    precision at the last of them.
     """
-    from sklearn.metrics import average_precision_score
-
-    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    found = [average_precision_score(labels == c, probabilities[:, c]) if c in labels else 0.0 for c in classes]
-    return float(np.mean(found))
+    n, n_classes = probabilities.shape
+    found = np.zeros(n_classes)
+    for c in np.unique(labels):
+        scores = probabilities[:, c]
+        order = np.argsort(-scores, kind="stable")
+        hits = labels[order] == c
+        last = np.append(np.diff(scores[order]) != 0, True)  # of texts of equal probability
+        precision = np.cumsum(hits)[last] / np.arange(1, n + 1)[last]
+        found[c] = precision[np.cumsum(last) - last][hits].mean()
+    return found

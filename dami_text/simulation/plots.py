@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -13,10 +14,15 @@ from numpy.typing import NDArray
 from dami_text.publishing.cards import IN_ALL
 from dami_text.simulation.comparison import LearningCurve
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 #: Okabe and Ito's colours, which colour-blind readers can tell apart; the markers repeat what they say.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"
 LINES = ("-", "--", ":")
+
+PANELS = 3  # side by side
 
 
 def plot_learning_curve(
@@ -57,6 +63,41 @@ def curves_figure(curves: Sequence[LearningCurve], title: str, label: str) -> Fi
     columns = max(1, 88 // (max(map(len, lines)) + 8))
     figure = Figure(figsize=(6.5, 3.75 + 0.25 * -(-len(lines) // columns)), layout="constrained")
     axes = figure.subplots()
+    _draw(axes, curves)
+    counted = sorted({curve.counted for curve in curves})
+    axes.set(xlabel=f"{' or '.join(counted)}, % of the training set")
+    axes.set_ylabel(f"{label}, %", parse_math=False)
+    axes.set_title(title, parse_math=False)
+    _add_legend(figure, axes, names, columns)
+    return figure
+
+
+def plot_class(paths: Sequence[Path], panels: Mapping[str, Sequence[LearningCurve]], title: str) -> None:
+    """Write a figure of several learning curves of the same strategies, a panel each, as `plot_curves` does.
+
+    `panels` are the curves by what they measure.
+    """
+    names = [textwrap.fill(curve.strategy, 80, break_on_hyphens=False) for curve in next(iter(panels.values()))]
+    lines = [line for name in names for line in name.splitlines()]
+    columns = max(1, 130 // (max(map(len, lines)) + 8))
+    rows = -(-len(panels) // PANELS)
+    figure = Figure(figsize=(3.3 * PANELS, 2.8 * rows + 0.25 * -(-len(lines) // columns)), layout="constrained")
+    places = figure.subplots(rows, PANELS, squeeze=False, sharex=True).ravel()
+    for axes, (label, curves) in zip(places, panels.items(), strict=False):
+        _draw(axes, curves)
+        axes.set_ylabel(f"{label}, %", parse_math=False)
+        axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in places[max(0, len(panels) - PANELS) : len(panels)]:
+        axes.set_xlabel("% of the training set labelled")
+    for axes in places[len(panels) :]:
+        axes.remove()
+    figure.suptitle(title, parse_math=False, fontsize="medium")
+    _add_legend(figure, places[0], names, columns)
+    _save(figure, paths)
+
+
+def _draw(axes: "Axes", curves: Sequence[LearningCurve]) -> None:
+    """Draw mean scores against the labelled share, with 95% intervals as bands."""
     for i, curve in enumerate(curves):
         x, mean, half = 100 * curve.share, 100 * curve.mean(), 100 * curve.half_interval()
         color, marker, line = (
@@ -67,15 +108,14 @@ def curves_figure(curves: Sequence[LearningCurve], title: str, label: str) -> Fi
         axes.plot(x, mean, line, marker=marker, markersize=4, color=color)
         lowest = -100 if mean.min() < 0 else 0  # of a correlation
         axes.fill_between(x, *np.clip((mean - half, mean + half), lowest, 100), color=color, alpha=0.1, linewidth=0)
-    counted = sorted({curve.counted for curve in curves})
-    axes.set(xlabel=f"{' or '.join(counted)}, % of the training set")
-    axes.set_ylabel(f"{label}, %", parse_math=False)
-    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.3)
+
+
+def _add_legend(figure: Figure, axes: "Axes", names: Sequence[str], columns: int) -> None:
+    """Name the lines of these axes below all of the figure."""
     legend = figure.legend(axes.lines, names, loc="outside lower center", ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    axes.grid(alpha=0.3)
-    return figure
 
 
 def plot_tradeoffs(

@@ -1,10 +1,9 @@
 """The report on a grid: report.md, report.html in one file, and the figures with their data as CSV."""
 
 import base64
-import csv
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.config.metrics import in_words
-from dami_text.escaping import markdown, no_formula
+from dami_text.escaping import markdown
 from dami_text.publishing.cards import IN_ALL
 from dami_text.simulation.comparison import (
     EqualLabels,
-    Interval,
     LearningCurve,
     area_p_values,
     equal_labels,
@@ -26,8 +24,10 @@ from dami_text.simulation.comparison import (
     significantly_better,
 )
 from dami_text.simulation.plots import plot_curves, plot_matrix
+from dami_text.simulation.rare import class_shown, part_on_class
 from dami_text.simulation.results import Comparison, RecordedRun, Split, spans
 from dami_text.simulation.stopping_report import judged_runs, judgement
+from dami_text.simulation.tables import Table, curve_rows, interval, number, pictures, plus_minus, table, write_csv
 
 FIGURES = "figures"
 VALIDATION = (
@@ -35,10 +35,6 @@ VALIDATION = (
     "texts that chose nothing."
 )
 SECONDS = "Means, as the clock showed them: runs that shared a machine waited for each other."
-
-
-#: A table of a template: `header`, the cells (C,) of its first row, and `rows` of as many cells.
-Table = dict[str, Sequence[Any]]
 
 
 def write_report(
@@ -50,12 +46,18 @@ def write_report(
     *,
     failed: Sequence[str] = (),
     runs: Sequence[RecordedRun] = (),
+    positive_class: str | None = None,
 ) -> None:
     """Write report.md, report.html and the figures into `folder`.
 
     `split` and `metric` say what was measured, `baseline` is the strategy that others are compared with, `failed` names
-    the runs that failed, and by `runs` stopping criteria are judged.
+    the runs that failed, and by `runs` stopping criteria are judged. How well a class is found and predicted is told of
+    `positive_class`, or of the class that the runs made rare.
+
+    Raises:
+        ConfigError: a comparison has runs without records of `positive_class`.
     """
+    class_names = [class_shown(comparison, positive_class) for comparison in comparisons]
     figures = folder / FIGURES
     figures.mkdir(parents=True, exist_ok=True)
     measure = measured(split, metric)
@@ -64,8 +66,11 @@ def write_report(
         "title": "Active learning: what each strategy saves",
         "method": _method(measure),
         "validation": VALIDATION if split == "validation" and not in_all else None,
-        "failed": _table(["run and error"], [[line] for line in failed]) if failed else None,
-        "comparisons": [_compared(comparison, figures, measure, baseline) for comparison in comparisons],
+        "failed": table(["run and error"], [[line] for line in failed]) if failed else None,
+        "comparisons": [
+            _compared(comparison, figures, measure, baseline, class_name=class_name)
+            for comparison, class_name in zip(comparisons, class_names, strict=True)
+        ],
         "seconds_text": SECONDS,
         "stopping": judgement(judged_runs(runs, split, metric), figures, measure),
     }
@@ -95,9 +100,9 @@ def sentences(comparison: Comparison, measure: str, baseline: str) -> list[str]:
     others = [curve for curve in curves if curve is not base]
     p_values = dict(zip((c.strategy for c in others), area_p_values(others, base), strict=True)) if base else {}
     for curve in sorted(curves, key=lambda curve: -float(curve.area().mean())):
-        line = f"{curve.strategy}: mean {measure} over the curve {_interval(mean_interval(curve.area()))}%"
+        line = f"{curve.strategy}: mean {measure} over the curve {interval(mean_interval(curve.area()))}%"
         if base is not None and curve is not base:
-            line += f", {_interval(mean_interval(curve.area() - base.area()), signed=True)} points against {baseline}"
+            line += f", {interval(mean_interval(curve.area() - base.area()), signed=True)} points against {baseline}"
             line += f", corrected p {value}" if (value := _p_value(p_values[curve.strategy])) else ""
             n = base.n_labeled
             if len(n) > 1:
@@ -121,10 +126,6 @@ def _render(template: str, figures: Path, told: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(told).rstrip() + "\n"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    return {"header": header, "rows": rows}
-
-
 def _method(measure: str) -> str:
     return (
         f"The measure is {measure}, in per cent. A value is a mean over seeds, with its 95% interval by Student's t. "
@@ -134,7 +135,9 @@ def _method(measure: str) -> str:
     )
 
 
-def _compared(comparison: Comparison, figures: Path, measure: str, baseline: str) -> dict[str, Any]:
+def _compared(
+    comparison: Comparison, figures: Path, measure: str, baseline: str, *, class_name: str | None
+) -> dict[str, Any]:
     """What the templates show of one data set and model; the figures and their data are written."""
     curves = comparison.curves
     title = f"{comparison.dataset}, {comparison.model}"
@@ -144,8 +147,8 @@ def _compared(comparison: Comparison, figures: Path, measure: str, baseline: str
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{comparison.dataset}-{comparison.model}")
     label = title_of(comparison)
     told |= {"name": name, "label": label, "curves": _curves_table(curves), "seconds": _seconds(curves)}
-    plot_curves(_pictures(figures, f"{name}-curves"), curves, label, measure)
-    _write_csv(figures / f"{name}-curves.csv", *_curve_rows(curves))
+    plot_curves(pictures(figures, f"{name}-curves"), curves, label, measure)
+    write_csv(figures / f"{name}-curves.csv", *curve_rows(curves))
     if len(curves) > 1:
         base = next((curve for curve in curves if curve.strategy == baseline), None)
         told["areas"] = _areas(curves, base)
@@ -154,6 +157,8 @@ def _compared(comparison: Comparison, figures: Path, measure: str, baseline: str
         elif len(base.n_labeled) > 1:
             told["savings"] = _savings(curves, base, figures / f"{name}-savings.csv")
         told |= _matrices(curves, figures, name, label)
+    if class_name is not None:
+        told["of_class"] = part_on_class(comparison, class_name, figures, name, baseline=baseline)
     return told
 
 
@@ -170,12 +175,7 @@ def _curves_table(curves: Sequence[LearningCurve]) -> Table:
     for r, (n, share) in enumerate(zip(curves[0].n_labeled, curves[0].share, strict=True)):
         cells = [plus_minus(100 * curve.mean()[r], 100 * curve.half_interval()[r]) for curve in curves]
         rows.append([f"{n:,} ({share:.0%})", *cells])
-    return _table(["labelled", *(curve.strategy for curve in curves)], rows)
-
-
-def plus_minus(mean: float, half: float) -> str:
-    """A mean and half its interval, which is left out where it is unknown."""
-    return f"{mean:.1f}" if math.isnan(half) else f"{mean:.1f} ± {half:.1f}"
+    return table(["labelled", *(curve.strategy for curve in curves)], rows)
 
 
 def _areas(curves: Sequence[LearningCurve], base: LearningCurve | None) -> Table:
@@ -183,27 +183,21 @@ def _areas(curves: Sequence[LearningCurve], base: LearningCurve | None) -> Table
     p_values = dict(zip((c.strategy for c in others), area_p_values(others, base), strict=True)) if base else {}
     rows = []
     for curve in sorted(curves, key=lambda curve: -float(curve.area().mean())):
-        cells = [curve.strategy, _interval(mean_interval(curve.area()))]
+        cells = [curve.strategy, interval(mean_interval(curve.area()))]
         if curve is base:
             cells += ["", ""]
         elif base is not None:
-            difference = _interval(mean_interval(curve.area() - base.area()), signed=True)
+            difference = interval(mean_interval(curve.area() - base.area()), signed=True)
             cells += [difference, _p_value(p_values[curve.strategy])]
         rows.append(cells)
     compared = [f"difference to {base.strategy}, by seed", "p, corrected"] if base else []
-    return _table(["strategy", "mean score over the curve", *compared], rows)
+    return table(["strategy", "mean score over the curve", *compared], rows)
 
 
 def _p_value(value: float) -> str:
     if math.isnan(value):
         return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _interval(value: Interval, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    text = f"{100 * value.estimate:{sign}.2f}"
-    return text if math.isnan(value.low) else f"{text} ({100 * value.low:{sign}.2f} to {100 * value.high:{sign}.2f})"
 
 
 def _savings(curves: Sequence[LearningCurve], base: LearningCurve, file: Path) -> dict[str, Any]:
@@ -218,16 +212,16 @@ def _savings(curves: Sequence[LearningCurve], base: LearningCurve, file: Path) -
     ]
     header = ["strategy", "labels", f"labels that {baseline} needs", "low", "high"]
     data = [
-        [name, n[r], _number(value.estimate), _number(low), _number(high)]
+        [name, n[r], number(value.estimate), number(low), number(high)]
         for (name, r), value in found.items()
         for low, high in value.ranges or [(math.nan, math.nan)]
     ]
-    _write_csv(file, header, data)
+    write_csv(file, header, data)
     method = (
         f"How many labels {baseline} needs for the mean score that a strategy has: linear interpolation on the "
         f"running maximum of its mean curve. {_range_method(len(base.seeds))}"
     )
-    return {"method": method, "table": _table(["strategy", *(f"at {n[r]:,}" for r in shown)], rows)}
+    return {"method": method, "table": table(["strategy", *(f"at {n[r]:,}" for r in shown)], rows)}
 
 
 def _range_method(seeds: int) -> str:
@@ -253,24 +247,24 @@ def _matrices(curves: Sequence[LearningCurve], figures: Path, name: str, label: 
     """How often each strategy wins against each other, by comparisons and, of several seeds, by tests."""
     names = [curve.strategy for curve in curves]
     won, tests = matrix(curves, share_won), matrix(curves, significantly_better)
-    plot_matrix(_pictures(figures, f"{name}-matrix"), names, won, label)
+    plot_matrix(pictures(figures, f"{name}-matrix"), names, won, label)
     pairs = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
-    _write_csv(
+    write_csv(
         figures / f"{name}-matrix.csv",
         ["strategy", "against", "share won", "share of tests won"],
-        [[names[i], names[j], _number(won[i, j]), _number(tests[i, j])] for i, j in pairs],
+        [[names[i], names[j], number(won[i, j]), number(tests[i, j])] for i, j in pairs],
     )
     text = (
         "The share of comparisons (seed by round, without a first that both share) in which the row's strategy scores "
         "higher than the column's, ties counted half."
     )
-    told = {"won": {"text": text, "table": _table(["", *names], _matrix_rows(names, won))}}
+    told = {"won": {"text": text, "table": table(["", *names], _matrix_rows(names, won))}}
     if len(curves[0].seeds) > 1:
         text = (
             "The share of rounds in which the row's strategy is significantly better than the column's: t-tests paired "
             "by seed, two-sided at 5%, Holm-corrected over the rounds of a pair, and not over the pairs."
         )
-        told["tests"] = {"text": text, "table": _table(["", *names], _matrix_rows(names, tests))}
+        told["tests"] = {"text": text, "table": table(["", *names], _matrix_rows(names, tests))}
     return told
 
 
@@ -287,29 +281,4 @@ def _seconds(curves: Sequence[LearningCurve]) -> Table:
         for curve in curves
         if (parts := (("train", slice(None)), ("query", slice(0, max(1, len(curve.n_labeled) - 1)))))
     ]
-    return _table(["strategy", "training", "querying"], rows)
-
-
-def _pictures(figures: Path, name: str) -> list[Path]:
-    return [figures / f"{name}.{suffix}" for suffix in ("svg", "png")]
-
-
-def _curve_rows(curves: Sequence[LearningCurve]) -> tuple[list[str], list[list[object]]]:
-    header = ["strategy", "labelled", "share", "mean", "half interval", *(f"seed {s}" for s in curves[0].seeds)]
-    rows: list[list[object]] = []
-    for curve in curves:
-        mean, half = curve.mean(), curve.half_interval()
-        for r, (n, share) in enumerate(zip(curve.n_labeled, curve.share, strict=True)):
-            seeds = [_number(score) for score in curve.scores[:, r]]
-            rows.append([curve.strategy, n, _number(share), _number(mean[r]), _number(half[r]), *seeds])
-    return header, rows
-
-
-def _number(value: float) -> str:
-    """A number as a CSV cell; empty where it is unknown."""
-    return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([[no_formula(cell) for cell in row] for row in (header, *rows)])
+    return table(["strategy", "training", "querying"], rows)

@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
 from dami_text.publishing.cards import labels_counted, public_name
+from dami_text.simulation.by_class import class_score
 from dami_text.simulation.comparison import LearningCurve
 from dami_text.simulation.grid import ASKED, ERROR, folder_name, read_asked
 from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, in_todays_names
@@ -84,12 +85,14 @@ class Comparison:
     Attributes:
         curves: one for each strategy, all of the same seeds and rounds.
         notes: what is missing or differs, a sentence each.
+        runs: those of each curve, by its name, in the order of the seeds.
     """
 
     dataset: str
     model: str
     curves: list[LearningCurve]
     notes: list[str]
+    runs: dict[str, list[RecordedRun]] = field(default_factory=dict)
 
 
 def read_runs(paths: Iterable[Path]) -> list[RecordedRun]:
@@ -183,14 +186,14 @@ def _comparison(dataset: str, model: str, runs: Sequence[RecordedRun], on: Split
         return Comparison(dataset, model, [], [*notes, "No seed is finished by all strategies: nothing is compared."])
     kept = {label: [found[seed] for seed in common] for label, found in started.items()}
     notes += _differences(kept)
-    curves = [_curve(dataset, model, label, runs=found, on=on, metric=metric) for label, found in kept.items()]
+    curves = [curve_of(dataset, model, label, runs=found, on=on, metric=metric) for label, found in kept.items()]
     for curve in curves[1:]:
         if curve.n_labeled.tolist() != curves[0].n_labeled.tolist():
             raise RecordError(
                 f"on {dataset}, {model}, the rounds of {curves[0].strategy} have {curves[0].n_labeled.tolist()} labels "
                 f"and those of {curve.strategy} {curve.n_labeled.tolist()}; {EQUAL_SIZES}"
             )
-    return Comparison(dataset, model, curves, notes)
+    return Comparison(dataset, model, curves, notes, kept)
 
 
 def _labels(runs: Sequence[RecordedRun]) -> list[str]:
@@ -219,9 +222,15 @@ def _differences(kept: dict[str, list[RecordedRun]]) -> list[str]:
     return notes
 
 
-def _curve(
-    dataset: str, model: str, label: str, runs: Sequence[RecordedRun], on: Split, *, metric: str
+def curve_of(
+    dataset: str, model: str, label: str, *, runs: Sequence[RecordedRun], on: Split, metric: str
 ) -> LearningCurve:
+    """The learning curve of runs of one strategy, called `label`, that differ in their seed.
+
+    Raises:
+        RecordError: they have rounds of different sizes.
+        ConfigError: one has no such metric.
+    """
     sizes = [[line["n_labeled"] for line in run.rounds] for run in runs]
     for run, found in zip(runs, sizes, strict=True):
         if found != sizes[0]:
@@ -252,6 +261,8 @@ def score_of(run: RecordedRun, line: Line, on: Split, metric: str) -> float:
         ConfigError: it has no such metric.
     """
     scores = (line["metrics"] if on == "test" else line["validation"]) or {}
+    if on == "test" and metric not in scores and (of_class := class_score(line, metric)) is not None:
+        return of_class
     if scores.get(metric) is None:
         raise ConfigError(f"{run.name} has no {metric} on the {on} split; it has {', '.join(scores) or 'none'}")
     return float(scores[metric])

@@ -26,7 +26,7 @@ from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.kinds.automatic import settled
 from dami_text.models.loading import holds_adapter, load_classifier
-from dami_text.models.scores import ClassReport
+from dami_text.models.scores import ClassReport, results_by_class
 from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator, use_device
 from dami_text.publishing.cards import labels_counted, model_card, run_facts
@@ -102,6 +102,7 @@ class Run:
             labels=data.train.labels,
         )
         self._oracle = Oracle(self.data.train.labels)
+        self._pool_counts = np.bincount(data.train.labels, minlength=len(data.class_names)).tolist()
         self.metric = config.training.metric
         if not self.folder.rounds:  # runs of versions without this check go on
             check_stopping(config.options(), has_validation=data.validation is not None)
@@ -135,10 +136,11 @@ class Run:
         return len(validation.rows) if validation is not None and validates else 0
 
     def _evaluate(self, model: PreTrainedModel) -> dict[str, float]:
-        """The model's metrics on the test split; its predictions are kept for the round's line."""
+        """The model's metrics on the test split; what the round's line has of each class is kept for it."""
         test, size = self.data.test, self.config.strategy.inference_batch_size
         probabilities = predict_probabilities(model, test.texts, test.rows, size)
         self._predicted = probabilities.argmax(axis=1)
+        self._by_class = results_by_class(probabilities, test.labels, self._predicted)
         return compute_metrics(probabilities, test.labels, self.metric, self.data.class_names)
 
     def _stops(self, model: PreTrainedModel) -> bool:
@@ -208,6 +210,7 @@ class Run:
             "steps": round_.training.steps,
             "class_counts": dict(zip(self.data.class_names, labels.tolist(), strict=True)),
             "test": asdict(report) if report else None,
+            "by_class": {"pool": self._pool_counts, **self._by_class},
             "query": dict(round_.query.details) if round_.query else None,
             **self._stopping_lines(round_),
             "environment": environment(),

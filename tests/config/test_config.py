@@ -86,7 +86,7 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
             "f2",
             "--metric is 'f2'; it must be one of accuracy, macro_f1, micro_f1, roc_auc, balanced_accuracy, "
             "matthews_correlation, average_precision, f1, precision, recall, f1:CLASS, precision:CLASS, recall:CLASS, "
-            "or the path or Hub id of a metric",
+            "average_precision:CLASS, or the path or Hub id of a metric",
         ),
         (
             "cold_start",

@@ -15,7 +15,7 @@ from dami_text.errors import ConfigError
 from dami_text.models.evaluation import accuracy, compute_metrics, evaluate_model, scorer
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.metrics import METRICS
-from dami_text.models.scores import ClassReport
+from dami_text.models.scores import ClassReport, average_precisions, results_by_class
 
 
 def random_case(n_classes, n=200, seed=0):
@@ -141,6 +141,31 @@ def test_metrics_of_any_classes_by_scikit_learn(n_classes):
         found = {metric: scorer(metric, names)(probabilities, labels) for metric in expected}
         assert found == pytest.approx(expected)
         assert all(type(value) is float for value in found.values())
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:sklearn")
+@pytest.mark.parametrize("n_classes", [2, 3, 12])
+def test_the_average_precision_of_each_class_by_scikit_learn(n_classes):
+    names = [f"class {c}" for c in range(n_classes)]
+    for probabilities, labels in cases(n_classes):
+        expected = [
+            sklearn.metrics.average_precision_score(labels == c, probabilities[:, c]) if c in labels else 0
+            for c in range(n_classes)
+        ]
+        assert average_precisions(probabilities, labels) == pytest.approx(np.array(expected), abs=1e-12)
+        found = [scorer(f"average_precision:{name}", names)(probabilities, labels) for name in names]
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_results_of_each_class_by_hand():
+    # Ranked by class 1: .9 (a 1), .6 (a 0), .4 (a 1); by class 2 the one text of it is at the head with another.
+    probabilities = np.array([[0.1, 0.9, 0.0], [0.2, 0.6, 0.2], [0.4, 0.4, 0.2]], np.float32)
+    assert results_by_class(probabilities, np.array([1, 0, 1]), np.array([1, 1, 0])) == {
+        "present": [1, 2, 0],
+        "predicted": [1, 2, 0],
+        "right": [0, 1, 0],
+        "average_precision": [0.5, round((1 + 2 / 3) / 2, 4), 0.0],
+    }
 
 
 def test_average_precision_is_the_mean_precision_at_the_positive_texts():

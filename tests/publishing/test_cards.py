@@ -85,6 +85,7 @@ def test_the_metadata_goes_through_the_hubs_own_parser_and_back(tmp_path):
         ("precision:neg", "precision", "Precision of neg"),
         ("matthews_correlation", "matthews_correlation", "Matthews' correlation"),
         ("average_precision", "average_precision", "Average precision"),
+        ("average_precision:neg", "average_precision", "Average precision of neg"),
         ("acme/my_metric", "acme/my_metric", "my_metric"),
     ],
 )

@@ -33,6 +33,7 @@ from dami_text.errors import RecordError
 from dami_text.learning import preparation
 from dami_text.learning.learner import ActiveLearner
 from dami_text.simulation import plots, records
+from dami_text.simulation.by_class import class_score
 from dami_text.simulation.records import RunFolder
 from dami_text.simulation.run import Run
 
@@ -114,6 +115,12 @@ def test_the_round_lines_say_what_happened(finished):
         assert 1 <= line["epochs"] <= 3
         assert line["class_counts"].keys() == {"neg", "pos"}
         assert sum(line["class_counts"].values()) == line["n_labeled"]
+        by_class = line["by_class"]
+        assert sum(by_class["pool"]) == 210
+        assert sum(by_class["present"]) == sum(by_class["predicted"]) == 60
+        assert sum(by_class["right"]) / 60 == pytest.approx(line["metrics"]["accuracy"])
+        f1 = [class_score(line, f"f1:{name}") for name in line["class_counts"]]
+        assert np.mean(f1) == pytest.approx(line["metrics"]["macro_f1"])
     for before, after in pairwise(rounds):
         added = Counter(query["label"] for query in queries if query["round"] == before["round"])
         assert after["class_counts"] == {name: n + added[name] for name, n in before["class_counts"].items()}
