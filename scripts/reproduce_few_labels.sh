@@ -36,7 +36,7 @@ grid() { # NAME OF THE OUTPUT'S FOLDER, NUMBER OF SEEDS, OPTION OF run_grid.py .
     for ((worker = 0; worker < workers && worker < n; worker++)); do
         # Each process has seeds of its own, so that what their runs share is prepared once.
         OMP_NUM_THREADS=1 python "$scripts/run_grid.py" --seeds $(seq "$worker" "$workers" $((n - 1))) \
-            --validation none --initial-size 20 --query-size 20 --budget 320 --no-save-models \
+            --validation none --initial-size 20 --query-size 20 --budget 320 --no-save-models --stop-report true \
             --output-dir "$folder" "$@" &
         running+=($!)
     done
