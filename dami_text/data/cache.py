@@ -55,9 +55,13 @@ def cached_rows(
         return assembled
 
     path = _folder(kind) / f"{key}.npy"
-    if not path.exists():
+    while not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
+        try:
+            held = FileLock(folder / "lock").acquire()
+        except FileNotFoundError:  # another process has just made the array, and taken the folder away
+            continue
+        with held:
             _cached(path, whole)
         shutil.rmtree(folder, ignore_errors=True)
     return _cached(path, whole)

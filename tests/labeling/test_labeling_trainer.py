@@ -139,6 +139,21 @@ def test_what_is_encoded_survives_a_kill_in_parts(own_cache):
     assert told == [(0, 5, 0), (2, 5, 0.25), (2, 5, 0.25), (3, 5, 0.5)]
     assert [file.name for file in own_cache.rglob("*") if file.is_file()] == ["key.npy"]
     assert np.array_equal(cache.cached_rows("kind", "key", parts, [1, 1, 2], make), found)
+
+
+def test_who_waits_for_what_another_process_has_made_takes_that(own_cache, monkeypatch):
+    class TakenAway:
+        def __init__(self, place):
+            self.folder = place.parent
+
+        def acquire(self):
+            np.save(self.folder.with_name("key.npy"), np.array([[7]]))
+            shutil.rmtree(self.folder)
+            raise FileNotFoundError
+
+    monkeypatch.setattr(cache, "FileLock", TakenAway)
+    found = cache.cached_rows("kind", "key", [np.array([0])], [1], lambda rows: pytest.fail("it is there"))
+    assert found.tolist() == [[7]]
     assert len(made) == 4
 
 
