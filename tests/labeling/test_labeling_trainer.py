@@ -139,6 +139,7 @@ def test_what_is_encoded_survives_a_kill_in_parts(own_cache):
     assert told == [(0, 5, 0), (2, 5, 0.25), (2, 5, 0.25), (3, 5, 0.5)]
     assert [file.name for file in own_cache.rglob("*") if file.is_file()] == ["key.npy"]
     assert np.array_equal(cache.cached_rows("kind", "key", parts, [1, 1, 2], make), found)
+    assert len(made) == 4
 
 
 def test_who_waits_for_what_another_process_has_made_takes_that(own_cache, monkeypatch):
@@ -154,7 +155,6 @@ def test_who_waits_for_what_another_process_has_made_takes_that(own_cache, monke
     monkeypatch.setattr(cache, "FileLock", TakenAway)
     found = cache.cached_rows("kind", "key", [np.array([0])], [1], lambda rows: pytest.fail("it is there"))
     assert found.tolist() == [[7]]
-    assert len(made) == 4
 
 
 def test_the_progress_is_told_with_an_estimate_by_the_work_done(session, monkeypatch, capsys):
