@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Options that say how a file of labelled texts is read and by what model; a session has its own.
 OF_FILES = ("text_column", "label_column", "model", "freeze_encoder")
 
-SEEDS = 4
+SEEDS = 2
 
 
 def simulate(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
@@ -34,7 +34,7 @@ def simulate(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> No
     asked = "those to compare with random (default: the session's own, or margin where that is random)"
     parser.add_argument("--strategies", nargs="+", metavar="NAME", help=asked)
     parser.add_argument("--metric", metavar="NAME", help=f"{WANTED} (default: the session's, or accuracy)")
-    seeds = f"how many times the labelled texts are dealt to folds (default: {SEEDS})"
+    seeds = f"learning curves of each strategy on each fold (default: {SEEDS})"
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=seeds)
     parser.add_argument("--text-column", nargs="+", metavar="VALUE", help="of a file: the column of texts, or several")
     parser.add_argument("--label-column", metavar="VALUE", help="of a file: the column of labels")

@@ -1,13 +1,13 @@
 """What choosing would have saved on labels that are there: strategies against chance, by cross-fitting.
 
 The labelled texts are dealt to folds. Each fold in turn is what models are tested on; the texts of the other folds are
-the pool, whose labels are hidden and asked for, until half of them are known. A strategy's score is the
-area under its learning curve, less that of random draws from the same pool, which start from the same texts. All of
-that is repeated with other folds, by seeds.
+the pool, whose labels are hidden and asked for, until half of them are known. A strategy's score is the area under its
+learning curve, less that of random draws from the same pool, which start from the same texts. It is the mean of some
+curves by seeds, each with a start of its own.
 
-The differences are not independent: two pools share most of their texts, and all folds come from the same labels.
-So the interval of their mean is that of the corrected resampled t-test (Nadeau and Bengio, Machine Learning 52, 2003),
-whose variance is (1 / J + n_test / n_pool) times that of the J differences.
+So there is a difference for each fold, and the interval of their mean is Student's. The folds' tests are of different
+texts. Their pools share most texts, which the interval leaves out: it is that of a cross-validated difference (Bayle,
+Bayle, Janson and Mackey, NeurIPS 2020), right where a few other texts in the pool would change little.
 """
 
 import math
@@ -33,14 +33,14 @@ from dami_text.simulation.loop import simulate
 
 Floats = NDArray[np.float64]
 
-FOLDS, SEEDS = 5, 4
+FOLDS, SEEDS = 10, 2
 
 #: Labels without which nothing can be told, and those of which no more take part, for the sake of time.
 FEWEST, MOST = 50, 1_000
 
 #: Trainings of a learning curve, after as many labels each, and the part of the pool that has labels at its end. (With
 #: all labels, strategies are the same.)
-ROUNDS, LAST = 6, 0.5
+ROUNDS, LAST = 4, 0.5
 
 #: Points up to which a difference is none that matters.
 NEGLIGIBLE = 0.01
@@ -53,7 +53,7 @@ class Trial:
     Attributes:
         sizes: (R,) labelled texts of the learning curves' rounds.
         n_pool, n_test: the texts to choose from, and those of a fold.
-        scores: by strategy (J, R): of each fold of each seed, after each round; "random" is one of them.
+        scores: by strategy (K, S, R): of each fold and seed, after each round; "random" is one of them.
     """
 
     sizes: list[int]
@@ -71,17 +71,20 @@ class Trial:
 
         The intervals of all strategies hold together with a confidence of 95% (Bonferroni).
         """
-        area = {name: _areas(self.sizes, scores) for name, scores in self.scores.items()}
-        return corrected_interval(
-            area[strategy] - area["random"], self.n_test / self.n_pool, 1 - (1 - CONFIDENCE) / len(self.strategies)
-        )
+        width = self.sizes[-1] - self.sizes[0]
+        difference = np.trapezoid(self.scores[strategy] - self.scores["random"], self.sizes, axis=2) / width  # (K, S)
+        by_fold = difference.mean(axis=1)
+        confidence = 1 - (1 - CONFIDENCE) / len(self.strategies)
+        mean, error = float(by_fold.mean()), float(by_fold.std(ddof=1)) / math.sqrt(len(by_fold))
+        half = float(stats.t.ppf((1 + confidence) / 2, len(by_fold) - 1)) * error
+        return Interval(mean, mean - half, mean + half)
 
     def verdict(self, strategy: str) -> str:
         """What the interval says, in words."""
         found = self.difference(strategy)
         if found.low > 0:
             middle = len(self.sizes) // 2
-            mean = {name: scores.mean(axis=0) for name, scores in self.scores.items()}
+            mean = {name: scores.mean(axis=(0, 1)) for name, scores in self.scores.items()}
             needed = labels_needed(np.array(self.sizes), mean["random"], float(mean[strategy][middle]))
             worth = f"more than {self.sizes[-1]}" if math.isinf(needed) else f"about {needed:.0f}"
             return f"choosing beat random here; its {self.sizes[middle]} labels were worth {worth} random ones"
@@ -90,18 +93,6 @@ class Trial:
         if max(-found.low, found.high) <= NEGLIGIBLE:
             return "as good as random here, within a point"
         return "the labels are too few to tell"
-
-
-def corrected_interval(differences: Floats, ratio: float, confidence: float = CONFIDENCE) -> Interval:
-    """The mean of differences (J,) between repeated cross-validations, and its interval by the corrected t-test.
-
-    `ratio` is the number of texts of a test fold by that of the others. Source: Nadeau and Bengio 2003, equation 14,
-    with J - 1 degrees of freedom as Bouckaert and Frank (PAKDD 2004) for repeated folds.
-    """
-    n, mean = len(differences), float(differences.mean())
-    error = math.sqrt((1 / n + ratio) * float(differences.var(ddof=1)))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-    return Interval(mean, mean - half, mean + half)
 
 
 def trial(
@@ -122,7 +113,7 @@ def trial(
         labels: (n,) the numbers of their classes.
         strategies: the names of those to compare with random draws.
         metric: what counts, on the fold that is tested on.
-        seeds: how many times the texts are dealt to folds.
+        seeds: curves of each strategy on each fold.
         progress: is called after each curve, of which there are `n_curves`.
 
     Raises:
@@ -145,14 +136,14 @@ def trial(
     scores: dict[str, list[list[float]]] = {name: [] for name in ("random", *strategies)}
     for name in scores:
         curves.learner(name, 0)  # what cannot work is told at once
-    for seed in range(seeds):
-        for fold in folds(labels, seed):
-            others = np.delete(rows, fold)
+    for fold in folds(labels):
+        others = np.delete(rows, fold)
+        for seed in range(seeds):
             start = numpy_stream(seed, int(fold[0]), "labels at the start").permutation(others)[: sizes[0]]
             for name, found in scores.items():
                 found.append(curves.scores(curves.learner(name, seed), others, start, test=rows[fold]))
                 progress()
-    curves_of = {name: np.array(found) for name, found in scores.items()}
+    curves_of = {name: np.reshape(found, (FOLDS, seeds, ROUNDS)) for name, found in scores.items()}
     return Trial(sizes=sizes, n_pool=n_pool, n_test=n_test, scores=curves_of)
 
 
@@ -161,9 +152,9 @@ def n_curves(strategies: Sequence[str], seeds: int) -> int:
     return (1 + len(strategies)) * seeds * FOLDS
 
 
-def folds(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
+def folds(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The places in labels (n,) of each fold: at random, and of each class as many in each as can be."""
-    order = numpy_stream(seed, 0, "folds").permutation(len(labels))
+    order = numpy_stream(0, 0, "folds").permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     return [np.sort(order[number::FOLDS]) for number in range(FOLDS)]
 
@@ -213,8 +204,3 @@ class _Curves:
             return {"score": self.measure(probabilities, self.labels[test])}
 
         return [round_.metrics["score"] for round_ in simulate(learner, Oracle(self.labels), self.sizes, evaluate)]
-
-
-def _areas(sizes: Sequence[int], scores: Floats) -> Floats:
-    """The areas (J,) under curves (J, R), as mean scores."""
-    return np.asarray(np.trapezoid(scores, sizes, axis=1) / (sizes[-1] - sizes[0]))

@@ -29,7 +29,7 @@ def test_it_says_in_a_line_whether_choosing_beat_random(session, capsys):
     before = {file: file.read_bytes() for file in session.rglob("*") if file.is_file()}
     assert main(["simulate", str(session), "--seeds", "1"]) == 0
     first, line = capsys.readouterr().out.splitlines()
-    assert first == "60 labelled texts: 12 are tested on, and 4 to 24 of the others have labels"
+    assert first == "60 labelled texts: 6 are tested on, and 7 to 27 of the others have labels"
     assert LINE.fullmatch(line)
     assert before == {file: file.read_bytes() for file in session.rglob("*") if file.is_file()}
 
