@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Ranking:
     @property
     def enough(self) -> bool:
         """Whether there are data sets and strategies enough for a test."""
-        return min(self.scores.shape) >= FEWEST
+        return min(len(self.datasets), len(self.strategies)) >= FEWEST
 
     @cached_property
     def ranks(self) -> Floats:
@@ -83,12 +84,19 @@ def critical_difference(n: int, k: int) -> float:
 
 
 def rankings(comparisons: Sequence[Comparison]) -> list[Ranking]:
-    """A ranking for each model that was compared on data sets enough, in the order found."""
+    """A ranking for each model with data sets and strategies enough, in the order found.
+
+    It is not `enough` itself where too few of the strategies are on all data sets.
+    """
     by_model: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         by_model.setdefault(comparison.model, []).append(comparison)
     found = [_ranking(model, group) for model, group in by_model.items()]
-    return [ranking for ranking in found if len(ranking.datasets) >= FEWEST]
+    return [
+        ranking
+        for ranking in found
+        if min(len(ranking.datasets), len(ranking.strategies) + len(ranking.left_out)) >= FEWEST
+    ]
 
 
 def _ranking(model: str, comparisons: Sequence[Comparison]) -> Ranking:
@@ -125,16 +133,24 @@ def joined(mean_ranks: Floats, difference: float) -> list[tuple[float, float]]:
     ]
 
 
-def significant_signs(curves: Sequence[LearningCurve], baseline: LearningCurve) -> dict[str, int]:
-    """1 for each strategy that beats the baseline on a data set, -1 for each that loses, 0 where that is open.
+class Against(NamedTuple):
+    """A strategy's mean score over the curve less the baseline's on a data set, and the p-value, NaN for one seed."""
 
-    t-tests of the areas, paired by seed, at 5% with Holm's correction over all strategies. One seed leaves all open.
-    """
+    difference: float
+    p_value: float
+
+    @property
+    def sign(self) -> int:
+        """1 where the strategy is significantly better at 5%, -1 where it is worse, and 0 where that is open."""
+        return int(np.sign(self.difference)) if self.p_value < ALPHA else 0
+
+
+def against(curves: Sequence[LearningCurve], baseline: LearningCurve) -> dict[str, Against]:
+    """Each strategy but the baseline against it on one data set, paired by seed, Holm-corrected over all of them."""
     others = [curve for curve in curves if curve is not baseline]
     if not others:
         return {}
-    p_values = area_p_values(others, baseline)
     return {
-        curve.strategy: int(np.sign((curve.area() - baseline.area()).mean())) if p < ALPHA else 0
-        for curve, p in zip(others, p_values, strict=True)
+        curve.strategy: Against(float((curve.area() - baseline.area()).mean()), float(p_value))
+        for curve, p_value in zip(others, area_p_values(others, baseline), strict=True)
     }
