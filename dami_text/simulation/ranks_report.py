@@ -99,16 +99,13 @@ def _nemenyi(mean_ranks: Mapping[str, float], difference: float, baseline: str, 
     worse = [name for name, rank in mean_ranks.items() if rank - base > difference]
     found = (("better", better), ("worse", worse))
     told = [f"{what} than {baseline}: {', '.join(names)}" for what, names in found if names]
-    return f"{text} By it, {'; '.join(told) or f'no strategy is told apart from {baseline}'}."
+    return f"{text} By Nemenyi's test, {'; '.join(told) or f'no strategy is told apart from {baseline}'}."
 
 
 def _little(n: int, k: int, difference: float) -> str:
-    text = f"With {n} data sets these tests tell little: "
-    if difference >= k - 1:
-        return f"{text}no two of {k} strategies can be as far apart as the critical difference, {difference:.2f}."
     return (
-        f"{text}mean ranks of {k} strategies differ by {k - 1} at most, and only those that differ by more than "
-        f"{difference:.2f} are told apart. Friedman's p-value is approximate."
+        f"With {n} data sets these tests can tell little: mean ranks of {k} strategies differ by {k - 1} at most, and only "
+        f"those that differ by more than {difference:.2f} are told apart. Friedman's p-value is approximate."
     )
 
 

@@ -13,6 +13,7 @@ from dami_text.cli.report import make_report
 from dami_text.simulation.comparison import LearningCurve
 from dami_text.simulation.plots import ranks_figure
 from dami_text.simulation.ranks import Ranking, against, critical_difference, joined, rankings
+from dami_text.simulation.ranks_report import ranks_part
 from dami_text.simulation.results import Comparison
 
 #: Table 6: the area under the ROC curve of C4.5, +m, +cf and +m+cf on 14 data sets. The last two are ranked 2 and 3 on
@@ -168,6 +169,31 @@ def test_names_never_overlap_and_stay_in_the_figure(spread, n, k):
     assert all(page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes)
 
 
+@pytest.mark.parametrize(
+    ("n", "baseline", "said"),
+    [
+        # Friedman's chi square of equal ranks everywhere is n (k - 1), the critical difference 2.569 sqrt(20 / (6 n)).
+        (10, "c", "chi square 30.00 with 3 degrees of freedom, p < 0.001. The critical difference is 1.48."),
+        (10, "c", "By Nemenyi's test, better than c: a."),
+        (10, "b", "By Nemenyi's test, worse than b: d."),
+        (20, "b", "By Nemenyi's test, worse than b: d."),  # 1.05
+        (24, "b", "By Nemenyi's test, better than b: a; worse than b: c, d."),  # 0.96
+        (3, "b", "By Nemenyi's test, no strategy is told apart from b."),  # 2.71
+        (24, "e", "e is not on all data sets: no differences to it."),
+    ],
+)
+def test_the_pairs_with_the_baseline_follow_from_the_critical_difference(tmp_path, n, baseline, said):
+    comparisons = [
+        Comparison(f"{i}", "cnn", [curve(name, [0.9 - s / 10] * 2) for s, name in enumerate("abcd")], [])
+        for i in range(n)
+    ]
+    (found,) = rankings(comparisons)
+    told = ranks_part(found, comparisons, tmp_path, baseline)
+    assert said in " ".join(told["notes"])
+    assert ("these tests can tell little" in " ".join(told["notes"])) == (n <= 10)
+    assert len(told["table"]["header"]) == (2 if baseline == "e" else 6)
+
+
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
     """A report on four data sets: margin is best on three and worst on the last, which lacks cal."""
@@ -188,7 +214,7 @@ def test_the_report_ranks_strategies_over_data_sets(reported):
     assert "cal is left out of the ranks: it is not on d.csv." in part
     # Ranks of margin 1 1 1 3, dami 2 2 2 2, random 3 3 3 1: 12 / (4 * 3 * 4) * (36 + 64 + 100) - 3 * 4 * 4 = 2.
     assert "chi square 2.00 with 2 degrees of freedom, p = 0.368. It does not tell the strategies apart" in part
-    assert "With 4 data sets these tests tell little" in part
+    assert "With 4 data sets these tests can tell little" in part
     # By seed, margin gains (20, 20.2, 20.4) points on three data sets and (-20, -19.8, -19.6) on the fourth.
     assert "| margin | 1.50 | +10.20 | -19.80 to +20.20 | 3 of 4 | 1 of 4 |" in part
     assert "| random | 2.50 |  |  |  |  |" in part
