@@ -104,8 +104,8 @@ def _nemenyi(mean_ranks: Mapping[str, float], difference: float, baseline: str, 
 
 def _little(n: int, k: int, difference: float) -> str:
     return (
-        f"With {n} data sets these tests can tell little: mean ranks of {k} strategies differ by {k - 1} at most, and only "
-        f"those that differ by more than {difference:.2f} are told apart. Friedman's p-value is approximate."
+        f"With {n} data sets these tests can tell little: mean ranks of {k} strategies differ by {k - 1} at most, and "
+        f"only those that differ by more than {difference:.2f} are told apart. Friedman's p-value is approximate."
     )
 
 
