@@ -143,6 +143,61 @@ def plot_tradeoffs(
     _save(figure, paths)
 
 
+def plot_ranks(
+    paths: Sequence[Path],
+    mean_ranks: Mapping[str, float],
+    bars: Sequence[tuple[float, float]],
+    difference: float,
+    title: str,
+) -> None:
+    """Write `ranks_figure` to each path as its suffix says."""
+    _save(ranks_figure(mean_ranks, bars, difference, title), paths)
+
+
+def ranks_figure(
+    mean_ranks: Mapping[str, float], bars: Sequence[tuple[float, float]], difference: float, title: str
+) -> Figure:
+    """A critical-difference diagram: mean ranks, by strategy, on an axis that begins with the best, 1.
+
+    A bar joins the strategies of a span of ranks; `difference` is the critical one. Source: Demsar 2006, Figure 1.
+    """
+    ranked = sorted(mean_ranks.items(), key=lambda item: item[1])
+    k, half = len(ranked), -(-len(ranked) // 2)
+    # Names stand at both sides, the ranks nearest to an end of the axis on top, so that no two lines to them cross.
+    sides = ((0.6, "right", ranked[:half]), (k + 0.4, "left", ranked[half:][::-1]))
+    height = 1.0 + 0.4 * len(bars)  # of the bars, in lines of text, as is all that is vertical
+    rows: list[tuple[float, str, float, float, str]] = []
+    bottom = height
+    for edge, align, side in sides:
+        y = height
+        for name, rank in side:
+            text = textwrap.fill(f"{name}  {rank:.2f}", 34, break_on_hyphens=False)
+            lines = text.count("\n") + 1
+            rows.append((edge, align, rank, y + lines / 2, text))
+            y += lines + 0.2
+        bottom = max(bottom, y)
+    figure = Figure(figsize=(8, 0.9 + 0.19 * (bottom + 2)), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0.6, k + 0.4), ylim=(bottom, 0), xticks=range(1, k + 1, -(-k // 20)))
+    axes.yaxis.set_visible(False)
+    axes.spines[["left", "right", "bottom"]].set_visible(False)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel(f"mean rank, 1 is best; critical difference {difference:.2f}")
+    for edge, align, rank, y, text in rows:
+        axes.plot([rank, rank, edge], [0, y, y], color="#999999", linewidth=0.8)
+        axes.plot([rank], [0], "o", color="black", markersize=4, clip_on=False)
+        shift = -4 if align == "right" else 4
+        axes.annotate(
+            text, (edge, y), (shift, 0), textcoords="offset points", ha=align, va="center", fontsize=9, parse_math=False
+        )
+    for i, (low, high) in enumerate(bars):
+        y = 0.6 + 0.4 * i
+        axes.plot([low - 0.004 * k, high + 0.004 * k], [y, y], color=PALETTE[0], linewidth=3, solid_capstyle="butt")
+    axes.set_title(title, parse_math=False, fontsize="medium")
+    return figure
+
+
 def plot_matrix(paths: Sequence[Path], names: Sequence[str], shares: NDArray[np.float64], title: str) -> None:
     """Write a pairwise matrix (n, n) of shares, the row's strategy against the column's, as `plot_curves` does."""
     names = [textwrap.fill(name, 27, break_on_hyphens=False) for name in names]

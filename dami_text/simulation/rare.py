@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from dami_text.config.fields import listed
 from dami_text.errors import ConfigError
 from dami_text.simulation.by_class import MEASURES, found_of
-from dami_text.simulation.comparison import LearningCurve, labels_needed, mean_interval
+from dami_text.simulation.comparison import LearningCurve, area_p_values, labels_needed, mean_interval
 from dami_text.simulation.plots import plot_class
 from dami_text.simulation.results import Comparison, RecordedRun, curve_of
-from dami_text.simulation.tables import curve_rows, interval, pictures, table, write_csv
+from dami_text.simulation.tables import curve_rows, interval, p_value_cell, pictures, table, write_csv
 
 #: Shares of a class's texts, for each of which it is told how many labels find it.
 SHARES = (0.5, 0.8, 0.95)
@@ -78,7 +78,7 @@ def part_on_class(
         "scores": _scores_table(scores),
     }
     if len(found) > 1 and any(curve.strategy == baseline for curve in found):
-        told["differences_text"] = f"The differences to {baseline}, by seed, in points."
+        told["differences_text"] = _differences_method(baseline, len(found[0].seeds))
         told["differences"] = _differences_table(panels, baseline)
     return told
 
@@ -87,6 +87,13 @@ def _interval_method(seeds: int) -> str:
     if seeds < 2:
         return "One seed alone gives no interval."
     return "In brackets are 95% intervals of the means over seeds, by Student's t."
+
+
+def _differences_method(baseline: str, seeds: int) -> str:
+    text = f"The differences to {baseline}, by seed, in points"
+    if seeds < 2:
+        return f"{text}."
+    return f"{text}. In each column p is corrected by Holm over all strategies, and not over the columns."
 
 
 def _curves(comparison: Comparison, class_name: str, measure: str) -> list[LearningCurve]:
@@ -155,17 +162,12 @@ def _scores_table(scores: dict[str, list[LearningCurve]]) -> Any:
 
 
 def _differences_table(scores: dict[str, list[LearningCurve]], baseline: str) -> Any:
-    strategies = [curve.strategy for curve in scores[FOUND]]
-    base = strategies.index(baseline)
-    rows = [
-        [
-            strategy,
-            *(
-                interval(mean_interval(curves[i].area() - curves[base].area()), signed=True)
-                for curves in scores.values()
-            ),
-        ]
-        for i, strategy in enumerate(strategies)
-        if i != base
-    ]
-    return table(["strategy", *scores], rows)
+    cells: dict[str, list[str]] = {}
+    for curves in scores.values():
+        base = next(curve for curve in curves if curve.strategy == baseline)
+        others = [curve for curve in curves if curve is not base]
+        for curve, p_value in zip(others, area_p_values(others, base), strict=True):
+            difference = interval(mean_interval(curve.area() - base.area()), signed=True)
+            p = f", p {text}" if (text := p_value_cell(p_value)) else ""
+            cells.setdefault(curve.strategy, []).append(f"{difference}{p}")
+    return table(["strategy", *scores], [[strategy, *row] for strategy, row in cells.items()])

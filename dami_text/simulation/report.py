@@ -2,7 +2,6 @@
 
 import base64
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,23 @@ from dami_text.simulation.comparison import (
     significantly_better,
 )
 from dami_text.simulation.plots import plot_curves, plot_matrix
+from dami_text.simulation.ranks import rankings
+from dami_text.simulation.ranks_report import ranks_part
 from dami_text.simulation.rare import class_shown, part_on_class
 from dami_text.simulation.results import Comparison, RecordedRun, Split, spans
 from dami_text.simulation.stopping_report import judged_runs, judgement
-from dami_text.simulation.tables import Table, curve_rows, interval, number, pictures, plus_minus, table, write_csv
+from dami_text.simulation.tables import (
+    Table,
+    curve_rows,
+    file_name,
+    interval,
+    number,
+    p_value_cell,
+    pictures,
+    plus_minus,
+    table,
+    write_csv,
+)
 
 FIGURES = "figures"
 VALIDATION = (
@@ -67,6 +79,7 @@ def write_report(
         "method": _method(measure),
         "validation": VALIDATION if split == "validation" and not in_all else None,
         "failed": table(["run and error"], [[line] for line in failed]) if failed else None,
+        "rankings": [ranks_part(ranking, comparisons, figures, baseline) for ranking in rankings(comparisons)],
         "comparisons": [
             _compared(comparison, figures, measure, baseline, class_name=class_name)
             for comparison, class_name in zip(comparisons, class_names, strict=True)
@@ -103,7 +116,7 @@ def sentences(comparison: Comparison, measure: str, baseline: str) -> list[str]:
         line = f"{curve.strategy}: mean {measure} over the curve {interval(mean_interval(curve.area()))}%"
         if base is not None and curve is not base:
             line += f", {interval(mean_interval(curve.area() - base.area()), signed=True)} points against {baseline}"
-            line += f", corrected p {value}" if (value := _p_value(p_values[curve.strategy])) else ""
+            line += f", corrected p {value}" if (value := p_value_cell(p_values[curve.strategy])) else ""
             n = base.n_labeled
             if len(n) > 1:
                 equal = _labels(equal_labels(curve, base, len(n) // 2), n)
@@ -131,7 +144,8 @@ def _method(measure: str) -> str:
         f"The measure is {measure}, in per cent. A value is a mean over seeds, with its 95% interval by Student's t. "
         "Runs of one seed are compared in pairs: they start from the same labelled texts and the same first model, "
         "where their first scores are the same. An interval is of one comparison: of twenty that show nothing, one "
-        "excludes 0. The p-values of the differences are corrected for the number of strategies (Holm)."
+        "excludes 0. The p-values of the differences are of two-sided t-tests, corrected by Holm over all strategies "
+        "that are compared with the baseline on a data set with a model, and not over data sets and models."
     )
 
 
@@ -144,7 +158,7 @@ def _compared(
     told: dict[str, Any] = {"title": title, "notes": [*comparison.notes, *_counted(curves)]}
     if not curves:
         return told
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{comparison.dataset}-{comparison.model}")
+    name = file_name(f"{comparison.dataset}-{comparison.model}")
     label = title_of(comparison)
     told |= {"name": name, "label": label, "curves": _curves_table(curves), "seconds": _seconds(curves)}
     plot_curves(pictures(figures, f"{name}-curves"), curves, label, measure)
@@ -188,16 +202,10 @@ def _areas(curves: Sequence[LearningCurve], base: LearningCurve | None) -> Table
             cells += ["", ""]
         elif base is not None:
             difference = interval(mean_interval(curve.area() - base.area()), signed=True)
-            cells += [difference, _p_value(p_values[curve.strategy])]
+            cells += [difference, p_value_cell(p_values[curve.strategy])]
         rows.append(cells)
     compared = [f"difference to {base.strategy}, by seed", "p, corrected"] if base else []
     return table(["strategy", "mean score over the curve", *compared], rows)
-
-
-def _p_value(value: float) -> str:
-    if math.isnan(value):
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _savings(curves: Sequence[LearningCurve], base: LearningCurve, file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ def interval(value: Interval, signed: bool = False) -> str:
     sign = "+" if signed else ""
     text = f"{100 * value.estimate:{sign}.2f}"
     return text if math.isnan(value.low) else f"{text} ({100 * value.low:{sign}.2f} to {100 * value.high:{sign}.2f})"
+
+
+def file_name(name: str) -> str:
+    """A name of a data set or model as a part of a file's."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+
+
+def p_value_cell(value: float) -> str:
+    """A p-value; empty where it is unknown."""
+    if math.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def pictures(figures: Path, name: str) -> list[Path]:
