@@ -49,6 +49,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from dami_text.data.hub import no_progress_bars
+    from dami_text.labeling.session import is_session
     from dami_text.learning.preparation import encoded_pool
     from dami_text.models.kinds.automatic import settled
     from dami_text.simulation.crossfit import MOST, n_curves, require_enough, require_quick, trial
@@ -63,8 +64,10 @@ def _simulate(options: argparse.Namespace) -> None:
     require_quick(config)
     own = config.strategy.strategy
     strategies = list(dict.fromkeys(options.strategies or [own if own != "random" else "margin"]))
-    if reader := next((name for name in strategies if name.startswith("dami")), None):
-        config = config.changed(strategy=reader)  # an encoder's network of linear regions is made for it alone
+    # An encoder has a network of linear regions for strategies that read it. A session's features are cached with it.
+    reader = next((name for name in strategies if name.startswith("dami")), None)
+    if reader or not is_session(options.session):
+        config = config.changed(strategy=reader or strategies[0])
     metric = options.metric or config.training.metric
     config = config.changed(metric=metric)
     pool = encoded_pool(texts, names, config)
