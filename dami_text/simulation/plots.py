@@ -165,7 +165,7 @@ def ranks_figure(
     k, half = len(ranked), -(-len(ranked) // 2)
     # Names stand at both sides, the ranks nearest to an end of the axis on top, so that no two lines to them cross.
     sides = ((0.6, "right", ranked[:half]), (k + 0.4, "left", ranked[half:][::-1]))
-    height = 1.0 + 0.4 * len(bars)  # of the bars, in lines of text, as is all that is vertical
+    height = 1.0 + 0.4 * len(bars)  # of all bars; the unit of heights is a line of text
     rows: list[tuple[float, str, float, float, str]] = []
     bottom = height
     for edge, align, side in sides:

@@ -50,7 +50,9 @@ def ranks_part(ranking: Ranking, comparisons: Sequence[Comparison], figures: Pat
     notes = [METHOD, f"{found} {_nemenyi(mean_ranks, difference, baseline, p_value)}"]
     if n <= FEW:
         notes.append(_little(n, k, difference))
-    notes += [_baseline_method(baseline)] if gains else [f"{baseline} is not on all data sets: no differences to it."]
+    notes.append(
+        _baseline_method(gains, baseline) if gains else f"{baseline} is not on all data sets: no differences to it."
+    )
     told["notes"] += notes
     return told | {
         "figure": name,
@@ -62,8 +64,12 @@ def ranks_part(ranking: Ranking, comparisons: Sequence[Comparison], figures: Pat
 
 
 def _left_out(ranking: Ranking) -> list[str]:
+    names_by_data: dict[tuple[str, ...], list[str]] = {}
+    for name, data in ranking.left_out.items():
+        names_by_data.setdefault(data, []).append(name)
     told = [
-        f"{name} is left out of the ranks: it is not on {', '.join(data)}." for name, data in ranking.left_out.items()
+        f"Left out of the ranks, as there are no finished runs on {', '.join(data)}: {', '.join(names)}."
+        for data, names in names_by_data.items()
     ]
     if ranking.skipped:
         told.append(f"Nothing can be compared yet on {', '.join(ranking.skipped)}.")
@@ -90,7 +96,7 @@ def _p(value: float) -> str:
 def _nemenyi(mean_ranks: Mapping[str, float], difference: float, baseline: str, p_value: float) -> str:
     """What follows from Friedman's test for the pairs with the baseline."""
     if p_value >= ALPHA:
-        return "It does not tell the strategies apart, so no difference between their ranks is shown."
+        return "It does not tell the strategies apart: their ranks may differ by chance, whatever the bars show."
     text = f"The critical difference is {difference:.2f}."
     if baseline not in mean_ranks:
         return text
@@ -109,12 +115,14 @@ def _little(n: int, k: int, difference: float) -> str:
     )
 
 
-def _baseline_method(baseline: str) -> str:
-    return (
+def _baseline_method(gains: Gains, baseline: str) -> str:
+    text = (
         f"The difference to {baseline} is a mean over data sets, in points. Better and worse count the data sets on "
         "which it is significant at 5%: t-tests paired by seed, corrected by Holm over all strategies compared with "
         f"{baseline} on a data set, and not over data sets."
     )
+    untested = any(math.isnan(gain.p_value) for found in gains for gain in found.values())
+    return f"{text} A data set with one seed has no test." if untested else text
 
 
 def _summary(ranking: Ranking, gains: Gains, baseline: str) -> Table:

@@ -194,6 +194,16 @@ def test_the_pairs_with_the_baseline_follow_from_the_critical_difference(tmp_pat
     assert len(told["table"]["header"]) == (2 if baseline == "e" else 6)
 
 
+def test_one_seed_is_ranked_and_not_tested(tmp_path):
+    comparisons = [
+        Comparison(dataset, "cnn", [curve(name, [0.9 - s / 10]) for s, name in enumerate("abc")], [])
+        for dataset in "xyz"
+    ]
+    told = ranks_part(rankings(comparisons)[0], comparisons, tmp_path, "c")
+    assert told["notes"][-1].endswith("A data set with one seed has no test.")
+    assert told["table"]["rows"][0] == ["a", "1.00", "+20.00", "+20.00 to +20.00", "", ""]
+
+
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
     """A report on four data sets: margin is best on three and worst on the last, which lacks cal."""
@@ -211,7 +221,7 @@ def reported(tmp_path_factory):
 def test_the_report_ranks_strategies_over_data_sets(reported):
     text = (reported / "report.md").read_text(encoding="utf-8")
     part = text[text.index("## Ranks over 4 data sets, cnn") : text.index("## a.csv")]
-    assert "cal is left out of the ranks: it is not on d.csv." in part
+    assert "Left out of the ranks, as there are no finished runs on d.csv: cal." in part
     # Ranks of margin 1 1 1 3, dami 2 2 2 2, random 3 3 3 1: 12 / (4 * 3 * 4) * (36 + 64 + 100) - 3 * 4 * 4 = 2.
     assert "chi square 2.00 with 2 degrees of freedom, p = 0.368. It does not tell the strategies apart" in part
     assert "With 4 data sets these tests can tell little" in part
