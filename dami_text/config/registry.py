@@ -43,6 +43,7 @@ STRATEGIES = {
     "probcover": "dami_text.strategies.probcover:ProbCover",
     "cal": "dami_text.strategies.cal:Cal",
     "dropquery": "dami_text.strategies.dropquery:DropQuery",
+    "expected-errors": "dami_text.strategies.expected_errors:ExpectedErrors",
     "positives": "dami_text.strategies.positives:Positives",
 }
 

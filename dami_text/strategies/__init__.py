@@ -26,6 +26,7 @@ from dami_text.strategies.dami_margin import DamiMargin
 from dami_text.strategies.dropquery import DropQuery
 from dami_text.strategies.egl import Egl
 from dami_text.strategies.egl_word import EglWord
+from dami_text.strategies.expected_errors import ExpectedErrors
 from dami_text.strategies.kmeans_features import KMeansFeatures
 from dami_text.strategies.positives import Positives
 from dami_text.strategies.probcover import ProbCover
@@ -46,6 +47,7 @@ __all__ = [
     "DropQuery",
     "Egl",
     "EglWord",
+    "ExpectedErrors",
     "Explaining",
     "KMeansFeatures",
     "Positives",

@@ -37,6 +37,7 @@ from dami_text.strategies import (
     DropQuery,
     Egl,
     EglWord,
+    ExpectedErrors,
     KMeansFeatures,
     Positives,
     ProbCover,
@@ -62,7 +63,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 CHANCE = {
-    *("random", "badge", "cluster-margin", "kmeans-features", "typiclust", "probcover", "dropquery"),
+    *("random", "badge", "cluster-margin", "kmeans-features", "typiclust", "probcover", "dropquery", "expected-errors"),
     *(name for name in OPTIONS if name.startswith("dami") and name != "dami-kcenter"),
 }
 WITHOUT_MODEL = {"random", "own"}
@@ -416,6 +417,7 @@ def test_the_options_reach_the_strategies():
         "probcover": ProbCover(5),
         "cal": Cal(5),
         "dropquery": DropQuery(5),
+        "expected-errors": ExpectedErrors(5),
         "positives": Positives("spam", 5),
     }
     found = {name: build_strategy(replace(config, strategy=name)) for name in STRATEGIES if name != "random"}
