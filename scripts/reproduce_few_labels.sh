@@ -25,7 +25,8 @@ status=0
 # Strategies that differentiate a frozen encoder come first: its models have a network more for them. egl is left out of
 # its list: the gradient by all of an encoder's weights takes a pass through it for every text in every round.
 gradients="dami dami-margin"
-others="random margin entropy least-confidence coreset kmeans-features cluster-margin typiclust probcover cal expected-errors"
+others="random margin entropy least-confidence coreset kmeans-features cluster-margin expected-errors"
+others="$others typiclust probcover cal"
 of_encoder="$gradients $others badge dropquery bald"
 of_linear="$others"
 of_cnn="$gradients random margin badge cluster-margin egl-word"
