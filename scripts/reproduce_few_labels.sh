@@ -6,10 +6,11 @@
 # DATA is the folder of the data sets (see few_label_sets.py); OUTPUT is for the runs and the reports, few-labels by
 # default. The same command goes on where it was stopped. Environment variables run a part of it:
 #
-#   PARTS    of "encoder linear cnn" (default: all): frozen MiniLM, the linear model, and the CNN
-#   SEEDS    how many seeds (default: 20; the CNN has 5 at most)
-#   WORKERS  processes of one thread each, among which the seeds are divided (default: 2)
-#   SETS     the files' names without .csv (default: all); the rare versions are of those that are among them
+#   PARTS       of "encoder linear cnn" (default: all): frozen MiniLM, the linear model, and the CNN
+#   SEEDS       how many seeds (default: 20; the CNN has 5 at most)
+#   WORKERS     processes of one thread each, among which the seeds are divided (default: 2)
+#   SETS        the files' names without .csv (default: all); the rare versions are of those that are among them
+#   STRATEGIES  their names (default: all that the model allows)
 set -euo pipefail
 
 data=${1:?the folder of the data sets}
@@ -30,6 +31,14 @@ others="$others typiclust probcover cal"
 of_encoder="$gradients $others badge dropquery bald"
 of_linear="$others"
 of_cnn="$gradients random margin badge cluster-margin egl-word"
+
+wanted() { # STRATEGY ...: those of them that are asked for
+    local name
+    for name; do
+        [[ -z ${STRATEGIES:-} || " $STRATEGIES " == *" $name "* ]] && printf '%s ' "$name"
+    done
+    return 0
+}
 
 grid() { # NAME OF THE OUTPUT'S FOLDER, NUMBER OF SEEDS, OPTION OF run_grid.py ...
     local folder=$output/$1 n=$2 worker failed=0 running=()
@@ -52,10 +61,10 @@ part() { # NAME, NUMBER OF SEEDS, STRATEGIES, SETS, OPTION OF run_grid.py ...
     local -a files=()
     read -ra files <<<"$4"
     shift 4
-    grid "$name" "$n" --strategies $strategies --datasets "${files[@]/#/$output/sets/}" "$@"
+    grid "$name" "$n" --strategies $(wanted $strategies) --datasets "${files[@]/#/$output/sets/}" "$@"
     for set in "${files[@]%.csv}"; do
         [[ -v rare[$set] ]] || continue
-        grid "$name-rare" "$n" --strategies $strategies positives --datasets "$output/sets/rare/$set.csv" \
+        grid "$name-rare" "$n" --strategies $(wanted $strategies positives) --datasets "$output/sets/rare/$set.csv" \
             --rarefy "${rare[$set]}=0.03" --metric average_precision --positive-class "${rare[$set]}" "$@"
     done
 }
