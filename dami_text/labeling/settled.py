@@ -72,5 +72,6 @@ def settled(rounds: Sequence[RoundRecord]) -> Settled | None:
         for record in records
     ]
     kappa = CRITERION.value(history)
-    n_texts = len(history[-1].predictions)
-    return None if kappa is None else Settled(rounds_stopped(CRITERION, history), kappa, n_texts)
+    if kappa is None:
+        return None
+    return Settled(rounds_stopped(CRITERION, history), kappa, n_texts=len(history[-1].predictions))
