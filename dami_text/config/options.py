@@ -180,6 +180,11 @@ class StrategyConfig(Options):
     clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
     )
+    label_aggregation: Literal["mean", "max"] = option(
+        "mean",
+        "margin, entropy, least-confidence with --task multilabel: a text is as uncertain as its labels in the mean, "
+        "or as the most uncertain of them",
+    )
     uncertain_factor: int = option(
         UNCERTAIN, "cluster-margin and dami-margin: choose among this many times the query size of uncertain texts"
     )

@@ -16,6 +16,7 @@ from dami_text.strategies.base import (
     check_query,
     highest,
     require_given,
+    require_multilabel,
 )
 from dami_text.strategies.cal import Cal
 from dami_text.strategies.cluster_margin import ClusterMargin
@@ -60,6 +61,7 @@ __all__ = [
     "check_query",
     "highest",
     "require_given",
+    "require_multilabel",
 ]
 
 

@@ -58,9 +58,10 @@ class QueryStrategy(Protocol):
         ...         order = pool.texts.lengths[pool.unlabeled].argsort(kind="stable")
         ...         return Query.of(pool.unlabeled[order[:n]])
 
-    Three more members are optional:
+    Four more members are optional:
 
         needs: frozenset[str]        what it asks of a model beside probabilities, by the names in `CAPABILITIES`
+        multilabel: bool             whether it works where a text has any number of labels; without it, it does not
         of(config: StrategyConfig)   a class method that makes it as the options say; without it, `cls()` does
         explain(model, texts, rows)  the weights (W,) of the words of each text, for people to look at: `Explaining`
     """
@@ -80,6 +81,7 @@ class OnFeatures:
     batch_size: int = BATCH_SIZE
 
     needs: ClassVar[frozenset[str]] = frozenset({"features"})
+    multilabel: ClassVar[bool] = False
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
@@ -122,6 +124,15 @@ def require_given(strategy: QueryStrategy, given: Collection[str], name: str) ->
         raise ConfigError(
             f"strategy {name} needs {wanted}, which this model does not give; choose another model, or a strategy that "
             f"works with it: {', '.join(working(given))}"
+        )
+
+
+def require_multilabel(strategy: QueryStrategy, name: str) -> None:
+    """Raise ConfigError if the strategy does not work where a text has any number of labels."""
+    if not getattr(strategy, "multilabel", False):
+        known = [name for name, place in STRATEGIES.items() if getattr(find(place), "multilabel", False)]
+        raise ConfigError(
+            f"--strategy {name} is for one class a text, and --task is multilabel; use {', '.join(known)}"
         )
 
 

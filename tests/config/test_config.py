@@ -94,7 +94,7 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
             "--cold-start is 'none'; it must be one of random, typical, described, kmeans-features, strategy, "
             "balanced, auto",
         ),
-        ("task", "table", "--task is 'table'; it must be one of text, tabular"),
+        ("task", "table", "--task is 'table'; it must be one of text, multilabel, tabular"),
         ("hashed_features", 0, "--hashed-features is 0; it must be at least 1"),
         ("dropout", 1.0, "--dropout is 1.0; it must be at least 0 and less than 1"),
         ("dropout", -0.1, "--dropout is -0.1; it must be at least 0 and less than 1"),
