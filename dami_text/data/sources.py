@@ -206,8 +206,8 @@ def _classes(source: datasets.DatasetDict, column: str, config: DataConfig) -> t
     feature = next(iter(source.values())).features[column]
     if is_list(feature):
         raise ColumnError(
-            f"column {column!r} holds lists of labels, and a text has one class; use --task multilabel, or name "
-            "another column with --label-column"
+            f"column {column!r} holds lists of labels, and a text has one class here; name another with --label-column "
+            "(dami-text run and grid take lists with --task multilabel)"
         )
     if not (is_class_label(feature) or _is_string(feature) or _is_number(feature)):
         raise ColumnError(f"column {column!r} holds {feature}, not classes; name another with --label-column")

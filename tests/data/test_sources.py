@@ -347,7 +347,9 @@ class TestLabels:
             load(write_jsonl(tmp_path / "a.jsonl", ["a", "b"], labels))
 
     def test_lists_are_for_another_task(self, tmp_path: Path) -> None:
-        with pytest.raises(ColumnError, match=r"^column 'label' holds lists of labels, .*; use --task multilabel, or"):
+        with pytest.raises(
+            ColumnError, match=r"^column 'label' holds lists of labels, .* take lists with --task multilabel"
+        ):
             load(write_jsonl(tmp_path / "a.jsonl", ["a", "b"], [[0], [1]]))
 
     @pytest.mark.parametrize("labels", [[{"x": 1}, {"x": 2}], [1, "x"]])
