@@ -9,7 +9,7 @@ from dami_text.config.fields import flag
 from dami_text.config.kinds import kind_of
 from dami_text.config.metrics import METRICS, MULTILABEL, WANTED_MULTILABEL, is_multilabel
 from dami_text.config.options import ModelConfig, TrainingConfig
-from dami_text.config.registry import AUTO
+from dami_text.config.registry import AUTO, LABEL_STRATEGIES
 from dami_text.config.stopping import parse_stop
 from dami_text.errors import ConfigError
 
@@ -148,6 +148,10 @@ def _check_multilabel(options: Mapping[str, Any], changed: Collection[str]) -> N
         for name in OF_MULTILABEL:
             if name in changed:
                 raise ConfigError(f"{flag(name)} has no effect without --task multilabel; leave it out")
+        if options["strategy"] in LABEL_STRATEGIES:
+            raise ConfigError(
+                f"--strategy {options['strategy']} is for texts with any number of labels; add --task multilabel"
+            )
         if metric in MULTILABEL and metric not in METRICS:
             raise ConfigError(f"--metric {metric} is for texts with any number of labels; add --task multilabel")
         return

@@ -23,7 +23,7 @@ from dami_text.config.defaults import (
 )
 from dami_text.config.fields import Device, Options, Size, flag, option
 from dami_text.config.kinds import ModelKind, kind_of
-from dami_text.config.registry import PRETRAINED, STRATEGIES, find
+from dami_text.config.registry import LABEL_STRATEGIES, PRETRAINED, STRATEGIES, find
 from dami_text.config.stopping import STOPPING, parse_stop
 
 #: The sizes in sessions, see `defaults.session_query_size`.
@@ -150,7 +150,9 @@ class StrategyConfig(Options):
     _argument_group_name: ClassVar[str] = "strategy"
 
     strategy: str = option(
-        "dami", f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class; for linear margin"
+        "dami",
+        f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class; for linear margin; some of these and "
+        f"{', '.join(LABEL_STRATEGIES)} for --task multilabel, whose default is margin",
     )
     interpretation_target: Literal["probability", "logit"] = option(
         "probability", "dami: differentiate the class's probability, or its log-odds"
@@ -219,8 +221,9 @@ class StrategyConfig(Options):
         return self.strategy in ("dami", "dami-kcenter", "dami-margin") and self.interpretation_source != "words"
 
     def _check(self) -> None:
-        wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
-        self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
+        known = (*STRATEGIES, *LABEL_STRATEGIES)
+        wanted = f"one of {', '.join(known)}, or package.module:Class"
+        self.require(self.strategy in known or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
         wanted = "greater than 0 and less than 1"
         self.require(0 < self.bald_head_dropout < 1, "bald_head_dropout", wanted)

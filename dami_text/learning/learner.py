@@ -31,7 +31,7 @@ from dami_text.models.source import Preprocessor
 from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
-from dami_text.strategies import Query, QueryStrategy, check_query
+from dami_text.strategies import Query, QueryStrategy, SeesLabels, check_query
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +240,8 @@ class ActiveLearner:
         else:
             if self._pool_subsample is not None:
                 pool = self._subsample(max(n, self._pool_subsample))
-            query = self.strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
+            strategy = self.strategy.seeing(self.labels) if isinstance(self.strategy, SeesLabels) else self.strategy
+            query = strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 

@@ -6,6 +6,7 @@ import torch
 from datasets import Dataset
 from encoder_cases import save_encoder
 from label_cases import NAMES, labeled_texts
+from model_zoo import save_tiny
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
@@ -245,6 +246,7 @@ ENCODER = {"learning_rate": 0.003, "steps": 200}
         ({"model": "cnn", "word_vectors": "random", "steps": 200, "class_weights": "balanced"}, 0.9),
         ({"model": "ENCODER", **ENCODER}, 0.5),
         ({"model": "ENCODER", "freeze_encoder": True}, 0.6),
+        ({"model": "DECODER", **ENCODER}, 0.3),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
@@ -252,6 +254,8 @@ def test_a_saved_model_gives_all_probabilities_in_a_pipeline(tmp_path, options, 
     texts, labels = labeled_texts(300)
     if options["model"] == "ENCODER":
         options = options | {"model": str(save_encoder(tmp_path / "encoder"))}
+    if options["model"] == "DECODER":
+        options = options | {"model": str(save_tiny("gpt2", tmp_path / "decoder"))}
     learner = trained(texts, labels, 200, **options)
     model, rows = learner.model, np.arange(200, 300)
     assert task_of(model) is ANY_LABELS

@@ -5,13 +5,16 @@ import pytest
 from datasets import Dataset
 from label_cases import NAMES, labeled_texts
 from scipy.special import expit
+from scipy.stats import entropy
+from sklearn.metrics import mutual_info_score
 
-from dami_text.config.registry import STRATEGIES, find
+from dami_text.config.registry import LABEL_STRATEGIES, STRATEGIES, find
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.learning.preparation import learner_of
-from dami_text.models.inference import predict_logits
-from dami_text.strategies import Query
+from dami_text.models.inference import predict_logits, predict_probabilities
+from dami_text.strategies import Cvirs, Query
+from dami_text.strategies.cvirs import distances, margin_ranks
 
 WORKING = ("random", "least-confidence", "margin", "entropy", "coreset", "kmeans-features", "typiclust")
 
@@ -53,7 +56,7 @@ def test_uncertainty_against_a_loop(kind, aggregation, n_labels):
     assert expected == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", WORKING)
+@pytest.mark.parametrize("name", [*WORKING, *LABEL_STRATEGIES])
 @pytest.mark.parametrize("n_labels", [1, 3, 20])
 def test_working_strategies_give_rows(name, n_labels):
     made = learner(n_labels, strategy=name)
@@ -70,7 +73,7 @@ def test_working_strategies_with_a_network(name):
 
 def test_all_others_are_refused():
     assert tuple(name for name, place in STRATEGIES.items() if getattr(find(place), "multilabel", False)) == WORKING
-    told = rf"is for one class a text, and --task is multilabel; use {', '.join(WORKING)}$"
+    told = rf"is for one class a text, and --task is multilabel; use {', '.join(WORKING)}, cvirs$"
     for name in STRATEGIES.keys() - set(WORKING):
         model = {"model": "cnn", "word_vectors": "random"}
         with pytest.raises(ConfigError, match=f"^--strategy {name} {told}"):
@@ -94,3 +97,61 @@ def test_a_strategy_of_ones_own_has_to_say_that_it_works():
     with pytest.raises(ConfigError, match="is for one class a text"):
         learner(strategy=f"{__name__}:Own")
     assert learner(strategy=f"{__name__}:OwnForLabels").ask(2).rows.tolist() == [60, 61]
+
+
+# CVIRS ------------------------------------------------------------------------------------------------------------
+
+
+def joint_entropy(a, b):
+    _, counts = np.unique(np.stack([a, b]), axis=1, return_counts=True)
+    return entropy(counts)
+
+
+def one_distance(a, b):
+    """One less the mutual information by the joint entropy, which is the same as the paper's."""
+    if (a != b).all():
+        return 1.0
+    joint = joint_entropy(a, b)
+    return 1 - mutual_info_score(a, b) / joint if joint > 0 else 0.0
+
+
+@pytest.mark.parametrize("n_labels", [1, 3, 20])
+def test_cvirs_against_a_loop(n_labels):
+    made = learner(n_labels, strategy="cvirs")
+    query = made.ask(60)
+    p = predict_probabilities(made.model, made.pool.texts, made.pool.unlabeled).astype(np.float64)
+    margins = np.abs(p - (1 - p))
+    expected = {}
+    for i, row in enumerate(made.pool.unlabeled.tolist()):
+        below = [(margins[:, c] < margins[i, c] - 1e-6).sum() for c in range(n_labels)]
+        equal = [(np.abs(margins[:, c] - margins[i, c]) <= 1e-6).sum() for c in range(n_labels)]
+        ranks = [b + (e + 1) / 2 for b, e in zip(below, equal, strict=True)]
+        s = sum(60 - rank for rank in ranks) / (n_labels * 59)
+        expected[row] = s * np.mean([one_distance((p[i] > 0.5).astype(int), told) for told in made.labels])
+    scores = [reason["score"] for reason in query.reasons]
+    assert scores == pytest.approx([expected[row] for row in query.rows.tolist()], abs=0.01)
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_distances_by_hand():
+    """Of four labels, with natural logarithms: H(1, 0) by 2 : 2 is log 2, and four different pairs have log 4."""
+    a, b = np.array([[1, 1, 0, 0]]), np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 0]])
+    joint = entropy([2, 1, 1])
+    last = (2 * joint - np.log(2) - entropy([3, 1])) / joint
+    assert distances(a, b)[0] == pytest.approx([1, 0, 1, 1, last])
+    assert distances(np.zeros((1, 3), int), np.array([[0, 0, 0], [1, 1, 1]])).tolist() == [[0, 1]]
+
+
+def test_the_surest_text_has_the_lowest_rank():
+    assert margin_ranks(np.array([[5, -5], [0, 0], [1, 2]], np.float32)).tolist() == [0, 1, 0.5]
+    assert margin_ranks(np.array([[-1e4, 1], [-1.1e4, 1]], np.float32)).tolist() == [0.5, 0.5]
+
+
+def test_cvirs_is_for_labels_alone():
+    with pytest.raises(ConfigError, match="cvirs is for texts with any number of labels; add task multilabel"):
+        RunConfig.of(strategy="cvirs")
+    assert tuple(LABEL_STRATEGIES) == ("cvirs",)
+    made = learner(strategy="cvirs")
+    made.train()
+    with pytest.raises(ValueError, match="sees none"):
+        Cvirs().query(made.model, made.pool, 1, np.random.default_rng(0))
