@@ -22,7 +22,7 @@ MULTILABEL = (
     *("average_precision", "micro_average_precision"),
 )
 
-#: What `--metric` takes, in words.
+#: What `--metric` takes, in words, with one class a text and with any number of labels.
 WANTED = f"{', '.join(METRICS)}, {', '.join(f'{name}:CLASS' for name in WITH_CLASS)}"
 WANTED_MULTILABEL = f"{', '.join(MULTILABEL)}, {', '.join(f'{name}:LABEL' for name in WITH_CLASS)}"
 

@@ -113,7 +113,8 @@ class TrainingConfig(Options):
     metric: str = option(
         "accuracy",
         f"what stops training early and is drawn as the curve: {metrics.WANTED}, or a metric of one's "
-        "own: the path or Hub id of a module for evaluate (its code is run)",
+        "own: the path or Hub id of a module for evaluate (its code is run); with --task multilabel "
+        f"{metrics.WANTED_MULTILABEL}",
     )
     validation: Literal["split", "none"] = option(
         "split",
@@ -139,7 +140,8 @@ class TrainingConfig(Options):
         self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
         for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
-        wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric"
+        wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric; or, with --task multilabel, one of "
+        wanted += metrics.WANTED_MULTILABEL
         self.require(metrics.is_known(self.metric) or "/" in self.metric or "\\" in self.metric, "metric", wanted)
 
 

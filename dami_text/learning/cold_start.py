@@ -97,7 +97,7 @@ def label_balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Genera
     order, counts = rng.permutation(len(labels)), np.zeros(labels.shape[1], np.int64)
     free, total = np.ones(len(labels), bool), labels.sum(axis=0)
     while len(found) < n:
-        left = (labels[free] > 0).any(axis=0)
+        left = total > counts
         if not left.any():
             return np.concatenate([np.array(found, np.int64), order[free[order]][: n - len(found)]])
         wanted = np.lexsort((total, np.where(left, counts, len(labels) + 1)))[0]

@@ -82,6 +82,10 @@ def scorer(metric: str, class_names: Sequence[str] = (), *, multilabel: bool = F
     if metric in QUICK:  # without evaluate's seconds of import and its tables
         return QUICK[metric]
     name, _ = split_metric(metric)
+    if name in MULTILABEL and name not in METRICS:
+        raise ConfigError(
+            f"--metric {metric} is for texts with any number of labels; choose one of {', '.join(METRICS)}"
+        )
     if name not in METRICS:
         return _own(metric)
     of = measured_class(metric, class_names)

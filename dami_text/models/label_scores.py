@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_text.models.scores import average_precisions, precision_over_recall
+from dami_text.models.scores import average_precision_of, average_precisions
 from dami_text.models.tasks import ANY_LABELS
 
 Probabilities = NDArray[np.float32]
@@ -63,7 +63,7 @@ def average_precision(probabilities: Probabilities, labels: Labels) -> float:
 
 def micro_average_precision(probabilities: Probabilities, labels: Labels) -> float:
     """The average precision of all decisions on texts and labels together."""
-    return precision_over_recall(probabilities.ravel(), labels.ravel() == 1)
+    return average_precision_of(probabilities.ravel(), labels.ravel() == 1)
 
 
 #: The metrics of all labels, by their names in `config.metrics`, and those that are of each label (C,).

@@ -166,10 +166,10 @@ def average_precisions(probabilities: NDArray[np.float32], labels: NDArray[np.in
     """
     n_classes = probabilities.shape[1]
     holds = labels == 1 if labels.ndim == 2 else labels[:, None] == np.arange(n_classes)
-    return np.array([precision_over_recall(probabilities[:, c], holds[:, c]) for c in range(n_classes)])
+    return np.array([average_precision_of(probabilities[:, c], holds[:, c]) for c in range(n_classes)])
 
 
-def precision_over_recall(scores: NDArray[np.floating], hits: NDArray[np.bool_]) -> float:
+def average_precision_of(scores: NDArray[np.floating], hits: NDArray[np.bool_]) -> float:
     """Average precision: the mean precision at the hits (N,), ranked by scores (N,), highest first; 0 without hits.
 
     What has equal scores has the precision at the last of them.

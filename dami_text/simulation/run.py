@@ -109,9 +109,8 @@ class Run:
         self.metric = config.training.metric
         if not self.folder.rounds:  # runs of versions without this check go on
             check_stopping(config.options(), has_validation=data.validation is not None)
-        scorer(
-            self.metric, self.data.class_names, multilabel=self._task.multilabel
-        )  # an error of the user's own metric comes before the first training
+        # An error of the user's own metric comes before the first training.
+        scorer(self.metric, data.class_names, multilabel=self._task.multilabel)
         self._replay()
         start = [line["row"] for line in self._asked() if line["round"] == START]
         self._stopping = stopping_of(config, data, start, self.folder.rounds)

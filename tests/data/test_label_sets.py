@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 
 from dami_text.config.data_options import DataConfig
 from dami_text.config.run import RunConfig
@@ -208,6 +208,15 @@ def test_splits(how):
         found |= dict(zip(rows["text"], labels_of(rows).tolist(), strict=True))
     assert found == {f"text {i}": row.tolist() for i, row in enumerate(labels)}
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (210, 30, 60)
+
+
+def test_labels_of_parts_of_a_data_set():
+    labels = random_labels(50, [0.5, 0.1, 0.02])
+    rows = source_of(labels)["train"]
+    for part in (range(50), range(10, 30), [4, 2, 49], []):
+        assert labels_of(rows.select(part)).tolist() == labels[list(part)].tolist()
+    joined = concatenate_datasets([rows.select(range(20, 50)), rows.select(range(5))])
+    assert labels_of(joined).tolist() == [*labels[20:].tolist(), *labels[:5].tolist()]
 
 
 def test_copies_come_into_one_split():

@@ -16,6 +16,7 @@ from transformers import pipeline
 from dami_text.config.metrics import MULTILABEL, WITH_CLASS
 from dami_text.config.run import RunConfig
 from dami_text.data.texts import LabeledTexts
+from dami_text.errors import ConfigError
 from dami_text.learning.preparation import learner_of
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.inference import predict_features, predict_probabilities
@@ -231,6 +232,11 @@ def test_metrics_without_labels():
     found = compute_metrics(probabilities, labels, "f1:b", ["a", "b"], multilabel=True)
     expected = dict.fromkeys(MULTILABEL, 0.0) | {"samples_f1": 1.0, "subset_accuracy": 1.0, "f1:b": 0.0}
     assert found == expected
+
+
+def test_a_metric_of_labels_is_not_of_classes():
+    with pytest.raises(ConfigError, match="--metric samples_f1 is for texts with any number of labels"):
+        scorer("samples_f1", ["a", "b"])
 
 
 # Models that transformers loads -----------------------------------------------------------------------------------

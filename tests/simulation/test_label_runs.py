@@ -7,11 +7,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import ClassLabel, List
 from encoder_cases import save_encoder
 from label_cases import NAMES, labeled_texts, write_labeled
 
+from dami_text import compare
 from dami_text.cli.grid import run_grid
 from dami_text.cli.main import main
 from dami_text.cli.run import run_al
@@ -192,6 +194,14 @@ def test_a_grid_and_its_report(file, tmp_path, capsys):
     assert "test f1 of story" in (tmp_path / "grid" / "report.md").read_text()
     assert run_grid([*arguments, "--strategies", "badge"]) == 1
     assert "strategy badge is for one class a text, and --task is multilabel; use random" in capsys.readouterr().err
+
+
+def test_a_comparison_in_python(file, tmp_path):
+    options = {"task": "multilabel", "model": "linear", "output_dir": tmp_path, "quiet": True, **SIZES}
+    found = compare(pd.DataFrame(lines(file)), ["random", "cvirs"], seeds=1, **options)
+    table = found.to_pandas()
+    assert table.columns.tolist() == ["strategy", "seed", "n_labeled", "share", "micro_f1"]
+    assert sorted(table["n_labeled"]) == [20, 20, 30, 30, 40, 40]
 
 
 def test_predictions_of_a_file(finished, tmp_path, capsys):
