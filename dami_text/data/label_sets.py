@@ -61,6 +61,8 @@ class LabelSets:
             DataError: no row has a label; or one has a label twice, a name that is empty or no label's, or a null among
                 others.
         """
+        if len(set(columns)) < len(columns):
+            raise ColumnError(f"--label-columns names a column twice, in {listed(columns)}; name each once")
         if config.label_columns is not None:
             names, read = list(columns), _of_columns(columns)
         else:
@@ -175,7 +177,8 @@ def _of_column(feature: Any, column: str, config: DataConfig) -> tuple[list[str]
         if isinstance(of, datasets.Value):
             return [], _of_list
         raise ColumnError(
-            f"column {column!r} holds lists of values of unequal types; wanted lists of names, or of numbers"
+            f"column {column!r} holds lists of unequal types or of more than values ({of}); wanted lists of names, or "
+            "of numbers"
         )
     if not isinstance(feature, datasets.Value) or feature.dtype not in ("string", "large_string"):
         raise ColumnError(

@@ -80,7 +80,7 @@ def test_what_is_wrong_with_a_list(tmp_path, labels, told):
 @pytest.mark.parametrize(
     ("labels", "options", "told"),
     [
-        ([["a", 1]], {}, "holds lists of values of unequal types"),
+        ([[["a"]]], {}, "holds lists of unequal types or of more than values"),
         ([["a"]], {"label_separator": ";"}, "holds lists, and --label-separator is for strings"),
         (["a;b"], {}, "holds strings, .* with --label-separator"),
         ([1, 2], {}, "wanted lists of labels, names with a --label-separator between them, or a column of 0 and 1"),
@@ -114,6 +114,18 @@ def test_what_is_wrong_with_columns(tmp_path, row, told):
     (tmp_path / "a.csv").write_text(f"text,spam,ham\n{row}\n")
     with pytest.raises(DataError, match=f"row 0 .*: {told}"):
         load(tmp_path / "a.csv", label_columns=["spam", "ham"])
+
+
+def test_values_of_unequal_types(tmp_path):
+    """Older versions of datasets do not read them."""
+    with pytest.raises(DataError, match=r"holds lists of unequal types|cannot be read as a data set"):
+        load(jsonl(tmp_path / "a.jsonl", [["a", 1]]))
+
+
+def test_a_column_that_is_named_twice(tmp_path):
+    (tmp_path / "a.csv").write_text("text,Spam\nx,1\n")
+    with pytest.raises(ColumnError, match="--label-columns names a column twice, in 'Spam', 'Spam'"):
+        load(tmp_path / "a.csv", label_columns=["spam", "Spam"])
 
 
 def test_an_empty_name_between_separators(tmp_path):
