@@ -61,7 +61,8 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
 def _labeled_texts(source: datasets.DatasetDict, config: DataConfig) -> datasets.DatasetDict:
     """`source` with the columns text and label only, of the labelled rows."""
     columns = next(iter(source.values())).features
-    label_columns = [label_column_of(columns, name) for name in config.columns_of_labels]
+    option = "--label-column" if config.label_columns is None else "--label-columns"
+    label_columns = [label_column_of(columns, name, option) for name in config.columns_of_labels]
     text_columns = _text_columns(columns, config)
     features = {"text": datasets.Value("string")}
     if config.is_multilabel:
@@ -154,11 +155,11 @@ def _with_class_ids(
     return pa.table({**columns(table, **options), "label": ids.cast(pa.int64())}).filter(pc.is_valid(ids))
 
 
-def label_column_of(columns: datasets.Features, name: str) -> str:
+def label_column_of(columns: datasets.Features, name: str, option: str = "--label-column") -> str:
     """The column of that name, or ColumnError where there is none."""
     found = find_column(columns, name)
     if found is None:
-        raise ColumnError(f"no column {name!r} in {list(columns)}; name it with --label-column")
+        raise ColumnError(f"no column {name!r} in {list(columns)}; name it with {option}")
     return found
 
 

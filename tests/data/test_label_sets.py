@@ -128,6 +128,12 @@ def test_a_column_that_is_named_twice(tmp_path):
         load(tmp_path / "a.csv", label_columns=["spam", "Spam"])
 
 
+def test_a_column_that_is_not_there(tmp_path):
+    (tmp_path / "a.csv").write_text("text,spam\nx,1\n")
+    with pytest.raises(ColumnError, match=r"no column 'ham' in \['text', 'spam'\]; name it with --label-columns$"):
+        load(tmp_path / "a.csv", label_columns=["spam", "ham"])
+
+
 def test_an_empty_name_between_separators(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\nx,a;;b\n")
     with pytest.raises(DataError, match="'a;;b' has an empty name between its separators ';'"):
