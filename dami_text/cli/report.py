@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dami_text.cli.parsing import ErrorBoundary, Parser, run_command
-from dami_text.config.metrics import WANTED
+from dami_text.config.metrics import MULTILABEL, WANTED
 from dami_text.errors import ConfigError
 from dami_text.escaping import printable
 
@@ -23,7 +23,11 @@ def report(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     parser.add_argument("results", nargs="+", type=Path, help="folders that hold runs, or a records.jsonl.gz")
     parser.add_argument("--output-dir", type=Path, help="where the report goes (default: the first folder)")
     parser.add_argument("--on", choices=("test", "validation"), default="test", help="the split (default: test)")
-    parser.add_argument("--metric", default="accuracy", help=f"{WANTED} (default: accuracy)")
+    parser.add_argument(
+        "--metric",
+        default="accuracy",
+        help=f"{WANTED}; of runs with --task multilabel {', '.join(MULTILABEL)}, NAME:LABEL (default: accuracy)",
+    )
     parser.add_argument("--baseline", default="random", help="the strategy to save labels against (default: random)")
     of_class = "tell how well this class is found and predicted (default: the class of the runs' --rarefy)"
     parser.add_argument("--positive-class", metavar="CLASS", help=of_class)

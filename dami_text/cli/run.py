@@ -170,13 +170,15 @@ def table(rounds: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> str:
     """Labelled share, metric and seconds of each round.
 
     Beside an accuracy stand macro F1, which a class that is never found lowers, and the share of the largest class, the
-    accuracy of a model that always says it.
+    accuracy of a model that always says it. Of texts with any number of labels, the share of those all of whose labels
+    are right stands in its place.
     """
     from dami_text.models.scores import ClassReport
 
     names = [metric]
+    multilabel = "subset_accuracy" in rounds[0]["metrics"]
     if metric in ("accuracy", "micro_f1"):
-        names += ["macro F1", "largest class"]
+        names += ["macro F1", "subset accuracy" if multilabel else "largest class"]
     titles = [printable(short_name(name)) for name in names]
     widths = [max(8, len(title)) for title in titles]
     head = "  ".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
@@ -190,6 +192,7 @@ def table(rounds: Sequence[Mapping[str, Any]], metric: str = "accuracy") -> str:
         known = {
             metric: line["metrics"][metric],
             "macro F1": line["metrics"].get("macro_f1"),
+            "subset accuracy": line["metrics"].get("subset_accuracy"),
             "largest class": report.largest_share if report else None,
         }
         cells = ("-" if known[name] is None else f"{known[name]:.4f}" for name in names)

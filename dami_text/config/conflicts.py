@@ -7,8 +7,10 @@ from typing import Any
 from dami_text.config.defaults import FORMER_DEFAULTS, PRESETS
 from dami_text.config.fields import flag
 from dami_text.config.kinds import kind_of
+from dami_text.config.metrics import METRICS, MULTILABEL, WANTED_MULTILABEL, is_multilabel
 from dami_text.config.options import ModelConfig, TrainingConfig
-from dami_text.config.registry import AUTO
+from dami_text.config.registry import AUTO, LABEL_STRATEGIES
+from dami_text.config.stopping import parse_stop
 from dami_text.errors import ConfigError
 
 #: What only texts, and only tables, have a use for.
@@ -17,6 +19,10 @@ OF_TEXTS = (
     *("word_vector_texts", "init_model", "min_document_frequency", "duplicates", "long_texts", "pool_subsample_by"),
 )
 OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features")
+
+#: What only texts with any number of labels have a use for, and what works for one class a text alone.
+OF_MULTILABEL = ("label_separator", "label_columns", "label_aggregation")
+OF_ONE_CLASS = ("contrastive", "rarefy", "init_model", "positive_class", "stop_report")
 
 #: What only a training with a validation split, and only one without, has a use for.
 WITH_VALIDATION = ("epochs", "epoch_steps", "patience")
@@ -42,15 +48,15 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
         raise ConfigError(f"--dataset {dataset} needs --data-dir; it must be the folder that holds its file")
     if task == "tabular" and kind.task == "text":
         raise ConfigError(f"--model {model} reads texts, and --task is tabular; use --model mlp")
-    if task == "text" and kind.task == "tabular":
-        raise ConfigError(f"--model {model} reads tables, and --task is text; use cnn or bilstm, or --task tabular")
+    if task != "tabular" and kind.task == "tabular":
+        raise ConfigError(f"--model {model} reads tables, and --task is {task}; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
     _check_frozen(options, changed)
     if options["validation"] == "none":
         check_stopping(options, has_validation=False)
     for name in OF_TABLES:
-        if task == "text" and name in changed:
-            raise ConfigError(f"{flag(name)} is for tables, and --task is text; leave it out or use --task tabular")
+        if task != "tabular" and name in changed:
+            raise ConfigError(f"{flag(name)} is for tables, and --task is {task}; leave it out or use --task tabular")
     for name in OF_TEXTS:
         if task == "tabular" and name in changed:
             raise ConfigError(f"{flag(name)} is for texts, and --task is tabular; leave it out")
@@ -62,6 +68,7 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
     if dataset not in PRESETS and "data_dir" in changed:
         raise ConfigError(f"--data-dir is for the tables {', '.join(PRESETS)}, not --dataset {dataset}; leave it out")
     _check_subsample(options)
+    _check_multilabel(options, changed)
 
 
 def check_stopping(options: Mapping[str, Any], has_validation: bool) -> None:
@@ -132,6 +139,38 @@ def _check_subsample(options: Mapping[str, Any]) -> None:
             "--pool-subsample-by anchors compares texts by a frozen encoder's features or by TF-IDF, and --model "
             f"{model} has neither; {beside}, or leave it out"
         )
+
+
+def _check_multilabel(options: Mapping[str, Any], changed: Collection[str]) -> None:
+    """Raise ConfigError for what has no effect with the task: of one class a text, or of any number of labels."""
+    task, metric = options["task"], options["metric"]
+    if task != "multilabel":
+        for name in OF_MULTILABEL:
+            if name in changed:
+                raise ConfigError(f"{flag(name)} has no effect without --task multilabel; leave it out")
+        if options["strategy"] in LABEL_STRATEGIES:
+            raise ConfigError(
+                f"--strategy {options['strategy']} is for texts with any number of labels; add --task multilabel"
+            )
+        if metric in MULTILABEL and metric not in METRICS:
+            raise ConfigError(f"--metric {metric} is for texts with any number of labels; add --task multilabel")
+        return
+    beside = {
+        **{flag(name): name in changed for name in OF_ONE_CLASS},
+        f"--cold-start {options['cold_start']}": options["cold_start"] == "strategy",
+        "--pool-subsample-by anchors": options["pool_subsample_by"] == "anchors",
+        f"--stop {options['stop']}": options["stop"] is not None and parse_stop(options["stop"]).name != "budget",
+    }
+    for told, given in beside.items():
+        if given:
+            raise ConfigError(f"{told} is for one class a text, and --task is multilabel; leave it out")
+    if not is_multilabel(metric):
+        raise ConfigError(f"--metric is {metric}, and --task is multilabel; it must be one of {WANTED_MULTILABEL}")
+    if options["label_separator"] is not None and options["label_columns"] is not None:
+        raise ConfigError("--label-separator has no effect with --label-columns; leave one of them out")
+    for name in ("label_column", "label_names"):
+        if options["label_columns"] is not None and name in changed:
+            raise ConfigError(f"{flag(name)} has no effect with --label-columns; leave one of them out")
 
 
 def _check_dropout(options: Mapping[str, Any], changed: Collection[str]) -> None:

@@ -22,11 +22,21 @@ class DataConfig(Options):
         "demo, subj, mr, a Hub id, a local folder, or a csv, tsv, jsonl, txt, xlsx or parquet file; a table of the "
         "paper by its name, see --data-dir",
     )
-    task: Literal["text", "tabular"] = option("text", "classify texts, or the rows of a table by all their columns")
+    task: Literal["text", "multilabel", "tabular"] = option(
+        "text",
+        "classify texts, each into one class (text) or with any number of labels (multilabel), or the rows of a table "
+        "by all their columns (tabular)",
+    )
     text_column: str = option(
         "text", "the column that holds the texts, or several, such as title body, which are joined by line breaks"
     )
     label_column: str = option("label", "the column that holds the labels")
+    label_separator: str | None = option(
+        None, "multilabel: what stands between the names of a text's labels, where the column holds them in one string"
+    )
+    label_columns: list[str] | None = option(
+        None, "multilabel: columns of 0 and 1, one for each label, in place of --label-column"
+    )
     columns: list[str] | None = option(None, "the columns' names, where a csv or tsv file has no line of them")
     delimiter: str | None = option(
         None, "what separates the columns of a csv or tsv file (default: what its header shows)"
@@ -58,6 +68,16 @@ class DataConfig(Options):
         super().__post_init__()
 
     @property
+    def is_multilabel(self) -> bool:
+        """Whether a text has any number of labels."""
+        return self.task == "multilabel"
+
+    @property
+    def columns_of_labels(self) -> list[str]:
+        """The columns that hold labels."""
+        return self.label_columns or [self.label_column]
+
+    @property
     def text_columns(self) -> list[str]:
         """The columns that `text_column` names, where there is no column of the whole name."""
         return [name.strip() for name in self.text_column.split(JOIN)]
@@ -80,6 +100,14 @@ class DataConfig(Options):
         fit = all(old.strip() and new.strip() for old, _, new in pairs)
         fit = fit and all(len({pair[i] for pair in pairs}) == len(pairs) for i in (0, 2))
         self.require(fit, "label_names", "NUMBER=NAME for each class, all different, such as 0=bad 1=good")
+        separator = self.label_separator
+        clean = separator is None or not any(separator in new for _, _, new in pairs)
+        self.require(clean, "label_names", f"names without the separator {separator!r}")
+        names = self.label_columns
+        self.require(
+            names is None or len(set(names)) == len(names) > 0, "label_columns", "different names, one or more"
+        )
+        self.require(self.label_separator != "", "label_separator", "one character or more, such as ';'")
         wanted = "auto or anywhere, since --splits keep moves no text"
         self.require(self.duplicates != "together" or self.splits != "keep", "duplicates", wanted)
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from dami_text.config.kinds import kind_of
+from dami_text.config.metrics import MULTILABEL
 from dami_text.config.registry import AUTO
 
 #: Texts in a batch of predictions or interpretations.
@@ -57,12 +58,16 @@ PAPER_TEXTS = ("subj", "mr")
 
 TABULAR: dict[str, Any] = {"task": "tabular", "model": "mlp"}
 
+#: What suits texts of any number of labels.
+OF_MULTILABEL: dict[str, Any] = {"metric": MULTILABEL[0], "strategy": "margin"}
+
 
 def implied_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """What the given options imply for others, by name: the paper's data sets what it did, a model its training."""
     dataset = options.get("dataset")
     implied = {**(TABULAR if options.get("task") == "tabular" or dataset in PRESETS else {})}
     implied |= PRESETS.get(str(dataset), {})
+    implied |= OF_MULTILABEL if options.get("task") == "multilabel" else {}
     given = implied | dict(options)
     kind = kind_of(given.get("model"))
     if dataset in PAPER_TEXTS and "word_vectors" not in kind.ignores:

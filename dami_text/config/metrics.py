@@ -16,8 +16,15 @@ WITH_CLASS = (*OF_ONE_CLASS, "average_precision")
 
 METRICS = (*RECORDED, "balanced_accuracy", "matthews_correlation", "average_precision", *OF_ONE_CLASS)
 
-#: What `--metric` takes, in words.
+#: Those of texts with any number of labels, in the record of every round of such a run; the first is the default.
+MULTILABEL = (
+    *("micro_f1", "macro_f1", "samples_f1", "subset_accuracy"),
+    *("average_precision", "micro_average_precision"),
+)
+
+#: What `--metric` takes, in words, with one class a text and with any number of labels.
 WANTED = f"{', '.join(METRICS)}, {', '.join(f'{name}:CLASS' for name in WITH_CLASS)}"
+WANTED_MULTILABEL = f"{', '.join(MULTILABEL)}, {', '.join(f'{name}:LABEL' for name in WITH_CLASS)}"
 
 
 def split_metric(metric: str) -> tuple[str, str | None]:
@@ -32,9 +39,15 @@ def split_metric(metric: str) -> tuple[str, str | None]:
 
 
 def is_known(metric: str) -> bool:
-    """Whether the metric is one of METRICS, of a class by its name or not."""
+    """Whether the metric is one of METRICS or MULTILABEL, of a class by its name or not."""
     name, class_name = split_metric(metric)
-    return name in METRICS and class_name != ""
+    return name in (*METRICS, *MULTILABEL) and class_name != ""
+
+
+def is_multilabel(metric: str) -> bool:
+    """Whether the metric is of texts with any number of labels: one of MULTILABEL, or of one label by its name."""
+    name, label = split_metric(metric)
+    return bool(label) or name in MULTILABEL
 
 
 def measured_class(metric: str, class_names: Sequence[str]) -> int | None:

@@ -23,7 +23,7 @@ from dami_text.config.defaults import (
 )
 from dami_text.config.fields import Device, Options, Size, flag, option
 from dami_text.config.kinds import ModelKind, kind_of
-from dami_text.config.registry import PRETRAINED, STRATEGIES, find
+from dami_text.config.registry import LABEL_STRATEGIES, PRETRAINED, STRATEGIES, find
 from dami_text.config.stopping import STOPPING, parse_stop
 
 #: The sizes in sessions, see `defaults.session_query_size`.
@@ -113,7 +113,8 @@ class TrainingConfig(Options):
     metric: str = option(
         "accuracy",
         f"what stops training early and is drawn as the curve: {metrics.WANTED}, or a metric of one's "
-        "own: the path or Hub id of a module for evaluate (its code is run)",
+        "own: the path or Hub id of a module for evaluate (its code is run); with --task multilabel "
+        f"{metrics.WANTED_MULTILABEL}",
     )
     validation: Literal["split", "none"] = option(
         "split",
@@ -139,7 +140,8 @@ class TrainingConfig(Options):
         self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
         for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
-        wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric"
+        wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric; or, with --task multilabel, one of "
+        wanted += metrics.WANTED_MULTILABEL
         self.require(metrics.is_known(self.metric) or "/" in self.metric or "\\" in self.metric, "metric", wanted)
 
 
@@ -150,7 +152,9 @@ class StrategyConfig(Options):
     _argument_group_name: ClassVar[str] = "strategy"
 
     strategy: str = option(
-        "dami", f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class; for linear margin"
+        "dami",
+        f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class; for linear margin; some of these and "
+        f"{', '.join(LABEL_STRATEGIES)} for --task multilabel, whose default is margin",
     )
     interpretation_target: Literal["probability", "logit"] = option(
         "probability", "dami: differentiate the class's probability, or its log-odds"
@@ -179,6 +183,11 @@ class StrategyConfig(Options):
     )
     clustering: Literal["auto", "fasterpam", "streamed", "sampled", "alternate", "park-jun"] = option(
         "auto", "dami: how the K-medoids are found; auto chooses by size, park-jun is the paper's"
+    )
+    label_aggregation: Literal["mean", "max"] = option(
+        "mean",
+        "margin, entropy, least-confidence with --task multilabel: a text is as uncertain as its labels in the mean, "
+        "or as the most uncertain of them",
     )
     uncertain_factor: int = option(
         UNCERTAIN, "cluster-margin and dami-margin: choose among this many times the query size of uncertain texts"
@@ -214,8 +223,9 @@ class StrategyConfig(Options):
         return self.strategy in ("dami", "dami-kcenter", "dami-margin") and self.interpretation_source != "words"
 
     def _check(self) -> None:
-        wanted = f"one of {', '.join(STRATEGIES)}, or package.module:Class"
-        self.require(self.strategy in STRATEGIES or ":" in self.strategy, "strategy", wanted)
+        known = (*STRATEGIES, *LABEL_STRATEGIES)
+        wanted = f"one of {', '.join(known)}, or package.module:Class"
+        self.require(self.strategy in known or ":" in self.strategy, "strategy", wanted)
         self.require(self.bald_samples >= 1, "bald_samples", "at least 1")
         wanted = "greater than 0 and less than 1"
         self.require(0 < self.bald_head_dropout < 1, "bald_head_dropout", wanted)

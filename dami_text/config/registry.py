@@ -47,6 +47,9 @@ STRATEGIES = {
     "positives": "dami_text.strategies.positives:Positives",
 }
 
+#: Those that are for texts with any number of labels alone.
+LABEL_STRATEGIES = {"cvirs": "dami_text.strategies.cvirs:Cvirs"}
+
 
 def find(place: str) -> Any:
     """What the name after the colon stands for in the module before it.

@@ -53,7 +53,7 @@ def require_renamed(found: Collection[str], names: dict[str, str]) -> None:
 
 
 def warn_of_names(names: Sequence[str], column: str) -> None:
-    """Warn of classes that may be mistakes: alike but for case or blanks, named like no label, several in one cell."""
+    """Warn of classes that may be mistakes: alike but for case or blanks, or named like no label."""
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(name.strip().casefold(), []).append(name)
@@ -66,6 +66,10 @@ def warn_of_names(names: Sequence[str], column: str) -> None:
         logger.warning("column %r has classes that are the same number written differently: %s", column, twins[:5])
     if missing := [name for name in names if name.strip().lower() in MISSING]:
         logger.warning("column %r has the classes %s: empty cells are no labels, these are", column, missing)
+
+
+def warn_of_combinations(names: Sequence[str], column: str) -> None:
+    """Warn of classes that look like several labels in one cell."""
     parts = {name: SEPARATORS.split(name) for name in names if SEPARATORS.search(name)}
     single = set(names) - parts.keys()
     joined = [name for name, of in parts.items() if single.intersection(of)]
@@ -74,6 +78,7 @@ def warn_of_names(names: Sequence[str], column: str) -> None:
         joined = list(parts)  # no label stands alone, but several are in more cells than one
     if len(joined) > 1:
         logger.warning(
-            "column %r looks like several labels a text, such as %r; each combination is taken for a class of its own",
+            "column %r looks like several labels a text, such as %r; each combination is taken for a class of its own "
+            "(--task multilabel with --label-separator takes them apart)",
             *(column, joined[0]),
         )

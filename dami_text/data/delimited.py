@@ -84,9 +84,9 @@ def example_columns(n: int) -> list[str]:
 
 def looks_like_data(names: Sequence[str], config: DataConfig) -> bool:
     """Whether the first line is a row: it names neither texts nor labels, and a cell of it has the words of a text."""
-    wanted = {column_key(name) for name in (*config.text_columns, config.label_column)}
+    wanted = {column_key(name) for name in (*config.text_columns, *config.columns_of_labels)}
     known = any(column_key(name) in wanted for name in names)
-    texts = config.task == "text"  # a table's columns have names of any length
+    texts = config.task != "tabular"  # a table's columns have names of any length
     return texts and not known and any(len(name.split()) >= WORDS_OF_A_TEXT for name in names)
 
 
@@ -103,7 +103,7 @@ def split(line: str, sep: str, quote: str) -> list[str]:
 
 def _delimiter(header: str, usual: str, quote: str, config: DataConfig) -> str:
     """What separates the columns: the usual, unless another one alone gives the names of text or label."""
-    wanted = {column_key(name) for name in (*config.text_columns, config.label_column)}
+    wanted = {column_key(name) for name in (*config.text_columns, *config.columns_of_labels)}
 
     def names(sep: str) -> list[str]:
         return [column_key(name) for name in split(header, sep, quote)]

@@ -14,8 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dami_text.config.data_options import DataConfig
-from dami_text.data.classes import are_numbers, class_name, in_class_order, renaming, require_renamed, warn_of_names
+from dami_text.data.classes import (
+    are_numbers,
+    class_name,
+    in_class_order,
+    renaming,
+    require_renamed,
+    warn_of_combinations,
+    warn_of_names,
+)
 from dami_text.data.columns import OWN, find_column
+from dami_text.data.label_sets import LabelSets, is_list
 from dami_text.data.readers import read_splits, utf8_expected
 from dami_text.data.strict_csv import is_class_label
 from dami_text.errors import ColumnError, DataError
@@ -33,12 +42,13 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
     Labels: a ClassLabel keeps its names. Strings become classes in sorted order, or in the order of the numbers
     where all of them are numbers. Whole numbers become classes named by the number, or by the column `<label>_text`
     where it has one name for each, or by `config.label_names`; so 1.0 is the class 1. Booleans are named False and
-    True. Rows labelled null, NaN, -1 or "" are unlabelled: left out, with one warning that counts them. Null texts
-    become "", with another. Cells of CSV files are read as they are written: None, NA and 007 are texts.
+    True. With `--task multilabel` a row has any number of labels (see `label_sets`). Rows labelled null, NaN, -1 or ""
+    are unlabelled: left out, with one warning that counts them. Null texts become "", with another. Cells of CSV files
+    are read as they are written: None, NA and 007 are texts.
 
     Returns:
         Every split of the source, or only `config.dataset_split`, all with the columns text: Value("string") and
-        label: ClassLabel.
+        label: ClassLabel, or lists of it.
 
     Raises:
         DataError: the source is not found, cannot be reached or read, or has fewer than two classes.
@@ -51,24 +61,32 @@ def load_source(config: DataConfig) -> datasets.DatasetDict:
 def _labeled_texts(source: datasets.DatasetDict, config: DataConfig) -> datasets.DatasetDict:
     """`source` with the columns text and label only, of the labelled rows."""
     columns = next(iter(source.values())).features
-    label_column = label_column_of(columns, config)
+    option = "--label-column" if config.label_columns is None else "--label-columns"
+    label_columns = [label_column_of(columns, name, option) for name in config.columns_of_labels]
     text_columns = _text_columns(columns, config)
-    labeled = labeled_rows(
-        source, label_column, {"text": datasets.Value("string")}, _texts, config, text_columns=text_columns
-    )
+    features = {"text": datasets.Value("string")}
+    if config.is_multilabel:
+        sets = LabelSets.of(source, label_columns, config)
+        labeled = sets.labeled_rows(source, features, _texts, text_columns=text_columns)
+    else:
+        labeled = labeled_rows(source, label_columns[0], features, _texts, config, text_columns=text_columns)
     total = sum(map(len, source.values()))
     if null_texts := sum(_n_nulls(rows, text_columns) for rows in source.values()):
         logger.warning("%d of %d texts are null: taken as empty", null_texts, total)
     if config.dataset != "demo":
-        _tell_columns(text_columns, label_column, sum(map(len, labeled.values())), total)
+        _tell_columns(text_columns, label_columns, sum(map(len, labeled.values())), total)
     return labeled
 
 
-def _tell_columns(text_columns: Sequence[str], label_column: str | None, n_labeled: int, total: int) -> None:
-    """Say which columns were taken and how many texts have a label."""
-    texts = f"texts from {'columns' if len(text_columns) > 1 else 'column'} {', '.join(map(repr, text_columns))}"
-    labels = f"labels from column {label_column!r}" if label_column else "no column of labels"
-    logger.info("%s; %s: %d of %d texts have a label", texts, labels, n_labeled, total)
+def _tell_columns(text_columns: Sequence[str], label_columns: Sequence[str | None], n_labeled: int, total: int) -> None:
+    """Say which columns were taken and how many texts are labelled."""
+    texts, labels = (
+        f"{what} from column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns))}"
+        if all(columns)
+        else f"no {what}"
+        for what, columns in (("texts", text_columns), ("labels", label_columns))
+    )
+    logger.info("%s; %s: %d of %d texts are labelled", texts, labels, n_labeled, total)
 
 
 def _n_nulls(rows: datasets.Dataset, text_columns: Sequence[str]) -> int:
@@ -137,11 +155,11 @@ def _with_class_ids(
     return pa.table({**columns(table, **options), "label": ids.cast(pa.int64())}).filter(pc.is_valid(ids))
 
 
-def label_column_of(columns: datasets.Features, config: DataConfig) -> str:
-    """The column that `config.label_column` names, or ColumnError where there is none."""
-    found = find_column(columns, config.label_column)
+def label_column_of(columns: datasets.Features, name: str, option: str = "--label-column") -> str:
+    """The column of that name, or ColumnError where there is none."""
+    found = find_column(columns, name)
     if found is None:
-        raise ColumnError(f"no column {config.label_column!r} in {list(columns)}; name it with --label-column")
+        raise ColumnError(f"no column {name!r} in {list(columns)}; name it with {option}")
     return found
 
 
@@ -149,10 +167,9 @@ def _text_columns(columns: datasets.Features, config: DataConfig) -> list[str]:
     """What `config.text_column` names, or the only column of strings where that is left at its default and absent."""
     name = config.text_column
     names = config.text_columns if find_column(columns, name) is None else [name]
-    if config.label_column in names:
+    if both := set(config.columns_of_labels).intersection(names):
         raise ColumnError(
-            f"column {config.label_column!r} cannot be text and label both; name them with --text-column, "
-            "--label-column"
+            f"column {both.pop()!r} cannot be text and label both; name them with --text-column, --label-column"
         )
     found = [find_column(columns, name) for name in names]
     for column in found:
@@ -188,6 +205,11 @@ def _is_number(feature: Any) -> bool:
 def _classes(source: datasets.DatasetDict, column: str, config: DataConfig) -> tuple[list[Any], list[str]]:
     """The labels in `column` that stand for classes, in the order of the class ids, and the names of these classes."""
     feature = next(iter(source.values())).features[column]
+    if is_list(feature):
+        raise ColumnError(
+            f"column {column!r} holds lists of labels, and a text has one class here; name another with --label-column "
+            "(dami-text run and grid take lists with --task multilabel)"
+        )
     if not (is_class_label(feature) or _is_string(feature) or _is_number(feature)):
         raise ColumnError(f"column {column!r} holds {feature}, not classes; name another with --label-column")
     values = {label for rows in source.values() for label in rows.unique(column)}
@@ -218,6 +240,7 @@ def _classes(source: datasets.DatasetDict, column: str, config: DataConfig) -> t
         )
         names = beside or [new_names.get(by_value[label], by_value[label]) for label in labels]
         warn_of_names(names, column)
+        warn_of_combinations(names, column)
     present = [name for label, name in zip(labels, names, strict=True) if label in found]
     n_rows = sum(map(len, source.values()))
     if len(present) < 2:
@@ -281,7 +304,7 @@ def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[dataset
     if column is not None:
         labels = _label_names(rows, column, config, classes)
     if config.dataset != "demo":
-        _tell_columns(text_columns, column, sum(label is not None for label in labels), len(labels))
+        _tell_columns(text_columns, [column], sum(label is not None for label in labels), len(labels))
     return texts, labels
 
 
@@ -321,6 +344,11 @@ def _text_table(table: pa.Table, text_columns: Sequence[str], own: Sequence[str]
 def _label_names(rows: datasets.Dataset, column: str, config: DataConfig, classes: Sequence[str]) -> list[str | None]:
     """The name of each row's label, None where it has none."""
     feature, beside = rows.features[column], f"{column}_text"
+    if is_list(feature):
+        raise ColumnError(
+            f"column {column!r} holds lists of labels, and a text has one class here; name another column with "
+            "--label-column, or leave the file's labels out with --ignore-labels"
+        )
     if not (is_class_label(feature) or _is_string(feature) or _is_number(feature)):
         raise ColumnError(f"column {column!r} holds {feature}, not classes; name another with --label-column")
     labels = rows.with_format(None)[column][:]
@@ -338,5 +366,7 @@ def _label_names(rows: datasets.Dataset, column: str, config: DataConfig, classe
     if is_named and (are_numbers(found) or found <= {"False", "True"}):
         return [None if name is None else str(given) for name, given in zip(names, rows[beside][:], strict=True)]
     named = [None if name is None else new_names.get(name, name) for name in names]
-    warn_of_names(in_class_order(name for name in named if name is not None), column)
+    ordered = in_class_order(name for name in named if name is not None)
+    warn_of_names(ordered, column)
+    warn_of_combinations(ordered, column)
     return named

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, List, concatenate_datasets
 from numpy.typing import NDArray
 
 from dami_text.config.fields import listed
 from dami_text.data.copies import copy_hashes, deal
 from dami_text.data.ids import Rows
+from dami_text.data.labels import label_counts
+from dami_text.data.stratification import stratified_parts
 from dami_text.errors import DataError
 from dami_text.randomness import numpy_stream
 
@@ -48,7 +50,8 @@ def split_source(source: DatasetDict, how: How, seed: int, together: bool = Fals
 
     `resplit` joins all splits (train, validation, test, then any others as they come) and draws 20% of the rows
     for test and 10% for validation, at random by `seed`; the rest is for training. `stratified` draws these shares of
-    each class: one row at least of a class that has two for test, and of one that has three for validation. `keep`
+    each class: one row at least of a class that has two for test, and of one that has three for validation; of texts
+    with any number of labels, these shares of each label as far as it goes (see `stratification`). `keep`
     takes the splits train, validation (or valid, or dev; None where there is none) and test as they are. Rows are
     selected, not copied, and the same source and seed give the same fingerprints in every process.
 
@@ -69,7 +72,9 @@ def _resplit(source: DatasetDict, how: How, seed: int, together: bool) -> Splits
     order = numpy_stream(seed, 0, "split").permutation(len(rows))
     groups = copy_hashes(rows) if together else np.arange(len(rows), dtype=np.uint64)
     if how == "stratified":
-        test, validation, train = _by_class(order, groups[order], labels_of(rows)[order])
+        labels = labels_of(rows)[order]
+        deal_out = _by_class if labels.ndim == 1 else _by_label
+        test, validation, train = deal_out(order, groups[order], labels)
     else:
         sizes = round(TEST_SHARE * len(rows)), round(VALIDATION_SHARE * len(rows))
         test, validation, train = deal(order, groups[order], sizes)
@@ -94,6 +99,15 @@ def _by_class(order: Rows, groups: NDArray[np.uint64], labels: NDArray[np.int64]
     place = np.argsort(order)
     parts = [np.concatenate(part) for part in zip(*dealt, strict=True)]
     return [part[np.argsort(place[part])] for part in parts]
+
+
+def _by_label(order: Rows, groups: NDArray[np.uint64], labels: NDArray[np.int64]) -> list[Rows]:
+    """Test, validation and training rows of `order` (n,) by labels (n, C) of 0 and 1; a group has its first row's."""
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    by_first = np.argsort(first)
+    part = np.empty(len(first), np.int64)
+    part[by_first] = stratified_parts(labels[first[by_first]], (TEST_SHARE, VALIDATION_SHARE))
+    return [order[part[group] == i] for i in range(3)]
 
 
 def _keep(source: DatasetDict) -> Splits:
@@ -131,9 +145,21 @@ def rarefied(splits: Splits, class_name: str, share: float, seed: int) -> Splits
     return Splits(train, validation, test, concatenate_datasets(left_out))
 
 
+def names_of_labels(dataset: Dataset) -> list[str]:
+    """The names (C,) of the classes, or of the labels, of the column `label`."""
+    feature = dataset.features["label"]
+    names: list[str] = (feature.feature if isinstance(feature, List) else feature).names
+    return names
+
+
 def labels_of(dataset: Dataset) -> NDArray[np.int64]:
-    """The column `label` (N,)."""
-    return np.asarray(dataset.with_format("numpy")["label"][:], np.int64)
+    """The column `label`: the numbers (N,) of classes or, where it has lists, 0 and 1 for each label (N, C)."""
+    if not isinstance(dataset.features["label"], List):
+        return np.asarray(dataset.with_format("numpy")["label"][:], np.int64)
+    lists = dataset.with_format("arrow")["label"][:].combine_chunks()
+    labels = np.zeros((len(dataset), len(names_of_labels(dataset))), np.int64)
+    labels[lists.value_parent_indices().to_numpy(), lists.flatten().to_numpy()] = 1
+    return labels
 
 
 def warn_of_copies(splits: Splits) -> None:
@@ -144,8 +170,8 @@ def warn_of_copies(splits: Splits) -> None:
     distinct = len(np.unique(together))
     if distinct == len(together):
         return
-    labeled = np.stack([together, np.concatenate([labels_of(part).astype(np.uint64) for part in parts])], axis=1)
-    of_several = _repeated(np.unique(labeled, axis=0)[:, 0])
+    labels = np.concatenate([labels_of(part).astype(np.uint64) for part in parts])
+    of_several = _repeated(np.unique(np.column_stack([together, labels]), axis=0)[:, 0])
     known = int(np.isin(hashes[-1], np.concatenate(hashes[:-1])).sum())
     logger.warning(
         "%d of %d texts are copies of others: %s%s",
@@ -165,10 +191,10 @@ def _repeated(sorted_values: NDArray[np.uint64]) -> int:
 
 def warn_of_missing_classes(splits: Splits, class_names: Sequence[str], how: How) -> None:
     """Warn of classes without a text in training, which no model can learn, or in test, where they are not measured."""
-    present = {name: np.unique(labels_of(part)) for name, part in (("training", splits.train), ("test", splits.test))}
+    parts = {"training": splits.train, "test": splits.test}
     missing = {
-        name: [class_names[i] for i in np.setdiff1d(np.arange(len(class_names)), labels)]
-        for name, labels in present.items()
+        name: [class_names[i] for i in np.flatnonzero(label_counts(labels_of(part), len(class_names)) == 0).tolist()]
+        for name, part in parts.items()
     }
     if any(missing.values()):
         told = "; ".join(f"no text in {name}: {listed(names)}" for name, names in missing.items() if names)

@@ -101,7 +101,7 @@ def load_table(data: DataConfig, tabular: TabularConfig) -> DatasetDict:
         data = replace(data, dataset=str(file))
     source = read_splits(data)
     with utf8_expected(data):
-        label_column = label_column_of(next(iter(source.values())).features, data)
+        label_column = label_column_of(next(iter(source.values())).features, data.label_column)
         names = _feature_columns(source, label_column, tabular)
         columns = {"text": Value("string"), "row": {name: Value("string") for name in names}}
         return labeled_rows(source, label_column, columns, _rows, data, names=names)

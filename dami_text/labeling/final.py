@@ -181,6 +181,7 @@ def card_facts(
         config=config,
         options=options,
         n_texts=final.n_texts,
+        n_labeled=sum(done.by_class.values()),
         class_counts=done.by_class,
         rounds=[*zip(sizes, measured, strict=True)],
         metrics={} if report is None else {"accuracy": report.accuracy},

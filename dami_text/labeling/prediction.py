@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from dami_text.config.fields import Device
 from dami_text.data.columns import OWN, own_columns
 from dami_text.data.estimators import TABLE_ENCODER
+from dami_text.data.labels import named
 from dami_text.data.long_texts import most_tokens
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
@@ -32,6 +33,7 @@ from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.linear import LinearForSequenceClassification
 from dami_text.models.loading import load_classifier
+from dami_text.models.tasks import Task, task_of
 from dami_text.models.word_level import WordLevelForSequenceClassification, class_names_of
 from dami_text.processes import on_own_device, use_device
 
@@ -48,6 +50,11 @@ class Classifier:
     model: PreTrainedModel
     preprocessor: PreTrainedTokenizerFast | TfidfEncoder
     class_names: list[str]
+
+    @property
+    def task(self) -> Task:
+        """Whether a text has one class or any number of labels."""
+        return task_of(self.model)
 
     @property
     def longest(self) -> int | None:
@@ -136,7 +143,8 @@ def write_predictions(
     """Write a row for each text: its own columns, the class that is most probable, and the probability of every class.
 
     The columns `predicted_label`, `probability` and `probability_CLASS` come last; where a text has one of that name,
-    another `_` stands after it. An empty text has none of these. The file is there whole, or not at all.
+    another `_` stands after it. Of a classifier that gives a text any number of labels, these are `predicted_labels`, a
+    list, and the probability of every label. An empty text has none. The file is there whole, or not at all.
 
     Args:
         texts: the column `text`, and the own columns, whose names begin with OWN.
@@ -150,7 +158,8 @@ def write_predictions(
     require_writable(file)
     own = own_columns(texts.column_names)
     taken = {name.removeprefix(OWN) for name in own}
-    names = [_free(name, taken) for name in ("predicted_label", "probability")]
+    of_text = ("predicted_labels",) if classifier.task.multilabel else ("predicted_label", "probability")
+    names = [_free(name, taken) for name in of_text]
     names += [_free(f"probability_{name}", taken) for name in classifier.class_names]
     done = Predicted()
     place = file.absolute().resolve()
@@ -162,9 +171,10 @@ def write_predictions(
                 found: list[list[Any]] = [[None] * len(names) for _ in rows["text"]]
                 probabilities, n_cut = classifier.classify([rows["text"][row] for row in filled])
                 for row, p in zip(filled, probabilities, strict=True):
-                    label = classifier.class_names[int(p.argmax())]
-                    done.counts[label] += 1
-                    found[row] = [label, *(round(float(value), 6) for value in (p.max(), *p))]
+                    labels = named(classifier.task.predicted(p[None])[0], classifier.class_names)
+                    done.counts.update([labels] if isinstance(labels, str) else labels)
+                    values = p if classifier.task.multilabel else (p.max(), *p)
+                    found[row] = [labels, *(round(float(value), 6) for value in values)]
                 done.n_empty += len(found) - len(filled)
                 done.n_cut += n_cut
                 for row, predicted in enumerate(found):

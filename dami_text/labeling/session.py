@@ -357,6 +357,8 @@ def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list
 
 def require_texts(task: str) -> None:
     """Raise ConfigError for a task that is not `text`."""
+    if task == "multilabel":
+        raise ConfigError("--task is multilabel, and people give a text one label here; leave it out")
     if task != "text":
         raise ConfigError(
             f"--task is {task}, and people label texts, not rows of a table; leave --task out, and name the column to "

@@ -16,6 +16,7 @@ from dami_text.learning.first_texts import described_rows, read_descriptions, ty
 from dami_text.models.frozen_features import features_of
 from dami_text.models.kept_heads import give_classes, rows_by_name
 from dami_text.models.loading import load_classifier, texts_for
+from dami_text.models.tasks import task_of
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import on_own_device
 from dami_text.randomness import torch_stream
@@ -35,7 +36,7 @@ def build_first_query(
     knows_classes: bool = False,
     preprocessor: Any = None,
 ) -> FirstQuery:
-    """The first query that the options name; `labels` (N,) are the pool's true ones, in a simulation.
+    """The first query that the options name; `labels` (N,), or (N, C), are the pool's true ones, in a simulation.
 
     `knows_classes` says that new models predict the classes before they are trained; `preprocessor` makes their input.
 
@@ -67,7 +68,8 @@ def build_first_query(
                 "--cold-start balanced needs the labels of all texts, which a simulation alone has; choose random or "
                 "kmeans-features"
             )
-        return lambda pool, n, rng: Query.of(balanced_rows(labels, n, rng))
+        choose = balanced_rows if labels.ndim == 1 else label_balanced_rows
+        return lambda pool, n, rng: Query.of(choose(labels, n, rng))
     return _typical(config) if kind == "typical" else random_rows
 
 
@@ -84,6 +86,26 @@ def balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -
         members = order[labels[order] == c]
         places[members] = np.arange(len(members))
     return np.asarray(order[np.argsort(places[order], kind="stable")[:n]])
+
+
+def label_balanced_rows(labels: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """n rows of `labels` (N, C) of 0 and 1: each a random one with the label that the fewest of those before it have.
+
+    Of labels that as few have, the rarest. Where no row with a label is left, the others come at random.
+    """
+    found: list[int] = []
+    order, counts = rng.permutation(len(labels)), np.zeros(labels.shape[1], np.int64)
+    free, total = np.ones(len(labels), bool), labels.sum(axis=0)
+    while len(found) < n:
+        left = total > counts
+        if not left.any():
+            return np.concatenate([np.array(found, np.int64), order[free[order]][: n - len(found)]])
+        wanted = np.lexsort((total, np.where(left, counts, len(labels) + 1)))[0]
+        row = int(order[free[order] & (labels[order, wanted] > 0)][0])
+        found.append(row)
+        free[row] = False
+        counts += labels[row]
+    return np.array(found, np.int64)
 
 
 def _features(config: RunConfig, pool: Pool) -> NDArray[np.float32]:
@@ -159,6 +181,10 @@ def _by_trained_model(
 
     def query(pool: Pool, n: int, rng: np.random.Generator) -> Query:
         model, preprocessor = load_classifier(folder, config.tokenization.max_length)
+        if task_of(model).multilabel:
+            raise ConfigError(
+                f"--init-model {folder} predicts any number of labels, and a text has one class here; name another"
+            )
         found = class_names_of(model.config)
         if found != list(class_names):
             rows = rows_by_name(found, class_names)

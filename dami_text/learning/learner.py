@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
+from dami_text.data.labels import checked_labels, no_labels
 from dami_text.data.pool import Pool
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.errors import DataError, DataTypeError, QueryError
@@ -30,7 +31,7 @@ from dami_text.models.source import Preprocessor
 from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
-from dami_text.strategies import Query, QueryStrategy, check_query
+from dami_text.strategies import Query, QueryStrategy, SeesLabels, check_query
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class ActiveLearner:
         strategy: QueryStrategy,
         n_classes: int,
         *,
+        multilabel: bool = False,
         validation: LabeledTexts | None = None,
         training: TrainingConfig | None = None,
         seed: int = 0,
@@ -84,6 +86,7 @@ class ActiveLearner:
             new_model: makes a model that is not trained yet, with randomness from torch's generator.
             strategy: chooses which texts to label next.
             n_classes: the number of classes C.
+            multilabel: whether a text has any number of the classes; its label is 0 or 1 for each (C,) then.
             validation: stops training early; without it, models train for a fixed number of steps.
             training: how models are trained.
             seed: of all that is random.
@@ -97,12 +100,12 @@ class ActiveLearner:
         self.pool = Pool(texts)
         self.round = -1
         self.model: PreTrainedModel | None = None
-        self._labels = np.full(len(texts), -1, np.int64)
+        self._labels = no_labels(len(texts), n_classes, multilabel=multilabel)
         self._excluded: Rows = np.zeros(0, np.int64)
         self.strategy, self._new_model, self._validation = strategy, new_model, validation
         self.preprocessor = preprocessor or getattr(texts, "tokenizer", None)
         self._config = training or TrainingConfig()
-        self._n_classes = n_classes
+        self._n_classes, self._multilabel = n_classes, multilabel
         self._seed, self._first_query = seed, first_query
         self._pool_subsample, self._pool_subsample_by = pool_subsample, pool_subsample_by
         self._accelerator = accelerator or make_accelerator(self._config.mixed_precision)
@@ -110,7 +113,7 @@ class ActiveLearner:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The labels (n,) of `pool.labeled`."""
+        """The labels (n,) of `pool.labeled`, or (n, C) of any number of labels."""
         return self._labels[self.pool.labeled]
 
     def exclude(self, rows: Rows | Sequence[int]) -> None:
@@ -128,24 +131,15 @@ class ActiveLearner:
 
         Args:
             rows: (n,) rows of the pool.
-            labels: (n,) the numbers of their classes, from 0.
+            labels: (n,) the numbers of their classes, from 0; or (n, C) 0 and 1 for each label.
             round_number: the number of the round that begins, where the labels are of several; by default the next.
 
         Raises:
             DataError: a row that is not in the pool or there twice, a label that is no class's number, or not a label a
                 row; nothing is changed then.
         """
-        rows, labels = checked_rows(rows, len(self.pool)), np.asarray(labels)
-        if rows.shape != labels.shape or len(rows) == 0:
-            raise DataError(
-                f"got rows of shape {rows.shape} and labels of shape {labels.shape}; wanted one label a row"
-            )
-        classes = f"labels are integers from 0 to {self._n_classes - 1}, the numbers of the classes"
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise DataTypeError(f"row {rows[0]} has the label {labels.tolist()[0]!r}; {classes}")
-        for row, label in zip(rows, labels, strict=True):
-            if not 0 <= label < self._n_classes:
-                raise DataError(f"row {row} has the label {label}; {classes}")
+        rows = checked_rows(rows, len(self.pool))
+        labels = checked_labels(labels, rows, self._n_classes, multilabel=self._multilabel)
         self.pool = self.pool.with_labeled(rows).without(self._excluded)
         self._labels[rows] = labels
         self.round = self.round + 1 if round_number is None else round_number
@@ -246,7 +240,8 @@ class ActiveLearner:
         else:
             if self._pool_subsample is not None:
                 pool = self._subsample(max(n, self._pool_subsample))
-            query = self.strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
+            strategy = self.strategy.seeing(self.labels) if isinstance(self.strategy, SeesLabels) else self.strategy
+            query = strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 

@@ -12,7 +12,15 @@ from dami_text.config.metrics import OF_ONE_CLASS, measured_class
 from dami_text.config.run import RunConfig
 from dami_text.data.readers import is_local
 from dami_text.data.sources import load_source
-from dami_text.data.splits import Splits, labels_of, rarefied, split_source, warn_of_copies, warn_of_missing_classes
+from dami_text.data.splits import (
+    Splits,
+    labels_of,
+    names_of_labels,
+    rarefied,
+    split_source,
+    warn_of_copies,
+    warn_of_missing_classes,
+)
 from dami_text.data.tabular import load_table
 from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.errors import ConfigError
@@ -21,7 +29,7 @@ from dami_text.learning.learner import ActiveLearner
 from dami_text.models.kinds.automatic import settled
 from dami_text.models.source import ModelSource
 from dami_text.processes import use_device
-from dami_text.strategies import QueryStrategy, build_strategy, require_given
+from dami_text.strategies import QueryStrategy, build_strategy, require_given, require_multilabel
 from dami_text.strategies.function import strategy_name
 
 logger = logging.getLogger(__name__)
@@ -49,9 +57,11 @@ def prepare(config: RunConfig, *, any_strategy: bool = False) -> PreparedData:
 
     With `any_strategy`, whether the models give what the strategy needs is left to `learner_of`.
     """
+    if config.data.is_multilabel and not any_strategy:
+        require_multilabel(build_strategy(config.strategy), config.strategy.strategy)
     splits = _splits(config)
     config, _ = settled(config, splits.train)
-    class_names = splits.train.features["label"].names
+    class_names = names_of_labels(splits.train)
     _check_metric(config.training.metric, class_names)
     warn_of_missing_classes(splits, class_names, config.data.splits)
     source: ModelSource = config.model.kind.source(config, splits.train, class_names)
@@ -146,7 +156,9 @@ def _encoded(dataset: Dataset, class_names: Sequence[str], config: RunConfig, so
 def require_texts(config: RunConfig) -> None:
     """Raise ConfigError if the options are of tables."""
     if config.data.task != "text":
-        raise ConfigError(f"--task is {config.data.task}; a learner over texts needs --task text")
+        raise ConfigError(
+            f"--task is {config.data.task}; a learner over texts needs --task text (dami-text run does the others)"
+        )
 
 
 def learner_over(
@@ -179,7 +191,7 @@ def learner_of(
         source: where models come from.
         validation: what stops training early, if anything.
         strategy: takes the place of the one that the options name.
-        labels: (N,) the texts' true labels where they are known, for the cold start that looks at them.
+        labels: (N,), or (N, C), the texts' true labels where they are known, for the cold start that looks at them.
 
     Raises:
         ConfigError: the strategy needs what the models do not give.
@@ -187,11 +199,14 @@ def learner_of(
     name = config.strategy.strategy if strategy is None else strategy_name(strategy)
     strategy = strategy or build_strategy(config.strategy)
     require_given(strategy, source.gives, name)
+    if config.data.is_multilabel:
+        require_multilabel(strategy, name)
     return ActiveLearner(
         texts,
         source.new_model,
         strategy,
         len(class_names),
+        multilabel=config.data.is_multilabel,
         validation=validation,
         training=config.training,
         seed=config.loop.seed,

@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from dami_text.models.evaluation import Scorer
 from dami_text.models.shared_weights import own_weights
+from dami_text.models.tasks import task_of
 
 
 class BestWeights:
@@ -23,7 +24,7 @@ class BestWeights:
     def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         """Keep the model's weights if its validation probabilities (n, C) are the best so far."""
         score = self._score(probabilities, labels)
-        loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+        loss = task_of(self.model).surprise(probabilities, labels)
         # A model that learns slowly shows it in the loss long before the metric moves.
         self.age = 0 if loss < self.lowest_loss else self.age + 1
         self.lowest_loss = min(loss, self.lowest_loss)

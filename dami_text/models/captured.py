@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
+from dami_text.models.tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -64,21 +64,21 @@ class CapturedSteps:
         Args:
             model, optimizer: on the device; the optimizer is `capturable`.
             texts: all labelled texts (n) as one batch, on the device.
-            labels: (n,), on the device.
+            labels: (n,), or (n, C) of any number of labels, on the device.
             batch_size: texts in a batch, B; a batch of fewer is filled up with texts that do not count.
-            class_weights: (C,) weights of the loss.
+            class_weights: of the loss, as `Task.weights` makes them.
             loss: the moving average of the loss, a number on the device that each step changes.
             newest: the weight of a step's loss in it.
             autocast: makes the context of a forward pass.
             record: makes graphs; by default of CUDA.
         """
-        self._model, self._optimizer = model, optimizer
+        self._model, self._optimizer, self._task = model, optimizer, task_of(model)
         self._ids, self._mask, self._labels = texts.input_ids, texts.attention_mask, labels
         self._on_the_left = bool(texts.attention_mask[:, -1].all())  # all texts end where the batch does
         self._widths = texts.attention_mask.sum(dim=1).clamp(min=1).cpu()
         self._class_weights, self._loss, self._newest = class_weights, loss, newest
         self._autocast, self._record = autocast, record or _recorder()
-        self._rows = labels.new_zeros(batch_size)
+        self._rows = torch.zeros(batch_size, dtype=torch.long, device=labels.device)
         self._counts = class_weights.new_zeros(batch_size)  # 1 / n for the n texts of the batch, 0 for others
         self._replays: dict[int, Callable[[], object]] = {}
         self._taken: Counter[int] = Counter()
@@ -128,7 +128,7 @@ class CapturedSteps:
         with self._autocast():
             logits = self._model(input_ids=ids, attention_mask=mask).logits
         labels, weights = self._labels[self._rows], self._class_weights
-        losses = functional.cross_entropy(logits.float(), labels, weights, reduction="none")
+        losses = self._task.loss(logits.float(), labels, weights, reduction="none")
         loss = losses @ self._counts.to(losses)
         loss.backward()
         self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)

@@ -50,7 +50,7 @@ from dami_text.models.sentence_encoder import (
 )
 from dami_text.models.sentence_files import SentenceParts, add_prompt, lower_cased, read_parts
 from dami_text.models.shared_weights import shared_weights
-from dami_text.models.word_level import class_names_of, label_names
+from dami_text.models.word_level import MULTILABEL, class_names_of, label_names
 from dami_text.randomness import torch_stream
 
 logger = logging.getLogger(__name__)
@@ -105,13 +105,20 @@ class Encoder:
 
 
 def load_encoder(
-    config: ModelConfig, class_names: Sequence[str], max_length: int, seed: int, *, regions: bool = False
+    config: ModelConfig,
+    class_names: Sequence[str],
+    max_length: int,
+    seed: int,
+    *,
+    regions: bool = False,
+    multilabel: bool = False,
 ) -> Encoder:
     """The encoder that `config.model` names, for classes `class_names` and texts of up to `max_length` tokens.
 
     Weights that the checkpoint lacks are drawn by `seed`. Where the encoder is fine-tuned whole, the rows of the
     checkpoint's head are kept whose classes are among `class_names`, unless `config.new_head` says otherwise. With
-    `regions`, a frozen encoder's head has a network for the linear regions beside it.
+    `regions`, a frozen encoder's head has a network for the linear regions beside it. With `multilabel`, a text has any
+    number of the classes.
 
     Raises:
         ConfigError: it is not found, cannot be loaded, cannot classify texts, or has no fast tokenizer.
@@ -127,6 +134,7 @@ def load_encoder(
         raise ConfigError(f"--model {name} is a folder and has no revisions; leave out --model-revision")
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(path) if path.is_dir() else name, "revision": commit}
     known: tuple[int, ...] = ()
+    problem = MULTILABEL if multilabel else "single_label_classification"
     with quiet_hub(), explained(f"--model {name!r}"):
         parts = read_parts(source, name)
         source["subfolder"] = parts.folder if parts else ""
@@ -138,13 +146,14 @@ def load_encoder(
         set_padding(tokenizer, model_config, name, "right" if is_pooled else padding_side(model_config))
         if not is_pooled:
             rows = rows_of_trained(model_config, class_names, new_head=config.new_head)
+            model_config.problem_type = problem
             model, loading, known = _whole_classifier(source, model_config, class_names, rows, seed)
             if not config.new_head:
                 _tell_of_head(model_config, name, class_names, known)
         else:
             parts = parts or SentenceParts(folder="", pooling=["mean"])
             regions = regions and config.freeze_encoder
-            how = {"regions": regions, "contrastive": config.contrastive}
+            how = {"regions": regions, "contrastive": config.contrastive, "problem_type": problem}
             model, loading = _sentence_classifier(
                 source, model_config, tokenizer, parts, class_names, how=how, seed=seed, name=name
             )
@@ -193,7 +202,6 @@ def _whole_classifier(
         config.num_labels = len(class_names)
         for option, value in label_names(class_names).items():
             setattr(config, option, value)
-    config.problem_type = "single_label_classification"
     with torch_stream(seed, 0, "encoder"):
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             **source,
@@ -219,19 +227,18 @@ def _sentence_classifier(
     parts: SentenceParts,
     class_names: Sequence[str],
     *,
-    how: Mapping[str, bool],
+    how: Mapping[str, Any],
     seed: int,
     name: str,
 ) -> tuple[PreTrainedModel, list[str]]:
     """The encoder with the pooling of its parts and one linear layer, and its weights that the checkpoint lacks.
 
     The tokenizer lower-cases texts and puts the prompt before them as the parts say. `how` are options of the
-    configuration: what is beside the head, and how the encoder is trained.
+    configuration: what is beside the head, how the encoder is trained, and how many classes a text has.
     """
     if parts.lowercase:
         lower_cased(tokenizer)
     before = add_prompt(tokenizer, parts.prompt, name) if parts.prompt else 0
-    options: dict[str, Any] = label_names(class_names) | {"problem_type": "single_label_classification"}
     whole = SentenceEncoderConfig(
         encoder=config,
         pooling=parts.pooling,
@@ -239,7 +246,7 @@ def _sentence_classifier(
         skipped=0 if parts.pools_prompt else before,
         **how,
         pad_token_id=tokenizer.pad_token_id,
-        **options,
+        **label_names(class_names),
     )
     with torch_stream(seed, 0, "encoder"):
         transformer, loading = auto_class(config).from_pretrained(

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +17,7 @@ from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
 from dami_text.models.last_layer import head_of, read_by_head
+from dami_text.models.tasks import task_of
 from dami_text.models.windows import windows_of
 from dami_text.processes import Processes
 
@@ -136,6 +136,8 @@ def predict_probabilities(
 ) -> NDArray[np.float32]:
     """Class probabilities (n, C) of `rows` (n,) of `texts`, without dropout; see `over_batches`.
 
+    Where texts have any number of labels, each label's own.
+
     Examples:
         >>> from dami_text import make_learner
         >>> def least_sure(model, pool, n, rng):
@@ -154,8 +156,8 @@ def predict_probabilities(
         batch_size: texts in a batch.
         processes: those that share the work; by default all of the launch.
     """
-    softmax = partial(torch.softmax, dim=-1)
-    return _predict(softmax, model, texts, rows=rows, batch_size=batch_size, processes=processes)
+    of_logits = task_of(model).probabilities
+    return _predict(of_logits, model, texts, rows=rows, batch_size=batch_size, processes=processes)
 
 
 def predict_logits(
@@ -283,5 +285,6 @@ def head_logits(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArra
 
 def head_probabilities(model: PreTrainedModel, features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Class probabilities (n, C) of features (n, H)."""
-    probabilities: NDArray[np.float32] = torch.softmax(torch.from_numpy(head_logits(model, features)), dim=-1).numpy()
+    logits = torch.from_numpy(head_logits(model, features))
+    probabilities: NDArray[np.float32] = task_of(model).probabilities(logits).numpy()
     return probabilities

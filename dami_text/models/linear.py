@@ -14,7 +14,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.data.tfidf import TfidfTexts
-from dami_text.models.logistic import Ways, fit_logistic
+from dami_text.models.logistic import LogisticFit, Ways, fit_logistic
+from dami_text.models.one_vs_rest import fit_each_label
+from dami_text.models.tasks import task_of
 from dami_text.models.training import Training
 
 #: How to fit. A flat balanced fit is one that leaves the decision to the shares: half of a film review's phrases are
@@ -60,19 +62,18 @@ class LinearForSequenceClassification(PreTrainedModel):
         return SequenceClassifierOutput(logits=sums + self.classifier.bias)
 
     def fit(self, data: LabeledTexts, config: TrainingConfig) -> Training:
-        """Find the weights by multinomial logistic regression; see `logistic`.
+        """Find the weights by multinomial logistic regression, or by one for each label; see `logistic`.
 
         A class without a label is never predicted. With labels of one class alone, it is always predicted.
         """
         assert isinstance(data.texts, TfidfTexts)
-        fit = fit_logistic(
-            data.texts.matrix[data.rows],
-            data.labels,
-            self.classifier.out_features,
-            data.texts.mean,
-            WAYS,
-            balanced=config.class_weights == "balanced",
-        )
+        features, mean, balanced = data.texts.matrix[data.rows], data.texts.mean, config.class_weights == "balanced"
+
+        def fit_classes(labels: NDArray[np.int64], n_classes: int) -> tuple[LogisticFit, None]:
+            return fit_logistic(features, labels, n_classes, mean, WAYS, balanced=balanced), None
+
+        several, n_classes = task_of(self).multilabel, self.classifier.out_features
+        fit, _ = fit_each_label(data.labels, fit_classes) if several else fit_classes(data.labels, n_classes)
         fit.write(self.classifier)
         return Training(1, fit.iterations, None, cross_validated=fit.cross_validated)
 

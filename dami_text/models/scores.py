@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.config.fields import listed
+from dami_text.data.labels import label_counts
 
 #: How far rounding in float32 takes two numbers apart that are equal, as a share of their size.
 ROUNDING = 1e-6
@@ -85,16 +86,17 @@ def results_by_class(
 
     Args:
         probabilities: (N, C).
-        labels: (N,).
-        predicted: (N,).
+        labels: (N,), or (N, C) of any number of labels.
+        predicted: as labels.
 
     Returns:
         present, predicted and right: how many texts are of a class, are said to be, and are both.
         average_precision: see `average_precisions`, in four digits.
     """
     n_classes = probabilities.shape[1]
-    counted = {"present": labels, "predicted": predicted, "right": labels[predicted == labels]}
-    counts = {name: np.bincount(found, minlength=n_classes).tolist() for name, found in counted.items()}
+    right = labels[predicted == labels] if labels.ndim == 1 else labels * predicted
+    counted = {"present": labels, "predicted": predicted, "right": right}
+    counts = {name: label_counts(found, n_classes).tolist() for name, found in counted.items()}
     return counts | {"average_precision": average_precisions(probabilities, labels).round(4).tolist()}
 
 
@@ -160,16 +162,22 @@ def average_precision(probabilities: NDArray[np.float32], labels: NDArray[np.int
 def average_precisions(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """The average precision of each class (C,), by probabilities (N, C); 0 for a class that is nowhere.
 
-    That of a class is the mean precision at its texts, ranked by its probability. Texts of equal probability have the
-    precision at the last of them.
+    Labels are (N,), or (N, C) of any number of labels.
     """
-    n, n_classes = probabilities.shape
-    found = np.zeros(n_classes)
-    for c in np.unique(labels):
-        scores = probabilities[:, c]
-        order = np.argsort(-scores, kind="stable")
-        hits = labels[order] == c
-        last = np.append(np.diff(scores[order]) != 0, True)  # of texts of equal probability
-        precision = np.cumsum(hits)[last] / np.arange(1, n + 1)[last]
-        found[c] = precision[np.cumsum(last) - last][hits].mean()
-    return found
+    n_classes = probabilities.shape[1]
+    holds = labels == 1 if labels.ndim == 2 else labels[:, None] == np.arange(n_classes)
+    return np.array([average_precision_of(probabilities[:, c], holds[:, c]) for c in range(n_classes)])
+
+
+def average_precision_of(scores: NDArray[np.floating], hits: NDArray[np.bool_]) -> float:
+    """Average precision: the mean precision at the hits (N,), ranked by scores (N,), highest first; 0 without hits.
+
+    What has equal scores has the precision at the last of them.
+    """
+    if not hits.any():
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], hits[order]
+    last = np.append(np.diff(scores) != 0, True)  # of equal scores
+    precision = np.cumsum(hits)[last] / np.arange(1, len(hits) + 1)[last]
+    return float(precision[np.cumsum(last) - last][hits].mean())

@@ -13,7 +13,6 @@ from accelerate import Accelerator
 from accelerate.utils import AutocastKwargs
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
@@ -21,18 +20,21 @@ from transformers import PreTrainedModel
 from dami_text.config.options import TrainingConfig
 from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
+from dami_text.data.labels import label_counts
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.best_weights import BestWeights
 from dami_text.models.captured import MAX_TOKENS, CapturedSteps
 from dami_text.models.contrastive import SAMPLE, tune_encoder
-from dami_text.models.evaluation import scorer
+from dami_text.models.evaluation import scorer_of
 from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
-from dami_text.models.logistic import Regression, Ways, fit_logistic
+from dami_text.models.logistic import LogisticFit, Regression, Ways, fit_logistic
+from dami_text.models.one_vs_rest import fit_each_label
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
+from dami_text.models.tasks import task_of
 from dami_text.models.unseen import never_predicted
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
@@ -85,7 +87,7 @@ class Fitted(Protocol):
 def _score(model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig) -> float:
     """The metric of a model on the validation split."""
     probabilities = predict_probabilities(model, validation.texts, validation.rows, processes=ALONE)
-    return scorer(config.metric, class_names_of(model.config))(probabilities, validation.labels)
+    return scorer_of(model, config.metric)(probabilities, validation.labels)
 
 
 def train(
@@ -97,13 +99,13 @@ def train(
     *,
     rng: np.random.Generator,
 ) -> Training:
-    """Train `model` in place on `data` with Adam or AdamW; labels are numbers below its number of classes.
+    """Train `model` in place on `data` with Adam or AdamW; labels are as its task has them (see `tasks`).
 
     Where the texts have a frozen encoder's features, its head alone is found, by logistic regression on them (see
     `logistic`); an encoder that learns from pairs does so before (see `contrastive`). A model that is `Fitted` finds
     its weights by itself. None of these uses a validation split. A class without a label is never predicted (see
     `unseen`). Where all labels are of one class, there is nothing to learn: it is always predicted, and a warning says
-    so.
+    so; where no text has any label, none is ever predicted.
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
@@ -117,11 +119,16 @@ def train(
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    seen = np.unique(data.labels)
-    unseen = np.setdiff1d(np.arange(len(model.config.id2label or ())), seen)
-    if len(seen) == 1:
-        name = class_names_of(model.config)[seen[0]]
-        logger.warning("all labels are of one class, %r: the model always predicts it; label others too", name)
+    names, task = class_names_of(model.config), task_of(model)
+    counts = label_counts(data.labels, len(names))
+    (unseen,), (seen,) = np.nonzero(counts == 0), np.nonzero(counts)
+    nothing_to_learn = len(seen) == (0 if task.multilabel else 1)
+    if nothing_to_learn and task.multilabel:
+        logger.warning("no labelled text has any label: the model predicts none; label others too")
+    elif nothing_to_learn:
+        logger.warning(
+            "all labels are of one class, %r: the model always predicts it; label others too", names[seen[0]]
+        )
     with never_predicted(model, unseen):
         if isinstance(model, Fitted):
             training = model.fit(data, config)
@@ -129,7 +136,7 @@ def train(
             training = _fit_by_pairs(model, data, config, rng)
         elif data.texts.frozen_features is not None:
             training = _fit_frozen(model, data, data.texts.frozen_features, config)
-        elif len(seen) == 1:
+        elif nothing_to_learn:
             training = Training(0, 0, None)
         else:
             return _train(model, data, validation, config, accelerator, rng=rng)
@@ -172,15 +179,17 @@ WAYS = Ways(balanced=5.0, free=10.0)
 def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts, config: TrainingConfig) -> Training:
     """Find the head of a frozen encoder, and the network of its linear regions, if it has one."""
     head, balanced, features = head_of(model), config.class_weights == "balanced", texts.features[data.rows]
-    n_classes: int = head.out_features
-    regression = Regression(features, data.labels, n_classes, texts.mean, WAYS, balanced=balanced)
-    if texts.lexical is None:
-        fit = regression.fit()
-    else:
-        lexical, mean = texts.lexical[data.rows], texts.lexical_mean
-        fit, tokens = fit_with_tokens(
-            regression, features, texts.mean, lexical, mean, data.labels, n_classes, balanced=balanced
-        )
+    lexical, mean = (None, None) if texts.lexical is None else (texts.lexical[data.rows], texts.lexical_mean)
+
+    def fit_classes(labels: NDArray[np.int64], n_classes: int) -> tuple[LogisticFit, NDArray[np.floating[Any]] | None]:
+        regression = Regression(features, labels, n_classes, texts.mean, WAYS, balanced=balanced)
+        if lexical is None or mean is None:
+            return regression.fit(), None
+        return fit_with_tokens(regression, features, texts.mean, lexical, mean, labels, n_classes, balanced=balanced)
+
+    several = task_of(model).multilabel
+    fit, tokens = fit_each_label(data.labels, fit_classes) if several else fit_classes(data.labels, head.out_features)
+    if tokens is not None:
         lexicon: Any = model.lexicon
         with torch.no_grad():
             lexicon.weight[:-1] = torch.from_numpy(tokens.T)
@@ -214,7 +223,7 @@ def _train_by_epochs(
     steps: "_Steps", model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig
 ) -> tuple[int, BestWeights]:
     """Train until the validation split says stop; the number of epochs, and the best weights, which the model has."""
-    score = scorer(config.metric, class_names_of(model.config))
+    score = scorer_of(model, config.metric)
     best, epochs, learning = BestWeights(steps.model, score), 0, False
     while epochs < config.epochs and best.age < config.patience:
         tell_progress("training, in epochs", epochs, config.epochs)
@@ -263,9 +272,10 @@ class _Steps:
         # step.
         self._optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
         n_classes = len(model.config.id2label or ())
-        self._class_weights = _class_weights(data.labels, n_classes, config).to(accelerator.device)
+        self._task, balanced = task_of(model), config.class_weights == "balanced"
+        self._class_weights = self._task.weights(data.labels, n_classes, balanced=balanced).to(accelerator.device)
         self.taken = 0
-        self._guess = guess_loss(data.labels, self._class_weights.cpu().numpy())
+        self._guess = self._task.guess_loss(data.labels, self._class_weights.cpu().numpy())
         # This process's part; all start as if nothing were learned.
         self._loss = torch.full((), self._guess / self.processes.count, device=accelerator.device)
         self._captured = self._captured_steps(adam) if captures else None
@@ -301,7 +311,7 @@ class _Steps:
             labels = torch.from_numpy(self._data.labels[mine]).to(self._accelerator.device)
             with self._accelerator.autocast():
                 logits = self._trained(**batch.inputs).logits
-            loss = functional.cross_entropy(logits.float(), labels, self._class_weights, reduction="sum")
+            loss = self._task.loss(logits.float(), labels, self._class_weights, reduction="sum")
             # The mean over the step's texts, also where processes hold a part each and average their gradients.
             self._accelerator.backward(loss * (self.processes.count / n))
             self._loss += loss.detach() * (NEWEST / n)
@@ -371,19 +381,3 @@ def _optimizer(model: nn.Module, config: TrainingConfig, capturable: bool) -> tu
     if config.warmup_steps <= 1:
         return optimizer, None
     return optimizer, LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / config.warmup_steps))
-
-
-def _class_weights(labels: NDArray[np.int64], n_classes: int, config: TrainingConfig) -> torch.Tensor:
-    """A weight a class (C,): 1, or n / (number of classes present * count) where they are balanced; 0 for none."""
-    counts = np.bincount(labels, minlength=n_classes)
-    if config.class_weights == "none":
-        return torch.ones(n_classes)
-    balanced = np.where(counts > 0, counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
-    return torch.tensor(balanced, dtype=torch.float32)
-
-
-def guess_loss(labels: NDArray[np.int64], class_weights: NDArray[np.float32]) -> float:
-    """The lowest mean loss on labels (n,), weighted by class (C,), that equal probabilities for all texts can have."""
-    weights = np.bincount(labels, class_weights[labels], len(class_weights))
-    weights = weights[weights > 0]
-    return float(-(weights * np.log(weights / weights.sum())).sum() / len(labels))

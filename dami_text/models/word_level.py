@@ -15,9 +15,14 @@ def class_names_of(config: PretrainedConfig) -> list[str]:
     return [str(names[i]) for i in sorted(names)]
 
 
-def label_names(class_names: Sequence[str]) -> dict[str, Any]:
-    """The options of a configuration that name the classes."""
-    return {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
+#: What transformers calls a model that says of each label whether it holds.
+MULTILABEL = "multi_label_classification"
+
+
+def label_names(class_names: Sequence[str], *, multilabel: bool = False) -> dict[str, Any]:
+    """The options of a configuration that name the classes, or the labels of which a text has any number."""
+    names = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
+    return names | ({"problem_type": MULTILABEL} if multilabel else {})
 
 
 class WordLevelConfig(PretrainedConfig):

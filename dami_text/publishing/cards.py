@@ -32,6 +32,9 @@ METRIC_NAMES = {
     "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
     "matthews_correlation": ("matthews_correlation", "Matthews' correlation"),
     "average_precision": ("average_precision", "Average precision"),
+    "samples_f1": ("f1", "Samples F1"),
+    "subset_accuracy": ("accuracy", "Subset accuracy"),
+    "micro_average_precision": ("average_precision", "Micro average precision"),
     "f1": ("f1", "F1"),
     "precision": ("precision", "Precision"),
     "recall": ("recall", "Recall"),
@@ -115,6 +118,7 @@ class CardFacts:
         config: the options of data, model and strategy.
         options: all options by name.
         n_texts: texts there were to choose from.
+        n_labeled: how many of them are labelled.
         class_counts: the labels of each class.
         rounds: the number of labels and the metrics of each round's model, by name; none where it was not measured.
         metrics: the model's own.
@@ -125,11 +129,13 @@ class CardFacts:
         needs_dami_text: whether transformers can load the model only with dami_text's classes.
         long_texts: a sentence on the texts that are longer than the model takes, if there are any.
         merged: whether a model's adapter is merged into its base.
+        n_without_label: how many of the labelled texts have none of the labels, where a text has any number of them.
     """
 
     config: RunConfig
     options: Mapping[str, Any]
     n_texts: int
+    n_labeled: int
     class_counts: Mapping[str, int]
     rounds: Sequence[tuple[int, Mapping[str, float]]]
     metrics: Mapping[str, float]
@@ -140,16 +146,12 @@ class CardFacts:
     needs_dami_text: bool = False
     long_texts: str | None = None
     merged: bool = False
+    n_without_label: int | None = None
 
     @property
     def is_adapter(self) -> bool:
         """Whether the model is an adapter, which is loaded with its base."""
         return self.config.model.lora is not None and not self.merged
-
-    @property
-    def n_labeled(self) -> int:
-        """All labels."""
-        return sum(self.class_counts.values())
 
 
 def run_facts(
@@ -169,6 +171,7 @@ def run_facts(
         config=config,
         options=config.options(),
         n_texts=sizes["train"],
+        n_labeled=last["n_labeled"],
         class_counts=last["class_counts"],
         rounds=[(line["n_labeled"], line["metrics"]) for line in rounds],
         metrics=last["metrics"],
@@ -179,6 +182,7 @@ def run_facts(
         needs_dami_text=needs_dami_text,
         long_texts=long_texts,
         merged=merged,
+        n_without_label=last.get("n_without_label"),
     )
 
 
@@ -202,6 +206,8 @@ def model_card(facts: CardFacts) -> ModelCard:
         "n_first": first,
         "n_rounds": len(facts.rounds),
         "start": "by a model trained before" if config.loop.init_model else START[config.cold_start],
+        "multilabel": config.data.is_multilabel,
+        "n_without_label": facts.n_without_label,
         "is_table": config.data.task == "tabular",
         "own_splits": config.data.splits == "keep",
         "seed": config.loop.seed,
@@ -260,7 +266,7 @@ def metadata(facts: CardFacts) -> ModelCardData:
     config = facts.config
     model, dataset, strategy = config.model.model, config.data.dataset, config.strategy.strategy
     on_hub = hub_id(dataset)
-    task = f"{config.data.task}-classification"
+    task = "tabular-classification" if config.data.task == "tabular" else "text-classification"
     split: str | None = "held-out"
     if isinstance(facts.labels, SimulatedLabels):  # a split of one's own is not the data set's
         split = "test" if config.data.splits == "keep" else None
@@ -288,7 +294,11 @@ def metadata(facts: CardFacts) -> ModelCardData:
         library_name=_library(facts),
         metrics=sorted({result.metric_type for result in results}) or None,
         pipeline_tag=task,
-        tags=["active-learning", "dami_text", plain(strategy), *(["lora"] if facts.is_adapter else [])],
+        tags=[
+            *("active-learning", "dami_text", plain(strategy)),
+            *(["lora"] if facts.is_adapter else []),
+            *(["multi-label-classification"] if config.data.is_multilabel else []),
+        ],
     )
 
 

@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import datasets
+import numpy as np
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
+from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dami_text.data.hub import HUB_TIMEOUT, quiet_hub, unreachable
@@ -80,10 +82,16 @@ def push_labels(labeled: datasets.Dataset, repository: str, private: bool, folde
     return str(commit.commit_url)
 
 
-def labeled_dataset(texts: list[str], labels: list[int], class_names: list[str], **columns: list[Any]) -> Any:
-    """Labelled texts as a data set: text, label and other columns; dictionaries become JSON."""
-    features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=class_names))
-    data: dict[str, list[Any]] = {"text": texts, "label": labels}
+def labeled_dataset(
+    texts: list[str], labels: NDArray[np.int64] | list[int], class_names: list[str], **columns: list[Any]
+) -> datasets.Dataset:
+    """Labelled texts as a data set: text, label, or a list of them, and other columns; dictionaries become JSON."""
+    label: Any = datasets.ClassLabel(names=class_names)
+    labels = np.asarray(labels)
+    several = labels.ndim == 2
+    features = datasets.Features(text=datasets.Value("string"), label=datasets.Sequence(label) if several else label)
+    numbers = [np.flatnonzero(row).tolist() for row in labels] if several else labels.tolist()
+    data: dict[str, list[Any]] = {"text": texts, "label": numbers}
     for name, values in columns.items():
         as_json = any(isinstance(value, dict) for value in values)
         data[name] = [json.dumps(value, ensure_ascii=False) for value in values] if as_json else values

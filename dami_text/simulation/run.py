@@ -16,6 +16,7 @@ from dami_text.config.conflicts import check_stopping
 from dami_text.config.metrics import in_words
 from dami_text.config.registry import AUTO
 from dami_text.config.run import RunConfig
+from dami_text.data.labels import label_counts, named
 from dami_text.data.pool import Oracle
 from dami_text.environment import environment
 from dami_text.errors import RecordError
@@ -27,6 +28,7 @@ from dami_text.models.inference import predict_probabilities
 from dami_text.models.kinds.automatic import settled
 from dami_text.models.loading import holds_adapter, load_classifier
 from dami_text.models.scores import ClassReport, results_by_class
+from dami_text.models.tasks import ANY_LABELS, ONE_CLASS
 from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator, use_device
 from dami_text.publishing.cards import labels_counted, model_card, run_facts
@@ -102,11 +104,13 @@ class Run:
             labels=data.train.labels,
         )
         self._oracle = Oracle(self.data.train.labels)
-        self._pool_counts = np.bincount(data.train.labels, minlength=len(data.class_names)).tolist()
+        self._pool_counts = label_counts(data.train.labels, len(data.class_names)).tolist()
+        self._task = ANY_LABELS if config.data.is_multilabel else ONE_CLASS
         self.metric = config.training.metric
         if not self.folder.rounds:  # runs of versions without this check go on
             check_stopping(config.options(), has_validation=data.validation is not None)
-        scorer(self.metric, self.data.class_names)  # an error of the user's own metric comes before the first training
+        # An error of the user's own metric comes before the first training.
+        scorer(self.metric, data.class_names, multilabel=self._task.multilabel)
         self._replay()
         start = [line["row"] for line in self._asked() if line["round"] == START]
         self._stopping = stopping_of(config, data, start, self.folder.rounds)
@@ -139,9 +143,10 @@ class Run:
         """The model's metrics on the test split; what the round's line has of each class is kept for it."""
         test, size = self.data.test, self.config.strategy.inference_batch_size
         probabilities = predict_probabilities(model, test.texts, test.rows, size)
-        self._predicted = probabilities.argmax(axis=1)
+        self._predicted = self._task.predicted(probabilities)
         self._by_class = results_by_class(probabilities, test.labels, self._predicted)
-        return compute_metrics(probabilities, test.labels, self.metric, self.data.class_names)
+        names, multilabel = self.data.class_names, self._task.multilabel
+        return compute_metrics(probabilities, test.labels, self.metric, names, multilabel=multilabel)
 
     def _stops(self, model: PreTrainedModel) -> bool:
         """Whether a criterion ends the run with this model; what the criteria say is kept for the round's line."""
@@ -178,7 +183,7 @@ class Run:
         texts, names = self.data.train.texts, self.data.class_names
         for query in [*self._first, *self.folder.queries]:
             row, recorded = query["row"], (query["id"], query["label"])
-            if row >= self.n or (texts.stable_id(row), names[self._oracle.reveal(row)]) != recorded:
+            if row >= self.n or (texts.stable_id(row), named(self._oracle.reveal(row), names)) != recorded:
                 raise RecordError(
                     f"{self.folder.path} holds a run on other data: its row {row} is {recorded[0]}, labelled "
                     f"{recorded[1]!r}; give the same data to resume it, another --output-dir, or --overwrite to "
@@ -196,8 +201,10 @@ class Run:
             self.learner.tell(rows, self._oracle.reveal(np.array(rows)))
 
     def _round_line(self, round_: Round) -> Line:
-        labels = np.bincount(self.learner.labels, minlength=len(self.data.class_names))
-        report = ClassReport.of(self._predicted, self.data.test.labels, self.data.class_names)
+        labels, names = self.learner.labels, self.data.class_names
+        several = self._task.multilabel
+        report = None if several else ClassReport.of(self._predicted, self.data.test.labels, names)
+        without = {"n_without_label": int((labels.sum(axis=1) == 0).sum())} if several else {}
         return {
             "round": round_.number,
             "n_labeled": round_.n_labeled,
@@ -208,7 +215,8 @@ class Run:
             "seconds": {name: round(value, 3) for name, value in round_.seconds.items()},
             "epochs": round_.training.epochs,
             "steps": round_.training.steps,
-            "class_counts": dict(zip(self.data.class_names, labels.tolist(), strict=True)),
+            "class_counts": dict(zip(names, label_counts(labels, len(names)).tolist(), strict=True)),
+            **without,
             "test": asdict(report) if report else None,
             "by_class": {"pool": self._pool_counts, **self._by_class},
             "query": dict(round_.query.details) if round_.query else None,
@@ -235,7 +243,7 @@ class Run:
                 "row": int(row),
                 "id": texts.stable_id(int(row)),
                 "text": texts.text(int(row)),
-                "label": names[label],
+                "label": named(label, names),
                 **reason,
             }
             for rank, (row, label, reason) in enumerate(zip(query.rows, labels, query.reasons, strict=True))
@@ -298,7 +306,7 @@ class Run:
         rows = [line["row"] for line in lines]
         return labeled_dataset(
             [texts.text(row) for row in rows],
-            self._oracle.reveal(np.array(rows)).tolist(),
+            self._oracle.reveal(np.array(rows)),
             self.data.class_names,
             id=[texts.stable_id(row) for row in rows],
             round=[line["round"] + 1 for line in lines],

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from dami_text.config.options import StrategyConfig
-from dami_text.config.registry import STRATEGIES, find
+from dami_text.config.registry import LABEL_STRATEGIES, STRATEGIES, find
 from dami_text.errors import ConfigError, DamiError
 from dami_text.strategies.badge import Badge
 from dami_text.strategies.bald import Bald
@@ -13,13 +13,16 @@ from dami_text.strategies.base import (
     Explaining,
     Query,
     QueryStrategy,
+    SeesLabels,
     check_query,
     highest,
     require_given,
+    require_multilabel,
 )
 from dami_text.strategies.cal import Cal
 from dami_text.strategies.cluster_margin import ClusterMargin
 from dami_text.strategies.coreset import Coreset
+from dami_text.strategies.cvirs import Cvirs
 from dami_text.strategies.dami import Dami, Representation
 from dami_text.strategies.dami_kcenter import DamiKCenter
 from dami_text.strategies.dami_margin import DamiMargin
@@ -41,6 +44,7 @@ __all__ = [
     "Cal",
     "ClusterMargin",
     "Coreset",
+    "Cvirs",
     "Dami",
     "DamiKCenter",
     "DamiMargin",
@@ -56,12 +60,14 @@ __all__ = [
     "QueryStrategy",
     "RandomSampling",
     "Representation",
+    "SeesLabels",
     "TypiClust",
     "Uncertainty",
     "build_strategy",
     "check_query",
     "highest",
     "require_given",
+    "require_multilabel",
 ]
 
 
@@ -71,10 +77,10 @@ def build_strategy(config: StrategyConfig) -> QueryStrategy:
     Raises:
         ConfigError: the class cannot be imported or made, or has no method `query`.
     """
-    name = config.strategy
+    name, known = config.strategy, STRATEGIES | LABEL_STRATEGIES
     strategy: QueryStrategy
-    if name in STRATEGIES:
-        strategy = find(STRATEGIES[name]).of(config)
+    if name in known:
+        strategy = find(known[name]).of(config)
         return strategy
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # which is searched too, as `python -m` would

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.kinds import CAPABILITIES
 from dami_text.config.options import StrategyConfig
-from dami_text.config.registry import STRATEGIES, find
+from dami_text.config.registry import LABEL_STRATEGIES, STRATEGIES, find
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts, is_telling, telling_words
@@ -58,10 +58,12 @@ class QueryStrategy(Protocol):
         ...         order = pool.texts.lengths[pool.unlabeled].argsort(kind="stable")
         ...         return Query.of(pool.unlabeled[order[:n]])
 
-    Three more members are optional:
+    Five more members are optional:
 
         needs: frozenset[str]        what it asks of a model beside probabilities, by the names in `CAPABILITIES`
+        multilabel: bool             whether it works where a text has any number of labels; without it, it does not
         of(config: StrategyConfig)   a class method that makes it as the options say; without it, `cls()` does
+        seeing(labels)               the strategy that knows the labels of `pool.labeled` (n, C): `SeesLabels`
         explain(model, texts, rows)  the weights (W,) of the words of each text, for people to look at: `Explaining`
     """
 
@@ -80,6 +82,7 @@ class OnFeatures:
     batch_size: int = BATCH_SIZE
 
     needs: ClassVar[frozenset[str]] = frozenset({"features"})
+    multilabel: ClassVar[bool] = False
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
@@ -96,6 +99,14 @@ class Explaining(Protocol):
 
         Where they depend on the pool, they are those of the last query.
         """
+
+
+@runtime_checkable
+class SeesLabels(Protocol):
+    """A strategy that compares texts with the labels that were told; the others see none."""
+
+    def seeing(self, labels: NDArray[np.int64]) -> QueryStrategy:
+        """The strategy that knows the labels of `pool.labeled`, (n, C) of 0 and 1."""
 
 
 def word_to_show(
@@ -122,6 +133,16 @@ def require_given(strategy: QueryStrategy, given: Collection[str], name: str) ->
         raise ConfigError(
             f"strategy {name} needs {wanted}, which this model does not give; choose another model, or a strategy that "
             f"works with it: {', '.join(working(given))}"
+        )
+
+
+def require_multilabel(strategy: QueryStrategy, name: str) -> None:
+    """Raise ConfigError if the strategy does not work where a text has any number of labels."""
+    if not getattr(strategy, "multilabel", False):
+        known = [name for name, place in STRATEGIES.items() if getattr(find(place), "multilabel", False)]
+        known += LABEL_STRATEGIES
+        raise ConfigError(
+            f"--strategy {name} is for one class a text, and --task is multilabel; use {', '.join(known)}"
         )
 
 

@@ -13,6 +13,8 @@ from dami_text.strategies.base import Query
 class RandomSampling:
     """Every unlabelled text is as likely as any other."""
 
+    multilabel = True
+
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
         """The strategy as the options say."""

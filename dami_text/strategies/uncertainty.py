@@ -5,19 +5,24 @@ With a text's probabilities p (C,), sorted p_(1) >= p_(2) >= ..., the acquisitio
     least confidence     1 - p_(1)
     margin               p_(2) - p_(1)             (breaking ties: Scheffer, Decomain, Wrobel 2001)
     entropy              - sum_c p_c log p_c       (Shannon 1948)
+
+Where a text has any number of labels, each is a problem of two classes, with p and 1 - p, and the score is the mean
+over the labels, or the maximum.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from transformers import PreTrainedModel
 
 from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_logits
+from dami_text.models.tasks import task_of
 from dami_text.strategies.base import Query, highest
 
 Kind = Literal["least-confidence", "margin", "entropy"]
@@ -27,22 +32,39 @@ FLOOR = -700.0  # logits that are farther below the highest are as if they were 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """The texts of the highest uncertainty; for two classes all kinds give the same order."""
+    """The texts of the highest uncertainty; for two classes all kinds give the same order.
+
+    Attributes:
+        kind: of uncertainty.
+        batch_size: texts in a batch of predictions.
+        label_aggregation: how the uncertainty of several labels is put together.
+    """
 
     kind: Kind = "margin"
     batch_size: int = BATCH_SIZE
+    label_aggregation: Literal["mean", "max"] = "mean"
+
+    multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
         """The strategy as the options say."""
-        return cls(kind=cast(Kind, config.strategy), batch_size=config.inference_batch_size)
+        return cls(cast(Kind, config.strategy), config.inference_batch_size, config.label_aggregation)
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows that the model is least sure of."""
         logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
-        ranks = log_uncertainty(logits, self.kind)
+        ranks = self._over_labels(logits) if task_of(model).multilabel else log_uncertainty(logits, self.kind)
         scores = np.exp(ranks)
         return highest(scores - 1 if self.kind == "margin" else scores, pool, n, ranks)
+
+    def _over_labels(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The `log_uncertainty` (N,) of logits (N, C) of labels."""
+        n, n_labels = logits.shape
+        of_two = np.stack([np.zeros(logits.size, np.float32), logits.ravel()], axis=1)
+        each = log_uncertainty(of_two, self.kind).reshape(n, n_labels)
+        found = each.max(axis=1) if self.label_aggregation == "max" else logsumexp(each, axis=1) - np.log(n_labels)
+        return np.asarray(found)
 
 
 def least_certain(model: PreTrainedModel, pool: Pool, n: int, batch_size: int) -> Query:

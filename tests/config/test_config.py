@@ -86,7 +86,9 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
             "f2",
             "--metric is 'f2'; it must be one of accuracy, macro_f1, micro_f1, roc_auc, balanced_accuracy, "
             "matthews_correlation, average_precision, f1, precision, recall, f1:CLASS, precision:CLASS, recall:CLASS, "
-            "average_precision:CLASS, or the path or Hub id of a metric",
+            "average_precision:CLASS, or the path or Hub id of a metric; or, with --task multilabel, one of micro_f1, "
+            "macro_f1, samples_f1, subset_accuracy, average_precision, micro_average_precision, f1:LABEL, "
+            "precision:LABEL, recall:LABEL, average_precision:LABEL",
         ),
         (
             "cold_start",
@@ -94,7 +96,7 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
             "--cold-start is 'none'; it must be one of random, typical, described, kmeans-features, strategy, "
             "balanced, auto",
         ),
-        ("task", "table", "--task is 'table'; it must be one of text, tabular"),
+        ("task", "table", "--task is 'table'; it must be one of text, multilabel, tabular"),
         ("hashed_features", 0, "--hashed-features is 0; it must be at least 1"),
         ("dropout", 1.0, "--dropout is 1.0; it must be at least 0 and less than 1"),
         ("dropout", -0.1, "--dropout is -0.1; it must be at least 0 and less than 1"),

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dami_text.config.data_options import DataConfig
-from dami_text.data.classes import warn_of_names
+from dami_text.data.classes import warn_of_combinations, warn_of_names
 from dami_text.data.delimited import with_closed_quotes
 from dami_text.data.sources import load_source, load_texts
 from dami_text.errors import ColumnError, ConfigError, DataError
@@ -322,6 +322,7 @@ def test_classes_with_commas_of_their_own_are_not_warned_of(tmp_path, caplog):
 )
 def test_classes_that_look_like_a_mistake_are_warned_of(names, told, caplog):
     warn_of_names(names, "label")
+    warn_of_combinations(names, "label")
     assert (told in caplog.text) if told else not caplog.records
 
 
@@ -356,7 +357,7 @@ def test_columns_and_labels_that_were_taken_are_told(tmp_path, caplog):
     config = DataConfig(dataset=str(tmp_path / "a.csv"), text_column="title + body")
     with caplog.at_level(logging.INFO):
         texts, labels = load_texts(config)
-    assert "texts from columns 'Title', 'Body'; labels from column 'Label': 6 of 9 texts have a label" in caplog.text
+    assert "texts from columns 'Title', 'Body'; labels from column 'Label': 6 of 9 texts are labelled" in caplog.text
     assert texts["text"][4] == "t4\nb4"
     assert labels.count("x") == 6
 

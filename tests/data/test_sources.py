@@ -346,7 +346,13 @@ class TestLabels:
         with pytest.raises(ColumnError, match=r"holds numbers such as .*a regression target is no class"):
             load(write_jsonl(tmp_path / "a.jsonl", ["a", "b"], labels))
 
-    @pytest.mark.parametrize("labels", [[[0], [1]], [{"x": 1}, {"x": 2}], [1, "x"]])
+    def test_lists_are_for_another_task(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            ColumnError, match=r"^column 'label' holds lists of labels, .* take lists with --task multilabel"
+        ):
+            load(write_jsonl(tmp_path / "a.jsonl", ["a", "b"], [[0], [1]]))
+
+    @pytest.mark.parametrize("labels", [[{"x": 1}, {"x": 2}], [1, "x"]])
     def test_no_classes(self, tmp_path: Path, labels: list[Any]) -> None:
         with pytest.raises(
             ColumnError, match=r"^column 'label' holds .*, not classes; name another with --label-column$"

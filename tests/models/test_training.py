@@ -17,6 +17,7 @@ from dami_text.errors import TrainingError
 from dami_text.models import training
 from dami_text.models.evaluation import accuracy
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.tasks import ONE_CLASS
 from dami_text.models.training import BUCKET, train, training_batches
 
 KINDS = ["cnn", "bilstm"]
@@ -136,7 +137,7 @@ def test_patience_waits_until_a_training_has_begun_to_learn(monkeypatch):
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 def test_the_loss_of_a_guess_is_the_least_that_equal_probabilities_have(class_weights):
     labels = np.array([0] * 5 + [1] * 3 + [3])
-    weights = training._class_weights(labels, 4, TrainingConfig(class_weights=class_weights))
+    weights = ONE_CLASS.weights(labels, 4, balanced=class_weights == "balanced")
     logits = torch.zeros(4, requires_grad=True)
     descent = torch.optim.LBFGS([logits], max_iter=200)
 
@@ -149,8 +150,8 @@ def test_the_loss_of_a_guess_is_the_least_that_equal_probabilities_have(class_we
         return each / 9
 
     descent.step(loss)
-    assert training.guess_loss(labels, weights.numpy()) == pytest.approx(float(loss().detach()), abs=1e-3)
-    assert training.guess_loss(np.array([2, 2]), np.ones(4, np.float32)) == 0
+    assert ONE_CLASS.guess_loss(labels, weights.numpy()) == pytest.approx(float(loss().detach()), abs=1e-3)
+    assert ONE_CLASS.guess_loss(np.array([2, 2]), np.ones(4, np.float32)) == 0
 
 
 @pytest.mark.parametrize("with_validation", [True, False])
@@ -231,10 +232,10 @@ def test_balanced_classes_weigh_the_same(class_weights, expected):
 def test_class_weights_by_hand():
     """Of 8 texts 5, 2, 1 and 0: n / (classes present * count) is 8 / 15, 8 / 6 and 8 / 3; an absent class has none."""
     labels = np.array([0, 1, 0, 2, 0, 1, 0, 0])
-    weights = training._class_weights(labels, 4, TrainingConfig(class_weights="balanced"))
+    weights = ONE_CLASS.weights(labels, 4, balanced=True)
     assert weights.tolist() == pytest.approx([8 / 15, 8 / 6, 8 / 3, 0])
     assert weights[labels].sum() == pytest.approx(8)
-    assert training._class_weights(labels, 4, TrainingConfig()).tolist() == [1, 1, 1, 1]
+    assert ONE_CLASS.weights(labels, 4, balanced=False).tolist() == [1, 1, 1, 1]
 
 
 def test_one_step_by_hand():

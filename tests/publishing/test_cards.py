@@ -47,6 +47,7 @@ def peoples(class_names=("neg", "pos"), measured=True, **options):
         config=config,
         options={**config.options(), "overlap": 2},
         n_texts=400,
+        n_labeled=30 * len(class_names),
         class_counts=dict.fromkeys(class_names, 30),
         rounds=[*zip((20, 40), accuracies, strict=True)],
         metrics={"accuracy": 0.8125} if measured else {},

@@ -67,7 +67,9 @@ class PretrainedEncoder(ModelKind):
 
         longest, seed = config.tokenization.max_length, config.loop.seed
         regions = config.strategy.interprets_features
-        encoder = load_encoder(config.model, class_names, longest, seed, regions=regions)
+        encoder = load_encoder(
+            config.model, class_names, longest, seed, regions=regions, multilabel=config.data.is_multilabel
+        )
         taken = encoder.tokenizer.model_max_length
         if taken < longest != TokenizationConfig.max_length:
             logger.warning("--max-length is %d, and %s takes %d tokens at most", longest, config.model.model, taken)

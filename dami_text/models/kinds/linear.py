@@ -38,7 +38,7 @@ class LinearSource:
     def __init__(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> None:
         from dami_text.data.tfidf import TfidfEncoder
 
-        self._class_names = class_names
+        self._labels = class_names, config.data.is_multilabel
         self.preprocessor = TfidfEncoder.fit(train, config.tokenization)
 
     def encode(self, parts: "Sequence[Dataset]") -> "list[TfidfTexts]":
@@ -55,7 +55,8 @@ class LinearSource:
         from dami_text.models.linear import LinearConfig, LinearForSequenceClassification
         from dami_text.models.word_level import label_names
 
-        config = LinearConfig(len(self.preprocessor), **label_names(self._class_names))
+        names, multilabel = self._labels
+        config = LinearConfig(len(self.preprocessor), **label_names(names, multilabel=multilabel))
         return LinearForSequenceClassification(config)
 
 

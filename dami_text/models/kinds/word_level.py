@@ -56,6 +56,8 @@ class WordLevel(ModelKind):
         class_names: Sequence[str],
         tokenizer: "PreTrainedTokenizerFast",
         vectors: "Vectors",
+        *,
+        multilabel: bool = False,
     ) -> "WordLevelForSequenceClassification":
         """A new model whose embedding starts at vectors (V, D) of the tokenizer's words."""
         import torch
@@ -70,7 +72,7 @@ class WordLevel(ModelKind):
                 embedding_dim=vectors.shape[1],
                 dropout=config.dropout,
                 pad_token_id=tokenizer.pad_token_id,
-                **label_names(class_names),
+                **label_names(class_names, multilabel=multilabel),
             )
         )
         with torch.no_grad():
@@ -107,7 +109,13 @@ class WordLevelSource:
 
     def new_model(self) -> "PreTrainedModel":
         """A new model that starts from the word vectors."""
-        return self._kind.new_model(self._config.model, self._class_names, self.preprocessor, self.vectors)
+        return self._kind.new_model(
+            self._config.model,
+            self._class_names,
+            self.preprocessor,
+            self.vectors,
+            multilabel=self._config.data.is_multilabel,
+        )
 
 
 CNN = WordLevel("dami_text.models.text_cnn:TextCNNForSequenceClassification", spread=0.25 / 3**0.5)  # Kim's
