@@ -376,6 +376,7 @@ def test_a_pipeline_of_scikit_learn_predicts_what_it_predicts_alone():
 def test_an_own_model_is_asked_by_every_strategy_that_can_and_refused_by_the_others():
     by_probabilities = {"random", "least-confidence", "margin", "entropy", "positives"}
     by_features = {"coreset", "kmeans-features", "badge", "cluster-margin", "typiclust", "probcover", "cal"}
+    by_features.add("expected-errors")
     for model, works in [
         (pipeline(), by_probabilities | by_features),
         (Embedding(), by_probabilities | by_features),
