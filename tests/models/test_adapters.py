@@ -40,8 +40,8 @@ LABELS = [1, 0, 1, 0, 1, 0]
 ROWS, CLASSES = np.arange(len(TEXTS)), ["neg", "so-so", "pos"]
 RANK = 2
 
-#: Architectures of which a tiny model is made; I-BERT has no linear layers.
-MADE = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.keys() - SKIPPED.keys() - REFUSED.keys() - {"ibert"}
+#: Architectures of which a tiny model is made. The linear layers of Falcon and I-BERT are classes of their own.
+MADE = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.keys() - SKIPPED.keys() - REFUSED.keys() - {"falcon", "ibert"}
 
 
 def save(kind, folder):
@@ -461,5 +461,5 @@ def test_without_peft_one_line_names_the_extra(reviews, tmp_path, capsys, monkey
 
 
 def test_a_base_without_linear_layers(tmp_path):
-    with pytest.raises(ConfigError, match=r"adapts linear layers, and the ibert of --model .* has none"):
+    with pytest.raises(ConfigError, match=r"adapts torch's linear layers, and the ibert of --model .* has none"):
         encoder_of(save_tiny("ibert", tmp_path))
