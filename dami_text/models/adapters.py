@@ -71,8 +71,8 @@ def adapter_config(model: PreTrainedModel, rank: int, base: str, commit: str | N
     }
     if not found:
         raise ConfigError(
-            f"--lora adapts torch's linear layers, and the {model.config.model_type} of --model {base} has none; leave it "
-            "out"
+            f"--lora adapts torch's linear layers, and the {model.config.model_type} of --model {base} has none; leave "
+            "it out"
         )
     return LoraConfig(
         task_type="SEQ_CLS",
