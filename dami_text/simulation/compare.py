@@ -5,7 +5,6 @@ import html
 import io
 import logging
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dami_text.data.hub import progress_bars_hidden
 from dami_text.errors import ConfigError, DataTypeError, RecordError, arguments_named
 from dami_text.escaping import visible
 from dami_text.files import whole_file
+from dami_text.learning.bars import bar_kind
 from dami_text.learning.inputs import is_frame
 from dami_text.simulation.grid import GridRun, Job, Outcome, cells_of, forget_first_rounds, record_asked
 from dami_text.simulation.grid_config import GridConfig
@@ -177,10 +177,7 @@ def compare(
 
 def _run_all(run: GridRun, total: int, problems: list[Outcome], quiet: bool) -> None:
     """Run the cells that are left, with a bar; those that do not come to their end are added to the problems."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a notebook lacks ipywidgets: the bar is of text then
-        from tqdm.auto import tqdm
-    with grid_bar(run, total, problems, tqdm, off=quiet):
+    with grid_bar(run, total, problems, bar_kind(), off=quiet):
         problems += [outcome for outcome in run.outcomes() if outcome.status != "finished"]
 
 
