@@ -49,7 +49,6 @@ def _simulate(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.session import is_session
     from dami_text.learning.preparation import encoded_pool
     from dami_text.models.kinds.automatic import settled
     from dami_text.simulation.crossfit import MOST, n_curves, require_enough, require_quick, trial
@@ -64,10 +63,9 @@ def _simulate(options: argparse.Namespace) -> None:
     require_quick(config)
     own = config.strategy.strategy
     strategies = list(dict.fromkeys(options.strategies or [own if own != "random" else "margin"]))
-    # An encoder has a network of linear regions for strategies that read it. A session's features are cached with it.
-    reader = next((name for name in strategies if name.startswith("dami")), None)
-    if reader or not is_session(options.session):
-        config = config.changed(strategy=reader or strategies[0])
+    # A frozen encoder has a network of linear regions if the options' strategy reads it: then it serves all of them.
+    asked = [config.changed(strategy=name) for name in strategies]
+    config = next((one for one in asked if one.strategy.interprets_features), asked[0])
     metric = options.metric or config.training.metric
     config = config.changed(metric=metric)
     pool = encoded_pool(texts, names, config)

@@ -151,9 +151,8 @@ class Run:
     def _stops(self, model: PreTrainedModel) -> bool:
         """Whether a criterion ends the run with this model; what the criteria say is kept for the round's line."""
         assert self._stopping is not None
-        rows = self._processes.on_main(
-            lambda: np.array([line["row"] for line in self._asked()])
-        )  # which has the records
+        # The main process has the records.
+        rows = self._processes.on_main(lambda: np.array([line["row"] for line in self._asked()]))
         self._stopping_said = self._stopping.look(model, self.learner.pool, self._oracle.reveal(rows))
         return self._stopping.stopped is not None
 

@@ -17,7 +17,7 @@ from dami_text.config.metrics import MULTILABEL, WITH_CLASS
 from dami_text.config.run import RunConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import ConfigError
-from dami_text.learning.preparation import learner_of
+from dami_text.learning.preparation import learner_over
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.inference import predict_features, predict_probabilities
 from dami_text.models.kinds.linear import LinearSource
@@ -33,9 +33,7 @@ def trained(texts, labels, n, names=NAMES, **options):
     config = RunConfig.of(**{"task": "multilabel", "strategy": "random"} | options)
     dataset = Dataset.from_dict({"text": texts})
     source = config.model.kind.source(config, dataset, names)
-    (encoded,) = source.encode([dataset])
-    source.pretrain(encoded)
-    learner = learner_of(config, encoded, names, source)
+    learner = learner_over(dataset, names, config, source)
     learner.tell(np.arange(n), labels[:n])
     learner.train()
     return learner

@@ -11,7 +11,7 @@ from sklearn.metrics import mutual_info_score
 from dami_text.config.registry import LABEL_STRATEGIES, STRATEGIES, find
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
-from dami_text.learning.preparation import learner_of
+from dami_text.learning.preparation import learner_over
 from dami_text.models.inference import predict_logits, predict_probabilities
 from dami_text.strategies import Cvirs, Query
 from dami_text.strategies.cvirs import distances, margin_ranks
@@ -27,9 +27,7 @@ def learner(n_labels=4, n=120, **options):
     config = RunConfig.of(**{"task": "multilabel", "model": "linear"} | options)
     dataset = Dataset.from_dict({"text": texts})
     source = config.model.kind.source(config, dataset, names)
-    (encoded,) = source.encode([dataset])
-    source.pretrain(encoded)
-    made = learner_of(config, encoded, names, source)
+    made = learner_over(dataset, names, config, source)
     made.tell(np.arange(60), labels[:60])
     return made
 
