@@ -77,6 +77,11 @@ class ModelConfig(Options):
         """What kind of model it is."""
         return kind_of(self.model)
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether it is a logistic regression on features that no training changes: linear, or a frozen encoder."""
+        return self.model == "linear" or self.freeze_encoder
+
     def _check(self) -> None:
         self.require(bool(self.model.strip()), "model", "cnn, bilstm, or a folder or Hub id of an encoder")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")

@@ -84,7 +84,7 @@ def check_threshold(session: Session, now: LabelSnapshot) -> None:
     model, names = session.config.run.model, session.class_names
     if len(names) != 2:
         raise ConfigError(f"--threshold is for two classes, and the session has {len(names)}; leave it out")
-    if model.model != "linear" and not model.freeze_encoder:
+    if not model.is_regression:
         what = f"{model.model}, fine-tuned" if model.kind.is_pretrained else model.model
         raise ConfigError(f"--threshold is for linear and for frozen encoders, and the model is {what}; leave it out")
     rarer = rarer_class(now.labels)
