@@ -57,11 +57,16 @@ grid() { # NAME OF THE OUTPUT'S FOLDER, NUMBER OF SEEDS, OPTION OF run_grid.py .
 }
 
 part() { # NAME, NUMBER OF SEEDS, STRATEGIES, SETS, OPTION OF run_grid.py ...
-    local name=$1 n=$2 strategies=$3 set
+    local name=$1 n=$2 strategies=$3 set duplicates
     local -a files=()
     read -ra files <<<"$4"
     shift 4
-    grid "$name" "$n" --strategies $(wanted $strategies) --datasets "${files[@]/#/$output/sets/}" "$@"
+    for set in "${files[@]%.csv}"; do
+        # The lines of a log recur, tomorrow's too: copies are drawn apart there.
+        if [[ $set == logs ]]; then duplicates=anywhere; else duplicates=auto; fi
+        grid "$name" "$n" --strategies $(wanted $strategies) --datasets "$output/sets/$set.csv" \
+            --duplicates "$duplicates" "$@"
+    done
     for set in "${files[@]%.csv}"; do
         [[ -v rare[$set] ]] || continue
         grid "$name-rare" "$n" --strategies $(wanted $strategies positives) --datasets "$output/sets/rare/$set.csv" \
