@@ -1,6 +1,8 @@
 """Texts as TF-IDF: the words and the characters that each text has, and few others have."""
 
 import re
+from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -64,6 +66,10 @@ class SparseBatch:
 class TfidfEncoder:
     """Makes features of texts: sublinear TF-IDF of words, pairs of words, and two to five characters within words.
 
+    A text's features are divided by its length, once for words and once for characters. What is not in the vocabulary
+    counts in the length as its rarest entries do. Without that, a text of rare words would be taken for one that is all
+    about the few frequent words in it.
+
     Attributes:
         union: scikit-learn's vectorizers, fitted.
     """
@@ -81,7 +87,8 @@ class TfidfEncoder:
             DataError: no text has a word.
         """
         pattern = word_pattern()
-        shared: dict[str, Any] = {"sublinear_tf": True, "lowercase": config.lowercase, "dtype": np.float32}
+        shared: dict[str, Any] = {"lowercase": config.lowercase, "dtype": np.float32, "sublinear_tf": True}
+        shared["norm"] = None  # see `_weighed`
         n = config.max_vocabulary
         found = []
         for frequency in (config.min_document_frequency, 1):  # a few texts may have no word in common
@@ -98,18 +105,33 @@ class TfidfEncoder:
         raise DataError(f"no text has a word ({found[-1]}); give texts with words") from found[-1]
 
     def __len__(self) -> int:
-        return sum(len(part.vocabulary_) for _, part in self.union.transformer_list)
+        return sum(len(vectorizer.vocabulary_) for vectorizer in self._vectorizers)
 
     def encode(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """The features (N, V) of texts."""
-        return sparse.csr_matrix(self.union.transform(texts), dtype=np.float32)
+        if not self.measures_all:
+            return sparse.csr_matrix(self.union.transform(texts), dtype=np.float32)
+        return sparse.csr_matrix(sparse.hstack([_weighed(vectorizer, texts) for vectorizer in self._vectorizers]))
+
+    def unknown(self, features: sparse.csr_matrix) -> NDArray[np.float64]:
+        """The square length (N,) that texts of these features (N, V) have outside the vocabulary, of 2 at most."""
+        if not self.measures_all:
+            return np.zeros(features.shape[0])
+        known = np.asarray(features.multiply(features).sum(axis=1, dtype=np.float64)).ravel()
+        rest: NDArray[np.float64] = np.maximum(len(self._vectorizers) - known, 0.0)
+        return rest
+
+    @property
+    def measures_all(self) -> bool:
+        """Whether a text's length is that of all its entries. With encoders of earlier versions it is of known ones."""
+        return all(vectorizer.norm is None for vectorizer in self._vectorizers)
 
     def counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """The weights (N, V) of the entries that short texts have, not divided by their lengths."""
         if not texts:
             return sparse.csr_matrix((0, len(self)), dtype=np.float32)
         parts = []
-        for _, vectorizer in self.union.transformer_list:
+        for vectorizer in self._vectorizers:
             presence = vectorizer.transform(texts)
             presence.data[:] = 1
             parts.append(presence @ sparse.diags(vectorizer.idf_))
@@ -117,8 +139,13 @@ class TfidfEncoder:
 
     def words(self, text: str) -> Iterator[tuple[int, int]]:
         """Where each word of a text begins and ends, as the vectorizer of words finds them."""
-        pattern = re.compile(self.union.transformer_list[0][1].token_pattern)
+        pattern = re.compile(self._vectorizers[0].token_pattern)
         return (match.span() for match in pattern.finditer(text))
+
+    @property
+    def _vectorizers(self) -> list[TfidfVectorizer]:
+        """The two parts: words and characters."""
+        return [vectorizer for _, vectorizer in self.union.transformer_list]
 
     def save_pretrained(self, folder: Path) -> None:
         """Write it into a folder, in a format that runs nothing when it is loaded."""
@@ -139,6 +166,23 @@ class TfidfEncoder:
         return cls(union)
 
 
+def _weighed(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> sparse.csr_matrix:
+    """The features (N, V) of texts by one vectorizer, each text divided by the length of all its entries."""
+    entries_of, vocabulary, n = vectorizer.build_analyzer(), vectorizer.vocabulary_, len(vectorizer.vocabulary_)
+    columns, counts, starts = array("i"), array("i"), array("q", [0])
+    for text in texts:
+        entries = Counter(entries_of(text))
+        columns.extend(vocabulary.get(entry, n) for entry in entries)
+        counts.extend(entries.values())
+        starts.append(len(columns))
+    places, ends = np.asarray(columns), np.asarray(starts)
+    weights = (1 + np.log(np.asarray(counts))) * np.append(vectorizer.idf_, vectorizer.idf_.max())[places]
+    rows = np.repeat(np.arange(len(texts)), np.diff(ends))
+    lengths = np.sqrt(np.bincount(rows, weights**2, len(texts)))
+    values, known = (weights / lengths[rows]).astype(np.float32), places < n
+    return sparse.csr_matrix((values[known], (rows[known], places[known])), (len(texts), n))
+
+
 class TfidfTexts(StoredTexts):
     """N texts by their TF-IDF.
 
@@ -153,7 +197,7 @@ class TfidfTexts(StoredTexts):
     def __init__(self, texts: Dataset, encoder: TfidfEncoder) -> None:
         super().__init__(texts)
         self.encoder = encoder
-        blocks = (encoder.encode(list(batch["text"])) for batch in self._texts.iter(10_000))
+        blocks = (encoder.encode(list(batch["text"])) for batch in self._texts.iter(2_000))
         self.matrix = sparse.vstack([sparse.csr_matrix((0, len(encoder)), dtype=np.float32), *blocks], format="csr")
         self.lengths: Rows = np.ones(len(texts), np.int64)
 
@@ -179,6 +223,11 @@ class TfidfTexts(StoredTexts):
     def mean(self) -> NDArray[np.float64]:
         """The mean (V,) of all texts' features."""
         return np.asarray(self.matrix.mean(axis=0, dtype=np.float64)).ravel()
+
+    @cached_property
+    def unknown(self) -> NDArray[np.float64]:
+        """The square length (N,) that each text has outside the vocabulary."""
+        return self.encoder.unknown(self.matrix)
 
     @cached_property
     def projected(self) -> NDArray[np.float32]:

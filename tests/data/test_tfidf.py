@@ -41,6 +41,34 @@ def test_a_feature_is_log_count_times_idf_and_each_part_has_length_one():
     np.testing.assert_allclose(norms, [[1, 1, 1, 0, 1]] * 2, rtol=1e-5)
 
 
+def test_what_is_not_in_the_vocabulary_counts_in_the_length_as_the_rarest_entry():
+    encoder = encoder_of([*TEXTS, "long film"], min_document_frequency=2)
+    vocabulary = {name: place for place, name in enumerate(encoder.union.get_feature_names_out())}
+    words = [name.removeprefix("words__") for name in vocabulary if name.startswith("words__")]
+    assert sorted(words) == ["and", "and long", "dull", "film", "lively", "long"]
+    found = encoder.encode(["A dull film, a dull book"]).toarray()[0]
+    # words: dull twice, film, and book; pairs: dull film, film dull, dull book (each once, none is known)
+    idf = {word: np.log(7 / (1 + d)) + 1 for word, d in {"dull": 2, "film": 3}.items()}
+    known, rarest = np.array([(1 + np.log(2)) * idf["dull"], idf["film"]]), np.log(7 / 3) + 1
+    length = np.sqrt((known**2).sum() + 4 * rarest**2)
+    np.testing.assert_allclose(found[[vocabulary["words__dull"], vocabulary["words__film"]]], known / length, rtol=1e-5)
+    assert not encoder.encode(["xyz", ""]).toarray().any()
+    features = encoder.encode(TEXTS)
+    lengths = [np.square(features.toarray()[:, part]).sum(axis=1) for part in (slice(6), slice(6, None))]
+    np.testing.assert_allclose(encoder.unknown(features), 2 - lengths[0] - lengths[1], rtol=1e-5)
+    every = encoder_of(TEXTS, min_document_frequency=1)
+    np.testing.assert_allclose(every.unknown(every.encode(TEXTS)), [0, 0, 0, 2, 0], atol=1e-6)
+
+
+def test_an_encoder_of_earlier_versions_measures_known_entries_alone(tmp_path):
+    union = FeatureUnion([("words", TfidfVectorizer(min_df=2)), ("characters", TfidfVectorizer(analyzer="char_wb"))])
+    skops.io.dump(union.fit(TEXTS), tmp_path / TEXT_ENCODER)
+    encoder = TfidfEncoder.load(tmp_path)
+    features = encoder.encode(TEXTS)
+    np.testing.assert_allclose(features.toarray(), union.transform(TEXTS).toarray(), rtol=1e-6)
+    assert not encoder.unknown(features).any()
+
+
 def test_words_of_one_text_stay_out():
     names = encoder_of(TEXTS, min_document_frequency=2).union.get_feature_names_out().tolist()
     assert "words__lively" in names

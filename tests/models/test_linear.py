@@ -56,6 +56,23 @@ def test_it_is_better_than_the_regression_that_everybody_tries_first(demo, n):
     assert (found == labels[rest]).mean() >= (expected == labels[rest]).mean() - 0.02
 
 
+def test_what_a_text_has_alone_is_a_feature_of_its_own(demo):
+    """The fit is that of a model whose vocabulary has every entry, where those of one text weigh as others do."""
+    texts, labels = demo
+    strings = Dataset.from_dict({"text": [texts.text(row) for row in range(300)]})
+    encoder = TfidfEncoder.fit(strings, TokenizationConfig(min_document_frequency=1))
+    for (_, some), (_, every) in zip(texts.encoder.union.transformer_list, encoder.union.transformer_list, strict=True):
+        every.idf_ = np.minimum(every.idf_, some.idf_.max())
+    knowing = TfidfTexts(strings, encoder)
+    assert texts.unknown.max() > 0.3
+    assert knowing.unknown.max() < 1e-5
+    rows, rest = np.arange(40), np.arange(40, 300)
+    found, expected = (
+        predict_probabilities(fitted(known, rows, labels[:40], 2), known, rest) for known in (texts, knowing)
+    )
+    np.testing.assert_allclose(found, expected, atol=0.01)  # what a text has alone has a mean that is hardly above 0
+
+
 def test_balanced_classes_count_as_equally_frequent(demo):
     texts, labels = demo
     rows = np.concatenate([np.flatnonzero(labels == 0)[:40], np.flatnonzero(labels == 1)[:4]])
