@@ -75,7 +75,15 @@ class RecordedRun:
     @property
     def results(self) -> list[Line]:
         """Its rounds without what they took, and where."""
-        return [{**line, "seconds": None, "environment": None} for line in self.rounds]
+        return [{**line, "seconds": None, "environment": None} for line in self.kept_rounds]
+
+    @property
+    def kept_rounds(self) -> list[Line]:
+        """Its rounds without what stopping criteria saw: that is most of a record, and only the run needs it."""
+        return [
+            line | {"stopping": {"criteria": line["stopping"]["criteria"]}} if "stopping" in line else line
+            for line in self.rounds
+        ]
 
 
 @dataclass(frozen=True)
@@ -127,13 +135,14 @@ def failures(paths: Iterable[Path]) -> list[str]:
 def write_archive(file: Path, runs: Sequence[RecordedRun]) -> None:
     """Write the runs' records, the same bytes for the same records; of local paths the last part is kept.
 
-    Of a run that is not finished it is kept that it was asked for.
+    Of a run that is not finished it is kept that it was asked for; of others, `RecordedRun.kept_rounds`.
     """
     lines = []
     for run in runs:
         name = "/".join((*_group(run), folder_name(run.options["strategy"]), f"seed-{run.seed}"))
         options = run.portable_options | {"seed": run.seed}
-        lines.append(to_json({"name": name, "options": options, "rounds": run.rounds if run.finished else []}) + "\n")
+        rounds = run.kept_rounds if run.finished else []
+        lines.append(to_json({"name": name, "options": options, "rounds": rounds}) + "\n")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 

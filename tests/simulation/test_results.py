@@ -167,6 +167,19 @@ def test_an_archive_says_what_the_folders_say_in_the_same_bytes(tmp_path):
     assert (first["name"], first["options"]["dataset"]) == ("reviews.csv/cnn/dami/seed-0", "reviews.csv")
 
 
+def test_an_archive_leaves_out_what_stopping_criteria_saw(tmp_path):
+    file = write_run(tmp_path / "runs", "random", 0) / "rounds.jsonl"
+    criteria = {"change:0": {"value": 0.2, "stops": False}}
+    saw = {"criteria": criteria, "predictions": "eJxjYGBgAAAABAAB", "hits": None, "n_hits": 0}
+    lines = [json.loads(line) | {"stopping": saw} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    runs = read_runs([tmp_path / "runs"])
+    write_archive(tmp_path / "a" / "records.jsonl.gz", runs)
+    (again,) = read_runs([tmp_path / "a"])
+    assert [line["stopping"] for line in again.rounds] == [{"criteria": criteria}] * len(lines)
+    assert read_runs([tmp_path / "runs", tmp_path / "a"]) == runs, "what is there twice counts once"
+
+
 def test_a_runs_folder_counts_before_the_archive_that_was_made_of_it(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path, "random", seed)
