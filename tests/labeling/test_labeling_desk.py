@@ -320,6 +320,11 @@ def test_a_text_is_shown_whole_whatever_is_shaded():
             "The model turns on a here. This text stands for 1 similar text.",
         ),
         ("asked", {"strategy": "margin", "score": -0.125}, "Asked for by margin, score -0.125."),
+        (
+            "asked",
+            {"strategy": "expected-errors", "score": 0.421, "cluster_size": 4},
+            "The model may be wrong here: 42%. This text stands for 3 similar texts.",
+        ),
         ("reserve", {"strategy": "random"}, "Drawn at random."),
         (
             "similar",

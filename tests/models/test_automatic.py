@@ -74,11 +74,19 @@ def test_the_default_strategy_gives_way_to_margin_with_the_linear_model(nothing_
     caplog.set_level(logging.INFO)
     config, told = settled(RunConfig.of(model="auto"), texts(ENGLISH))
     assert (config.model.model, config.strategy.strategy) == ("linear", "margin")
-    assert told.startswith("linear, with --strategy margin in place of dami: no sentence encoder is at hand")
+    assert told.startswith("linear, with --strategy margin in place of expected-errors: no sentence encoder is at hand")
     assert f"--model auto is {told}" in caplog.messages
     assert settled(RunConfig.of(model="auto", strategy="badge"), texts(ENGLISH))[0].strategy.strategy == "badge"
     named = RunConfig.of(model="bilstm")
     assert settled(named, texts(ENGLISH)) == (named, None)
+
+
+def test_the_encoder_has_a_strategy_for_few_labels_unless_another_is_named(minilm):
+    for options, strategy in (({}, "expected-errors"), ({"strategy": "dami"}, "dami")):
+        config, _ = settled(RunConfig.of(model="auto", **options), texts(ENGLISH))
+        assert (config.model.model, config.strategy.strategy) == (ENCODER, strategy)
+    with_labels = RunConfig.of(model="auto", task="multilabel")
+    assert settled(with_labels, texts(ENGLISH))[0].strategy.strategy == "margin"
 
 
 def test_a_learner_takes_it(minilm):
@@ -108,7 +116,7 @@ def test_a_session_records_what_was_chosen_and_why(nothing_at_hand, tmp_path, mo
     (tmp_path / "texts.csv").write_text("text\n" + "\n".join(f"the film number {i}" for i in range(40)) + "\n")
     assert main(["label", "texts.csv", "--labels", "a", "b"]) == 0
     told = capsys.readouterr().out
-    assert "model    linear, with --strategy margin in place of dami: no sentence encoder is at hand" in told
+    assert "model    linear, with --strategy margin in place of expected-errors: no sentence encoder is at hand" in told
     monkeypatch.undo()
     monkeypatch.setattr(dami_text.labeling.page.server, "serve", lambda *_, **__: None)
     monkeypatch.setattr(dami_text.labeling.page.server, "require_gradio", lambda: None)

@@ -77,6 +77,8 @@ def _why(item: QueueItem, class_names: Sequence[str], more: int) -> Tokens:
     tokens: Tokens = []
     if reason.get("word"):
         tokens += [("The model turns on ", None), (visible(str(reason["word"])), WORD), (" here. ", None)]
+    if strategy == "expected-errors":
+        tokens.append((f"The model may be wrong here: {reason['score']:.0%}. ", None))
     if "cluster_size" in reason:
         others = int(reason["cluster_size"]) - 1
         similar = f"stands for {others:,} similar text{'s' * (others != 1)}" if others > 0 else "is like no other"

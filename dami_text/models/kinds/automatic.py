@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dami_text.config.kinds import OF_STEPS, ModelKind
@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 #: The encoder of the Hub that is chosen; the extra `weights` installs it.
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+#: The strategies that are best with the two models and few labels, as docs/results/few-labels.md shows.
+OF_ENCODER, OF_LINEAR = "expected-errors", "margin"
 
 #: Texts to look at, evenly from all.
 SAMPLE = 1_000
@@ -36,6 +39,10 @@ class Automatic(ModelKind):
     ignores = OF_STEPS | {"word_vectors", "word_vector_dim", "word_vector_texts"}
     gives = frozenset({"features"})
 
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The strategy that is best with the encoder; with the linear model it gives way, see `settled`."""
+        return {"strategy": OF_ENCODER}
+
     def source(self, config: "RunConfig", train: "Dataset", class_names: Sequence[str]) -> Any:
         """Where the models of the kind that is chosen come from."""
         chosen, _ = settled(config, train)
@@ -45,18 +52,18 @@ class Automatic(ModelKind):
 def settled(config: "RunConfig", texts: "Dataset") -> "tuple[RunConfig, str | None]":
     """The options with the model that suits the column `text` of a data set, and a line that says why, also in the log.
 
-    Options that name a model are returned as they are, and None. With the linear model, the default strategy gives way
-    to margin: the linear model's gradient is the same at all texts.
+    Options that name a model are returned as they are, and None. With the linear model, the default strategy and the
+    encoder's give way to margin.
     """
     if config.model.model != AUTO:
         return config, None
     model, why = choose(texts)
-    default = config.strategy.strategy == StrategyConfig.strategy
+    strategy = config.strategy.strategy
     if model is not None:
         told, changes = f"{model}, frozen: {why}", {"model": model, "freeze_encoder": True}
-    elif default:
-        told = f"linear, with --strategy margin in place of {StrategyConfig.strategy}: {why}"
-        changes = {"model": "linear", "strategy": "margin"}
+    elif strategy in (OF_ENCODER, StrategyConfig.strategy):
+        told = f"linear, with --strategy {OF_LINEAR} in place of {strategy}: {why}"
+        changes = {"model": "linear", "strategy": OF_LINEAR}
     else:
         told, changes = f"linear: {why}", {"model": "linear"}
     logger.info("--model auto is %s", told)
