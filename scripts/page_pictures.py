@@ -42,7 +42,7 @@ ASPECTS += ("narration", "opening", "pacing", "plot", "script", "soundtrack", "s
 MANY_CLASSES = [f"{aspect}: {how}" for aspect in ASPECTS for how in ("complaint", "praise")] + ["other"]
 
 #: What a text may say, any number of it.
-LABELS = ["praise", "acting", "music", "plot", "story"]
+LABELS = ["complaint", "acting", "ending", "music"]
 
 #: The animation: its size in pixels, and for how many milliseconds a text is read, a key is seen, and an answer.
 FILM, READ, KEY, ANSWER = (1040, 640), 1100, 350, 900
@@ -120,7 +120,7 @@ def aspect_of(text: str, sentiment: int) -> int:
 def labels_of(text: str, sentiment: int) -> tuple[int, ...]:
     """The places in LABELS of what a text says."""
     about = [i for i, name in enumerate(LABELS) if re.search(rf"\b{name}\b", text)]
-    return (*[0] * sentiment, *about)
+    return (*[0] * (not sentiment), *about)
 
 
 @contextmanager
