@@ -173,11 +173,7 @@ def _moved_threshold(session: Session, learner: ActiveLearner, training: Trainin
 
 
 def card_facts(
-    session: Session,
-    done: Progress,
-    sizes: Sequence[int],
-    agreed: Agreements,
-    final: FinalModel,
+    session: Session, done: Progress, sizes: Sequence[int], agreed: Agreements, final: FinalModel
 ) -> CardFacts:
     """What the card of a session's model tells: no text of the pool, and no annotator's name.
 

@@ -182,12 +182,12 @@ def _measured_labels(session: Session, labels: Mapping[int, Label], rounds: Sequ
         return none | {"curve": [], "accuracy": None, "gain": None}
     common = _measured(session, labels, min(rounds, key=lambda record: len(_predicted(session, record))))
     truth = session.label_array(labels[int(session.held_out[i])] for i in common)
-    scores = [Proportion.of_f1(_predicted(session, record)[common], truth) for record in rounds]
+    scores = [Proportion.of_f1(_predicted(session, record)[common], truth) for record in rounds] if truth.any() else []
     predicted, last = _predictions(session, labels, rounds[-1])
     n_there, n_right = last.sum(axis=0).tolist(), (last * predicted).sum(axis=0).tolist()
     of_each = zip(session.class_names, n_right, n_there, strict=True)
     return none | {
-        "curve": [(record.n_labeled, f1.value) for record, f1 in zip(rounds, scores, strict=True) if f1],
+        "curve": [(record.n_labeled, f1.value) for record, f1 in zip(rounds, scores, strict=False) if f1],
         "accuracy": Proportion.of_f1(predicted, last),
         "gain": None,
         "report": LabelReport.of(predicted, last, session.class_names),

@@ -379,7 +379,7 @@ def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list
 
 
 def require_texts(task: str) -> None:
-    """Raise ConfigError for a task that is not `text`."""
+    """Raise ConfigError for a task of tables."""
     if task == "tabular":
         raise ConfigError(
             f"--task is {task}, and people label texts, not rows of a table; leave --task out, and name the column to "

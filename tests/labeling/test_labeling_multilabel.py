@@ -39,6 +39,7 @@ from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.status import session_status
 from dami_text.labeling.store.events import Shown, Store
 from dami_text.labeling.store.queues import QueueItem
+from dami_text.learning.hypergeometric import hypergeometric_interval
 from dami_text.models.inference import predict_probabilities
 
 LEASE = 60.0
@@ -337,6 +338,24 @@ def test_predictions_settle_by_cohens_kappa_over_all_decisions(session, truth):
     done = progress_of(session)
     assert done.settled.kappa == pytest.approx(np.mean(kappas))
     assert done.settled.n_texts == len(stop_rows(session))
+
+
+def test_no_label_among_the_held_out_is_not_measured(session, truth):
+    label_some(session, [label if row not in session.held_out else () for row, label in enumerate(truth)], 24)
+    train_round(session)
+    done = progress_of(session)
+    assert done.curve == []
+    assert done.recall == {}
+
+
+def test_of_a_rare_label_it_is_told_how_many_texts_are_probably_left(session, truth):
+    rows = session.held_out[:25].tolist()
+    session.store.add_labels([(row, truth[row], "ann") for row in rows])
+    in_sample = sum(3 in truth[row] for row in rows)
+    (told,) = [estimate for estimate in progress_of(session).unfound if estimate.name == "story"]
+    low, high = hypergeometric_interval(in_sample, 25, session.copies.n_different)
+    assert (told.found, told.in_sample, told.n_sample) == (in_sample, in_sample, 25)
+    assert (told.low, told.high) == (max(0, low - in_sample), high - in_sample)
 
 
 def test_a_start_by_descriptions_or_typical_texts(tmp_path, truth):
