@@ -66,7 +66,7 @@ def masi(first: Iterable[int], second: Iterable[int]) -> float:
 
     Examples:
         >>> [round(masi({0, 1}, other), 3) for other in ({0, 1}, {0}, {1, 2}, {2}, ())]
-        [0, 0.667, 0.889, 1, 1]
+        [0.0, 0.667, 0.889, 1.0, 1.0]
     """
     a, b = set(first), set(second)
     if a == b:

@@ -216,7 +216,7 @@ def test_labels_that_are_wrong_are_told_before_there_is_a_session(tmp_path):
         assert labels_of(session.store) == {}
 
 
-def test_what_is_for_one_class_a_text_is_refused_in_a_line(tmp_path, reviews, truth, session):
+def test_what_is_for_one_class_a_text_is_refused_in_a_line(tmp_path, reviews, session, capsys):
     file, _ = texts_without_labels(reviews, tmp_path)
     make_linear_session(file, tmp_path / "one.dami").close()
     monkey = pytest.MonkeyPatch()
@@ -228,6 +228,8 @@ def test_what_is_for_one_class_a_text_is_refused_in_a_line(tmp_path, reviews, tr
                 open_session(str(tmp_path / folder), {"task": task}, PageConfig())
         with open_session(str(session.folder), {"task": "multilabel"}, PageConfig()) as again:
             assert again.multilabel
+    assert main(["simulate", str(session.folder)]) == 1
+    assert "error: dami-text simulate is for one class a text, and " in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--suggestion-column is for one class a text, and --task is multilabel"):
         make_label_session(tmp_path / "labels.jsonl", tmp_path / "s.dami", NAMES, suggestion_column="guess")
     with pytest.raises(ConfigError, match="--threshold is for one class a text"):

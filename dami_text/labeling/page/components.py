@@ -19,7 +19,7 @@ from dami_text.labeling.pool_scores import LIKELIEST, MOST_KEYS
 from dami_text.labeling.store.notes import LONGEST
 
 TOOLS = {"skip": "Skip", "undo": "Undo", "flag": "Flag", "accept": "Accept guess", "confirm": "Confirm label"}
-SCRIPTS = ("page.js", "toggles.js", "labels.js", "table.js")
+SCRIPTS = ("page.js", "labels.js", "toggles.js", "table.js")
 STYLES = ("page.css", "panels.css")
 
 HELP = """

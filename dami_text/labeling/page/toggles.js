@@ -9,15 +9,15 @@
 
   // A label that was chosen: the answer where a text has one class; otherwise it is chosen, or taken back.
   window.dami.choose = (label, event) => {
-    if (!byId("done")) { window.dami.ask("choose", label); return; }
     if (!window.dami.mayChoose(event)) return;
+    if (!byId("done")) { window.dami.ask("choose", label); return; }
     if (!chosen.delete(label)) chosen.add(label);
     show();
     const count = byId("class-count");
     if (count) count.textContent = chosen.has(label) ? `${nameOf(label)} is chosen.` : `${nameOf(label)} is taken back.`;
   };
 
-  window.dami.done = () => window.dami.ask("choose", [...chosen].sort((a, b) => a - b));
+  window.dami.done = () => { if (window.dami.mayChoose()) window.dami.ask("choose", [...chosen]); };
 
   function show() {
     shown().forEach((element) => {
