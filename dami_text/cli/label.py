@@ -60,7 +60,8 @@ def serve_page(
     names = ", ".join(map(printable, session.class_names))
     n_copies = len(session.copies.others)
     told = f"{len(session)} texts" + (f", {n_copies} of them copies that are not asked" if n_copies else "")
-    print(f"session  {printable(str(session.folder))}: {told}; classes {names}")
+    what = "labels" if session.multilabel else "classes"
+    print(f"session  {printable(str(session.folder))}: {told}; {what} {names}")
     print(f"model    {printable(session.model_told)}")
     annotators = page.annotators or []
     if not page.passwords:
@@ -70,7 +71,7 @@ def serve_page(
 
 
 #: Options of several values, which take a file's name that follows them for one of these.
-SEVERAL = ("--describe", "--labels", "--annotators", "--columns", "--label-names")
+SEVERAL = ("--describe", "--labels", "--annotators", "--columns", "--label-names", "--label-columns")
 
 
 def _parsed(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

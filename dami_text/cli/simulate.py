@@ -107,6 +107,11 @@ def _labeled(
             name = next(iter(given)).replace("_", "-")
             raise ConfigError(f"--{name} is about a file, and {options.session} is a session; leave it out")
         with Session(options.session, options.device) as session:
+            if session.multilabel:
+                raise ConfigError(
+                    f"dami-text simulate is for one class a text, and {options.session} has any number of labels; "
+                    "export them, and compare strategies with dami-text grid --task multilabel"
+                )
             labels = LabelSnapshot.of(session).all
             texts, names, config = session.texts, session.class_names, session.config.run
         return texts, names, np.array([*labels], np.int64), np.array([*labels.values()], np.int64), config

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dami_text.config.conflicts import OF_MULTILABEL, WITH_VALIDATION
+from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.config.data_options import TabularConfig
 from dami_text.config.defaults import PATIENCE, PRESETS, implied_options, session_query_size
 from dami_text.config.fields import flag
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 UNUSED = (
     *("dataset", "splits", "rarefy", "validation", "stop", "stop_report", *WITH_VALIDATION),
     *(f.name for f in fields(TabularConfig)),
-    *OF_MULTILABEL,
 )
 
 #: The options of a session by name.
@@ -97,6 +96,12 @@ def _changes(session: "Session", given: Mapping[str, Any]) -> dict[str, Any]:
     """What the options change in a session; ConfigError where they would change what it was made with."""
     from dami_text.labeling.session import SessionConfig
 
+    task = session.config.run.data.task
+    if given.get("task", task) != task:
+        raise ConfigError(
+            f"{session.folder} was made with --task {task}, and --task is {given['task']}; leave it out to go on, or "
+            "make another session with --session"
+        )
     settled = ("model", "cold_start")  # where they were left open, they were chosen when the session was made
     given = {name: value for name, value in given.items() if name not in settled or value != AUTO}
     stored = session.config.options()

@@ -258,6 +258,22 @@ def test_texts_and_labels_of_a_frame_and_of_a_file(tmp_path, monkeypatch):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".dami", ".dami"]
 
 
+def test_any_number_of_labels(tmp_path, monkeypatch):
+    import pandas as pd
+
+    monkeypatch.chdir(tmp_path)
+    labels = [["length", "mood"], [], *[None] * 38]
+    frame = pd.DataFrame({"text": TEXTS, "label": labels})
+    opened = dami_text.label(frame, ["length", "mood"], task="multilabel", **OPTIONS)
+    try:
+        state = post(opened.address, "next", [])[0]
+        post(opened.address, "choose", [state, "[1]"])
+        assert sorted(opened.labels["label"].tolist()) == [[], ["length", "mood"], ["mood"]]
+        assert "micro F1   not measured yet" in opened.status()
+    finally:
+        opened.close()
+
+
 @pytest.mark.parametrize(
     ("texts", "options", "kind", "message"),
     [

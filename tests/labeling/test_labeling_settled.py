@@ -7,7 +7,7 @@ from labeling_cases import CLASSES, label_some, make_linear_session, make_sessio
 from dami_text.labeling.page.view import panel_html
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.rounds import train_round
-from dami_text.labeling.settled import MOST_ROUNDS, packed, settled, stop_rows
+from dami_text.labeling.settled import MOST_ROUNDS, compressed, settled, stop_rows
 from dami_text.labeling.status import status_text
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.labeling.trainer import TrainerState
@@ -16,7 +16,7 @@ from dami_text.learning.hypergeometric import hypergeometric_interval
 
 
 def round_of(number, classes, of=100):
-    stop_set = b"" if classes is None else packed(np.array(classes))
+    stop_set = b"" if classes is None else compressed(np.array(classes))
     return RoundRecord(
         number=number,
         through=number,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from dami_text.labeling.exchange.marks import by_text, labeled, marked, marks_of
 from dami_text.labeling.exchange.records import Decision, Json, Record, array_of, as_text, json_array, own_columns
+from dami_text.labeling.labels import Names
 
 SUGGESTION = "suggestion"  # what stands for the model of a suggestion that the text came with
 
@@ -56,9 +57,9 @@ def _task(records: Sequence[Record]) -> Json:
     return task
 
 
-def _choice(number: str, label: str) -> list[Json]:
+def _choice(number: str, label: Names) -> list[Json]:
     names = {"id": number, "from_name": "label", "to_name": "text", "type": "choices"}
-    return [names | {"value": {"choices": [label]}}]
+    return [names | {"value": {"choices": label if isinstance(label, list) else [label]}}]
 
 
 def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:

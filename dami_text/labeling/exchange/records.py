@@ -11,6 +11,7 @@ from typing import Any
 
 from dami_text.errors import DataError
 from dami_text.escaping import to_json
+from dami_text.labeling.labels import Names
 
 Json = dict[str, Any]
 
@@ -19,19 +20,21 @@ Json = dict[str, Any]
 class Record:
     """A text and what one annotator, if anybody, has decided about it; see the module.
 
-    `guess` and `score` are the model's; `suggestion` and its score came with the text, in a column that is in `own`.
+    A label is a name or, where a text has any number of labels, a list of names in the order of the session's; None
+    where there is none. `guess` and `score` are the model's; `suggestion` and its score came with the text, in a column
+    that is in `own`.
     """
 
     id: str
     text: str
-    label: str | None = None
+    label: Names | None = None
     status: str = "open"
     annotator: str | None = None
     time: str | None = None
     seconds: float | None = None
     round: int | None = None
     flagged: bool = False
-    guess: str | None = None
+    guess: Names | None = None
     score: float | None = None
     reason: Json = field(default_factory=dict)
     note: str | None = None
@@ -54,7 +57,7 @@ class Decision:
 
     id: str | None
     text: str | None
-    label: str | None
+    label: Names | None
     annotator: str | None = None
     unescaped: str | None = None
     decided: bool = True

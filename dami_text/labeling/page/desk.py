@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from dami_text.escaping import visible
 from dami_text.labeling.finding import Finder
-from dami_text.labeling.page.view import Tokens, panel_html, shaded, why, why_again
+from dami_text.labeling.labels import Label, from_json
+from dami_text.labeling.page.view import Tokens, label_text, panel_html, shaded, why, why_again
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.review import Review
 from dami_text.labeling.session import Session
@@ -30,7 +31,8 @@ class Screen:
             `-` without a text.
         text, why: shaded words, and the reason in words.
         notice: what there is to say about the last key.
-        label: the label that the annotator gave the text before, where they look at it again.
+        label: the label that the annotator gave the text before, where they look at it again; of any number of labels,
+            those that are chosen when the text comes.
         flagged: whether they have flagged it.
         again: whether they look at a text again that they have decided on.
         note: what they have written about it.
@@ -43,7 +45,7 @@ class Screen:
     text: Tokens
     why: Tokens
     notice: str = ""
-    label: int | None = None
+    label: Label | None = None
     flagged: bool = False
     again: bool = False
     note: str = ""
@@ -94,7 +96,7 @@ class Desk:
         """The text to label next."""
         return self._arrived(annotator, self._leased(annotator), notice)
 
-    def label(self, annotator: str, token: str, label: int) -> Screen:
+    def label(self, annotator: str, token: str, label: Label) -> Screen:
         """Label the text on the screen."""
         return self._decide(annotator, token, label)
 
@@ -117,7 +119,11 @@ class Desk:
             notice = "Undone: the flag is gone." if event["action"] == "flag" else "Undone: flagged."
         else:
             notice = "Undone. Here it is again." if found is not None and found[0].row == event["row"] else "Undone."
-        return self._next_review(annotator, notice) if _is_review(token) else self._arrived(annotator, found, notice)
+        if _is_review(token):
+            return self._next_review(annotator, notice)
+        screen = self._arrived(annotator, found, notice)
+        is_here = isinstance(event["label"], tuple) and found is not None and found[0].row == event["row"]
+        return replace(screen, label=event["label"]) if is_here else screen  # to be mended, not chosen all anew
 
     def flag(self, annotator: str, token: str) -> Screen:
         """Flag the text on the screen, or take its flag away."""
@@ -183,7 +189,7 @@ class Desk:
             self._set_batch(annotator, [])
         return self.next(annotator)
 
-    def correct(self, annotator: str, row: int, version: int, label: int) -> str:
+    def correct(self, annotator: str, row: int, version: int, label: Label) -> str:
         """Give a text in the table another label; what became of it, in words."""
         if not 0 <= row < len(self.session):
             return "There is no such text."
@@ -191,7 +197,7 @@ class Desk:
             changed = self.session.store.correct(Shown(row, version), annotator, label)
         except Refused as refused:
             return f"Not changed: {refused}."
-        name = visible(self.session.class_names[label])
+        name = label_text(label, self.session.class_names)
         return f"Changed to {name}." if changed else f"It is {name} already."
 
     def guess(self, token: str) -> str:
@@ -199,7 +205,10 @@ class Desk:
         guess = self._guess(token)
         if guess is None:
             return "There is no guess for this text."
-        return f"The model's guess: {visible(self.session.class_names[guess[0]])}, {guess[1]:.0%}"
+        names, likeliest = self.session.class_names, self._likeliest(token)
+        told = label_text(guess[0], names) + ("" if likeliest else f", {guess[1]:.0%}")
+        of_each = ", ".join(f"{visible(names[label])} {p:.0%}" for label, p in likeliest)
+        return f"The model's guess: {told}" + (f" ({of_each})" if of_each else "")
 
     def suggestion(self, token: str) -> str:
         """The suggestion that the text on the screen came with, in words."""
@@ -219,13 +228,19 @@ class Desk:
             return self._screen(annotator, shown, item, "There is no guess for this text: choose a label.")
         return self._decide(annotator, token, guess[0])
 
-    def _guess(self, token: str) -> tuple[int, float] | None:
+    def _guess(self, token: str) -> tuple[Label, float] | None:
         """The model's guess for the text on the screen, and its probability; None where there is none."""
         shown, doubt = self._shown(token), self._doubt(token)
         if doubt is not None:
             return doubt.guess, doubt.probability
         reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
-        return (reason["guess"], reason["probability"]) if "guess" in reason else None
+        return (from_json(reason["guess"]), reason["probability"]) if "guess" in reason else None
+
+    def _likeliest(self, token: str) -> list[tuple[int, float]]:
+        """The likeliest of any number of labels for the text on the screen, and their probabilities."""
+        shown = None if _is_review(token) else self._shown(token)
+        reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
+        return list(zip(reason.get("likeliest", ()), reason.get("probabilities", ()), strict=False))
 
     def note(self, annotator: str, token: str, text: str) -> str:
         """Write the annotator's note on the text on the screen; what became of it, in words."""
@@ -246,7 +261,7 @@ class Desk:
             self.session.store.release(annotator)
             self.session.store.set_batch(annotator, items)
 
-    def _decide(self, annotator: str, token: str, label: int | None) -> Screen:
+    def _decide(self, annotator: str, token: str, label: Label | None) -> Screen:
         shown = self._shown(token)
         if shown is None:
             return self.next(annotator, "There was no text on the screen.")
@@ -261,7 +276,7 @@ class Desk:
             found = self._leased(annotator)
         return self._arrived(annotator, found, notice)
 
-    def _look_again(self, annotator: str, shown: Shown, label: int | None) -> Screen:
+    def _look_again(self, annotator: str, shown: Shown, label: Label | None) -> Screen:
         """Confirm or correct a label in a second look, or pass it over, and go on to the next."""
         if label is None:
             self._review.pass_over(annotator, shown.row)
@@ -271,7 +286,7 @@ class Desk:
             self.session.store.decide(shown, annotator, "label", label, review=True)
         except Refused as refused:
             return self._next_review(annotator, f"Not counted: {refused}.")
-        name = visible(self.session.class_names[label])
+        name = label_text(label, self.session.class_names)
         same = doubt is not None and doubt.label == label
         return self._next_review(annotator, f"Confirmed: {name}." if same else f"Changed to {name}.")
 
