@@ -5,12 +5,13 @@ first.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dami_text.errors import DataError
 from dami_text.escaping import to_json
+from dami_text.labeling.labels import Names
 
 Json = dict[str, Any]
 
@@ -24,14 +25,14 @@ class Record:
 
     id: str
     text: str
-    label: str | None = None
+    label: Names | None = None
     status: str = "open"
     annotator: str | None = None
     time: str | None = None
     seconds: float | None = None
     round: int | None = None
     flagged: bool = False
-    guess: str | None = None
+    guess: Names | None = None
     score: float | None = None
     reason: Json = field(default_factory=dict)
     note: str | None = None
@@ -54,7 +55,7 @@ class Decision:
 
     id: str | None
     text: str | None
-    label: str | None
+    label: Names | None
     annotator: str | None = None
     unescaped: str | None = None
     decided: bool = True
@@ -62,6 +63,11 @@ class Decision:
     note: str | None = None
     problem: str | None = None
     review: bool = False
+
+
+def as_list(decision: Decision) -> Decision:
+    """The decision with its one label as a list of it."""
+    return replace(decision, label=[decision.label]) if isinstance(decision.label, str) else decision
 
 
 def as_text(value: Any) -> Any:
@@ -87,15 +93,15 @@ COLUMNS = (
 )
 
 
-def own_columns(record: Record) -> Json:
-    """The file's own columns, by names that none of ours has, but for `id`; values as JSON has them."""
-    return {_own_name(name): as_json(value) for name, value in record.own.items()}
+def own_columns(record: Record, taken: Collection[str] = ()) -> Json:
+    """The file's own columns, by names that none of ours has, but for `id`, and none of `taken`; values as in JSON."""
+    return {_own_name(name, taken): as_json(value) for name, value in record.own.items()}
 
 
-def _own_name(name: str) -> str:
+def _own_name(name: str, taken: Collection[str]) -> str:
     known = normalized(name)
-    taken = (known in (*COLUMNS, "reason") and known != "id") or known.startswith("dami_")
-    return f"own_{name}" if taken else name
+    is_taken = (known in (*COLUMNS, "reason") and known != "id") or known.startswith("dami_") or name in taken
+    return f"own_{name}" if is_taken else name
 
 
 def normalized(name: str) -> str:
