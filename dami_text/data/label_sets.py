@@ -53,13 +53,15 @@ class LabelSets:
     renamed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, source: datasets.DatasetDict, columns: Sequence[str], config: DataConfig) -> Self:
+    def of(
+        cls, source: datasets.DatasetDict, columns: Sequence[str], config: DataConfig, *, wanted: bool = True
+    ) -> Self:
         """The labels in columns of a source: in one of lists or of strings, or in one for each label.
 
         Raises:
             ColumnError: the column holds something else.
-            DataError: no row has a label; or one has a label twice, a name that is empty or no label's, or a null among
-                others.
+            DataError: no row has a label, and one is `wanted`; or one has a label twice, a name that is empty or no
+                label's, or a null among others.
         """
         if len(set(columns)) < len(columns):
             raise ColumnError(f"--label-columns names a column twice, in {listed(columns)}; name each once")
@@ -69,7 +71,7 @@ class LabelSets:
             names, read = _of_column(next(iter(source.values())).features[columns[0]], columns[0], config)
         there = cls(columns, read)._names_in(source)
         shown = f"column{'s' * (len(columns) > 1)} {listed(columns)}"
-        if not there:
+        if not there and wanted:
             raise DataError(f"no label in {shown} of {sum(map(len, source.values()))} rows; wanted one or more")
         if names:
             return cls(columns, read, names)
@@ -118,6 +120,13 @@ class LabelSets:
         if without := sum(not row for rows in labeled.values() for row in rows["label"]):
             logger.info("%d of %d labelled texts have none of the labels, which is an answer", without, n_labeled)
         return labeled
+
+    def of_rows(self, rows: datasets.Dataset) -> list[list[str] | None]:
+        """The labels of each row by name, None where it is not labelled."""
+        found: list[list[str] | None] = []
+        for start in range(0, len(rows), BLOCK):
+            found += self._in(rows.with_format("arrow")[start : start + BLOCK], start, "the data")
+        return [None if row is None else [self.renamed.get(name, name) for name in row] for row in found]
 
     def _names_in(self, source: datasets.DatasetDict) -> set[str]:
         """All names that rows have."""

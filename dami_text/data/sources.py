@@ -281,11 +281,16 @@ def _names_beside(source: datasets.DatasetDict, column: str, labels: list[Any]) 
     return [names[label] for label in labels]
 
 
-def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[datasets.Dataset, list[str | None]]:
+#: The label that each of several rows has, by name; None where it has none.
+Given = Sequence[str | list[str] | None]
+
+
+def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[datasets.Dataset, Given]:
     """The texts of every split that `config.dataset` names, and the label that each has already, by name, or None.
 
     Labels are read from `config.label_column`, which the source need not have; null, NaN, "" and -1 are none, but -1 is
-    one where it is among `classes`. Demo's labels are left out: it is there to try the labelling.
+    one where it is among `classes`. With `--task multilabel` they are lists, as `label_sets` reads them. Demo's labels
+    are left out: it is there to try the labelling.
 
     Returns:
         A Dataset of the column text: Value("string"), and OWN + NAME for each column NAME of the source but the one of
@@ -295,17 +300,31 @@ def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[dataset
         DataError, ColumnError: as `load_source`, but for labels, which nobody needs here.
     """
     rows = datasets.concatenate_datasets(list(read_splits(config).values()))
-    column = find_column(rows.features, config.label_column) if config.dataset != "demo" else None
-    if column is None and config.label_column not in (DataConfig.label_column, *rows.features):
-        raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
+    columns = [] if config.dataset == "demo" else _columns_of_labels(rows, config)
     text_columns = _text_columns(rows.features, config)
     texts = _with_own(rows, text_columns, [name for name in rows.column_names if text_columns != [name]], config)
-    labels: list[str | None] = [None] * len(rows)
-    if column is not None:
-        labels = _label_names(rows, column, config, classes)
+    given: Given = [None] * len(rows)
+    if columns and config.is_multilabel:
+        given = LabelSets.of(datasets.DatasetDict({"all": rows}), columns, config, wanted=False).of_rows(rows)
+    elif columns:
+        given = _label_names(rows, columns[0], config, classes)
     if config.dataset != "demo":
-        _tell_columns(text_columns, [column], sum(label is not None for label in labels), len(labels))
-    return texts, labels
+        _tell_columns(text_columns, columns or [None], sum(label is not None for label in given), len(given))
+    return texts, given
+
+
+def _columns_of_labels(rows: datasets.Dataset, config: DataConfig) -> list[str]:
+    """The columns that hold labels; none where the source has no column of the default name.
+
+    Raises:
+        ColumnError: it has none of a name that was given.
+    """
+    if config.label_columns is not None:
+        return [label_column_of(rows.features, name, "--label-columns") for name in config.label_columns]
+    column = find_column(rows.features, config.label_column)
+    if column is None and config.label_column not in (DataConfig.label_column, *rows.features):
+        raise ColumnError(f"no column {config.label_column!r} in {rows.column_names}; name it with --label-column")
+    return [] if column is None else [column]
 
 
 def read_texts(config: DataConfig) -> datasets.Dataset:

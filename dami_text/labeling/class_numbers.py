@@ -1,8 +1,10 @@
 """The classes that labels from elsewhere name: as they are written, by former names, or by the number they write."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dami_text.data.classes import NUMBER
+from dami_text.labeling.labels import Label
 
 
 class ClassNumbers:
@@ -12,13 +14,17 @@ class ClassNumbers:
         >>> numbers = ClassNumbers(["0", "1", "good film"], {"good": "good film"})
         >>> [numbers.of(label) for label in ("good", " 1 ", "1.0", "true", "bad")]
         [2, 1, 1, 1, None]
+        >>> ClassNumbers(["food", "price"], {}, multilabel=True).label(["price", "food"])
+        (0, 1)
 
     Args:
         class_names: the classes.
         renamed: the names that classes had once, and those they have now.
+        multilabel: whether a text has any number of them.
     """
 
-    def __init__(self, class_names: Sequence[str], renamed: Mapping[str, str]) -> None:
+    def __init__(self, class_names: Sequence[str], renamed: Mapping[str, str], *, multilabel: bool = False) -> None:
+        self._multilabel = multilabel
         self._numbers = {name: i for i, name in enumerate(class_names)}
         self._renamed = renamed
         values = [_value(name) for name in class_names]
@@ -31,6 +37,32 @@ class ClassNumbers:
                 return self._numbers[name]
         value = _value(label)
         return None if value is None else self._values.get(value)
+
+    def label(self, given: Any) -> Label:
+        """The label that a name gives or, with any number of labels a text, a list of names.
+
+        Raises:
+            ValueError: it is of the other kind, names no class, or is a list that has a name twice or a null; the
+                message says which, beginning with a small letter.
+        """
+        if isinstance(given, list) != self._multilabel:
+            wanted = "a list of them" if self._multilabel else "one name: a text has one class here"
+            raise ValueError(f"{given!r:.60} is given for the labels of a text; wanted {wanted}")
+        if not self._multilabel:
+            return self._known(given)
+        numbers = [self._known(name) for name in given]
+        twice = [name for name, number in zip(given, numbers, strict=True) if numbers.count(number) > 1]
+        if twice:
+            raise ValueError(f"the label {twice[0]!r:.60} is there twice; give each label once")
+        return tuple(sorted(numbers))
+
+    def _known(self, name: Any) -> int:
+        if name is None:
+            raise ValueError("a null is among the labels; leave it out")
+        number = self.of(name) if isinstance(name, str) else None
+        if number is None:
+            raise ValueError(f"the label {name!r:.60} is no class of the session")
+        return number
 
 
 def _value(label: str) -> float | None:

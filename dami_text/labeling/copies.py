@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dami_text.data.copies import bare_text
 from dami_text.data.ids import Rows, text_hashes
+from dami_text.labeling.labels import Label
 
 
 class Copies:
@@ -68,7 +69,9 @@ def found_copies(texts: Dataset) -> dict[int, int]:
     return {int(row): int(first[row]) for row in np.flatnonzero(first != np.arange(len(first)))}
 
 
-def labels_of_groups(labels: Sequence[tuple[int, int]], first: NDArray[np.int64]) -> tuple[list[tuple[int, int]], int]:
+def labels_of_groups(
+    labels: Sequence[tuple[int, Label]], first: NDArray[np.int64]
+) -> tuple[list[tuple[int, Label]], int]:
     """The label that most of each group's rows have, by the group's first row, and how many groups are undecided.
 
     A group in which two labels are as frequent has none.
@@ -77,7 +80,7 @@ def labels_of_groups(labels: Sequence[tuple[int, int]], first: NDArray[np.int64]
         labels: pairs of a row and its label.
         first: (N,) which row stands for each row.
     """
-    votes: dict[int, dict[int, int]] = {}
+    votes: dict[int, dict[Label, int]] = {}
     for row, label in labels:
         counts = votes.setdefault(int(first[row]), {})
         counts[label] = counts.get(label, 0) + 1
@@ -85,7 +88,7 @@ def labels_of_groups(labels: Sequence[tuple[int, int]], first: NDArray[np.int64]
     return agreed, len(votes) - len(agreed)
 
 
-def _winners(votes: Mapping[int, Mapping[int, int]]) -> Iterator[tuple[int, int]]:
+def _winners(votes: Mapping[int, Mapping[Label, int]]) -> Iterator[tuple[int, Label]]:
     for row, counts in sorted(votes.items()):
         most = max(counts.values())
         labels = [label for label, count in counts.items() if count == most]

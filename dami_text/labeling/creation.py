@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,18 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
 
-from dami_text.config.fields import flag
+from dami_text.config.data_options import DataConfig
+from dami_text.config.fields import flag, listed
 from dami_text.config.paths import from_anywhere
 from dami_text.config.run import LabelingConfig, RunConfig
 from dami_text.data.classes import in_class_order
-from dami_text.data.columns import OWN
+from dami_text.data.columns import OWN, find_column, own_columns
 from dami_text.data.copies import copy_hashes, deal, warn_of_frequent_texts
 from dami_text.data.ids import Rows, content_hashes, stable_id
-from dami_text.data.sources import load_texts
+from dami_text.data.sources import Given, load_texts
 from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.files import whole_folder
 from dami_text.labeling.class_numbers import ClassNumbers
 from dami_text.labeling.copies import Copies, found_copies, labels_of_groups
+from dami_text.labeling.labels import Label
 from dami_text.labeling.session import (
     FILE_ANNOTATOR,
     LABELS,
@@ -60,12 +62,13 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     texts, given = _texts_and_labels(SessionConfig(run, config.labeling))
     if len(texts) < 2:
         raise DataError(f"{config.run.data.dataset!r} has {len(texts)} texts; wanted two or more")
-    class_names = config.labeling.labels or in_class_order(name for name in given if name is not None)
+    class_names = config.labeling.labels or _class_names(run.data, texts, given)
     if len(class_names) < 2:
         raise DataError(f"the classes are not known; name two or more with {flag('labels')} NAME NAME ...")
-    if unknown := sorted({name for name in given if name is not None} - set(class_names)):
+    if unknown := sorted(_names_in(given) - set(class_names)):
+        columns = run.data.label_columns or [run.data.label_column]
         raise DataError(
-            f"column {config.run.data.label_column!r} holds the labels {unknown[:10]}, but {flag('labels')} names "
+            f"column {listed(columns)} holds the labels {unknown[:10]}, but {flag('labels')} names "
             f"{class_names}; name all of them, another column with --label-column, or leave the file's labels out with "
             "--ignore-labels"
         )
@@ -83,7 +86,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
         with whole_folder(folder) as unfinished:
             texts.save_to_disk(str(unfinished / POOL))
             write_config(unfinished, SessionConfig(run, labeling))
-            with closing(Store(unfinished / LABELS, create=True)) as store:
+            with closing(Store(unfinished / LABELS, create=True, multilabel=run.data.is_multilabel)) as store:
                 fingerprint = fingerprint_of(content_hashes(texts)[0])
                 found = {} if run.data.duplicates == "anywhere" else found_copies(texts)
                 copies = Copies.of(found, len(texts))
@@ -91,7 +94,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
                 store.set_meta(fingerprint=fingerprint, sources=[fingerprint], held_out=held_out.tolist())
                 store.set_meta(model_choice=why, asks_copies_once=run.data.duplicates != "anywhere")
                 store.add_copies(found)
-                store.add_labels(_labels(given, class_names, copies))
+                store.add_labels(_labels(given, ClassNumbers(class_names, {}, multilabel=store.multilabel), copies))
             with Session(unfinished) as session:
                 begin(session)
     except OSError as error:
@@ -99,7 +102,7 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     return Session(folder)
 
 
-def _texts_and_labels(config: SessionConfig) -> tuple[Dataset, list[str | None]]:
+def _texts_and_labels(config: SessionConfig) -> tuple[Dataset, Given]:
     """The texts that the options name but for empty ones, which are counted in a warning, and the labels they have."""
     texts, given = load_texts(config.run.data, config.labeling.labels or ())
     if config.labeling.ignore_labels:
@@ -109,18 +112,29 @@ def _texts_and_labels(config: SessionConfig) -> tuple[Dataset, list[str | None]]
     if len(kept) == len(texts):
         return texts, given
     logger.warning("%d of %d texts are empty: left out", len(texts) - len(kept), len(texts))
-    return texts.select(kept), [given[row] for row in kept]
+    return texts.select(kept), [given[row] for row in kept.tolist()]
 
 
-def _labels(
-    given: Sequence[str | None], class_names: Sequence[str], copies: Copies, first: int = 0
-) -> list[tuple[int, int, str]]:
+def _names_in(given: Given) -> set[str]:
+    """All names that labels have."""
+    labels = [label if isinstance(label, list) else [label] for label in given if label is not None]
+    return {name for label in labels for name in label}
+
+
+def _class_names(config: DataConfig, texts: Dataset, given: Given) -> list[str]:
+    """The classes of texts that came with these labels: a column's for each label, or all names."""
+    if config.label_columns is None:
+        return in_class_order(_names_in(given))
+    columns = [name.removeprefix(OWN) for name in own_columns(texts.column_names)]
+    return [find_column(columns, name) or name for name in config.label_columns]
+
+
+def _labels(given: Given, classes: ClassNumbers, copies: Copies, first: int = 0) -> list[tuple[int, Label, str]]:
     """Row, label and annotator of the labels that texts came with; the first text is row `first`.
 
     Copies that are asked once have the label that most of them came with, and none where two are as frequent.
     """
-    numbers = {name: i for i, name in enumerate(class_names)}
-    labels = [(row, numbers[name]) for row, name in enumerate(given, first) if name is not None]
+    labels = [(row, classes.label(label)) for row, label in enumerate(given, first) if label is not None]
     agreed, undecided = labels_of_groups(labels, copies.first)
     if undecided:
         logger.warning("%d texts have copies with other labels, as many of each: they are asked", undecided)
@@ -174,8 +188,7 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
     data = replace(config.run.data, dataset=source)
     labeling = config.labeling
     texts, given = _texts_and_labels(SessionConfig(replace(config.run, data=data), labeling))
-    given = [None if name is None else session.renamed.get(name, name) for name in given]
-    if unknown := sorted({name for name in given if name is not None} - set(session.class_names)):
+    if unknown := sorted(_names_in(given) - {*session.class_names, *session.renamed}):
         raise DataError(
             f"{source} holds the labels {unknown[:10]}, but the classes are {session.class_names}; add them first with "
             f"`dami-text label {session.folder} --labels ...`, all classes named, the new ones last"
@@ -204,7 +217,7 @@ def add_texts(session: Session, source: str) -> tuple[int, int]:
             )
             session.store.add_copies(found)
             known_labels = session.store.decided()
-            labels = _labels([given[row] for row in new], session.class_names, copies, n)
+            labels = _labels([given[row] for row in new], session.class_numbers, copies, n)
             session.store.add_labels(label for label in labels if label[0] >= n or label[0] not in known_labels)
     except OSError as error:
         raise RecordError(f"cannot write to {session.folder}: {error}; make room or make it writable") from error

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dami_text.config.conflicts import OF_MULTILABEL, WITH_VALIDATION
+from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.config.data_options import TabularConfig
 from dami_text.config.defaults import PATIENCE, PRESETS, implied_options, session_query_size
 from dami_text.config.fields import flag
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 UNUSED = (
     *("dataset", "splits", "rarefy", "validation", "stop", "stop_report", *WITH_VALIDATION),
     *(f.name for f in fields(TabularConfig)),
-    *OF_MULTILABEL,
 )
 
 #: The options of a session by name.

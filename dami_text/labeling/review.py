@@ -56,14 +56,14 @@ def doubtful_records(session: Session) -> list[Record]:
     """The labelled texts that had no second look, the most doubtful first, as records of the label that each has."""
     with session.store.snapshot():
         doubts, labels = session.store.doubts(), {row["row"]: row for row in session.store.labels()}
-    names, columns = session.class_names, session.own_columns([doubt.row for doubt in doubts])
+    columns = session.own_columns([doubt.row for doubt in doubts])
     return [
         Record(
             id=session.id(doubt.row),
             text=session.text(doubt.row),
-            label=names[doubt.label],
+            label=session.named(doubt.label),
             status="labelled",
-            guess=names[doubt.guess],
+            guess=session.named(doubt.guess),
             score=round(doubt.probability, 4),
             reason={"quality": round(doubt.quality, 4)},
             own=own,

@@ -29,6 +29,7 @@ from dami_text.errors import ConfigError, DamiError, RecordError
 from dami_text.files import write_whole
 from dami_text.labeling.class_numbers import ClassNumbers
 from dami_text.labeling.copies import Copies
+from dami_text.labeling.labels import Label, Names, named
 from dami_text.labeling.store.events import Store
 from dami_text.labeling.store.queues import Kind, QueueItem
 from dami_text.labeling.suggestions import Suggestions, read_suggestions
@@ -113,6 +114,7 @@ class Session:
             self.config = SessionConfig(self.config.run.changed(device=device), self.config.labeling)
         self.store = Store(folder / LABELS)
         try:
+            self._check_task()
             self._load()
             self.class_names: list[str] = list(self.config.labeling.labels or [])
             self._check_texts()
@@ -124,6 +126,13 @@ class Session:
 
     def _no_session(self, error: Exception) -> RecordError:
         return RecordError(f"{self.folder} holds no session ({error}); `dami-text label FILE` makes one")
+
+    def _check_task(self) -> None:
+        if self.store.multilabel != self.multilabel:
+            raise RecordError(
+                f"{self.folder / CONFIG} has --task {self.config.run.data.task}, and the labels in {LABELS} are of "
+                "another; restore it from a backup"
+            )
 
     def _check_texts(self) -> None:
         recorded = self.store.meta("fingerprint")
@@ -183,8 +192,9 @@ class Session:
         pool = self.pool()
         data, labeling = self.config.run.data, self.config.labeling
         names = {name: name.removeprefix(OWN) for name in own_columns(pool.column_names)}
-        used = None if labeling.ignore_labels else find_column(names.values(), data.label_column)
-        names = {name: own for name, own in names.items() if own != used}
+        labels = [] if labeling.ignore_labels else data.columns_of_labels
+        used = {find_column(names.values(), name) for name in labels}
+        names = {name: own for name, own in names.items() if own not in used}
         if not names:
             return [{} for _ in rows]
         table = pool.select_columns(list(names)).select(rows).with_format("arrow")[:]
@@ -212,9 +222,18 @@ class Session:
         self.store.set_meta(renamed=renamed)
 
     @property
+    def multilabel(self) -> bool:
+        """Whether a text has any number of labels."""
+        return self.config.run.data.is_multilabel
+
+    @property
     def class_numbers(self) -> ClassNumbers:
-        """Which class a label of another hand names."""
-        return ClassNumbers(self.class_names, self.renamed)
+        """Which class, or which labels, a label of another hand names."""
+        return ClassNumbers(self.class_names, self.renamed, multilabel=self.multilabel)
+
+    def named(self, label: Label) -> Names:
+        """A label by name: that of its class, or a list of those of its labels."""
+        return named(label, self.class_names)
 
     @cached_property
     def suggestions(self) -> Suggestions | None:
@@ -357,9 +376,7 @@ def interleaved(items: Sequence[QueueItem], others: Sequence[QueueItem]) -> list
 
 def require_texts(task: str) -> None:
     """Raise ConfigError for a task that is not `text`."""
-    if task == "multilabel":
-        raise ConfigError("--task is multilabel, and people give a text one label here; leave it out")
-    if task != "text":
+    if task == "tabular":
         raise ConfigError(
             f"--task is {task}, and people label texts, not rows of a table; leave --task out, and name the column to "
             "read with --text-column"

@@ -141,7 +141,8 @@ class EncodedPool:
 def encoded_pool(dataset: Dataset, class_names: Sequence[str], config: RunConfig) -> EncodedPool:
     """The column `text` of a data set, encoded as the options say; errors as of `text_learner`."""
     use_device(config.training.device, small=config.model.kind.is_small)
-    require_texts(config)
+    if config.data.task == "tabular":
+        require_texts(config)
     config, _ = settled(config, dataset)
     source: ModelSource = config.model.kind.source(config, dataset, class_names)
     return _encoded(dataset, class_names, config, source)

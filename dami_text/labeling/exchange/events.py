@@ -38,5 +38,5 @@ def write_events(session: Session) -> tuple[bytes, int]:
     """All events of a session, one a line, and how many they are."""
     events = [dict(event) | {"id": session.id(event["row"])} for event in session.store.events()]
     for event in events:
-        event["label"] = None if event["label"] is None else session.class_names[event["label"]]
+        event["label"] = None if event["label"] is None else session.named(event["label"])
     return lines_of(events), len(events)

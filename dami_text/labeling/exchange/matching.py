@@ -10,6 +10,7 @@ from dami_text.data.ids import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
+from dami_text.labeling.labels import Label
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
 from dami_text.labeling.suggestions import NONE
@@ -51,20 +52,20 @@ def _record(session: Session, row: int, annotator: str | None, decision: Any, **
     if decision is None:
         return Record(id=number, text=text, annotator=annotator, **more)
     label = decision["label"]
-    name, status = (None, "skipped") if label is None else (session.class_names[label], "labelled")
+    name, status = (None, "skipped") if label is None else (session.named(label), "labelled")
     when = {field: decision[field] for field in ("time", "seconds", "round")}
     return Record(id=number, text=text, label=name, status=status, annotator=annotator, **when, **more)
 
 
 def told_of(session: Session, item: QueueItem) -> dict[str, Any]:
     """What a queue says of a text, as the fields of a record."""
-    left_out = ("shades", "guess", "probability", "likeliest")
+    left_out = ("shades", "guess", "probability", "likeliest", "probabilities")
     reason = {name: value for name, value in item.reason.items() if name not in left_out}
     if "class" in reason:
         reason["class"] = session.class_names[reason["class"]]
     guess = item.reason.get("guess")
     return {
-        "guess": None if guess is None else session.class_names[guess],
+        "guess": None if guess is None else session.named(tuple(guess) if isinstance(guess, list) else guess),
         "score": item.reason.get("probability"),
         "reason": reason | {"kind": item.kind} if reason else {},
     }
@@ -180,8 +181,8 @@ class _Matched:
         self.session, self.annotator = session, annotator
         self.classes = session.class_numbers
         self.decided = session.store.decided()
-        self.by_id: dict[tuple[int, str], set[int | None]] = {}
-        self.by_text: dict[tuple[int, str], set[int | None]] = {}
+        self.by_id: dict[tuple[int, str], set[Label | None]] = {}
+        self.by_text: dict[tuple[int, str], set[Label | None]] = {}
         self.flags: list[tuple[int, str]] = []
         self.reviews: set[tuple[int, str]] = set()
         self.notes: dict[tuple[int, str], str] = {}
@@ -190,7 +191,8 @@ class _Matched:
 
     def refuse_unknown(self, decisions: Sequence[Decision]) -> None:
         """Raise DataError if the decisions have labels, and none of them is a class."""
-        labels = {decision.label for decision in decisions if decision.label is not None and not decision.problem}
+        given = [decision.label for decision in decisions if decision.label is not None and not decision.problem]
+        labels = {name for label in given for name in (label if isinstance(label, list) else [label])}
         if labels and all(self.classes.of(label) is None for label in labels):
             raise DataError(
                 f"the file holds the labels {sorted(labels)[:10]}; the session's classes are {self.session.class_names}"
@@ -204,9 +206,10 @@ class _Matched:
         rows, by_id = self._rows(decision)
         if rows is None:
             return
-        label = None if decision.label is None else self.classes.of(decision.label)
-        if decision.label is not None and label is None:
-            self.unusable.append(f"the label {decision.label[:60]!r} is no class of the session")
+        try:
+            label = None if decision.label is None else self.classes.label(decision.label)
+        except ValueError as error:
+            self.unusable.append(str(error))
             return
         named = decision.annotator if decision.annotator != FILE_ANNOTATOR else None  # no person's, as if not there
         for row in dict.fromkeys(self.session.copies.first[rows].tolist()):
@@ -220,7 +223,7 @@ class _Matched:
             if decision.note:
                 self.notes[key] = decision.note
 
-    def given_to_copies(self) -> dict[tuple[int, str], set[int | None]]:
+    def given_to_copies(self) -> dict[tuple[int, str], set[Label | None]]:
         """The labels of each row and annotator; an id goes before what is said of all copies of a text."""
         return self.by_text | self.by_id
 

@@ -20,7 +20,9 @@ Json = dict[str, Any]
 class Record:
     """A text and what one annotator, if anybody, has decided about it; see the module.
 
-    `guess` and `score` are the model's; `suggestion` and its score came with the text, in a column that is in `own`.
+    A label is a name or, where a text has any number of labels, a list of names in the order of the session's; None
+    where there is none. `guess` and `score` are the model's; `suggestion` and its score came with the text, in a column
+    that is in `own`.
     """
 
     id: str

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from dami_text.escaping import visible
 from dami_text.labeling.finding import Finder
-from dami_text.labeling.page.view import Tokens, panel_html, shaded, why, why_again
+from dami_text.labeling.labels import Label
+from dami_text.labeling.page.view import Tokens, label_text, panel_html, shaded, why, why_again
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.review import Review
 from dami_text.labeling.session import Session
@@ -43,7 +44,7 @@ class Screen:
     text: Tokens
     why: Tokens
     notice: str = ""
-    label: int | None = None
+    label: Label | None = None
     flagged: bool = False
     again: bool = False
     note: str = ""
@@ -94,7 +95,7 @@ class Desk:
         """The text to label next."""
         return self._arrived(annotator, self._leased(annotator), notice)
 
-    def label(self, annotator: str, token: str, label: int) -> Screen:
+    def label(self, annotator: str, token: str, label: Label) -> Screen:
         """Label the text on the screen."""
         return self._decide(annotator, token, label)
 
@@ -183,7 +184,7 @@ class Desk:
             self._set_batch(annotator, [])
         return self.next(annotator)
 
-    def correct(self, annotator: str, row: int, version: int, label: int) -> str:
+    def correct(self, annotator: str, row: int, version: int, label: Label) -> str:
         """Give a text in the table another label; what became of it, in words."""
         if not 0 <= row < len(self.session):
             return "There is no such text."
@@ -191,7 +192,7 @@ class Desk:
             changed = self.session.store.correct(Shown(row, version), annotator, label)
         except Refused as refused:
             return f"Not changed: {refused}."
-        name = visible(self.session.class_names[label])
+        name = label_text(label, self.session.class_names)
         return f"Changed to {name}." if changed else f"It is {name} already."
 
     def guess(self, token: str) -> str:
@@ -199,7 +200,7 @@ class Desk:
         guess = self._guess(token)
         if guess is None:
             return "There is no guess for this text."
-        return f"The model's guess: {visible(self.session.class_names[guess[0]])}, {guess[1]:.0%}"
+        return f"The model's guess: {label_text(guess[0], self.session.class_names)}, {guess[1]:.0%}"
 
     def suggestion(self, token: str) -> str:
         """The suggestion that the text on the screen came with, in words."""
@@ -219,7 +220,7 @@ class Desk:
             return self._screen(annotator, shown, item, "There is no guess for this text: choose a label.")
         return self._decide(annotator, token, guess[0])
 
-    def _guess(self, token: str) -> tuple[int, float] | None:
+    def _guess(self, token: str) -> tuple[Label, float] | None:
         """The model's guess for the text on the screen, and its probability; None where there is none."""
         shown, doubt = self._shown(token), self._doubt(token)
         if doubt is not None:
@@ -246,7 +247,7 @@ class Desk:
             self.session.store.release(annotator)
             self.session.store.set_batch(annotator, items)
 
-    def _decide(self, annotator: str, token: str, label: int | None) -> Screen:
+    def _decide(self, annotator: str, token: str, label: Label | None) -> Screen:
         shown = self._shown(token)
         if shown is None:
             return self.next(annotator, "There was no text on the screen.")
@@ -261,7 +262,7 @@ class Desk:
             found = self._leased(annotator)
         return self._arrived(annotator, found, notice)
 
-    def _look_again(self, annotator: str, shown: Shown, label: int | None) -> Screen:
+    def _look_again(self, annotator: str, shown: Shown, label: Label | None) -> Screen:
         """Confirm or correct a label in a second look, or pass it over, and go on to the next."""
         if label is None:
             self._review.pass_over(annotator, shown.row)
@@ -271,7 +272,7 @@ class Desk:
             self.session.store.decide(shown, annotator, "label", label, review=True)
         except Refused as refused:
             return self._next_review(annotator, f"Not counted: {refused}.")
-        name = visible(self.session.class_names[label])
+        name = label_text(label, self.session.class_names)
         same = doubt is not None and doubt.label == label
         return self._next_review(annotator, f"Confirmed: {name}." if same else f"Changed to {name}.")
 

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from dami_text.escaping import visible
+from dami_text.labeling.labels import Label, named
 from dami_text.labeling.progress import Progress
 from dami_text.labeling.store.doubts import Doubt
 from dami_text.labeling.store.queues import QueueItem
@@ -97,10 +98,16 @@ def _why_asked(item: QueueItem, class_names: Sequence[str], more: int) -> str:
 
 def why_again(doubt: Doubt, class_names: Sequence[str], n_left: int | None) -> Tokens:
     """Why a label is looked at again, in words; `n_left` is how many are left, where that is known."""
-    name = visible(class_names[doubt.label])
+    name = label_text(doubt.label, class_names)
     told = f"A second look at the label {name}: a model that did not see it gives it {doubt.quality:.0%}. "
     left = "" if n_left is None else f"{n_left:,} labels are left, the most doubtful first."
     return [((told + left).strip(), None)]
+
+
+def label_text(label: Label, class_names: Sequence[str]) -> str:
+    """A label in words."""
+    names = named(label, class_names)
+    return visible(names if isinstance(names, str) else ", ".join(names) or "none of the labels")
 
 
 def html_text(text: str) -> str:

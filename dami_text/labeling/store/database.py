@@ -1,5 +1,6 @@
 """A SQLite file that several threads and processes write at the same time, each change on disk when it is made."""
 
+import json
 import os
 import sqlite3
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dami_text.errors import RecordError
+from dami_text.labeling.labels import with_label_sets
 from dami_text.labeling.store import schema
 
 #: What to do about the errors of SQLite that are not the program's own, by their primary codes.
@@ -32,14 +34,18 @@ class Database:
     """The file at `path`, in write-ahead mode with synchronous=FULL, brought to the newest schema.
 
     It may be used by several threads; other processes may have their own on the same file. A file that may not be
-    written is read.
+    written is read. What it holds is of one class a text, or of any number of labels if it was made with `multilabel`.
+
+    Attributes:
+        path: where it is.
+        multilabel: whether a text has any number of labels.
 
     Raises:
         RecordError: the file is missing (unless `create`), of a newer version, or no database of this kind; later, from
             any method: it cannot be read or written.
     """
 
-    def __init__(self, path: Path, create: bool = False) -> None:
+    def __init__(self, path: Path, create: bool = False, *, multilabel: bool = False) -> None:
         self.path = path
         if not create and not path.is_file():
             raise RecordError(f"no labels at {path}; wanted a session's folder, as `dami-text label FILE` makes it")
@@ -55,6 +61,11 @@ class Database:
                     raise
                 # Readers share a file beside it, which cannot be made here. Without a log of writes they need none.
                 self._open("mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1")
+        if create and multilabel:
+            self.set_meta(multilabel=True)
+        self.multilabel = bool(self.meta("multilabel"))
+        if self.multilabel:
+            self._connection.row_factory = with_label_sets
 
     def _open(self, how: str) -> None:
         name = f"{self._place.as_uri()}?{how}"
@@ -74,6 +85,18 @@ class Database:
     def close(self) -> None:
         """Close the file; what the write-ahead log holds goes into it where no other process has it open."""
         self._connection.close()
+
+    def meta(self, key: str) -> Any:
+        """What was set for `key`, or None."""
+        value = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return None if value is None else json.loads(value)
+
+    def set_meta(self, **values: Any) -> None:
+        """Set values that JSON can hold."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
+            )
 
     def require_writable(self) -> None:
         """Raise RecordError if nothing can be written: SQLite itself says so at the first change only."""

@@ -1,9 +1,9 @@
 """How doubtful the labels are, as the last model sees them."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
+from dami_text.labeling.labels import Label, stored
 from dami_text.labeling.store.notes import Notes
 
 
@@ -14,14 +14,15 @@ class Doubt:
     Attributes:
         row: the row.
         label: its label then.
-        quality: the probability of that label; the lowest is looked at first.
-        guess, probability: the likeliest class, and its probability.
+        quality: the probability of that label, or of what it says least likely of one of any number of labels; the
+            lowest is looked at first.
+        guess, probability: the likeliest class, or the labels that are predicted; and how probable that is.
     """
 
     row: int
-    label: int
+    label: Label
     quality: float
-    guess: int
+    guess: Label
     probability: float
 
 
@@ -35,9 +36,12 @@ class Doubts(Notes):
     def set_doubts(self, doubts: Sequence[Doubt], through: int) -> None:
         """Put these doubts, about the labels at the event `through`, in the place of all others."""
         with self.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('doubts_through', ?)", (json.dumps(through),))
+            self.set_meta(doubts_through=through)
             connection.execute("DELETE FROM doubt")
-            connection.executemany("INSERT INTO doubt VALUES (?, ?, ?, ?, ?)", map(astuple, doubts))
+            connection.executemany(
+                "INSERT INTO doubt VALUES (?, ?, ?, ?, ?)",
+                [(d.row, stored(d.label), d.quality, stored(d.guess), d.probability) for d in doubts],
+            )
 
     def doubt(self, row: int) -> Doubt | None:
         """The doubt about a row's label, whether or not somebody has looked at it since."""

@@ -7,14 +7,14 @@ of this annotator on that row. If anything happened to it since, the decision is
 another text than the one that was looked at, or is counted twice.
 """
 
-import json
 import sqlite3
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
+from dami_text.labeling.labels import Label, stored
 from dami_text.labeling.store.queues import QueueItem, Queues, item_of
 from dami_text.labeling.store.statements import LAST_ACT, NEXT
 
@@ -40,19 +40,7 @@ class Store(Queues):
         RecordError: as `Database`.
     """
 
-    # Meta and annotators ----------------------------------------------------------------------------------------
-
-    def meta(self, key: str) -> Any:
-        """What was set for `key`, or None."""
-        value = self._one("SELECT value FROM meta WHERE key = ?", key)
-        return None if value is None else json.loads(value)
-
-    def set_meta(self, **values: Any) -> None:
-        """Set values that JSON can hold."""
-        with self.transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
-            )
+    # Annotators -------------------------------------------------------------------------------------------------
 
     def set_password(self, annotator: str, hashed: str) -> None:
         """Set an annotator's hashed password."""
@@ -105,7 +93,7 @@ class Store(Queues):
         shown: Shown,
         annotator: str,
         action: Action,
-        label: int | None = None,
+        label: Label | None = None,
         now: float | None = None,
         *,
         review: bool = False,
@@ -142,7 +130,7 @@ class Store(Queues):
                 review=review or (earlier is not None and self._is_reviewed(shown.row)),
             )
 
-    def correct(self, shown: Shown, annotator: str, label: int, now: float | None = None) -> int:
+    def correct(self, shown: Shown, annotator: str, label: Label, now: float | None = None) -> int:
         """Give a text that has been decided on another label; returns the event's number, 0 where it has that label.
 
         `shown.version` is the row's `latest_decision`. Where others have labelled the row, this is a second look: it
@@ -215,7 +203,7 @@ class Store(Queues):
             return event
 
     def add_labels(
-        self, labels: Iterable[tuple[int, int | None, str]], reviews: Collection[tuple[int, str]] = ()
+        self, labels: Iterable[tuple[int, Label | None, str]], reviews: Collection[tuple[int, str]] = ()
     ) -> tuple[int, int]:
         """Add labels made elsewhere, (row, label or None for a skip, annotator); `reviews` are (row, annotator).
 
@@ -291,7 +279,7 @@ class Store(Queues):
         row: int,
         annotator: str,
         now: float,
-        label: int | None = None,
+        label: Label | None = None,
         *,
         undoes: int | None = None,
         seconds: float | None = None,
@@ -302,7 +290,7 @@ class Store(Queues):
         cursor = self._connection.execute(
             "INSERT INTO event (action, row, annotator, label, undoes, round, time, seconds, imported, review) "
             "VALUES (?, ?, ?, ?, ?, (SELECT COUNT(*) FROM round), ?, ?, ?, ?)",
-            (action, row, annotator, label, undoes, stamp, seconds, imported, review),
+            (action, row, annotator, stored(label), undoes, stamp, seconds, imported, review),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid

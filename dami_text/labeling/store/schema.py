@@ -152,6 +152,11 @@ MIGRATIONS = (
     ALTER TABLE queue ADD COLUMN annotator TEXT;  -- who asked for this text and gets it; NULL is everyone
     CREATE INDEX queue_annotator ON queue (annotator);
     """,
+    # From here on `event.label`, `doubt.label` and `doubt.guess` hold the number of a class or, where a text has any
+    # number of labels, their numbers in ascending order as JSON text, such as [0, 2].
+    """
+    INSERT INTO meta VALUES ('multilabel', 'false');
+    """,
 )
 
 
