@@ -51,7 +51,8 @@ def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
             serve_page(session, page, guidelines, passwords, review=True)
             return
         records = doubtful_records(session)
-        content = write_records(options.format, records, session.class_names, options.safe_csv)
+        form = {"multilabel": session.multilabel}
+        content = write_records(options.format, records, session.class_names, options.safe_csv, **form)
         write_file(session, options.output, content)
         print(f"{len(records)} labelled texts in {printable(str(options.output))}, the most doubtful first")
 
