@@ -53,11 +53,13 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
     Labels that the source has already count as given by FILE_ANNOTATOR.
 
     Raises:
-        ConfigError: rows of a table are named.
+        ConfigError: rows of a table are named, or suggestions for any number of labels.
         DataError: the texts cannot be read, there are too few, or labels and classes do not fit each other.
         RecordError: the folder cannot be written.
     """
     require_texts(config.run.data.task)
+    if config.run.data.is_multilabel and config.labeling.suggestion_column is not None:
+        raise ConfigError("--suggestion-column is for one class a text, and --task is multilabel; leave it out")
     run = from_anywhere(config.run)
     texts, given = _texts_and_labels(SessionConfig(run, config.labeling))
     if len(texts) < 2:

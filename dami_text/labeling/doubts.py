@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from dami_text.data.ids import Rows
 from dami_text.errors import DataError
+from dami_text.labeling.labels import Label
+from dami_text.labeling.pool_scores import predicted_labels
 from dami_text.labeling.session import Session
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.doubts import Doubt
@@ -29,32 +31,37 @@ def doubts_of(session: Session, now: LabelSnapshot, learner: ActiveLearner, trai
         held_out = np.array([*now.held_out], np.int64)
         by_model = predict_probabilities(learner.trained_model(), learner.pool.texts, held_out)
         rows, probabilities = np.concatenate([rows, held_out]), np.concatenate([probabilities, by_model])
-    return _doubts(now, rows, probabilities)
+    return _doubts(session, now, rows, probabilities)
 
 
 def doubts_by_words(session: Session, now: LabelSnapshot) -> list[Doubt]:
     """The doubts about all labels so far, by the linear model; none where no text has a word."""
     rows = np.array([*now.all], np.int64)
-    labels = np.array([*now.all.values()], np.int64)
+    labels = session.label_array(now.all.values())
     config, n_classes = session.config.run.tokenization, len(session.class_names)
     try:
         probabilities = probabilities_by_words(session.texts.select(rows), labels, n_classes, config)
     except DataError:
         return []
-    return _doubts(now, rows, probabilities)
+    return _doubts(session, now, rows, probabilities)
 
 
-def _doubts(now: LabelSnapshot, rows: Rows, probabilities: NDArray[np.floating[Any]]) -> list[Doubt]:
+def _doubts(session: Session, now: LabelSnapshot, rows: Rows, probabilities: NDArray[np.floating[Any]]) -> list[Doubt]:
     """The doubts about the labels of rows (n,), by probabilities (n, C); NaN says nothing of a label."""
-    labels = np.array([now.all[row] for row in rows.tolist()], np.int64)
+    given = [now.all[row] for row in rows.tolist()]
+    labels = session.label_array(given)
     quality = label_quality(probabilities, labels)
+    if session.multilabel:  # what nothing is said of is taken as it was given
+        probabilities = np.where(np.isnan(probabilities), labels, probabilities)
     return [
-        Doubt(
-            row=int(rows[i]),
-            label=int(labels[i]),
-            quality=float(quality[i]),
-            guess=int(probabilities[i].argmax()),
-            probability=float(probabilities[i].max()),
-        )
-        for i in np.flatnonzero(~np.isnan(quality))
+        Doubt(row=int(rows[i]), label=given[i], quality=float(quality[i]), guess=guess, probability=probability)
+        for i in np.flatnonzero(~np.isnan(quality)).tolist()
+        for guess, probability in [_guess(probabilities[i], session.multilabel)]
     ]
+
+
+def _guess(probabilities: NDArray[np.floating[Any]], multilabel: bool) -> tuple[Label, float]:
+    """What probabilities (C,) predict, and how probable that is."""
+    if multilabel:
+        return predicted_labels(probabilities.astype(np.float64))
+    return int(probabilities.argmax()), float(probabilities.max())

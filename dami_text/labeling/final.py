@@ -10,7 +10,8 @@ from dami_text.data.ids import text_hash
 from dami_text.errors import ConfigError, DataError, RecordError
 from dami_text.escaping import to_json
 from dami_text.files import whole_folder
-from dami_text.labeling.progress import Agreement, Progress, Proportion, agreements, measure, progress_of
+from dami_text.labeling.label_progress import LabelReport
+from dami_text.labeling.progress import Agreements, Progress, Proportion, agreements, measure, progress_of
 from dami_text.labeling.rounds import learner_with_labels
 from dami_text.labeling.session import FILE_ANNOTATOR, Session, SessionConfig
 from dami_text.labeling.snapshot import LabelSnapshot
@@ -31,7 +32,8 @@ class FinalModel:
     Attributes:
         made_of: a hash of the texts, the options and the labels.
         n_texts, n_labeled, n_trained_on: texts, those with a label, and those among them that trained it.
-        accuracy, report: on the held-out texts that have a label; None where none has.
+        accuracy, report: on the held-out texts that have a label; None where none has. Of any number of labels a text,
+            micro F1 instead of the accuracy.
         merged: whether its adapter is merged.
         threshold: in words, from which probability on the rarer class is predicted, where that was moved.
     """
@@ -41,9 +43,10 @@ class FinalModel:
     n_labeled: int
     n_trained_on: int
     accuracy: Proportion | None
-    report: ClassReport | None = None
+    report: ClassReport | LabelReport | None = None
     merged: bool = False
     threshold: str | None = None
+    metric: str = "accuracy"
 
     @classmethod
     def read(cls, folder: Path) -> "FinalModel | None":
@@ -51,10 +54,11 @@ class FinalModel:
         try:
             found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             accuracy, report = found.pop("accuracy"), found.pop("report", None)
+            kind = LabelReport if found.get("metric") == LabelReport.metric else ClassReport
             return cls(
                 **found,
                 accuracy=None if accuracy is None else Proportion(**accuracy),
-                report=None if report is None else ClassReport(**report),
+                report=None if report is None else kind(**report),
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -64,9 +68,11 @@ def fine_tuning(config: SessionConfig) -> SessionConfig:
     """The config of a session whose encoder is to be fine-tuned on pairs of labelled texts.
 
     Raises:
-        ConfigError: its model is no encoder, or has an adapter.
+        ConfigError: its model is no encoder, or has an adapter; or a text has any number of labels.
     """
     model = config.run.model
+    if config.run.data.is_multilabel:
+        raise ConfigError("--fine-tune is for one class a text, and the session has any number of labels; leave it out")
     if not model.kind.is_pretrained:
         raise ConfigError(f"--fine-tune is for a session with an encoder, and its model is {model.model}; leave it out")
     if model.lora is not None:
@@ -78,10 +84,12 @@ def check_threshold(session: Session, now: LabelSnapshot) -> None:
     """Raise an error if the final model's threshold cannot be chosen.
 
     Raises:
-        ConfigError: there are not two classes, or the model is no linear one.
+        ConfigError: there are not two classes of which a text has one, or the model is no linear one.
         DataError: the rarer class has too few labels.
     """
     model, names = session.config.run.model, session.class_names
+    if session.multilabel:
+        raise ConfigError("--threshold is for one class a text, and the session has any number of labels; leave it out")
     if len(names) != 2:
         raise ConfigError(f"--threshold is for two classes, and the session has {len(names)}; leave it out")
     if not model.is_regression:
@@ -130,7 +138,7 @@ def train_final(
             model = learner.trained_model()
             moved = _moved_threshold(session, learner, training) if threshold else None
             learner.save_pretrained(unfinished, merged)
-            accuracy, report = measure(model, learner.pool.texts, now.held_out, session.class_names)
+            accuracy, report = measure(session, model, learner.pool.texts, now.held_out)
             final = FinalModel(
                 made_of=made_of,
                 n_texts=done.n_texts,
@@ -140,6 +148,7 @@ def train_final(
                 report=report,
                 merged=merged,
                 threshold=moved,
+                metric=done.metric,
             )
             facts = card_facts(session, done, sizes, agreed, final)
             told = learner.pool.texts.long_texts
@@ -164,7 +173,11 @@ def _moved_threshold(session: Session, learner: ActiveLearner, training: Trainin
 
 
 def card_facts(
-    session: Session, done: Progress, sizes: Sequence[int], agreed: Sequence[Agreement], final: FinalModel
+    session: Session,
+    done: Progress,
+    sizes: Sequence[int],
+    agreed: Agreements,
+    final: FinalModel,
 ) -> CardFacts:
     """What the card of a session's model tells: no text of the pool, and no annotator's name.
 
@@ -175,17 +188,18 @@ def card_facts(
     for name in ("labels", "validation", *WITH_VALIDATION):  # the card has labels with counts; the others do nothing
         options.pop(name)
     options |= {} if final.threshold is None else {"threshold": final.threshold}
-    measured = [{"accuracy": value} for _, value in done.curve] or [{} for _ in sizes]
+    name = "micro_f1" if session.multilabel else "accuracy"
+    measured = [{name: value} for _, value in done.curve] or [{} for _ in sizes]
     by_annotator = dict(done.by_annotator)
     return CardFacts(
         config=config,
         options=options,
         n_texts=final.n_texts,
-        n_labeled=sum(done.by_class.values()),
+        n_labeled=done.n_labeled,
         class_counts=done.by_class,
         rounds=[*zip(sizes, measured, strict=True)],
-        metrics={} if report is None else {"accuracy": report.accuracy},
-        curve_metric="accuracy",
+        metrics=_metrics(report),
+        curve_metric=name,
         commit=None,
         labels=AnnotatorLabels(
             n_before=by_annotator.pop(FILE_ANNOTATOR, 0),
@@ -195,5 +209,14 @@ def card_facts(
             agreements=[*map(str, agreed)],
             accuracy=None if accuracy is None else str(accuracy),
         ),
-        report=report,
+        report=report if isinstance(report, ClassReport) else None,
+        n_without_label=done.n_without_label,
     )
+
+
+def _metrics(report: ClassReport | LabelReport | None) -> dict[str, float]:
+    """What a report measures, by the names of metrics."""
+    if isinstance(report, ClassReport):
+        return {"accuracy": report.accuracy}
+    names = () if report is None else ("micro_f1", "macro_f1", "subset_accuracy")
+    return {name: getattr(report, name) for name in names}

@@ -97,7 +97,9 @@ class Finder:
             rows.tolist(),
             kind,
             [
-                reason if scores is None or place is None else reason | guess_of(scores.probabilities[place])
+                reason
+                if scores is None or place is None
+                else reason | guess_of(scores.probabilities[place], multilabel=self._session.multilabel)
                 for reason, place in zip(reasons, places, strict=True)
             ],
         )

@@ -28,11 +28,16 @@ def stored(label: Label | None) -> int | str | None:
     return json.dumps(label) if isinstance(label, tuple) else label
 
 
+def from_json(value: int | list[int]) -> Label:
+    """A label that was written as JSON."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def with_label_sets(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> sqlite3.Row:
     """A row of the file of labels whose labels are tuples again: the row factory of sessions with label sets."""
     names = [name for name, *_ in cursor.description]
     read = [
-        tuple(json.loads(value)) if name in COLUMNS and value is not None else value
+        from_json(json.loads(value)) if name in COLUMNS and value is not None else value
         for name, value in zip(names, values, strict=True)
     ]
     return sqlite3.Row(cursor, tuple(read))

@@ -96,6 +96,12 @@ def _changes(session: "Session", given: Mapping[str, Any]) -> dict[str, Any]:
     """What the options change in a session; ConfigError where they would change what it was made with."""
     from dami_text.labeling.session import SessionConfig
 
+    task = session.config.run.data.task
+    if given.get("task", task) != task:
+        raise ConfigError(
+            f"{session.folder} was made with --task {task}, and --task is {given['task']}; leave it out to go on, or "
+            "make another session with --session"
+        )
     settled = ("model", "cold_start")  # where they were left open, they were chosen when the session was made
     given = {name: value for name, value in given.items() if name not in settled or value != AUTO}
     stored = session.config.options()

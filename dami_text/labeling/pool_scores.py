@@ -76,11 +76,29 @@ class PoolScores:
         return place if place < len(self.rows) and self.rows[place] == row else None
 
 
-def guess_of(probabilities: NDArray[np.floating]) -> dict[str, object]:
-    """The part of a reason that holds the model's guess: the class of the highest probability (C,), and the likeliest.
+def guess_of(probabilities: NDArray[np.floating], *, multilabel: bool = False) -> dict[str, object]:
+    """The part of a reason that holds the model's guess by probabilities (C,): what it predicts, and how sure it is.
 
     Only where there are more classes than keys is the list of the likeliest of use, so only there it is in the reason.
+    Of any number of labels it is there always, with their probabilities, and holds all that are predicted.
     """
-    best = np.argsort(-probabilities.astype(float), kind="stable")
+    p = probabilities.astype(float)
+    best = np.argsort(-p, kind="stable")
+    if multilabel:
+        predicted, probability = predicted_labels(p)
+        shown = best[: max(LIKELIEST, len(predicted))]
+        return {
+            **{"guess": predicted, "probability": round(probability, 4)},
+            **{"likeliest": shown.tolist(), "probabilities": p[shown].round(4).tolist()},
+        }
     guess = {"guess": int(best[0]), "probability": round(float(probabilities[best[0]]), 4)}
     return guess | ({"likeliest": best[:LIKELIEST].tolist()} if len(probabilities) > MOST_KEYS else {})
+
+
+def predicted_labels(probabilities: NDArray[np.float64]) -> tuple[tuple[int, ...], float]:
+    """The labels that are more probable than not, of probabilities (C,), and how probable it is that just these hold.
+
+    Labels are taken as independent of each other, as models with a probability for each do.
+    """
+    holds = probabilities > 0.5
+    return tuple(np.flatnonzero(holds).tolist()), float(np.where(holds, probabilities, 1 - probabilities).prod())

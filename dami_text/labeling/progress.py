@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.config.fields import listed
+from dami_text.data.labels import label_counts
+from dami_text.labeling.label_progress import LabelAgreement, LabelReport
+from dami_text.labeling.labels import Label, numbers_of
+from dami_text.labeling.predictions import unpacked
 from dami_text.labeling.session import Session
 from dami_text.labeling.settled import Settled, settled
-from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
+from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.labeling.unfound import Unfound, unfound
 from dami_text.learning.projected_gain import Gain, projected_gain
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from dami_text.data.texts import Texts
 
 CONFIDENCE = 0.95
+
+#: How two annotators agree: `Agreement` where a text has one class.
+Agreements = Sequence["Agreement | LabelAgreement"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,20 @@ class Proportion:
         middle = (p + weight / 2) / (1 + weight)
         half = z / (1 + weight) * (p * (1 - p) / n + weight / (4 * n)) ** 0.5
         return cls(p, 0.0 if successes == 0 else middle - half, 1.0 if successes == n else middle + half, n)
+
+    @classmethod
+    def of_f1(cls, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> "Proportion | None":
+        """Micro F1 of predictions (n, C) of labels (n, C), both 0 and 1, with its interval; None without any label.
+
+        With J the share of right ones among all labels that are there or predicted, F1 is 2 J / (1 + J): the interval
+        is that of J, whose decisions are taken as independent of each other.
+        """
+        found = int((predicted | labels).sum())
+        if not found:
+            return None
+        share = cls.of(int((predicted & labels).sum()), found)
+        value, low, high = (2 * j / (1 + j) for j in (share.value, share.low, share.high))
+        return cls(value, low, high, len(labels))
 
     def __str__(self) -> str:
         return f"{self.value:.1%} (95% interval {self.low:.1%} to {self.high:.1%}, {self.n} text{'s' * (self.n != 1)})"
@@ -88,15 +109,17 @@ class Progress:
     n_since_round: int
     query_size: int
     curve: list[tuple[int, float]]  # labelled texts and accuracy of each round
-    accuracy: Proportion | None
+    accuracy: Proportion | None  # micro F1 instead, here and in the curve, where a text has any number of labels
     gain: Gain | None
-    report: ClassReport | None = None
+    report: ClassReport | LabelReport | None = None
     settled: Settled | None = None
     unfound: Sequence[Unfound] = ()
     n_reviewed: int = 0
     n_copies: int = 0
     n_labeled_copies: int = 0
     recall: dict[str, Proportion] = field(default_factory=dict)  # of classes that held-out texts have
+    metric: str = "accuracy"
+    n_without_label: int | None = None  # of any number of labels, texts whose answer is that none holds
 
     @property
     def outlook(self) -> list[str]:
@@ -112,12 +135,9 @@ def progress_of(session: Session) -> Progress:
         labels = {row["row"]: row["label"] for row in store.labels()}
         decisions, rounds = store.decisions(), store.rounds()
         skipped, n_flagged, n_reviewed = store.skipped(), len(store.flags()), store.n_reviewed()
-    counts = Counter(session.class_names[label] for label in labels.values())
+    counts = Counter(session.class_names[number] for label in labels.values() for number in numbers_of(label))
     annotators = Counter(row["annotator"] for row in decisions if row["label"] is not None)
-    right = held_out_hits(session, labels, rounds)
-    last = held_out_hits(session, labels, rounds[-1:])
-    sizes = np.array([record.n_labeled for record in rounds])
-    measured = right.shape[0] and right.shape[1]
+    measured = _measured_labels if session.multilabel else _measured_classes
     return Progress(
         n_texts=session.copies.n_different,
         n_labeled=len(labels),
@@ -130,50 +150,97 @@ def progress_of(session: Session) -> Progress:
         rounds=len(rounds),
         n_since_round=max(0, len(labels) - (rounds[-1].n_labeled if rounds else 0)),  # labels may have been undone
         query_size=session.query_size() if rounds else session.initial_size(),
-        curve=list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
-        accuracy=Proportion.of(int(last.sum()), last.size) if last.size else None,
-        gain=projected_gain(sizes, right) if measured else None,
-        report=_report(session, labels, rounds[-1]) if last.size else None,
-        settled=settled(rounds),
+        settled=settled(rounds, multilabel=session.multilabel),
         unfound=unfound(session, labels, set(skipped)),
         n_reviewed=n_reviewed,
-        recall=_recall(session, labels, rounds[-1]) if last.size else {},
+        **measured(session, labels, rounds),
     )
+
+
+def _measured_classes(session: Session, labels: Mapping[int, Label], rounds: Sequence[RoundRecord]) -> dict[str, Any]:
+    """What held-out texts show of the rounds, where a text has one class."""
+    right = held_out_hits(session, labels, rounds)
+    last = held_out_hits(session, labels, rounds[-1:])
+    sizes = np.array([record.n_labeled for record in rounds])
+    measured = right.shape[0] and right.shape[1]
+    return {
+        "curve": list(zip(sizes.tolist(), right.mean(axis=1).tolist(), strict=True)) if measured else [],
+        "accuracy": Proportion.of(int(last.sum()), last.size) if last.size else None,
+        "gain": projected_gain(sizes, right) if measured else None,
+        "report": _report(session, labels, rounds[-1]) if last.size else None,
+        "recall": _recall(session, labels, rounds[-1]) if last.size else {},
+    }
+
+
+def _measured_labels(session: Session, labels: Mapping[int, Label], rounds: Sequence[RoundRecord]) -> dict[str, Any]:
+    """What they show where a text has any number of labels: no gain, since F1 has no curve that is known well enough.
+
+    Texts that were added after one of the rounds are no part of the curve.
+    """
+    none = {"metric": LabelReport.metric, "n_without_label": sum(label == () for label in labels.values())}
+    if not rounds:
+        return none | {"curve": [], "accuracy": None, "gain": None}
+    common = _measured(session, labels, min(rounds, key=lambda record: len(_predicted(session, record))))
+    truth = session.label_array(labels[int(session.held_out[i])] for i in common)
+    scores = [Proportion.of_f1(_predicted(session, record)[common], truth) for record in rounds]
+    predicted, last = _predictions(session, labels, rounds[-1])
+    n_there, n_right = last.sum(axis=0).tolist(), (last * predicted).sum(axis=0).tolist()
+    of_each = zip(session.class_names, n_right, n_there, strict=True)
+    return none | {
+        "curve": [(record.n_labeled, f1.value) for record, f1 in zip(rounds, scores, strict=True) if f1],
+        "accuracy": Proportion.of_f1(predicted, last),
+        "gain": None,
+        "report": LabelReport.of(predicted, last, session.class_names),
+        "recall": {name: Proportion.of(right, n) for name, right, n in of_each if n},
+    }
 
 
 def missing_classes(session: Session, now: LabelSnapshot) -> list[str]:
     """In words, which classes have no label to train on and which none to measure; empty before there are labels."""
     if not now.all:
         return []
-    parts = {"to train on": now.labels.tolist(), "among the held-out": now.held_out.values()}
+    names = session.class_names
+    parts = {"to train on": now.labels, "among the held-out": session.label_array(now.held_out.values())}
     found = {
-        part: [name for i, name in enumerate(session.class_names) if i not in set(labels)]
+        part: [name for name, n in zip(names, label_counts(labels, len(names)), strict=True) if not n]
         for part, labels in parts.items()
     }
-    return [f"no label {part}: {listed(names)}" for part, names in found.items() if names]
+    return [f"no label {part}: {listed(missing)}" for part, missing in found.items() if missing]
 
 
-def _measured(session: Session, labels: Mapping[int, int], record: RoundRecord) -> list[int]:
+def _predicted(session: Session, record: RoundRecord) -> NDArray[np.int64]:
+    """What a round's model predicts for the texts to hold out, fewer than there are where texts were added since.
+
+    Classes (n,), or 0 and 1 for each label (n, C), 0 for those that came after the round.
+    """
+    if not session.multilabel:
+        return unpacked(record.predictions)
+    n_labels = len(record.details["class_counts"])
+    predicted = unpacked(record.predictions, n_labels)
+    return np.pad(predicted, ((0, 0), (0, len(session.class_names) - n_labels)))
+
+
+def _measured(session: Session, labels: Mapping[int, Label], record: RoundRecord) -> list[int]:
     """The places in `Session.held_out` of texts with a label that a round's model has predicted."""
-    n = len(record.predictions) // PREDICTION.itemsize  # fewer than are held out where texts were added since
+    n = len(_predicted(session, record))
     return [i for i, row in enumerate(session.held_out[:n].tolist()) if row in labels]
 
 
 def _predictions(
-    session: Session, labels: Mapping[int, int], record: RoundRecord
+    session: Session, labels: Mapping[int, Label], record: RoundRecord
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A round's predictions (V,) of the held-out texts with a label, and these labels (V,)."""
+    """A round's predictions of the held-out texts with a label, and these labels: (V,), or (V, C)."""
     places = _measured(session, labels, record)
-    truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
-    return np.frombuffer(record.predictions, PREDICTION)[places].astype(np.int64), truth
+    truth = session.label_array(labels[int(session.held_out[i])] for i in places)
+    return _predicted(session, record)[places], truth
 
 
-def _report(session: Session, labels: Mapping[int, int], record: RoundRecord) -> ClassReport | None:
+def _report(session: Session, labels: Mapping[int, Label], record: RoundRecord) -> ClassReport | None:
     """The report on a round's predictions of the held-out texts with a label."""
     return ClassReport.of(*_predictions(session, labels, record), session.class_names)
 
 
-def _recall(session: Session, labels: Mapping[int, int], record: RoundRecord) -> dict[str, Proportion]:
+def _recall(session: Session, labels: Mapping[int, Label], record: RoundRecord) -> dict[str, Proportion]:
     """Of each class that a held-out text has, the share of its held-out texts that a round's model recognizes."""
     predicted, truth = _predictions(session, labels, record)
     n_classes = len(session.class_names)
@@ -183,54 +250,61 @@ def _recall(session: Session, labels: Mapping[int, int], record: RoundRecord) ->
     return {name: Proportion.of(n_right, n) for name, n_right, n in found if n}
 
 
-def held_out_hits(session: Session, labels: Mapping[int, int], rounds: Sequence[RoundRecord]) -> NDArray[np.bool_]:
+def held_out_hits(session: Session, labels: Mapping[int, Label], rounds: Sequence[RoundRecord]) -> NDArray[np.bool_]:
     """For each round (R,) and each held-out text with a label (V,), whether the round's model was right: (R, V).
 
     Texts that were added after one of the rounds are left out.
     """
     first = min(rounds, key=lambda record: len(record.predictions), default=None)
     places = _measured(session, labels, first) if first else []
-    truth = np.array([labels[int(session.held_out[i])] for i in places], np.int64)
+    truth = session.label_array(labels[int(session.held_out[i])] for i in places)
     hits = np.zeros((len(rounds), len(places)), bool)
     for record, line in zip(rounds, hits, strict=True):
-        line[:] = np.frombuffer(record.predictions, PREDICTION)[places] == truth if places else False
+        line[:] = _predicted(session, record)[places] == truth
     return hits
 
 
 def measure(
-    model: "PreTrainedModel", texts: "Texts", labels: Mapping[int, int], class_names: Sequence[str]
-) -> tuple[Proportion | None, ClassReport | None]:
-    """The accuracy of a model on the texts with these labels, by row, and the report; None where there are none."""
+    session: Session, model: "PreTrainedModel", texts: "Texts", labels: Mapping[int, Label]
+) -> tuple[Proportion | None, ClassReport | LabelReport | None]:
+    """The accuracy or micro F1 of a model on the texts with these labels, by row, and the report; None without any."""
     from dami_text.models.inference import predict_probabilities
+    from dami_text.models.tasks import task_of
 
     if not labels:
         return None, None
-    rows, truth = (np.array([*values], np.int64) for values in (labels.keys(), labels.values()))
-    predicted = predict_probabilities(model, texts, rows).argmax(axis=1)
-    return Proportion.of(int((predicted == truth).sum()), len(rows)), ClassReport.of(predicted, truth, class_names)
+    rows, truth = np.array([*labels], np.int64), session.label_array(labels.values())
+    predicted = task_of(model).predicted(predict_probabilities(model, texts, rows))
+    if session.multilabel:
+        return Proportion.of_f1(predicted, truth), LabelReport.of(predicted, truth, session.class_names)
+    right = int((predicted == truth).sum())
+    return Proportion.of(right, len(rows)), ClassReport.of(predicted, truth, session.class_names)
 
 
-def agreements(session: Session) -> list[Agreement]:
+def agreements(session: Session) -> Agreements:
     """How well each two annotators agree on the texts that both have labelled, not seeing the other's label."""
-    given: dict[str, dict[int, int]] = {}
+    given: dict[str, dict[int, Label]] = {}
     for row in session.store.opinions():
         if row["label"] is not None:
             given.setdefault(row["annotator"], {})[row["row"]] = row["label"]
-    found = []
+    found: list[Agreement | LabelAgreement] = []
     for first, second in combinations(sorted(given), 2):
         shared = sorted(given[first].keys() & given[second].keys())
-        if shared:
-            a, b = ([given[name][row] for row in shared] for name in (first, second))
-            observed = sum(x == y for x, y in zip(a, b, strict=True)) / len(shared)
-            expected = sum(a.count(label) * b.count(label) for label in {*a}) / len(shared) ** 2
-            kappa = None if expected == 1 else (observed - expected) / (1 - expected)
-            found.append(
-                Agreement(
-                    first=first,
-                    second=second,
-                    n=len(shared),
-                    observed=observed,
-                    kappa=None if kappa is None else float(kappa),
-                )
-            )
+        if not shared:
+            continue
+        pairs = [(given[first][row], given[second][row]) for row in shared]
+        if session.multilabel:
+            sets = [(numbers_of(a), numbers_of(b)) for a, b in pairs]
+            found.append(LabelAgreement.of(first, second, sets))
+        else:
+            found.append(_agreement(first, second, pairs))
     return found
+
+
+def _agreement(first: str, second: str, pairs: Sequence[tuple[Label, Label]]) -> Agreement:
+    """The agreement of two annotators who gave these classes to the same texts."""
+    a, b = zip(*pairs, strict=True)
+    observed = sum(x == y for x, y in pairs) / len(pairs)
+    expected = sum(a.count(label) * b.count(label) for label in {*a}) / len(pairs) ** 2
+    kappa = None if expected == 1 else float((observed - expected) / (1 - expected))
+    return Agreement(first=first, second=second, n=len(pairs), observed=observed, kappa=kappa)

@@ -16,6 +16,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dami_text.data.ids import Rows
+from dami_text.data.labels import label_counts
 from dami_text.data.texts import Texts
 from dami_text.data.tokenization import encode
 from dami_text.errors import TrainingError
@@ -24,15 +25,17 @@ from dami_text.labeling.asking import ask
 from dami_text.labeling.creation import new_session
 from dami_text.labeling.doubts import doubts_of
 from dami_text.labeling.pool_scores import PoolScores, guess_of
+from dami_text.labeling.predictions import packed
 from dami_text.labeling.session import MODEL, Session, SessionConfig, interleaved
-from dami_text.labeling.settled import packed, stop_rows
-from dami_text.labeling.snapshot import PREDICTION, LabelSnapshot
+from dami_text.labeling.settled import compressed, stop_rows
+from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.start import start_queue
 from dami_text.labeling.store.queues import Kind, QueueItem, RoundRecord
 from dami_text.learning.explaining import prediction_weights, telling_weights
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import EncodedPool, encoded_pool, text_learner
 from dami_text.models.inference import predict_probabilities
+from dami_text.models.tasks import task_of
 from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given
 
 
@@ -126,8 +129,10 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
     query = ask(session, learner, n) if n > 0 else Query.of(np.zeros(0, np.int64))
     asked = explained(session, learner, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
-    predictions = predict_probabilities(model, learner.pool.texts, session.held_out)
-    stop_set = predict_probabilities(model, learner.pool.texts, stop_rows(session)).argmax(axis=1)
+    held_out_predictions, stop_set = (
+        task_of(model).predicted(predict_probabilities(model, learner.pool.texts, rows))
+        for rows in (session.held_out, stop_rows(session))
+    )
     with whole_folder(session.folder / MODEL, overwrite=True) as unfinished:
         learner.save_pretrained(unfinished)
     record = RoundRecord(
@@ -137,14 +142,14 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         details={
             "n_trained_on": len(now.rows),
-            "class_counts": np.bincount(now.labels, minlength=len(session.class_names)).tolist(),
+            "class_counts": label_counts(now.labels, len(session.class_names)).tolist(),
             "steps": training.steps,
             "seconds": {"train": round(trained - start, 3), "query": round(time.perf_counter() - trained, 3)},
             "query": dict(query.details),
             "stop_set_of": len(session),
         },
-        predictions=predictions.argmax(axis=1).astype(PREDICTION).tobytes() if len(session.held_out) else b"",
-        stop_set=packed(stop_set),
+        predictions=packed(held_out_predictions),
+        stop_set=compressed(stop_set),
     )
     session.store.finish_round(record, items, doubts_of(session, now, learner, training))
 
@@ -173,4 +178,5 @@ def with_guesses(session: Session, learner: ActiveLearner, items: Sequence[Queue
         return []
     rows = np.array([item.row for item in items])
     probabilities = predict_probabilities(learner.trained_model(), learner.pool.texts, rows)
-    return [replace(item, reason={**item.reason, **guess_of(p)}) for item, p in zip(items, probabilities, strict=True)]
+    guesses = [guess_of(p, multilabel=session.multilabel) for p in probabilities]
+    return [replace(item, reason={**item.reason, **guess}) for item, guess in zip(items, guesses, strict=True)]

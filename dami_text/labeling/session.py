@@ -8,7 +8,7 @@ trainer.log       what the process that trains had to say
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from dami_text.errors import ConfigError, DamiError, RecordError
 from dami_text.files import write_whole
 from dami_text.labeling.class_numbers import ClassNumbers
 from dami_text.labeling.copies import Copies
-from dami_text.labeling.labels import Label, Names, named
+from dami_text.labeling.labels import Label, Names, label_array, named
 from dami_text.labeling.store.events import Store
 from dami_text.labeling.store.queues import Kind, QueueItem
 from dami_text.labeling.suggestions import Suggestions, read_suggestions
@@ -234,6 +234,10 @@ class Session:
     def named(self, label: Label) -> Names:
         """A label by name: that of its class, or a list of those of its labels."""
         return named(label, self.class_names)
+
+    def label_array(self, labels: Iterable[Label]) -> NDArray[np.int64]:
+        """Labels as models have them: (n,), or (n, C) of 0 and 1."""
+        return label_array(labels, len(self.class_names), multilabel=self.multilabel)
 
     @cached_property
     def suggestions(self) -> Suggestions | None:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dami_text.data.ids import Rows
+from dami_text.labeling.predictions import packed, unpacked
 from dami_text.labeling.session import Session
-from dami_text.labeling.snapshot import PREDICTION
 from dami_text.labeling.store.queues import RoundRecord
 from dami_text.learning.stopping import STOP_SET, Evidence, StablePredictions, rounds_stopped
 from dami_text.randomness import numpy_stream
@@ -33,15 +33,18 @@ class Settled:
         rounds: how many rounds in a row, up to the last, have settled.
         kappa: the mean of Cohen's kappa that is compared; NaN where all predictions are of one class.
         n_texts: texts of the stop set.
+        multilabel: whether a text has any number of labels; kappa is of the decisions on each of them then.
     """
 
     rounds: int
     kappa: float
     n_texts: int
+    multilabel: bool = False
 
     def __str__(self) -> str:
         if np.isnan(self.kappa):
-            return "not settled: the last models predict one class alone"
+            alone = "no label" if self.multilabel else "one class alone"
+            return f"not settled: the last models predict {alone}"
         models = f"kappa {self.kappa:.3f} between successive models on {self.n_texts:,} texts"
         if not self.rounds:
             return f"not settled yet: {models}; from {CRITERION.threshold} on they are settled"
@@ -55,23 +58,30 @@ def stop_rows(session: Session) -> Rows:
     return rows[~np.isin(rows, [*session.held_out, *session.copies.others])][:STOP_SET]
 
 
-def packed(classes: NDArray[np.int64]) -> bytes:
-    """The predicted classes (S,) of the stop set, in few bytes."""
-    return zlib.compress(classes.astype(PREDICTION).tobytes())
+def compressed(predicted: NDArray[np.int64]) -> bytes:
+    """The predictions (S,), or (S, C) of any number of labels, for the stop set, in few bytes."""
+    return zlib.compress(packed(predicted))
 
 
-def settled(rounds: Sequence[RoundRecord]) -> Settled | None:
+def settled(rounds: Sequence[RoundRecord], *, multilabel: bool = False) -> Settled | None:
     """What the rounds so far say; None before there are enough models to compare."""
     if not rounds:
         return None
-    of = rounds[-1].details.get("stop_set_of")
-    latest = [*takewhile(lambda record: record.stop_set and record.details["stop_set_of"] == of, reversed(rounds))]
-    records = latest[: MOST_ROUNDS + CRITERION.window][::-1]
+    of = _predicted(rounds[-1], multilabel)
+    latest = takewhile(lambda record: record.stop_set and _predicted(record, multilabel) == of, reversed(rounds))
+    records = [*latest][: MOST_ROUNDS + CRITERION.window][::-1]
+    _, n_labels = of
+    predictions = [unpacked(zlib.decompress(record.stop_set), n_labels) for record in records]
     history = [
-        Evidence(n_labeled=record.n_labeled, predictions=np.frombuffer(zlib.decompress(record.stop_set), PREDICTION))
-        for record in records
+        Evidence(n_labeled=record.n_labeled, predictions=predicted.ravel())
+        for record, predicted in zip(records, predictions, strict=True)
     ]
     kappa = CRITERION.value(history)
     if kappa is None:
         return None
-    return Settled(rounds_stopped(CRITERION, history), kappa, n_texts=len(history[-1].predictions))
+    return Settled(rounds_stopped(CRITERION, history), kappa, n_texts=len(predictions[-1]), multilabel=multilabel)
+
+
+def _predicted(record: RoundRecord, multilabel: bool) -> tuple[int | None, int | None]:
+    """Of how many texts a round's stop set was drawn, and how many labels it predicts for each, if any number."""
+    return record.details.get("stop_set_of"), len(record.details["class_counts"]) if multilabel else None

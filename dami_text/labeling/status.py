@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dami_text.escaping import printable
 from dami_text.labeling.encoding import Encoding
-from dami_text.labeling.progress import Agreement, Progress, agreements, missing_classes, progress_of
+from dami_text.labeling.progress import Agreements, Progress, agreements, missing_classes, progress_of
 from dami_text.labeling.session import Session
 from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.labeling.suggestion_accuracy import suggestion_accuracy
@@ -31,7 +31,7 @@ def final_text(final: "FinalModel") -> str:
     """How many labels made a final model, and its accuracy."""
     return (
         f"labelled {final.n_labeled} of {final.n_texts} texts; {final.n_trained_on} trained the model\n"
-        f"accuracy {measured(final) or 'not measured: no held-out text has a label'}"
+        f"{final.metric} {measured(final) or 'not measured: no held-out text has a label'}"
         + (f"\nthreshold {printable(final.threshold)}" if final.threshold else "")
     )
 
@@ -39,7 +39,7 @@ def final_text(final: "FinalModel") -> str:
 def final_warnings(session: Session, final: "FinalModel") -> list[str]:
     """What the accuracy of a final model does not show, and the classes that nobody has labelled."""
     warnings = final.report.warnings() if final.report else []
-    can_move = len(session.class_names) == 2 and session.config.run.model.is_regression
+    can_move = not session.multilabel and len(session.class_names) == 2 and session.config.run.model.is_regression
     if final.report and final.report.never_predicted and final.threshold is None and can_move:
         warnings.append("--threshold f1 predicts the rarer class from a lower probability on")
     return [printable(told) for told in [*warnings, *missing_classes(session, LabelSnapshot.of(session))]]
@@ -59,9 +59,11 @@ def towards_next(done: Progress) -> str:
     return f"the next is due ({done.n_since_round} new labels; it takes {done.query_size})"
 
 
-def status_text(done: Progress, agreement: Sequence[Agreement], missing: Sequence[str] = ()) -> str:
+def status_text(done: Progress, agreement: Agreements, missing: Sequence[str] = ()) -> str:
     """The progress, the agreements and the missing classes in lines."""
     looked = f", {done.n_reviewed} with a second look" if done.n_reviewed else ""
+    counts = ", ".join(f"{name} {count}" for name, count in done.by_class.items())
+    without = None if done.n_without_label is None else f"; {done.n_without_label} texts have none"
     marked = f"{done.n_skipped} skipped, {done.n_flagged} flagged{looked}"
     lines = [
         f"labelled   {done.n_labeled} of {done.n_texts} texts; {marked}",
@@ -69,11 +71,11 @@ def status_text(done: Progress, agreement: Sequence[Agreement], missing: Sequenc
             [f"copies     {done.n_labeled_copies} of {done.n_copies} have the label of their text"]
             * bool(done.n_copies)
         ),
-        f"classes    {', '.join(f'{name} {count}' for name, count in done.by_class.items())}",
+        f"{'classes' if without is None else 'labels':<10} {counts}{without or ''}",
         *(f"           {told}" for told in missing),
         f"annotators {', '.join(f'{name} {count}' for name, count in done.by_annotator.items()) or 'none yet'}",
         f"rounds     {done.rounds}; {towards_next(done)}",
-        f"accuracy   {measured(done) or 'not measured yet'}",
+        f"{done.metric:<10} {measured(done) or 'not measured yet'}",
         *(f"           {told}" for told in (done.report.warnings() if done.report else ())),
     ]
     if done.gain is not None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dami_text.labeling.labels import Label, numbers_of
 from dami_text.labeling.session import Session
 from dami_text.learning.hypergeometric import hypergeometric_interval
 
@@ -39,13 +40,13 @@ class Unfound:
         return f"{self.name}: {self.found} found, {self.low:,} to {self.high:,} probably left (95% interval; {sample})"
 
 
-def unfound(session: Session, labels: Mapping[int, int], skipped: set[int]) -> list[Unfound]:
+def unfound(session: Session, labels: Mapping[int, Label], skipped: set[int]) -> list[Unfound]:
     """The rare classes, rarest first; none before the sample has FEWEST_TEXTS labels or after texts were added.
 
     The sample is the held-out texts in their order up to the first that nobody has decided on: which of those after it
     have a label may depend on what they are. Texts that are the same count once.
     """
-    sample: list[int] = []
+    sample: list[Label] = []
     for row in session.held_out.tolist():
         if row in labels:
             sample.append(labels[row])
@@ -54,12 +55,12 @@ def unfound(session: Session, labels: Mapping[int, int], skipped: set[int]) -> l
     if len(sample) < FEWEST_TEXTS or len(session.sources) > 1:
         return []
     n, n_texts = len(sample), session.copies.n_different
-    in_sample, found = Counter(sample), Counter(labels.values())
+    in_sample, found = (Counter(i for label in given for i in numbers_of(label)) for given in (sample, labels.values()))
     rare = [label for label in range(len(session.class_names)) if in_sample[label] <= RARE * n]
     estimates = []
     for label in sorted(rare, key=lambda label: (in_sample[label], found[label]))[:MOST_CLASSES]:
         low, high = hypergeometric_interval(in_sample[label], n, n_texts)
-        others = len(labels) - found[label]  # which are surely of other classes
+        others = len(labels) - found[label]  # which are surely not of it
 
         def left(total: int, found: int = found[label], others: int = others) -> int:
             return min(max(total, found), n_texts - others) - found

@@ -21,22 +21,34 @@ def label_quality(
 ) -> NDArray[np.floating[Any]]:
     """The quality (n,) of labels (n,), from 0, doubtful, to 1, by probabilities (n, C) of models that did not see them.
 
-    NaN where there are none: of a text that alone has its class.
+    NaN where there are none: of a text that alone has its class. The quality of any number of labels, (n, C) of 0 and
+    1, is the least probability of what they say of a label: that it holds, or that it does not.
     """
-    quality: NDArray[np.floating[Any]] = probabilities[np.arange(len(labels)), labels]
+    quality: NDArray[np.floating[Any]]
+    if labels.ndim == 2:
+        said = np.where(labels == 1, probabilities, 1 - probabilities)
+        quality = np.where(np.isnan(said), np.inf, said).min(axis=1)
+        return np.where(np.isinf(quality), np.nan, quality)
+    quality = probabilities[np.arange(len(labels)), labels]
     return quality
 
 
 def probabilities_by_words(
     texts: Dataset, labels: NDArray[np.int64], n_classes: int, config: TokenizationConfig
 ) -> NDArray[np.floating[Any]]:
-    """Cross-validated probabilities (n, C) of the linear model for these texts alone, which have labels (n,).
+    """Cross-validated probabilities (n, C) of the linear model for these texts alone, of labels (n,) or (n, C).
 
     For models that take seconds to minutes to train: theirs would take as many trainings as there are parts.
     """
     from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
     from dami_text.models.linear import WAYS
-    from dami_text.models.logistic import fit_logistic
+    from dami_text.models.logistic import LogisticFit, fit_logistic
+    from dami_text.models.one_vs_rest import fit_each_label
 
     features = TfidfTexts(texts, TfidfEncoder.fit(texts, config))
-    return fit_logistic(features.matrix, labels, n_classes, features.mean, WAYS).cross_validated
+
+    def fit(of: NDArray[np.int64], n: int) -> tuple[LogisticFit, None]:
+        return fit_logistic(features.matrix, of, n, features.mean, WAYS), None
+
+    found, _ = fit(labels, n_classes) if labels.ndim == 1 else fit_each_label(labels, fit)
+    return found.cross_validated

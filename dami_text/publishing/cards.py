@@ -99,7 +99,8 @@ class AnnotatorLabels:
         n_trained_on, n_held_out: how many of all labels trained the model, and how many measured it.
         by_annotator: how many texts each annotator labelled; nobody's name stands in a card.
         agreements: of two annotators each, in words.
-        accuracy: the model's on the held-out texts with its interval, in words; None where it was not measured.
+        accuracy: the model's on the held-out texts with its interval, in words, or its micro F1 where a text has any
+            number of labels; None where it was not measured.
     """
 
     n_before: int

@@ -11,7 +11,7 @@ from dami_text.errors import ConfigError, DataError
 from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
 from dami_text.labeling.exchange.scheme import names_of
-from dami_text.labeling.labels import Label
+from dami_text.labeling.labels import Label, from_json
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
 from dami_text.labeling.suggestions import NONE
@@ -66,7 +66,7 @@ def told_of(session: Session, item: QueueItem) -> dict[str, Any]:
         reason["class"] = session.class_names[reason["class"]]
     guess = item.reason.get("guess")
     return {
-        "guess": None if guess is None else session.named(tuple(guess) if isinstance(guess, list) else guess),
+        "guess": None if guess is None else session.named(from_json(guess)),
         "score": item.reason.get("probability"),
         "reason": reason | {"kind": item.kind} if reason else {},
     }

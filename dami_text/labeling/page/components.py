@@ -1,6 +1,6 @@
 """The page, in gradio: components around a `Desk`, whose handlers send what was on the screen with every decision.
 
-What gradio has no component for is HTML of our own, with what it does in page.js, labels.js and table.js. These scripts
+What gradio has no component for is HTML of our own, with what it does in the scripts beside this module. These
 ask the server by pressing a hidden button: `dami.ask(id, value)` sends the value as JSON with the button's event.
 """
 
@@ -13,19 +13,19 @@ import gradio as gr
 from dami_text.escaping import visible
 from dami_text.labeling.page.desk import NOTHING, Desk, Screen
 from dami_text.labeling.page.handlers import Handlers, state_html
-from dami_text.labeling.page.table import FILTERS
+from dami_text.labeling.page.table import FILTERS, WITHOUT_LABEL
 from dami_text.labeling.page.view import LEVELS, WORD, html_text
 from dami_text.labeling.pool_scores import LIKELIEST, MOST_KEYS
 from dami_text.labeling.store.notes import LONGEST
 
 TOOLS = {"skip": "Skip", "undo": "Undo", "flag": "Flag", "accept": "Accept guess", "confirm": "Confirm label"}
-SCRIPTS = ("page.js", "labels.js", "table.js")
+SCRIPTS = ("page.js", "toggles.js", "labels.js", "table.js")
 STYLES = ("page.css", "panels.css")
 
 HELP = """
 <h2>Keys</h2>
 <table>
-<tr><td><kbd>1</kbd> to <kbd>9</kbd></td><td>label the text</td></tr>
+{labels}
 <tr><td><kbd>space</kbd></td><td>skip it</td></tr>
 <tr><td><kbd>⌫</kbd></td><td>undo what you did last</td></tr>
 <tr><td><kbd>f</kbd></td><td>flag it, to find it again in the export</td></tr>
@@ -45,6 +45,13 @@ HELP = """
 <p>The darker a word, the more it counts for the model; the framed one decided that the text was asked.</p>
 """
 
+#: The keys that label, for one class a text and for any number of labels.
+LABEL_KEYS = "<tr><td><kbd>1</kbd> to <kbd>9</kbd></td><td>label the text</td></tr>"
+TOGGLE_KEYS = (
+    "<tr><td><kbd>1</kbd> to <kbd>9</kbd></td><td>choose a label, or take it back</td></tr>"
+    "<tr><td><kbd>enter</kbd></td><td>done: the text has the chosen labels, and no other</td></tr>"
+)
+
 #: The value that a script sends with a hidden button's event, after the values of all components but the last.
 SENT = "(...given) => [...given.slice(0, -1), window.dami.sent['{name}'] ?? '']"
 
@@ -63,13 +70,14 @@ def build_page(desk: Desk, me: str, guidelines: str | None) -> gr.Blocks:
         again = _top(visible(desk.session.folder.name.removesuffix(".dami")), len(desk.session), guidelines is not None)
         state = gr.HTML(state_html(Screen(token=NOTHING, text=[], why=[])), elem_id="state", elem_classes="hidden")
         sent = gr.Textbox(visible="hidden")
-        rows = _table(names)
+        multilabel = desk.session.multilabel
+        rows = _table(names, multilabel)
         with gr.Row(elem_id="body"):
             with gr.Column(elem_id="main"):
-                _drawers(guidelines, names)
+                _drawers(guidelines, names, multilabel)
                 gr.HTML('<p id="notice" role="status" aria-live="polite"></p>')
                 text, why, guess = _text()
-                buttons = _labels(names)
+                buttons = _labels(names, multilabel)
                 with gr.Row(elem_id="tools"):
                     tools = {name: _button(name, word, "act") for name, word in TOOLS.items()}
                     ask = _button("guess-button", "Model's guess")
@@ -128,9 +136,10 @@ def _top(title: str, n_texts: int, has_guidelines: bool) -> gr.Button:
     return review
 
 
-def _table(names: Sequence[str]) -> gr.HTML:
+def _table(names: Sequence[str], multilabel: bool) -> gr.HTML:
     """The view of all labels, in place of the text while it is open; returns the component of the table itself."""
-    kinds = list(FILTERS.items()) + [(str(i), name) for i, name in enumerate(names)]
+    kinds = [*(FILTERS | (WITHOUT_LABEL if multilabel else {})).items()]
+    kinds += [(str(i), name) for i, name in enumerate(names)]
     options = "".join(f'<option value="{kind}">{html_text(name)}</option>' for kind, name in kinds)
     with gr.Column(elem_id="table", elem_classes="drawer"):
         gr.HTML(
@@ -148,13 +157,13 @@ def _table(names: Sequence[str]) -> gr.HTML:
     return rows
 
 
-def _drawers(guidelines: str | None, names: Sequence[str]) -> None:
+def _drawers(guidelines: str | None, names: Sequence[str], multilabel: bool) -> None:
     """What keys open above the text."""
     if guidelines is not None:
         with gr.Column(elem_id="guidelines", elem_classes="drawer"):
             gr.Markdown(guidelines)
     with gr.Column(elem_id="help", elem_classes="drawer"):
-        gr.HTML(HELP)
+        gr.HTML(HELP.replace("{labels}", TOGGLE_KEYS if multilabel else LABEL_KEYS))
     with gr.Column(elem_id="classes", elem_classes="drawer"):
         buttons = "".join(
             f'<button type="button" data-label="{i}">{html_text(name)}</button>' for i, name in enumerate(names)
@@ -194,33 +203,59 @@ def _text() -> list[gr.HighlightedText]:
     return [text, why, guess]
 
 
-def _labels(names: Sequence[str]) -> list[gr.Button]:
-    """A button for each label or, where there are more than keys, a list that typing filters, and no button."""
+def _labels(names: Sequence[str], multilabel: bool) -> list[gr.Button]:
+    """A button for each label or, where there are more than keys, a list that typing filters, and no button.
+
+    Any number of labels are chosen on the page, and sent by one button, so that there is none of gradio's.
+    """
     with gr.Row(elem_id="labels"):
-        if len(names) <= MOST_KEYS:
+        if len(names) > MOST_KEYS:
+            gr.HTML(_chooser(names, multilabel))
+        elif not multilabel:
             return [
                 gr.Button(name, elem_id=f"label-{i + 1}", elem_classes=["act", "label", "key"])
                 for i, name in enumerate(names)
             ]
-        options = "".join(
-            f'<li role="option" id="class-{i}" data-label="{i}" aria-selected="false">{html_text(name)}</li>'
-            for i, name in enumerate(names)
-        )
-        likeliest = "".join(
-            f'<button type="button" class="likeliest" id="likeliest-{i}" aria-keyshortcuts="{i}" hidden></button>'
-            for i in range(1, LIKELIEST + 1)
-        )
-        gr.HTML(
-            '<div id="chooser"><div class="line">'
-            '<label for="class-words">Label: type to find it, Enter to choose it</label>'
-            '<button type="button" id="likeliest-toggle" aria-pressed="false">Likeliest on keys 1 to 5</button></div>'
-            f'<div id="likeliest">{likeliest}</div>'
-            '<input id="class-words" role="combobox" aria-expanded="true" aria-controls="class-list" autocomplete="off"'
-            ' aria-autocomplete="list" spellcheck="false" maxlength="200">'
-            f'<ul id="class-list" role="listbox" aria-label="Classes">{options}</ul>'
-            '<p id="class-count" class="small" role="status"></p></div>'
-        )
+        else:
+            buttons = "".join(
+                f'<button type="button" class="label key" id="label-{i + 1}" data-label="{i}" aria-pressed="false">'
+                f"{html_text(name)}</button>"
+                for i, name in enumerate(names)
+            )
+            gr.HTML(f'<div id="toggles" role="group" aria-label="Labels">{buttons}</div>{DONE}')
     return []
+
+
+#: What says that the chosen labels are all.
+DONE = '<button type="button" id="done" class="key" aria-keyshortcuts="Enter">None of these</button>'
+
+
+def _chooser(names: Sequence[str], multilabel: bool) -> str:
+    """The list of labels that typing filters."""
+    options = "".join(
+        f'<li role="option" id="class-{i}" data-label="{i}" aria-selected="false">{html_text(name)}</li>'
+        for i, name in enumerate(names)
+    )
+    likeliest = "".join(
+        f'<button type="button" class="likeliest" id="likeliest-{i}" aria-keyshortcuts="{i}" hidden></button>'
+        for i in range(1, LIKELIEST + 1)
+    )
+    told = "Labels: type to find one, Enter to choose it, Enter again when done" if multilabel else TYPE_TO_FIND
+    chosen = '<div id="chosen" role="group" aria-label="Chosen labels"></div>' if multilabel else ""
+    several = ' aria-multiselectable="true"' if multilabel else ""
+    return (
+        '<div id="chooser"><div class="line">'
+        f'<label for="class-words">{told}</label>'
+        '<button type="button" id="likeliest-toggle" aria-pressed="false">Likeliest on keys 1 to 5</button></div>'
+        f'{chosen}<div id="likeliest">{likeliest}</div>'
+        '<input id="class-words" role="combobox" aria-expanded="true" aria-controls="class-list" autocomplete="off"'
+        ' aria-autocomplete="list" spellcheck="false" maxlength="200">'
+        f'<ul id="class-list" role="listbox" aria-label="Classes"{several}>{options}</ul>'
+        f'<p id="class-count" class="small" role="status"></p>{DONE if multilabel else ""}</div>'
+    )
+
+
+TYPE_TO_FIND = "Label: type to find it, Enter to choose it"
 
 
 def launch_options() -> dict[str, Any]:

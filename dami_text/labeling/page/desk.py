@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dami_text.escaping import visible
 from dami_text.labeling.finding import Finder
-from dami_text.labeling.labels import Label
+from dami_text.labeling.labels import Label, from_json
 from dami_text.labeling.page.view import Tokens, label_text, panel_html, shaded, why, why_again
 from dami_text.labeling.progress import progress_of
 from dami_text.labeling.review import Review
@@ -31,7 +31,8 @@ class Screen:
             `-` without a text.
         text, why: shaded words, and the reason in words.
         notice: what there is to say about the last key.
-        label: the label that the annotator gave the text before, where they look at it again.
+        label: the label that the annotator gave the text before, where they look at it again; of any number of labels,
+            those that are chosen when the text comes.
         flagged: whether they have flagged it.
         again: whether they look at a text again that they have decided on.
         note: what they have written about it.
@@ -118,7 +119,11 @@ class Desk:
             notice = "Undone: the flag is gone." if event["action"] == "flag" else "Undone: flagged."
         else:
             notice = "Undone. Here it is again." if found is not None and found[0].row == event["row"] else "Undone."
-        return self._next_review(annotator, notice) if _is_review(token) else self._arrived(annotator, found, notice)
+        if _is_review(token):
+            return self._next_review(annotator, notice)
+        screen = self._arrived(annotator, found, notice)
+        is_here = isinstance(event["label"], tuple) and found is not None and found[0].row == event["row"]
+        return replace(screen, label=event["label"]) if is_here else screen  # to be mended, not chosen all anew
 
     def flag(self, annotator: str, token: str) -> Screen:
         """Flag the text on the screen, or take its flag away."""
@@ -200,7 +205,10 @@ class Desk:
         guess = self._guess(token)
         if guess is None:
             return "There is no guess for this text."
-        return f"The model's guess: {label_text(guess[0], self.session.class_names)}, {guess[1]:.0%}"
+        names, likeliest = self.session.class_names, self._likeliest(token)
+        told = label_text(guess[0], names) + ("" if likeliest else f", {guess[1]:.0%}")
+        of_each = ", ".join(f"{visible(names[label])} {p:.0%}" for label, p in likeliest)
+        return f"The model's guess: {told}" + (f" ({of_each})" if of_each else "")
 
     def suggestion(self, token: str) -> str:
         """The suggestion that the text on the screen came with, in words."""
@@ -226,7 +234,13 @@ class Desk:
         if doubt is not None:
             return doubt.guess, doubt.probability
         reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
-        return (reason["guess"], reason["probability"]) if "guess" in reason else None
+        return (from_json(reason["guess"]), reason["probability"]) if "guess" in reason else None
+
+    def _likeliest(self, token: str) -> list[tuple[int, float]]:
+        """The likeliest of any number of labels for the text on the screen, and their probabilities."""
+        shown = None if _is_review(token) else self._shown(token)
+        reason = {} if shown is None else self.session.store.shown(shown.row, "")[1].reason
+        return list(zip(reason.get("likeliest", ()), reason.get("probabilities", ()), strict=False))
 
     def note(self, annotator: str, token: str, text: str) -> str:
         """Write the annotator's note on the text on the screen; what became of it, in words."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from dami_text.labeling.labels import Label, numbers_of
 from dami_text.labeling.page.desk import NOTHING, Desk, Screen
 from dami_text.labeling.page.table import Find, table, table_html
 from dami_text.labeling.page.view import html_text
@@ -50,8 +51,8 @@ class Handlers:
         return handler
 
     def choose(self, before: str, asked: str, request: gr.Request) -> list[Any]:
-        """The list of labels, where there are too many for buttons."""
-        label = self._class(_asked(asked))
+        """The list of labels, where there are too many for buttons; or any number of labels."""
+        label = self._label(_asked(asked))
         if label is None:
             return [gr.skip()] * SCREEN_PARTS
         return _screen(self._desk.label(self.annotator(request), _token(before), label))
@@ -115,8 +116,8 @@ class Handlers:
         """Another label for a text of the table; the screen is sent anew, since undo takes the correction back."""
         given = _asked(asked)
         given = given if isinstance(given, dict) else {}
-        row, version, label = (_number(given.get(name)) for name in ("row", "version", "label"))
-        if row is None or version is None or (label := self._class(label)) is None:
+        row, version, label = _number(given.get("row")), _number(given.get("version")), self._label(given.get("label"))
+        if row is None or version is None or label is None:
             return [*[gr.skip()] * SCREEN_PARTS, gr.skip()]
         notice = self._desk.correct(self.annotator(request), row, version, label)
         screen = _screen(self._desk.next(self.annotator(request)))
@@ -129,7 +130,15 @@ class Handlers:
     def _table(self, asked: Any, request: gr.Request, notice: str = "") -> str:
         session = self._desk.session
         page = table(session, self.annotator(request), Find.of(asked))
-        return table_html(page, session.class_names, notice)
+        return table_html(page, session.class_names, notice, multilabel=session.multilabel)
+
+    def _label(self, asked: Any) -> Label | None:
+        """The label that a request gives: the number of a class, or a list of those of any number of labels."""
+        if not self._desk.session.multilabel:
+            return self._class(asked)
+        numbers = [self._class(number) for number in asked] if isinstance(asked, list) else [None]
+        found = {number for number in numbers if number is not None}
+        return tuple(sorted(found)) if len(found) == len(numbers) else None
 
     def _class(self, asked: Any) -> int | None:
         """The class that a request names by its number."""
@@ -146,7 +155,7 @@ def state_html(screen: Screen) -> str:
     """What page.js and the handlers need to know of a screen, in attributes; every answer has a number of its own."""
     values = {
         "token": screen.token,
-        "label": "" if screen.label is None else screen.label,
+        "label": "" if screen.label is None else ",".join(map(str, numbers_of(screen.label))),
         "flagged": str(screen.flagged).lower(),
         "again": str(screen.again).lower(),
         "review": str(screen.review).lower(),

@@ -7,12 +7,27 @@
   let token = null; // of the screen that the list is for
 
   function setActive(option) {
-    active?.setAttribute("aria-selected", "false");
+    mark(false);
     active = option ?? null;
-    active?.setAttribute("aria-selected", "true");
+    mark(true);
     active?.scrollIntoView({ block: "nearest" });
     if (active) byId("class-words").setAttribute("aria-activedescendant", active.id);
     else byId("class-words")?.removeAttribute("aria-activedescendant");
+  }
+
+  // In a list of any number of labels, those that are chosen are the selected ones; see toggles.js.
+  function mark(on) {
+    active?.classList.toggle("active", on);
+    if (!byId("done")) active?.setAttribute("aria-selected", String(on));
+  }
+
+  function choose(label, event) {
+    window.dami.choose(label, event);
+    if (!byId("done")) return;
+    byId("class-words").value = "";
+    const told = byId("class-count").textContent;
+    filter();
+    byId("class-count").textContent = told;
   }
 
   // How well a name fits what was typed: all of it, its beginning, the beginning of a word, or any part.
@@ -49,7 +64,7 @@
     token = now.token;
     box.value = "";
     filter();
-    options().forEach((option) => option.classList.toggle("given", option.dataset.label === now.label));
+    if (!byId("done")) options().forEach((option) => option.classList.toggle("given", option.dataset.label === now.label));
     const likeliest = now.likeliest ? now.likeliest.split(",") : [];
     document.querySelectorAll(".likeliest").forEach((button, place) => {
       button.hidden = place >= likeliest.length;
@@ -70,7 +85,11 @@
     const empty = event.target.value === "";
     const likeliest = empty && document.body.classList.contains("with-likeliest") && byId(`likeliest-${event.key}`);
     if (step) move(step);
-    else if (event.key === "Enter") { if (active && !event.repeat) window.dami.ask("choose", Number(active.dataset.label)); }
+    else if (event.key === "Enter") {
+      if (event.repeat) { /* a key that is held down says nothing more */ }
+      else if (active) choose(Number(active.dataset.label));
+      else if (empty && byId("done")) window.dami.done();
+    }
     else if (likeliest) { if (!event.repeat) likeliest.click(); }
     else if (empty && event.key === " ") { if (!event.repeat) byId("skip").click(); }
     else return;
@@ -79,7 +98,7 @@
 
   document.addEventListener("click", (event) => {
     const chosen = event.target.closest?.("#class-list li, .likeliest");
-    if (chosen && event.detail < 2) window.dami.ask("choose", Number(chosen.dataset.label));
+    if (chosen && event.detail < 2) choose(Number(chosen.dataset.label), event);
     const asked = event.target.closest?.("#classes button");
     if (asked) {
       window.dami.close();

@@ -18,7 +18,7 @@
   const state = () => document.querySelector("#state [data-token]");
   const say = (text) => { const notice = byId("notice"); if (notice) notice.textContent = text; };
 
-  // What labels.js and table.js need of this script.
+  // What the other scripts need of this one.
   const listeners = { screen: [], table: [], rows: [] };
   const tableIsOpen = () => document.body.classList.contains("table-open");
   window.dami = {
@@ -29,6 +29,7 @@
     onRows(listener) { listeners.rows.push(listener); },
     onToggle(id, name, key, then) { toggles[id] = { name, key, then }; },
     tableIsOpen,
+    mayChoose(event) { return passes("choose", event); },
     close: () => escape(false),
   };
 
@@ -48,6 +49,18 @@
     for (const [id, { key }] of Object.entries(toggles)) {
       try { if (localStorage.getItem(key)) setToggle(id, true); } catch { /* a browser that keeps nothing */ }
     }
+  }
+
+  // Whether a button's press is for what is on the screen; otherwise say why not.
+  function passes(id, event) {
+    const empty = NEEDS_TEXT.test(id) && state()?.dataset.token === "-";
+    const why = busy ? "the next text was not on the screen yet" : event?.isTrusted && event.detail > 1 ?
+      "that was a double click" : empty ? "there is no text on the screen" : "";
+    if (why) {
+      refuse(why);
+      if (!busy) refused = 0;
+    }
+    return !why;
   }
 
   function refuse(why) {
@@ -145,14 +158,9 @@
     if (PANELS[button.id]) { toggle(button.id); return; }
     if (toggles[button.id]) { setToggle(button.id, !isOn(toggles[button.id].name)); return; }
     if (!button.classList.contains("act")) return;
-    const empty = NEEDS_TEXT.test(button.id) && state()?.dataset.token === "-";
-    const why = busy ? "the next text was not on the screen yet" : event.isTrusted && event.detail > 1 ?
-      "that was a double click" : empty ? "there is no text on the screen" : "";
-    if (why) {
+    if (!passes(button.id, event)) {
       event.preventDefault();
       event.stopImmediatePropagation();
-      refuse(why);
-      if (!busy) refused = 0;
       return;
     }
     toServer();

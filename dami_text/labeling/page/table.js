@@ -19,6 +19,11 @@
       select.value = [...select.options].find((option) => option.defaultSelected)?.value ?? "";
       saveOf(select).hidden = true;
     });
+    table.querySelectorAll("details.labels").forEach((details) => {
+      details.open = false;
+      boxes(details).forEach((box) => { box.checked = box.defaultChecked; });
+      offerSave(details);
+    });
     page = Number(table.dataset.page);
     byId("table-notice").textContent = table.dataset.notice;
     byId("table-place").textContent = table.dataset.place;
@@ -31,17 +36,27 @@
       who.replaceChildren(who.options[0], ...names.map((name) => new Option(name, name)));
       who.value = names.includes(chosen) ? chosen : "";
     }
-    if (saved !== null) document.querySelector(`#table-rows tr[data-row="${saved}"] select`)?.focus();
+    if (saved !== null) document.querySelector(`#table-rows tr[data-row="${saved}"] :is(select, .labels summary)`)?.focus();
     saved = null;
   });
 
-  const saveOf = (select) => select.closest("tr").querySelector(".save");
+  const saveOf = (element) => element.closest("tr").querySelector(".save");
+  const boxes = (details) => [...details.querySelectorAll("input")];
 
-  function save(select) {
-    const { row, version } = select.closest("tr").dataset;
-    if (select.value === "" || saveOf(select).hidden) return;
+  // Labels can be saved that differ from those that the text has; any, where it was skipped.
+  function offerSave(details) {
+    const same = boxes(details).every((box) => box.checked === box.defaultChecked);
+    saveOf(details).hidden = same && !("skipped" in details.dataset);
+  }
+
+  function save(button) {
+    const { row, version } = button.closest("tr").dataset;
+    const cell = button.closest("td");
+    const select = cell.querySelector("select");
+    if (select?.value === "" || button.hidden) return;
     saved = row;
-    window.dami.ask("correct", { row: Number(row), version: Number(version), label: Number(select.value), find: find() });
+    const label = select ? Number(select.value) : boxes(cell).filter((box) => box.checked).map((box) => Number(box.value));
+    window.dami.ask("correct", { row: Number(row), version: Number(version), label, find: find() });
   }
 
   document.addEventListener("input", (event) => {
@@ -54,6 +69,8 @@
     if (event.target.closest?.("#table-find select")) load(0);
     const select = event.target.closest?.("#table-rows select");
     if (select) saveOf(select).hidden = select.options[select.selectedIndex].defaultSelected;
+    const details = event.target.closest?.("#table-rows details.labels");
+    if (details) offerSave(details);
   });
 
   document.addEventListener("submit", (event) => {
@@ -62,7 +79,7 @@
 
   document.addEventListener("keydown", (event) => {
     const select = event.target.closest?.("#table-rows select");
-    if (select && event.key === "Enter" && !saveOf(select).hidden) { event.preventDefault(); save(select); }
+    if (select && event.key === "Enter" && !saveOf(select).hidden) { event.preventDefault(); save(saveOf(select)); }
   });
 
   document.addEventListener("click", (event) => {
@@ -70,7 +87,7 @@
     if (!button) return;
     if (button.id === "newer") load(page - 1);
     else if (button.id === "older") load(page + 1);
-    else if (button.classList.contains("save")) save(button.closest("tr").querySelector("select"));
+    else if (button.classList.contains("save")) save(button);
     else if (button.classList.contains("open")) {
       window.dami.close();
       window.dami.ask("again", Number(button.dataset.number));

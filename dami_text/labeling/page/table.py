@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dami_text.escaping import to_json
-from dami_text.labeling.page.view import html_text, one_line
+from dami_text.labeling.labels import Label, numbers_of
+from dami_text.labeling.page.view import html_text, label_text, one_line
 from dami_text.labeling.session import Session
 
 PAGE = 20  # texts on a page
@@ -22,6 +23,9 @@ FILTERS = {
     "disputed": "With different labels",
 }
 
+#: One more where a text has any number of labels.
+WITHOUT_LABEL = {"none": "None of the labels"}
+
 
 @dataclass(frozen=True)
 class Find:
@@ -29,7 +33,7 @@ class Find:
 
     Attributes:
         words: what the text or a note on it holds, upper and lower case alike; empty for everything.
-        kind: a key of FILTERS, or the place of a class as text, such as "0".
+        kind: a key of FILTERS or WITHOUT_LABEL, or the place of a class as text, such as "0".
         who: the annotator who decided; empty for all.
         page: from 0, the page with the latest decisions.
     """
@@ -66,8 +70,8 @@ class Line:
     row: int
     text: str
     version: int
-    label: int | None
-    given: dict[str, int | None]
+    label: Label | None
+    given: dict[str, Label | None]
     notes: dict[str, str]
     flagged: bool
     held_out: bool
@@ -98,7 +102,7 @@ def table(session: Session, annotator: str, find: Find) -> TablePage:
     with store.snapshot():
         labels = {row["row"]: row["label"] for row in store.labels()}
         decisions, flags, notes = store.decisions(), store.flags(), store.notes()
-    given: dict[int, dict[str, int | None]] = {}
+    given: dict[int, dict[str, Label | None]] = {}
     versions: dict[int, int] = {}
     own: dict[int, int] = {}
     for decision in decisions:  # the latest first
@@ -114,7 +118,12 @@ def table(session: Session, annotator: str, find: Find) -> TablePage:
         if find.kind == "disputed":
             return len({label for label in given[row].values() if label is not None}) > 1
         own_filters = {"all": True, "skipped": row not in labels, "flagged": row in flags, "noted": row in notes}
-        return own_filters.get(find.kind, str(labels.get(row)) == find.kind)
+        if find.kind in own_filters:
+            return own_filters[find.kind]
+        label = labels.get(row)
+        if find.kind == "none":
+            return label == ()
+        return label is not None and find.kind in map(str, numbers_of(label))
 
     rows = [row for row in given if fits(row)]
     if words := find.words.strip().casefold():
@@ -143,7 +152,7 @@ def table(session: Session, annotator: str, find: Find) -> TablePage:
     return TablePage(lines, page, len(rows), sorted({name for by_name in given.values() for name in by_name}))
 
 
-def table_html(page: TablePage, class_names: Sequence[str], notice: str = "") -> str:
+def table_html(page: TablePage, class_names: Sequence[str], notice: str = "", *, multilabel: bool = False) -> str:
     """The page as HTML; texts, notes and names are escaped.
 
     table.js reads the attributes: of the table a number of its own, which page of how many it is, who the annotators
@@ -159,7 +168,7 @@ def table_html(page: TablePage, class_names: Sequence[str], notice: str = "") ->
     }
     attributes = " ".join(f'data-{name}="{html_text(str(value))}"' for name, value in values.items())
     header = "".join(f'<th role="columnheader">{name}</th>' for name in ("Text", "Label", "Given by"))
-    lines = "".join(_line_html(line, class_names) for line in page.lines)
+    lines = "".join(_line_html(line, class_names, multilabel) for line in page.lines)
     # Roles are written out, since a narrow window shows the rows as blocks, which would take them away.
     return (
         f'<table role="table" {attributes}><thead role="rowgroup"><tr role="row">{header}</tr></thead>'
@@ -167,7 +176,7 @@ def table_html(page: TablePage, class_names: Sequence[str], notice: str = "") ->
     )
 
 
-def _line_html(line: Line, class_names: Sequence[str]) -> str:
+def _line_html(line: Line, class_names: Sequence[str], multilabel: bool) -> str:
     short = one_line(line.text, SHORT)
     shown = html_text(short)
     if short.endswith("…"):
@@ -175,10 +184,6 @@ def _line_html(line: Line, class_names: Sequence[str]) -> str:
         shown = f"<details><summary>{shown}</summary><div>{rest}</div></details>"
     marks = ["<mark>flagged</mark>"] * line.flagged + ["<mark>held out</mark>"] * line.held_out
     notes = [f"<div>{html_text(name)}: {html_text(one_line(note, 200))}</div>" for name, note in line.notes.items()]
-    options = [f'<option value="{i}"{" selected" * (i == line.label)}>' for i in range(len(class_names))]
-    options = [option + html_text(name) + "</option>" for option, name in zip(options, class_names, strict=True)]
-    if line.label is None:
-        options.insert(0, '<option value="" selected>skipped</option>')
     given = "".join(
         f"<div>{html_text(name)}{_decided(label, line, class_names)}</div>" for name, label in line.given.items()
     )
@@ -187,14 +192,40 @@ def _line_html(line: Line, class_names: Sequence[str]) -> str:
         f'<tr role="row" data-row="{line.row}" data-version="{line.version}">'
         f'<td role="cell" class="cell-text"><div class="shown" dir="auto">{shown}</div>'
         f'<div class="small">{" ".join(marks)}{"".join(notes)}</div></td>'
-        f'<td role="cell"><select aria-label="Label of: {html_text(one_line(line.text, 60))}">'
-        f'{"".join(options)}</select><button type="button" class="save" hidden>Save</button></td>'
+        f'<td role="cell">{(_checkboxes if multilabel else _select)(line, class_names)}</td>'
         f'<td role="cell" class="given">{given}{open_}</td></tr>'
     )
 
 
-def _decided(label: int | None, line: Line, class_names: Sequence[str]) -> str:
+def _select(line: Line, class_names: Sequence[str]) -> str:
+    """What shows the label of a text, and changes it."""
+    options = [f'<option value="{i}"{" selected" * (i == line.label)}>' for i in range(len(class_names))]
+    options = [option + html_text(name) + "</option>" for option, name in zip(options, class_names, strict=True)]
+    if line.label is None:
+        options.insert(0, '<option value="" selected>skipped</option>')
+    return (
+        f'<select aria-label="Label of: {html_text(one_line(line.text, 60))}">{"".join(options)}</select>'
+        '<button type="button" class="save" hidden>Save</button>'
+    )
+
+
+def _checkboxes(line: Line, class_names: Sequence[str]) -> str:
+    """What shows any number of labels of a text, and changes them once it is opened."""
+    chosen = () if line.label is None else numbers_of(line.label)
+    boxes = "".join(
+        f'<label><input type="checkbox" value="{i}"{" checked" * (i in chosen)}>{html_text(name)}</label>'
+        for i, name in enumerate(class_names)
+    )
+    shown = "skipped" if line.label is None else html_text(label_text(line.label, class_names))
+    return (
+        f'<details class="labels"{" data-skipped" * (line.label is None)}><summary>{shown}</summary>'
+        f'<div role="group" aria-label="Labels of: {html_text(one_line(line.text, 60))}">{boxes}</div>'
+        '<button type="button" class="save" hidden>Save</button></details>'
+    )
+
+
+def _decided(label: Label | None, line: Line, class_names: Sequence[str]) -> str:
     """What an annotator decided, where that is not the label that counts anyway."""
     if label == line.label:
         return ""
-    return ": skipped" if label is None else f": {html_text(class_names[label])}"
+    return ": skipped" if label is None else f": {html_text(label_text(label, class_names))}"

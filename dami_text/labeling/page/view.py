@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from dami_text.escaping import visible
-from dami_text.labeling.labels import Label, named
+from dami_text.labeling.labels import Label, named, numbers_of
 from dami_text.labeling.progress import Progress
 from dami_text.labeling.store.doubts import Doubt
 from dami_text.labeling.store.queues import QueueItem
@@ -99,9 +99,20 @@ def _why_asked(item: QueueItem, class_names: Sequence[str], more: int) -> str:
 def why_again(doubt: Doubt, class_names: Sequence[str], n_left: int | None) -> Tokens:
     """Why a label is looked at again, in words; `n_left` is how many are left, where that is known."""
     name = label_text(doubt.label, class_names)
-    told = f"A second look at the label {name}: a model that did not see it gives it {doubt.quality:.0%}. "
+    if isinstance(doubt.label, tuple):
+        told = f"A second look at the labels, {name}: {_other_answer(doubt, class_names)}. "
+    else:
+        told = f"A second look at the label {name}: a model that did not see it gives it {doubt.quality:.0%}. "
     left = "" if n_left is None else f"{n_left:,} labels are left, the most doubtful first."
     return [((told + left).strip(), None)]
+
+
+def _other_answer(doubt: Doubt, class_names: Sequence[str]) -> str:
+    """What a model that did not see labels would do otherwise, in words."""
+    given, guess = set(numbers_of(doubt.label)), set(numbers_of(doubt.guess))
+    parts = {"add": guess - given, "leave out": given - guess}
+    told = [f"{what} {label_text(tuple(sorted(which)), class_names)}" for what, which in parts.items() if which]
+    return f"a model that did not see them would {' and '.join(told) or 'give the same'}"
 
 
 def label_text(label: Label, class_names: Sequence[str]) -> str:
@@ -113,6 +124,11 @@ def label_text(label: Label, class_names: Sequence[str]) -> str:
 def html_text(text: str) -> str:
     """A text as HTML that shows it as it is; gradio's templates, which read braces and the like, find none in it."""
     return re.sub(r"[{}$`\\@]", lambda match: f"&#{ord(match[0])};", escape(visible(text)))
+
+
+def capitalized(text: str) -> str:
+    """A text whose first letter is large; the others stay as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def one_line(text: str, length: int = 70) -> str:
@@ -137,7 +153,7 @@ def panel_html(done: Progress, trainer: TrainerState, budget: int | None = None)
         f'aria-valuemax="{done.query_size}" aria-valuenow="{towards}">'
         f'<div style="width:{100 * towards / max(1, done.query_size):.0f}%"></div></div>',
         _trainer_html(trainer, done.rounds),
-        "<h3>Accuracy</h3>",
+        f"<h3>{capitalized(done.metric)}</h3>",
         *_accuracy_html(done),
         *(f'<p class="small">{html_text(told)}.</p>' for told in done.outlook),
         *_classes_html(done),
@@ -161,8 +177,7 @@ def _trainer_html(trainer: TrainerState, rounds: int) -> str:
             "Every label is safe, and it will be tried again.</p>"
         )
     if trainer.kind == "encoding":
-        said = html_text(trainer.message)
-        state = f"{said[:1].upper()}{said[1:]}. Go on: the models come after that."
+        state = f"{capitalized(html_text(trainer.message))}. Go on: the models come after that."
     elif trainer.kind == "training":
         state = "A new model is training; go on."
     else:
@@ -177,7 +192,7 @@ def _accuracy_html(done: Progress) -> list[str]:
     parts = [
         f'<p><b class="large">{a.value:.0%}</b> '
         f'<span class="small">{a.low:.0%} to {a.high:.0%} on {a.n} held-out text{"s" * (a.n != 1)}</span></p>',
-        curve_svg(done.curve),
+        curve_svg(done.curve, done.metric),
     ]
     if done.gain is not None:
         g = done.gain
@@ -185,7 +200,7 @@ def _accuracy_html(done: Progress) -> list[str]:
             f'<p class="small">The next {g.labels} labels may add <b>{100 * g.value:.1f}</b> points '
             f"({100 * g.low:.1f} to {100 * g.high:.1f}).</p>"
         )
-    elif len(done.curve) > 1:
+    elif len(done.curve) > 1 and done.metric == "accuracy":  # of others nothing is expected
         parts.append('<p class="small">What more labels would add is told after a few more rounds.</p>')
     return parts
 
@@ -206,13 +221,18 @@ def _classes_html(done: Progress) -> list[str]:
         line = f'<span>{html_text(name)}</span>{found}<b>{count:,}</b><i style="width:{share:.0f}%"></i>'
         parts.append(f"<li{' class=none' * (not count and bool(done.n_labeled))}>{line}</li>")
     parts.append("</ul>")
+    if done.n_without_label is not None:
+        n = done.n_without_label
+        parts.append(f'<p class="small">{n:,} text{"s" * (n != 1)} with none of the labels</p>')
     if done.recall:
         parts.append('<p class="small">finds: held-out texts of a class that the model recognizes (recall)</p>')
     return parts
 
 
-def curve_svg(curve: Sequence[tuple[int, float]], width: int = 260, height: int = 110) -> str:
-    """The learning curve as SVG: accuracy after so many labels, from the lowest tenth below it to 100%."""
+def curve_svg(
+    curve: Sequence[tuple[int, float]], metric: str = "accuracy", *, width: int = 260, height: int = 110
+) -> str:
+    """The learning curve as SVG: the metric after so many labels, from the lowest tenth below it to 100%."""
     if len(curve) < 2:
         return ""
     left, right, top, bottom = 34, 8, 8, 18
@@ -227,7 +247,7 @@ def curve_svg(curve: Sequence[tuple[int, float]], width: int = 260, height: int 
 
     points = " ".join(point(n, accuracy) for n, accuracy in curve)
     end = point(*curve[-1]).split(",")
-    told = f"Accuracy after {first} to {last} labels: from {curve[0][1]:.0%} to {curve[-1][1]:.0%}"
+    told = f"{capitalized(metric)} after {first} to {last} labels: from {curve[0][1]:.0%} to {curve[-1][1]:.0%}"
     return (
         f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" aria-label="{told}">'
         f'<line x1="{left}" y1="{top}" x2="{width - right}" y2="{top}"/>'
