@@ -210,7 +210,19 @@ def test_label_studios_own_tables_are_read():
     wanted = [("a", ["food", "7"]), ("b", ["food"]), ("c", [])]
     assert [(d.text, d.label) for d in read("csv", table.getvalue())] == wanted
     assert [(d.text, d.label) for d in read("jsonl", json.dumps(short))] == wanted
-    assert [(d.text, d.label) for d in read("jsonl", json.dumps(short[2:]))] == wanted[2:], "nobody chose a label"
+    topics = [{"text": "a", "topics": "food", "annotation_id": 1}]  # a project whose control has another name
+    with pytest.raises(DataError, match="wanted label"):
+        read("jsonl", json.dumps(topics))
+
+
+def test_annotations_of_other_controls_alone_are_no_answer():
+    spans = {"type": "labels", "from_name": "ner", "value": {"labels": ["PER"]}}
+    both = [spans, result("food")[0]]
+    annotations = [{"result": [spans]}, {"result": both}, {"result": []}]
+    content = json.dumps([{"data": {"text": "a"}, "annotations": annotations}])
+    first, second, third = read("label-studio", content)
+    assert "does not say whether none of the labels holds" in first.problem
+    assert (second.label, third.label) == (["food"], [])
 
 
 def test_prodigys_tasks_take_several_options_and_none_of_them_is_an_empty_accept():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dami_text.escaping import no_formula, without_guard
-from dami_text.labeling.exchange.records import Decision, Json, Record, normalized
+from dami_text.labeling.exchange.records import Decision, Record, normalized
 from dami_text.labeling.exchange.scheme import LabelScheme
 from dami_text.labeling.exchange.tables import as_cell, decisions_of, require_columns, row_of
 
@@ -31,9 +31,12 @@ def read(content: bytes, scheme: LabelScheme) -> Iterable[Decision]:
     csv.field_size_limit(2**31 - 1)
     text = content.decode("utf-8-sig")
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
-    reader.fieldnames = [_unguarded(name, scheme) for name in reader.fieldnames or ()]
-    require_columns(reader.fieldnames, scheme)
-    for decision in decisions_of(map(_without_guards, reader), scheme):
+    names = [_unguarded(name, scheme) for name in reader.fieldnames or ()]
+    require_columns(names, scheme)
+    reader.fieldnames = names
+    guarded = [name for name in names if normalized(name) in ("label", "annotator")]
+    rows = (row | {name: without_guard(row[name]) for name in guarded} for row in reader)
+    for decision in decisions_of(rows, scheme):
         before = without_guard(decision.text)
         yield decision if before == decision.text else replace(decision, unescaped=before)
 
@@ -44,18 +47,13 @@ def _unguarded(name: str, scheme: LabelScheme) -> str:
     return plain if plain is not None and plain in scheme.names else name
 
 
-def _without_guards(row: Json) -> Json:
-    """A row, what stands in its columns `label` and `annotator` without what `no_formula` put before it."""
-    guarded = {name for name in row if isinstance(name, str) and normalized(name) in ("label", "annotator")}
-    return {name: without_guard(value) if name in guarded else value for name, value in row.items()}
-
-
 def _delimiter(text: str) -> str:
     """What separates the columns in the header of a table: what gives it a column `label`, or else most columns."""
+    lines = io.StringIO(text, newline="")
 
     def fitness(delimiter: str) -> tuple[bool, int]:
-        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])  # names may have lines
-        names = [normalized(name) for name in header]
+        lines.seek(0)
+        names = [normalized(name) for name in next(csv.reader(lines, delimiter=delimiter), [])]  # of one line or more
         return "label" in names, len(names)
 
     return max(DELIMITERS, key=fitness)

@@ -7,6 +7,9 @@ from dami_text.labeling.exchange.records import Decision, Json, Record, array_of
 from dami_text.labeling.exchange.scheme import LabelScheme, names_of
 from dami_text.labeling.labels import Names
 
+#: Why an annotation that has results, and no choices among them, is no answer.
+NO_CHOICES = "an annotation with results of other controls alone, which does not say whether none of the labels holds"
+
 SUGGESTION = "suggestion"  # what stands for the model of a suggestion that the text came with
 
 
@@ -76,10 +79,13 @@ def read(content: bytes, scheme: LabelScheme) -> Iterable[Decision]:
             annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
             if i < len(sent):  # one of those that went out with the task, whoever was put down for it there
                 annotator = sent[i] or annotator
+            results = annotation.get("result") or []
             if annotation.get("was_cancelled"):
                 yield Decision(id=number, text=text, label=None, annotator=annotator)
-            elif (choices := _choices(annotation.get("result") or [], scheme.names)) or scheme.multilabel:
+            elif (choices := _choices(results, scheme.names)) or (scheme.multilabel and not results):
                 yield labeled(choices, scheme, id=number, text=text, annotator=annotator)
+            elif scheme.multilabel:
+                yield Decision(id=number, text=text, label=None, problem=NO_CHOICES)
         yield from marked(number, text, data)
 
 

@@ -136,8 +136,7 @@ def require_columns(names: Sequence[str], scheme: LabelScheme) -> None:
     found = {normalized(name) for name in names}
     has_label, wanted = "label" in found, "label, and text or id"
     if scheme.multilabel and not has_label:
-        # Label Studio's short form has no label where nobody has chosen one.
-        has_label = "annotation_id" in found or set(scheme.names) <= set(names)
+        has_label = set(scheme.names) <= set(names)
         wanted = f"label, or a column of 0 and 1 for each of {listed(scheme.names)}, and text or id"
     if not has_label or not found & {"text", "id", "dami_id"}:
         raise DataError(f"the columns are {list(names)}; wanted {wanted}: rename the columns of labels and texts")
