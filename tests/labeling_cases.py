@@ -1,8 +1,13 @@
 """A small session to label in tests: easy reviews without labels, and what their labels would be."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from label_cases import labeled_texts
+
 from dami_text.config.run import LabelingConfig, RunConfig
+from dami_text.labeling.labels import Label
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig
 
@@ -32,7 +37,7 @@ def make_linear_session(file: Path, folder: Path) -> Session:
     return create_session(folder, SessionConfig(run, LabelingConfig(labels=CLASSES)))
 
 
-def label_some(session: Session, truth: list[int], n: int, annotator: str = "ann") -> list[int]:
+def label_some(session: Session, truth: Sequence[Label], n: int, annotator: str = "ann") -> list[int]:
     """Label the next n texts with the right labels; returns their rows."""
     rows = []
     for _ in range(n):
@@ -41,3 +46,19 @@ def label_some(session: Session, truth: list[int], n: int, annotator: str = "ann
         session.store.decide(found[0], annotator, "label", truth[found[0].row])
         rows.append(found[0].row)
     return rows
+
+
+def texts_with_labels(folder: Path, n: int = 300) -> tuple[Path, list[tuple[int, ...]]]:
+    """A file of texts with any number of the labels NAMES, written nowhere in it, and their labels."""
+    texts, labels = labeled_texts(n)
+    file = folder / "labels.jsonl"
+    file.write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
+    return file, [tuple(row.nonzero()[0].tolist()) for row in labels]
+
+
+def make_label_session(file: Path, folder: Path, labels: list[str] | None = None, **options: object) -> Session:
+    """A session of a linear model in `folder` over the file's texts, which have any number of labels."""
+    own = {name: options.pop(name) for name in [*options] if name in LabelingConfig.__dataclass_fields__}
+    given = {"model": "linear", "initial_size": 10, "query_size": 5, **options}
+    run = RunConfig.of(dataset=str(file), task="multilabel", **given)
+    return create_session(folder, SessionConfig(run, LabelingConfig(labels=labels, **own)))

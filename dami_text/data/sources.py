@@ -285,12 +285,14 @@ def _names_beside(source: datasets.DatasetDict, column: str, labels: list[Any]) 
 Given = Sequence[str | list[str] | None]
 
 
-def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[datasets.Dataset, Given]:
+def load_texts(
+    config: DataConfig, classes: Sequence[str] = (), *, ignore_labels: bool = False
+) -> tuple[datasets.Dataset, Given]:
     """The texts of every split that `config.dataset` names, and the label that each has already, by name, or None.
 
     Labels are read from `config.label_column`, which the source need not have; null, NaN, "" and -1 are none, but -1 is
-    one where it is among `classes`. With `--task multilabel` they are lists, as `label_sets` reads them. Demo's labels
-    are left out: it is there to try the labelling.
+    one where it is among `classes`. With `--task multilabel` they are lists, as `label_sets` reads them. With
+    `ignore_labels` they are left out, and so are demo's always: it is there to try the labelling.
 
     Returns:
         A Dataset of the column text: Value("string"), and OWN + NAME for each column NAME of the source but the one of
@@ -301,6 +303,7 @@ def load_texts(config: DataConfig, classes: Sequence[str] = ()) -> tuple[dataset
     """
     rows = datasets.concatenate_datasets(list(read_splits(config).values()))
     columns = [] if config.dataset == "demo" else _columns_of_labels(rows, config)
+    columns = [] if ignore_labels else columns
     text_columns = _text_columns(rows.features, config)
     texts = _with_own(rows, text_columns, [name for name in rows.column_names if text_columns != [name]], config)
     given: Given = [None] * len(rows)

@@ -106,9 +106,8 @@ def new_session(folder: Path, config: SessionConfig, begin: Callable[[Session], 
 
 def _texts_and_labels(config: SessionConfig) -> tuple[Dataset, Given]:
     """The texts that the options name but for empty ones, which are counted in a warning, and the labels they have."""
-    texts, given = load_texts(config.run.data, config.labeling.labels or ())
-    if config.labeling.ignore_labels:
-        given = [None] * len(texts)
+    labeling = config.labeling
+    texts, given = load_texts(config.run.data, labeling.labels or (), ignore_labels=labeling.ignore_labels)
     blank = pc.equal(pc.utf8_trim_whitespace(texts.select_columns("text").with_format("arrow")[:]["text"]), "")
     kept = np.flatnonzero(~blank.to_numpy())
     if len(kept) == len(texts):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dami_text.data.ids import Rows
@@ -36,7 +37,7 @@ from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import EncodedPool, encoded_pool, text_learner
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.tasks import task_of
-from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given
+from dami_text.strategies import Explaining, Query, QueryStrategy, build_strategy, require_given, require_multilabel
 
 
 def word_weights(strategy: QueryStrategy, model: PreTrainedModel, texts: Texts, rows: Rows) -> list[list[list[float]]]:
@@ -92,7 +93,9 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
             folder is not made then.
     """
     # What cannot work is told now: after the first labels the options cannot be changed any more.
-    build_strategy(config.run.strategy)
+    strategy, name = build_strategy(config.run.strategy), config.run.strategy.strategy
+    if config.run.data.is_multilabel:
+        require_multilabel(strategy, name)
 
     def begin(session: Session) -> None:
         run = session.config.run  # with the model that is chosen, where that was left open
@@ -104,7 +107,7 @@ def create_session(folder: Path, config: SessionConfig) -> Session:
                 encode(session.texts, reader)  # which counts the long texts
         if not kind.is_pretrained:  # what an encoder gives is known when it is read
             given = kind.gives | (kind.takes & {"dropout"})  # `check_together` has seen that its rate is above 0
-            require_given(build_strategy(run.strategy), given, run.strategy.strategy)
+            require_given(strategy, given, name)
         session.store.extend_queue(0, start_queue(session, new_learner))
 
     return new_session(folder, config, begin)
@@ -120,7 +123,7 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
     learner = learner_with_labels(session, now, texts)
     number = learner.round
     training = learner.train()
-    model = learner.trained_model()
+    learner.trained_model()
     trained = time.perf_counter()
 
     held_out = session.to_hold_out(session.query_size())
@@ -129,10 +132,7 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
     query = ask(session, learner, n) if n > 0 else Query.of(np.zeros(0, np.int64))
     asked = explained(session, learner, query)
     items = interleaved(asked, with_guesses(session, learner, session.items(held_out, "held-out")))
-    held_out_predictions, stop_set = (
-        task_of(model).predicted(predict_probabilities(model, learner.pool.texts, rows))
-        for rows in (session.held_out, stop_rows(session))
-    )
+    predicted, stop_set = (_predicted(session, learner, rows) for rows in (session.held_out, stop_rows(session)))
     with whole_folder(session.folder / MODEL, overwrite=True) as unfinished:
         learner.save_pretrained(unfinished)
     record = RoundRecord(
@@ -148,7 +148,7 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
             "query": dict(query.details),
             "stop_set_of": len(session),
         },
-        predictions=packed(held_out_predictions),
+        predictions=packed(predicted),
         stop_set=compressed(stop_set),
     )
     session.store.finish_round(record, items, doubts_of(session, now, learner, training))
@@ -159,6 +159,14 @@ def train_round(session: Session, texts: EncodedPool | None = None) -> RoundReco
         session.store.extend_queue(number + 1, further)
     PoolScores.of(session, learner).save(session.folder)
     return record
+
+
+def _predicted(session: Session, learner: ActiveLearner, rows: Rows) -> NDArray[np.int64]:
+    """What the learner's model predicts for rows (n,): classes (n,), or 0 and 1 for each label (n, C)."""
+    if not len(rows):
+        return session.label_array([])
+    model = learner.trained_model()
+    return task_of(model).predicted(predict_probabilities(model, learner.pool.texts, rows))
 
 
 def explained(session: Session, learner: ActiveLearner, query: Query, kind: Kind = "asked") -> list[QueueItem]:

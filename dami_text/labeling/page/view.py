@@ -100,7 +100,7 @@ def why_again(doubt: Doubt, class_names: Sequence[str], n_left: int | None) -> T
     """Why a label is looked at again, in words; `n_left` is how many are left, where that is known."""
     name = label_text(doubt.label, class_names)
     if isinstance(doubt.label, tuple):
-        told = f"A second look at the labels, {name}: {_other_answer(doubt, class_names)}. "
+        told = f"A second look at these labels ({name}): {_other_answer(doubt, class_names)}. "
     else:
         told = f"A second look at the label {name}: a model that did not see it gives it {doubt.quality:.0%}. "
     left = "" if n_left is None else f"{n_left:,} labels are left, the most doubtful first."
