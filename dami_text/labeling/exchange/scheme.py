@@ -10,7 +10,7 @@ from dami_text.escaping import to_json
 from dami_text.labeling.exchange.records import COLUMNS, as_text, normalized
 from dami_text.labeling.labels import Names
 
-#: Formats that are tables; csv alone has cells without types.
+#: Formats that are tables, to which the options about several labels apply.
 TABLES = ("csv", "jsonl", "parquet")
 
 
