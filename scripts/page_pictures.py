@@ -23,6 +23,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dami_text.data.demo import demo_dataset
+from dami_text.labeling.labels import Label
 from dami_text.labeling.pool_scores import FILE
 from dami_text.labeling.session import Session
 
@@ -39,6 +40,9 @@ N_LABELS = 149
 ASPECTS = ("acting", "cast", "dialogue", "direction", "editing", "ending", "finale", "humour", "lighting", "music")
 ASPECTS += ("narration", "opening", "pacing", "plot", "script", "soundtrack", "staging", "story")
 MANY_CLASSES = [f"{aspect}: {how}" for aspect in ASPECTS for how in ("complaint", "praise")] + ["other"]
+
+#: What a text may say, any number of it.
+LABELS = ["complaint", "acting", "ending", "music"]
 
 #: The animation: its size in pixels, and for how many milliseconds a text is read, a key is seen, and an answer.
 FILM, READ, KEY, ANSWER = (1040, 640), 1100, 350, 900
@@ -78,6 +82,7 @@ PICTURES = [
     Picture("labeling-table-390", NARROW, [key("t")]),
 ]
 PICTURES_OF_MANY = [Picture("labeling-many", WIDE, [lambda page: page.click("#likeliest-toggle")])]
+PICTURES_OF_LABELS = [Picture("labeling-labels", WIDE, [key("1"), key("4")])]
 
 
 def main() -> None:
@@ -99,6 +104,10 @@ def main() -> None:
         with served(Path(place), "aspects", options.port, MANY_CLASSES, *LINEAR) as folder:
             label(folder, 40, aspects, 20)
             take(browser, address, PICTURES_OF_MANY, options.folder)
+        said = [labels_of(*pair) for pair in zip(demo_dataset()["text"], truth, strict=True)]
+        with served(Path(place), "labels", options.port, LABELS, *LINEAR, "--task", "multilabel") as folder:
+            label(folder, 40, said, 20)
+            take(browser, address, PICTURES_OF_LABELS, options.folder)
         browser.close()
 
 
@@ -106,6 +115,12 @@ def aspect_of(text: str, sentiment: int) -> int:
     """The place in MANY_CLASSES of what a text is about, and how."""
     about = [aspect for aspect in ASPECTS if re.search(rf"\b{aspect}\b", text)]
     return MANY_CLASSES.index(f"{about[0]}: {('complaint', 'praise')[sentiment]}") if about else len(MANY_CLASSES) - 1
+
+
+def labels_of(text: str, sentiment: int) -> tuple[int, ...]:
+    """The places in LABELS of what a text says."""
+    about = [i for i, name in enumerate(LABELS) if re.search(rf"\b{name}\b", text)]
+    return (*[0] * (not sentiment), *about)
 
 
 @contextmanager
@@ -123,7 +138,7 @@ def served(place: Path, name: str, port: int, classes: Sequence[str], *options: 
         server.wait(30)
 
 
-def label(folder: Path, n: int, truth: Sequence[int], query_size: int) -> None:
+def label(folder: Path, n: int, truth: Sequence[Label], query_size: int) -> None:
     """Label the next n texts rightly, waiting for each model that is due, and for the last one's scores."""
     wait_for(lambda: (folder / "labels.sqlite").is_file() and (folder / "config.yaml").is_file())
     with Session(folder) as session:

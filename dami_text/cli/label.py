@@ -70,7 +70,7 @@ def serve_page(
 
 
 #: Options of several values, which take a file's name that follows them for one of these.
-SEVERAL = ("--describe", "--labels", "--annotators", "--columns", "--label-names")
+SEVERAL = ("--describe", "--labels", "--annotators", "--columns", "--label-names", "--label-columns")
 
 
 def _parsed(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -88,14 +88,17 @@ class LabelingSession:
 
     @property
     def labels(self) -> "pd.DataFrame":
-        """What is labelled: row, text, label, annotator, time, and the number of models that there were before."""
+        """What is labelled: row, text, label, annotator, time, and the number of models that there were before.
+
+        A label is a name or, with `task="multilabel"`, a list of names.
+        """
         import pandas as pd
 
         session = self._open()
         found = session.store.labels()
         texts = session.texts.select([label["row"] for label in found])["text"] if found else []
         lines = [
-            (label["row"], text, session.class_names[label["label"]], label["annotator"], label["time"], label["round"])
+            (label["row"], text, session.named(label["label"]), label["annotator"], label["time"], label["round"])
             for label, text in zip(found, texts, strict=True)
         ]
         return pd.DataFrame(lines, columns=["row", "text", "label", "annotator", "time", "round"])
@@ -205,9 +208,9 @@ def label(texts: Any, class_names: Sequence[str] | None = None, **options: Any) 
             series; or a data frame or Dataset with a column "text", or one that `text_column` names. Labels in its
             column "label", or one that `label_column` names, count from the start.
         class_names: the classes (C), in the order of their keys; None where labels or the session name them.
-        **options: any option of `dami-text label` by its name with underscores, such as `guidelines="guide.md"` or
-            `session="reviews.dami"`. Texts that come from no file have the session `texts-HASH.dami` in the current
-            folder by default. `browser=True` opens a tab, too.
+        **options: any option of `dami-text label` by its name with underscores, such as `guidelines="guide.md"`,
+            `task="multilabel"` or `session="reviews.dami"`. Texts that come from no file have the session
+            `texts-HASH.dami` in the current folder by default. `browser=True` opens a tab, too.
 
     Raises:
         ConfigError: an option that is unknown or cannot work, or differs from those that the session was made with; or

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from labeling_cases import label_some, make_session, texts_without_labels
+from label_cases import NAMES
+from labeling_cases import label_some, make_label_session, make_session, texts_with_labels, texts_without_labels
 from reverse_proxy import reverse_proxy
 
 import dami_text
@@ -625,6 +626,138 @@ def test_the_likeliest_labels_are_on_keys_only_where_the_person_turns_that_on(tm
         assert labels_of(session) == {5: 2, 6: 11}
         page.reload()
         page.wait_for_selector("#likeliest-1")  # this browser keeps the choice
+
+
+# Any number of labels -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def of_labels(tmp_path):
+    """A session whose texts have any number of the labels NAMES."""
+    file, _ = texts_with_labels(tmp_path)
+    return make_label_session(file, tmp_path / "labels.dami", NAMES, initial_size=40)
+
+
+def pressed(page):
+    """The labels whose buttons are pressed."""
+    return [NAMES[i] for i in range(4) if page.get_attribute(f"#label-{i + 1}", "aria-pressed") == "true"]
+
+
+def test_keys_choose_any_number_of_labels_and_enter_says_done(of_labels, chromium):
+    with served(of_labels.folder) as server:
+        page = open_page(chromium, server.url)
+        first = row_of(page)
+        for key in "1431":  # the first is taken back
+            page.keyboard.press(key)
+        assert pressed(page) == ["sound", "story"]
+        assert page.inner_text("#done") == "Done"
+        assert labels_of(of_labels) == {}  # nothing is decided yet
+        press(page, "Enter")
+        assert labels_of(of_labels) == {first: (2, 3)}
+        assert (pressed(page), page.inner_text("#done")) == ([], "None of these")
+        second = row_of(page)
+        press(page, "Enter")
+        assert labels_of(of_labels)[second] == ()  # an answer
+        third = row_of(page)
+        page.keyboard.press("2")
+        press(page, "f")  # what is chosen stays
+        assert (row_of(page), pressed(page)) == (third, ["people"])
+        press(page, "Space")
+        assert (of_labels.store.skipped(), pressed(page)) == ([third], [])
+
+        press(page, "Backspace")  # the skip
+        press(page, "Backspace")  # the flag
+        press(page, "Backspace")  # that none holds
+        press(page, "Backspace")
+        assert (row_of(page), labels_of(of_labels), pressed(page)) == (first, {}, ["sound", "story"])
+        page.click("#label-4")
+        page.click("#label-2")
+        press(page, "Enter")  # although a label's button has the focus
+        assert labels_of(of_labels) == {first: (1, 2)}
+        row = row_of(page)
+        page.click("#label-1")
+        before = state(page, "n")
+        page.click("#done")
+        page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
+        settle(page)
+        assert labels_of(of_labels) == {first: (1, 2), row: (0,)}
+
+
+def test_labels_can_be_chosen_without_a_mouse_and_are_told_to_screen_readers(of_labels, chromium):
+    with served(of_labels.folder) as server:
+        page = open_page(chromium, server.url)
+        row = row_of(page)
+        assert page.get_by_role("group", name="Labels", exact=True).get_by_role("button").count() == 4
+        page.focus("#label-1")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        assert page.get_by_role("button", name="people", pressed=True).count() == 1
+        page.keyboard.press("Tab")
+        press(page, "Enter")  # is done, and chooses nothing more
+        assert labels_of(of_labels) == {row: (1,)}
+        assert page.get_attribute("#done", "aria-keyshortcuts") == "Enter"
+
+
+def test_keys_before_the_next_text_is_on_the_screen_choose_nothing_for_it(of_labels, chromium):
+    with served(of_labels.folder) as server:
+        page = open_page(chromium, server.url)
+        first = row_of(page)
+        page.keyboard.press("1")
+        before = state(page, "n")
+        page.evaluate(
+            """() => { for (const key of ["Enter", "2", "3", "Enter"])
+                document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true})); }"""
+        )
+        page.wait_for_function("n => document.querySelector('#state [data-token]').dataset.n !== n", arg=before)
+        settle(page)
+        assert labels_of(of_labels) == {first: (0,)}
+        assert (pressed(page), row_of(page) != first) == ([], True)
+        assert "3 keys were too early for this text and are ignored." in page.inner_text("#notice")
+
+
+def test_the_table_corrects_any_number_of_labels(of_labels, chromium):
+    with served(of_labels.folder) as server:
+        page = open_page(chromium, server.url)
+        first = row_of(page)
+        page.keyboard.press("1")
+        press(page, "Enter")
+        page.keyboard.press("t")
+        line = page.locator(f"#table-rows tr[data-row='{first}']")
+        line.locator("summary").last.click()
+        assert not line.locator(".save").is_visible()
+        line.get_by_label("story", exact=True).check()
+        line.locator(".save").click()
+        wait_until(lambda: labels_of(of_labels) == {first: (0, 3)})
+        page.wait_for_function("document.querySelector('#table-notice').textContent === 'Changed to looks, story.'")
+        assert line.locator("summary").last.inner_text() == "looks, story"
+        page.select_option("#table-kind", "none")
+        page.wait_for_function("document.querySelector('#table-place').textContent === 'No text to show.'")
+
+
+def test_of_more_than_nine_labels_enter_chooses_what_was_typed_and_enter_again_is_done(tmp_path, chromium):
+    names = [*NAMES, *(f"class {letter}" for letter in "abcdefghijklmnopqrstuvwx")]
+    file, _ = texts_with_labels(tmp_path)
+    session = make_label_session(file, tmp_path / "many.dami", names, initial_size=40)
+    with served(session.folder) as server:
+        page = open_page(chromium, server.url)
+        row = row_of(page)
+        for typed in ("class c", "pe", "class x", "class c"):
+            page.keyboard.type(typed)
+            page.keyboard.press("Enter")
+        assert page.locator("#chosen button").all_text_contents() == ["people", "class x"]
+        selected = "#class-list li[aria-selected=true]"
+        assert page.locator(selected).all_text_contents() == ["people", "class x"]
+        page.click("#chosen button:first-child")
+        page.click("#class-list li:first-child")
+        assert page.locator(selected).all_text_contents() == ["looks", "class x"]
+        page.focus("#class-words")
+        press(page, "Enter")
+        assert labels_of(session) == {row: (0, 27)}
+        assert page.locator(selected).count() == 0
+        row = row_of(page)
+        assert page.evaluate("document.activeElement.id") == "class-words"
+        press(page, "Enter")
+        assert labels_of(session)[row] == ()
 
 
 def test_more_like_this_and_texts_of_a_class_come_next_until_esc(session, truth, chromium):
