@@ -80,6 +80,7 @@ def import_labels(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) 
 
     from dami_text.labeling.exchange.formats import guess_format, read_decisions
     from dami_text.labeling.exchange.matching import import_decisions
+    from dami_text.labeling.exchange.scheme import LabelScheme
     from dami_text.labeling.session import Session
 
     with Session(options.session) as session:
@@ -88,8 +89,9 @@ def import_labels(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) 
         except OSError as error:
             raise DamiError(f"cannot read {options.file}: {error}") from error
         name = options.format or guess_format(options.file.name, content)
-        form = {"multilabel": session.multilabel, "separator": options.label_separator}
-        done = import_decisions(session, read_decisions(name, content, session.class_names, **form), options.annotator)
+        names, multilabel = session.class_names, session.multilabel
+        scheme = LabelScheme(names=names, multilabel=multilabel, separator=options.label_separator)
+        done = import_decisions(session, read_decisions(name, content, scheme), options.annotator)
         print(f"{done.added} labels and skips added, {done.known} were known")
         if done.marks:
             print(f"{done.marks} flags and notes added")
@@ -158,8 +160,9 @@ def select(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     options = parser.parse_args(arguments)
 
     from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.exchange.formats import scheme_for, write_records
+    from dami_text.labeling.exchange.formats import checked, write_records
     from dami_text.labeling.exchange.matching import write_file
+    from dami_text.labeling.exchange.scheme import LabelScheme
     from dami_text.labeling.exchange.selection import selected_records
     from dami_text.labeling.session import Session
 
@@ -168,11 +171,10 @@ def select(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     check_safe_csv(options.format, options.safe_csv)
     no_progress_bars()
     with Session(options.session, options.device) as session:
-        form = {"multilabel": session.multilabel}
-        scheme_for(options.format, session.class_names, **form)  # a refusal before the training
+        scheme = LabelScheme(names=session.class_names, multilabel=session.multilabel)
+        checked(options.format, scheme)  # before the training
         records = selected_records(session, options.n)
-        content = write_records(options.format, records, session.class_names, options.safe_csv, **form)
-        write_file(session, options.out, content)
+        write_file(session, options.out, write_records(options.format, records, scheme, options.safe_csv))
         print(f"{len(records)} texts in {printable(str(options.out))}")
 
 

@@ -149,9 +149,16 @@ class LabelingSession:
             ConfigError: there is no such format, or it has no such form.
             DataError: the file cannot be written, or the format cannot hold the labels.
         """
-        form = {"separator": label_separator, "columns": label_columns}
         with arguments_named():
-            return export_labels(self._open(), Path(file), format, whole=all, safe_csv=safe_csv, **form)[0]
+            return export_labels(
+                self._open(),
+                Path(file),
+                format,
+                whole=all,
+                safe_csv=safe_csv,
+                separator=label_separator,
+                columns=label_columns,
+            )[0]
 
     def show(self) -> None:
         """Show the page in the cell that is run; the link to it where people log in; its address outside a notebook."""

@@ -22,6 +22,7 @@ from dami_text.errors import ConfigError, DataError
 from dami_text.labeling.exchange.formats import FORMATS, guess_format, read_decisions, write_records
 from dami_text.labeling.exchange.label_studio import labeling_interface
 from dami_text.labeling.exchange.records import Record
+from dami_text.labeling.exchange.scheme import LabelScheme
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig
 
@@ -51,13 +52,13 @@ WAYS = [
 ]
 
 
-def written(name, records=RECORDS, names=NAMES, **form):
-    return write_records(name, records, names, multilabel=True, **form)
+def written(name, records=RECORDS, names=NAMES, *, safe_csv=False, **form):
+    return write_records(name, records, LabelScheme(names=names, multilabel=True, **form), safe_csv)
 
 
 def read(name, content, names=NAMES, **form):
     content = content if isinstance(content, bytes) else content.encode()
-    return read_decisions(name, content, names, multilabel=True, **form)
+    return read_decisions(name, content, LabelScheme(names=names, multilabel=True, **form))
 
 
 def lines(*values):

@@ -12,14 +12,16 @@ import importlib
 import json
 import sys
 import warnings
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from dami_text.labeling.exchange.formats import advice, read_decisions, scheme_for, write_records
+from dami_text.labeling.exchange.formats import advice, read_decisions, write_records
 from dami_text.labeling.exchange.label_studio import labeling_interface
 from dami_text.labeling.exchange.records import Record
+from dami_text.labeling.exchange.scheme import LabelScheme
 
 CLASSES = ["good", 'b"ad & <worse>', "naïve 好"]
 TEXTS = ["plain", 'two\nlines "quoted", =1+1', "<b>好 \U0001f600</b>", "\u202e\x1b[31m", " spaces "]
@@ -45,6 +47,7 @@ RECORDS = [
 
 SETS = [[], ["good"], CLASSES[1:], CLASSES, ["=1+1", "two\nlines"]]
 NAMES = [*CLASSES, "=1+1", "two\nlines"]
+SCHEME = LabelScheme(names=NAMES, multilabel=True)
 SEVERAL = [
     *(
         Record(id=f"{i:016x}-0", text=text, label=names, status="labelled", annotator="ann", guess=names, score=0.7)
@@ -161,7 +164,7 @@ def test_doccano_makes_the_texts_and_labels_of_the_lines(doccano, tmp_path):
 
 def decided(name, content, **form):
     """What a file of label sets decides, but for what it leaves open."""
-    found = read_decisions(name, content, NAMES, multilabel=True, **form)
+    found = read_decisions(name, content, replace(SCHEME, **form))
     return [(d.id, d.text, d.label and sorted(d.label)) for d in found if d.problem is None]
 
 
@@ -176,7 +179,7 @@ def test_label_studio_takes_several_choices_and_its_tables_are_read_back(tmp_pat
     config = labeling_interface(NAMES, multilabel=True)
     interface = imported("label_studio_sdk.label_interface").LabelInterface(config)
     interface.validate()
-    tasks = json.loads(write_records("label-studio", SEVERAL, NAMES, multilabel=True))
+    tasks = json.loads(write_records("label-studio", SEVERAL, SCHEME))
     for task in tasks:
         assert interface.validate_task({"data": task["data"]})
         assert all(interface.validate_annotation(annotation) for annotation in task["annotations"])
@@ -201,7 +204,7 @@ def test_label_studio_takes_several_choices_and_its_tables_are_read_back(tmp_pat
 @pytest.mark.filterwarnings("ignore")
 def test_argilla_reads_several_labels_and_what_it_writes_is_read_back(tmp_path):
     json_io = imported("argilla.records._io").JsonIO
-    (tmp_path / "records.json").write_bytes(write_records("argilla", SEVERAL, NAMES, multilabel=True))
+    (tmp_path / "records.json").write_bytes(write_records("argilla", SEVERAL, SCHEME))
     records = json_io._records_from_json(tmp_path / "records.json")
     question, field = SimpleNamespace(name="label", id=None), SimpleNamespace(type="text")
     dataset = SimpleNamespace(settings=SimpleNamespace(questions={"label": question}, schema={"text": field}))
@@ -221,11 +224,11 @@ def test_argillas_server_takes_the_answers_and_the_suggestions():
     settings_class = imported("argilla_server.api.schemas.v1.questions").MultiLabelSelectionQuestionSettings
     validators = imported("argilla_server.validators.response_values")
     suggestions = imported("argilla_server.validators.suggestions").SuggestionCreateValidator
-    given = advice("argilla", scheme_for("argilla", NAMES, multilabel=True))
+    given = advice("argilla", SCHEME)
     labels = ast.literal_eval(given.partition("labels=")[2].removesuffix(")"))
     options = [{"value": label, "text": label} for label in labels]
     settings = settings_class(type="multi_label_selection", options=options)
-    records = json.loads(write_records("argilla", SEVERAL, NAMES, multilabel=True))
+    records = json.loads(write_records("argilla", SEVERAL, SCHEME))
     checked = 0
     for record in records:
         for answer in record["responses"].get("label", []):
@@ -243,7 +246,7 @@ def test_argillas_server_takes_the_answers_and_the_suggestions():
 @pytest.mark.filterwarnings("ignore")
 def test_doccano_makes_several_categories_and_its_exports_are_read_back(doccano, tmp_path):
     file = tmp_path / "labels.jsonl"
-    file.write_bytes(write_records("doccano", SEVERAL, NAMES, multilabel=True))
+    file.write_bytes(write_records("doccano", SEVERAL, SCHEME))
     parser = doccano.parsers.JSONLParser(encoding="utf_8")
     names = [doccano.readers.FileName(str(file), "labels.jsonl", "labels.jsonl")]
     (frame,) = doccano.readers.Reader(names, parser).batch(100)

@@ -1,17 +1,24 @@
 """A session's labels in a file for another tool."""
 
 from pathlib import Path
-from typing import Any
 
 from dami_text.errors import ConfigError
 from dami_text.labeling.exchange.events import write_events
-from dami_text.labeling.exchange.formats import READABLE, advice, check_safe_csv, scheme_for, write_records
+from dami_text.labeling.exchange.formats import READABLE, advice, check_safe_csv, checked, write_records
 from dami_text.labeling.exchange.matching import records_of, write_file
+from dami_text.labeling.exchange.scheme import LabelScheme
 from dami_text.labeling.session import Session
 
 
 def export_labels(
-    session: Session, file: Path, name: str, *, whole: bool = False, safe_csv: bool = False, **form: Any
+    session: Session,
+    file: Path,
+    name: str,
+    *,
+    whole: bool = False,
+    safe_csv: bool = False,
+    separator: str | None = None,
+    columns: bool = False,
 ) -> tuple[int, str | None]:
     """Write the labels in the format `name`; how many texts (or events) they are, and what a person needs to know.
 
@@ -21,21 +28,21 @@ def export_labels(
         name: one of READABLE.
         whole: write texts without labels, too.
         safe_csv: keep spreadsheets from calculating cells of a csv.
-        **form: how several labels a text are written, by the names of `LabelScheme`.
+        separator, columns: how several labels a text are written (see `LabelScheme`).
 
     Raises:
         ConfigError: there is no such format, or options that do not go together.
         DataError: the file cannot be written, or the format cannot hold the labels.
     """
     check_export(name, whole=whole, safe_csv=safe_csv)
-    form |= {"multilabel": session.multilabel}
-    scheme = scheme_for(name, session.class_names, **form)
+    form = LabelScheme(names=session.class_names, multilabel=session.multilabel, separator=separator, columns=columns)
+    scheme = checked(name, form)
     if name == "events":
         content, n_events = write_events(session)
         write_file(session, file, content)
         return n_events, None
     records = records_of(session, only_decided=not whole)
-    write_file(session, file, write_records(name, records, session.class_names, safe_csv, **form))
+    write_file(session, file, write_records(name, records, scheme, safe_csv))
     return len({record.id for record in records}), advice(name, scheme)
 
 

@@ -43,26 +43,25 @@ def _module(name: str) -> Any:
 
 
 def write_records(
-    name: str, records: Sequence["Record"], class_names: Sequence[str], safe_csv: bool = False, **form: Any
+    name: str, records: Sequence["Record"], scheme: "LabelScheme | Sequence[str]", safe_csv: bool = False
 ) -> bytes:
     """The records in the format of that name; `safe_csv` keeps spreadsheets from calculating cells of a csv.
 
-    `form` says how the labels are written, by the names of `LabelScheme`.
+    `scheme` may be the names of the classes, where a text takes one.
 
     Raises:
-        ConfigError: the format has no such form.
+        ConfigError: the format has no such form for labels.
         DataError: it cannot hold the labels.
     """
-    scheme = scheme_for(name, class_names, **form)
-    content: bytes = _module(name).write(records, scheme, safe_csv)
+    content: bytes = _module(name).write(records, checked(name, scheme), safe_csv)
     return content
 
 
-def scheme_for(name: str, class_names: Sequence[str], **form: Any) -> "LabelScheme":
-    """What labels a file in the format of that name has, and how; see `write_records` for what is raised."""
+def checked(name: str, scheme: "LabelScheme | Sequence[str]") -> "LabelScheme":
+    """The scheme of a file in the format of that name; see `write_records` for what is taken and raised."""
     from dami_text.labeling.exchange.scheme import LabelScheme
 
-    scheme = LabelScheme(names=class_names, **form)
+    scheme = scheme if isinstance(scheme, LabelScheme) else LabelScheme(names=scheme)
     scheme.check(name)
     check = getattr(_module(name), "check", None)
     if check is not None:
@@ -82,14 +81,13 @@ def advice(name: str, scheme: "LabelScheme") -> str | None:
     return found(scheme) if found else None
 
 
-def read_decisions(name: str, content: bytes, class_names: Sequence[str], **form: Any) -> list["Decision"]:
+def read_decisions(name: str, content: bytes, scheme: "LabelScheme | Sequence[str]") -> list["Decision"]:
     """What a file in the format of that name decides; a record with a part of the wrong kind has that as its problem.
 
-    `form` says how the labels are written, by the names of `LabelScheme`. Where a text takes any number of labels, the
-    plain name of one is taken for a list of it alone.
+    `scheme` is as in `write_records`. Where a text takes any number of labels, the plain name of one is a list of it.
 
     Raises:
-        ConfigError: the format has no such form.
+        ConfigError: the format has no such form for labels.
         DataError: the file is not in this format, or all that it decides has such parts.
     """
     import csv
@@ -98,7 +96,7 @@ def read_decisions(name: str, content: bytes, class_names: Sequence[str], **form
 
     from dami_text.labeling.exchange.records import Decision, as_list
 
-    scheme = scheme_for(name, class_names, **form)
+    scheme = checked(name, scheme)
     try:
         decisions: list[Decision] = list(_module(name).read(content, scheme))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, pa.ArrowException) as error:
