@@ -32,6 +32,7 @@ def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     from dami_text.data.hub import no_progress_bars
     from dami_text.labeling.exchange.formats import write_records
     from dami_text.labeling.exchange.matching import write_file
+    from dami_text.labeling.exchange.scheme import LabelScheme
     from dami_text.labeling.page.accounts import read_passwords
     from dami_text.labeling.page.server import require_gradio
     from dami_text.labeling.review import doubtful_records, find_doubts
@@ -51,7 +52,8 @@ def review(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
             serve_page(session, page, guidelines, passwords, review=True)
             return
         records = doubtful_records(session)
-        content = write_records(options.format, records, session.class_names, options.safe_csv)
+        scheme = LabelScheme(names=session.class_names, multilabel=session.multilabel)
+        content = write_records(options.format, records, scheme, options.safe_csv)
         write_file(session, options.output, content)
         print(f"{len(records)} labelled texts in {printable(str(options.output))}, the most doubtful first")
 

@@ -25,6 +25,11 @@ def add_device(parser: Parser) -> None:
     parser.add_argument("--device", choices=get_args(Device), help="what computes (default: as the session says)")
 
 
+def add_separator(parser: Parser, told: str) -> None:
+    """The option of commands that write or read several labels a text."""
+    parser.add_argument("--label-separator", metavar="TEXT", help=told)
+
+
 def export(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     """Write the labels for another tool."""
     parser = session_parser(prog, "Write the labels for another tool.")
@@ -35,6 +40,9 @@ def export(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     )
     parser.add_argument("--all", action="store_true", help="write texts without labels too")
     parser.add_argument("--safe-csv", action="store_true", help="keep spreadsheets from calculating cells: ' before =")
+    add_separator(parser, "write several labels a text with this between them, such as ';' (default: as a list)")
+    each = "write several labels a text as a column of 0 and 1 for each label"
+    parser.add_argument("--label-columns", action="store_true", help=each)
     options = parser.parse_args(arguments)
 
     from dami_text.labeling.exchange.exporting import check_export, export_labels
@@ -42,7 +50,15 @@ def export(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
 
     check_export(options.format, whole=options.all, safe_csv=options.safe_csv)
     with Session(options.session) as session:
-        n, told = export_labels(session, options.out, options.format, whole=options.all, safe_csv=options.safe_csv)
+        n, told = export_labels(
+            session,
+            options.out,
+            options.format,
+            whole=options.all,
+            safe_csv=options.safe_csv,
+            separator=options.label_separator,
+            columns=options.label_columns,
+        )
         print(f"{n} {'events' if options.format == 'events' else 'texts'} in {printable(str(options.out))}")
         if told:
             print(printable(told))
@@ -59,10 +75,12 @@ def import_labels(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) 
         metavar="NAME",
         help="whose labels they are where the file does not say (default: who gave a text its label, or import)",
     )
+    add_separator(parser, "what is between several labels of a text in a cell, such as ';'")
     options = parser.parse_args(arguments)
 
     from dami_text.labeling.exchange.formats import guess_format, read_decisions
     from dami_text.labeling.exchange.matching import import_decisions
+    from dami_text.labeling.exchange.scheme import LabelScheme
     from dami_text.labeling.session import Session
 
     with Session(options.session) as session:
@@ -71,7 +89,9 @@ def import_labels(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) 
         except OSError as error:
             raise DamiError(f"cannot read {options.file}: {error}") from error
         name = options.format or guess_format(options.file.name, content)
-        done = import_decisions(session, read_decisions(name, content, session.class_names), options.annotator)
+        names, multilabel = session.class_names, session.multilabel
+        scheme = LabelScheme(names=names, multilabel=multilabel, separator=options.label_separator)
+        done = import_decisions(session, read_decisions(name, content, scheme), options.annotator)
         print(f"{done.added} labels and skips added, {done.known} were known")
         if done.marks:
             print(f"{done.marks} flags and notes added")
@@ -140,8 +160,9 @@ def select(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     options = parser.parse_args(arguments)
 
     from dami_text.data.hub import no_progress_bars
-    from dami_text.labeling.exchange.formats import write_records
+    from dami_text.labeling.exchange.formats import checked, write_records
     from dami_text.labeling.exchange.matching import write_file
+    from dami_text.labeling.exchange.scheme import LabelScheme
     from dami_text.labeling.exchange.selection import selected_records
     from dami_text.labeling.session import Session
 
@@ -150,8 +171,10 @@ def select(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None
     check_safe_csv(options.format, options.safe_csv)
     no_progress_bars()
     with Session(options.session, options.device) as session:
+        scheme = LabelScheme(names=session.class_names, multilabel=session.multilabel)
+        checked(options.format, scheme)  # before the training
         records = selected_records(session, options.n)
-        write_file(session, options.out, write_records(options.format, records, session.class_names, options.safe_csv))
+        write_file(session, options.out, write_records(options.format, records, scheme, options.safe_csv))
         print(f"{len(records)} texts in {printable(str(options.out))}")
 
 

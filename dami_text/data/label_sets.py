@@ -66,7 +66,7 @@ class LabelSets:
         if len(set(columns)) < len(columns):
             raise ColumnError(f"--label-columns names a column twice, in {listed(columns)}; name each once")
         if config.label_columns is not None:
-            names, read = list(columns), _of_columns(columns)
+            names, read = list(columns), of_columns(columns)
         else:
             names, read = _of_column(next(iter(source.values())).features[columns[0]], columns[0], config)
         there = cls(columns, read)._names_in(source)
@@ -155,7 +155,7 @@ def _different(names: list[str] | None) -> list[str] | None:
     return names
 
 
-def _of_columns(columns: Sequence[str]) -> Read:
+def of_columns(columns: Sequence[str]) -> Read:
     """What reads a column of 0 and 1 for each label."""
 
     def read(cells: Sequence[Any]) -> list[str] | None:

@@ -132,6 +132,8 @@ class LabelingSession:
         *,
         all: bool = False,  # noqa: A002
         safe_csv: bool = False,
+        label_separator: str | None = None,
+        label_columns: bool = False,
     ) -> int:
         """Write the labels for another tool; the number of texts (or events) that were written.
 
@@ -140,13 +142,23 @@ class LabelingSession:
             format: one of those of `dami-text export`.
             all: write texts without labels, too.
             safe_csv: keep spreadsheets from calculating cells.
+            label_separator: write several labels a text with this between them; None as a list.
+            label_columns: write them as a column of 0 and 1 for each label.
 
         Raises:
-            ConfigError: there is no such format.
-            DataError: the file cannot be written.
+            ConfigError: there is no such format, or it has no such form.
+            DataError: the file cannot be written, or the format cannot hold the labels.
         """
         with arguments_named():
-            return export_labels(self._open(), Path(file), format, whole=all, safe_csv=safe_csv)[0]
+            return export_labels(
+                self._open(),
+                Path(file),
+                format,
+                whole=all,
+                safe_csv=safe_csv,
+                separator=label_separator,
+                columns=label_columns,
+            )[0]
 
     def show(self) -> None:
         """Show the page in the cell that is run; the link to it where people log in; its address outside a notebook."""

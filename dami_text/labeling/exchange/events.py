@@ -1,13 +1,14 @@
 """All that ever happened in a session, as lines of JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from dami_text.labeling.exchange.records import Decision, Json, json_lines, lines_of
+from dami_text.labeling.exchange.scheme import LabelScheme
 from dami_text.labeling.session import Session
 
 
-def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+def read(content: bytes, scheme: LabelScheme) -> Iterable[Decision]:
     """What stands at the end of the events that `dami-text export --format events` wrote: decisions and flags."""
     events = json_lines(content)
     undone = {event["undoes"] for event in events if event["action"] == "undo"}

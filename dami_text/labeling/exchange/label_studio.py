@@ -4,23 +4,28 @@ from collections.abc import Iterable, Sequence
 
 from dami_text.labeling.exchange.marks import by_text, labeled, marked, marks_of
 from dami_text.labeling.exchange.records import Decision, Json, Record, array_of, as_text, json_array, own_columns
+from dami_text.labeling.exchange.scheme import LabelScheme, names_of
 from dami_text.labeling.labels import Names
+
+#: Why an annotation that has results, and no choices among them, is no answer.
+NO_CHOICES = "an annotation with results of other controls alone, which does not say whether none of the labels holds"
 
 SUGGESTION = "suggestion"  # what stands for the model of a suggestion that the text came with
 
 
-def labeling_interface(class_names: Sequence[str]) -> str:
+def labeling_interface(class_names: Sequence[str], *, multilabel: bool = False) -> str:
     """The labelling interface that a project for these tasks needs."""
     from xml.sax.saxutils import quoteattr
 
     choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in class_names)
+    choice = "multiple" if multilabel else "single"
     return (
         '<View><Text name="text" value="$text"/>'
-        f'<Choices name="label" toName="text" choice="single">{choices}</Choices></View>'
+        f'<Choices name="label" toName="text" choice="{choice}">{choices}</Choices></View>'
     )
 
 
-def write(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
+def write(records: Sequence[Record], scheme: LabelScheme, safe: bool = False) -> bytes:
     """Label Studio's tasks, an array of JSON."""
     return array_of(map(_task, by_text(records)))
 
@@ -38,7 +43,7 @@ def _task(records: Sequence[Record]) -> Json:
         prediction = {"model_version": SUGGESTION, "score": record.suggestion_score}
         task["predictions"].append(prediction | {"result": _choice("p2", record.suggestion)})
     # Skips last: Label Studio's tables leave them out, and their rows are told apart by their order.
-    decided = sorted((record for record in records if record.status != "open"), key=lambda record: not record.label)
+    decided = sorted((record for record in records if record.status != "open"), key=lambda record: record.label is None)
     if decided:
         # Annotations have the numbers of users there, not names.
         task["data"]["dami_annotator"] = decided[0].annotator
@@ -58,11 +63,12 @@ def _task(records: Sequence[Record]) -> Json:
 
 
 def _choice(number: str, label: Names) -> list[Json]:
+    """A result with the label, or with all; none where there is no label, as where an annotator has chosen nothing."""
     names = {"id": number, "from_name": "label", "to_name": "text", "type": "choices"}
-    return [names | {"value": {"choices": label if isinstance(label, list) else [label]}}]
+    return [names | {"value": {"choices": names_of(label)}}] if label != [] else []
 
 
-def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+def read(content: bytes, scheme: LabelScheme) -> Iterable[Decision]:
     """What the annotations of its JSON export decide."""
     for task in json_array(content):
         data = task["data"]
@@ -73,10 +79,13 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
             annotator = who.get("email") if isinstance(who, dict) else None if who is None else str(who)
             if i < len(sent):  # one of those that went out with the task, whoever was put down for it there
                 annotator = sent[i] or annotator
+            results = annotation.get("result") or []
             if annotation.get("was_cancelled"):
                 yield Decision(id=number, text=text, label=None, annotator=annotator)
-            elif choices := _choices(annotation.get("result") or [], class_names):
-                yield labeled(number, text, choices, annotator)
+            elif (choices := _choices(results, scheme.names)) or (scheme.multilabel and not results):
+                yield labeled(choices, scheme, id=number, text=text, annotator=annotator)
+            elif scheme.multilabel:
+                yield Decision(id=number, text=text, label=None, problem=NO_CHOICES)
         yield from marked(number, text, data)
 
 
@@ -95,6 +104,6 @@ def recognizes(first: Json, is_lines: bool) -> bool:
     return "data" in first
 
 
-def advice(class_names: Sequence[str]) -> str:
+def advice(scheme: LabelScheme) -> str:
     """What there is to say when tasks are written."""
-    return f"labelling interface: {labeling_interface(class_names)}"
+    return f"labelling interface: {labeling_interface(scheme.names, multilabel=scheme.multilabel)}"

@@ -10,13 +10,20 @@ from dami_text.labeling.exchange.records import (
     Record,
     as_text,
 )
+from dami_text.labeling.exchange.scheme import LabelScheme, label_names
 
 
-def labeled(number: str | None, text: str | None, labels: Sequence[Any], annotator: str | None) -> Decision:
-    """The decision for the one label; with a problem where there are several, which no text can have here."""
+def labeled(labels: Sequence[Any], scheme: LabelScheme, **of: Any) -> Decision:
+    """The decision for these labels, `of` an id, a text and an annotator.
+
+    It has a problem where a text takes one label and they are several, or where they are no names.
+    """
+    if scheme.multilabel:
+        found, problem = label_names(labels)
+        return Decision(label=found, problem=problem, **of)
     names = [as_text(label) or "" for label in labels]
     problem = None if len(names) == 1 else f"{names} are several labels"
-    return Decision(id=number, text=text, label=names[0], annotator=annotator, problem=problem)
+    return Decision(label=names[0], problem=problem, **of)
 
 
 def by_text(records: Sequence[Record]) -> list[list[Record]]:

@@ -10,6 +10,7 @@ from dami_text.data.ids import text_hash
 from dami_text.errors import ConfigError, DataError
 from dami_text.files import write_whole
 from dami_text.labeling.exchange.records import Decision, Record
+from dami_text.labeling.exchange.scheme import names_of
 from dami_text.labeling.labels import Label, from_json
 from dami_text.labeling.session import FILE_ANNOTATOR, Session
 from dami_text.labeling.store.queues import QueueItem
@@ -192,10 +193,12 @@ class _Matched:
     def refuse_unknown(self, decisions: Sequence[Decision]) -> None:
         """Raise DataError if the decisions have labels, and none of them is a class."""
         given = [decision.label for decision in decisions if decision.label is not None and not decision.problem]
-        labels = {name for label in given for name in (label if isinstance(label, list) else [label])}
+        labels = {name for label in given for name in names_of(label) if name is not None}
         if labels and all(self.classes.of(label) is None for label in labels):
+            several = "; --label-separator says what is between labels in one cell" if self.session.multilabel else ""
             raise DataError(
-                f"the file holds the labels {sorted(labels)[:10]}; the session's classes are {self.session.class_names}"
+                f"the file holds the labels {sorted(labels)[:10]}; the session's classes are "
+                f"{self.session.class_names}{several}"
             )
 
     def match(self, decision: Decision) -> None:

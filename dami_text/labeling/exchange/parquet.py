@@ -8,15 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dami_text.labeling.exchange.records import Decision, Record, own_columns
+from dami_text.labeling.exchange.scheme import LabelScheme
 from dami_text.labeling.exchange.tables import as_cell, decisions_of, require_columns, row_of
 
 
-def write(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
+def write(records: Sequence[Record], scheme: LabelScheme, safe: bool = False) -> bytes:
     """The records as a table whose columns have types."""
     kinds = {"seconds": pa.float64(), "round": pa.int64(), "flagged": pa.bool_(), "score": pa.float64()}
-    rows = [row_of(record) for record in records]
-    names = list(rows[0] if rows else row_of(Record(id="", text="")))
-    own = own_columns(records[0]) if records else {}
+    if scheme.multilabel and scheme.separator is None:
+        kinds |= dict.fromkeys(("label", "guess"), pa.list_(pa.string()))
+    if scheme.columns:
+        kinds |= dict.fromkeys(scheme.names, pa.int64())
+    rows = [row_of(record, scheme) for record in records]
+    names = list(rows[0] if rows else row_of(Record(id="", text=""), scheme))
+    own = own_columns(records[0], scheme.taken) if records else {}
     columns = {
         name: _own_array([row[name] for row in rows])
         if name in own
@@ -36,8 +41,8 @@ def _own_array(values: list[Any]) -> pa.Array:
         return pa.array([None if value is None else str(as_cell(value)) for value in values], pa.string())
 
 
-def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+def read(content: bytes, scheme: LabelScheme) -> Iterable[Decision]:
     """What the rows of a table decide."""
     table = pq.read_table(io.BytesIO(content))
-    require_columns(table.column_names)
-    return decisions_of(table.to_pylist())
+    require_columns(table.column_names, scheme)
+    return decisions_of(table.to_pylist(), scheme)

@@ -1,6 +1,7 @@
 """Examples for Prodigy, and what its db-out writes.
 
-A negative answer to a proposed label (reject) decides between two classes and is no decision among more.
+A negative answer to a proposed label (reject) decides between two classes and is no decision among more. With several
+labels a text, an answer to a proposed label leaves open which others hold, and is no decision, either.
 """
 
 import re
@@ -19,16 +20,22 @@ from dami_text.labeling.exchange.records import (
     lines_of,
     own_columns,
 )
+from dami_text.labeling.exchange.scheme import LabelScheme, names_of
+
+#: Why an answer to a proposed label is left out where a text has any number of them.
+ONE_OF_SEVERAL = "an answer about one label, which leaves the others open; wanted options, and all that hold in accept"
 
 
-def write(records: Sequence[Record], class_names: Sequence[str], safe: bool = False) -> bytes:
+def write(records: Sequence[Record], scheme: LabelScheme, safe: bool = False) -> bytes:
     """Prodigy's examples, one a line."""
-    options = [{"id": name, "text": name} for name in class_names]
+    options = [{"id": name, "text": name} for name in scheme.names]
 
     def example(record: Record) -> Json:
         told = own_columns(record) | record.reason
         meta = {name: value for name, value in told.items() if isinstance(value, str | int | float)}
         shown: Json = {"text": record.text, "meta": {**meta, "dami_id": record.id}, "options": options}
+        if scheme.multilabel:
+            shown |= {"config": {"choice_style": "multiple"}}
         if record.flagged:
             shown |= {"flagged": True}
         if record.note:
@@ -37,7 +44,7 @@ def write(records: Sequence[Record], class_names: Sequence[str], safe: bool = Fa
             shown |= {"_annotator_id": record.annotator}
         if record.status == "open":
             return shown
-        shown |= {"accept": [] if record.label is None else [record.label]}
+        shown |= {"accept": names_of(record.label)}
         return shown | {"answer": "ignore" if record.label is None else "accept", "_view_id": "choice"}
 
     return lines_of(map(example, records))
@@ -60,7 +67,7 @@ def _session_names(examples: Sequence[Json]) -> dict[str, str | None]:
     return dict.fromkeys(found) | {session: name or session for session, name in names.items()}
 
 
-def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
+def read(content: bytes, scheme: LabelScheme) -> Iterable[Decision]:
     """What the answers that `db-out` writes decide."""
     examples = json_lines(content)
     names = _session_names(examples)
@@ -70,14 +77,21 @@ def read(content: bytes, class_names: Sequence[str]) -> Iterable[Decision]:
         session, annotator = example.get("_session_id"), example.get("_annotator_id")
         if isinstance(session, str) and annotator in (None, session):
             annotator = names[session]
-        named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
-        decision = Decision(id=number, text=text, label=None, annotator=annotator, decided=answer == "ignore")
-        if answer == "accept" and named and named[0] is not None:
-            decision = labeled(number, text, named, annotator)
-        elif answer == "reject" and example.get("label") in class_names and len(class_names) == 2:
-            decision = labeled(number, text, [name for name in class_names if name != example["label"]], annotator)
+        of = {"id": number, "text": text, "annotator": annotator}
+        decision = Decision(label=None, decided=answer == "ignore", **of)
+        if scheme.multilabel:
+            if answer == "accept" and "options" in example:
+                decision = labeled(example.get("accept") or [], scheme, **of)
+            elif answer in ("accept", "reject") and example.get("label") is not None:
+                decision = replace(decision, problem=ONE_OF_SEVERAL)
+        else:
+            named: list[Any] = example.get("accept") or [] if "options" in example else [example.get("label")]
+            if answer == "accept" and named and named[0] is not None:
+                decision = labeled(named, scheme, **of)
+            elif answer == "reject" and example.get("label") in scheme.names and len(scheme.names) == 2:
+                decision = labeled([name for name in scheme.names if name != example["label"]], scheme, **of)
         flagged, note = example.get("flagged") is True, example.get("dami_note")
-        if decision.decided or flagged or note:
+        if decision.decided or decision.problem or flagged or note:
             yield replace(decision, flagged=flagged, note=note)
 
 

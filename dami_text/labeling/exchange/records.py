@@ -5,8 +5,8 @@ first.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dami_text.errors import DataError
@@ -67,6 +67,11 @@ class Decision:
     review: bool = False
 
 
+def as_list(decision: Decision) -> Decision:
+    """The decision with its one label as a list of it."""
+    return replace(decision, label=[decision.label]) if isinstance(decision.label, str) else decision
+
+
 def as_text(value: Any) -> Any:
     """A cell as text: numbers in writing, 1.0 as 1; None for an empty one or NaN; lists and objects as they are."""
     if isinstance(value, float):
@@ -90,15 +95,15 @@ COLUMNS = (
 )
 
 
-def own_columns(record: Record) -> Json:
-    """The file's own columns, by names that none of ours has, but for `id`; values as JSON has them."""
-    return {_own_name(name): as_json(value) for name, value in record.own.items()}
+def own_columns(record: Record, taken: Collection[str] = ()) -> Json:
+    """The file's own columns, by names that none of ours has, but for `id`, and none of `taken`; values as in JSON."""
+    return {_own_name(name, taken): as_json(value) for name, value in record.own.items()}
 
 
-def _own_name(name: str) -> str:
+def _own_name(name: str, taken: Collection[str]) -> str:
     known = normalized(name)
-    taken = (known in (*COLUMNS, "reason") and known != "id") or known.startswith("dami_")
-    return f"own_{name}" if taken else name
+    is_taken = (known in (*COLUMNS, "reason") and known != "id") or known.startswith("dami_") or name in taken
+    return f"own_{name}" if is_taken else name
 
 
 def normalized(name: str) -> str:
