@@ -52,6 +52,8 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
         raise ConfigError(f"--model {model} reads tables, and --task is {task}; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
     _check_frozen(options, changed)
+    if options["threshold"] != "none" and not options["freeze_encoder"] and model not in (AUTO, "linear"):
+        raise ConfigError(f"--threshold is for linear and for frozen encoders, and --model is {model}; leave it out")
     if options["validation"] == "none":
         check_stopping(options, has_validation=False)
     for name in OF_TABLES:

@@ -130,6 +130,11 @@ class TrainingConfig(Options):
     class_weights: Literal["none", "balanced"] = option(
         "none", "balanced weighs each class by the inverse of its count among the labelled texts"
     )
+    threshold: Literal["none", "f1"] = option(
+        "none",
+        "f1: models predict the rarer of two classes, or with --task multilabel each label, from that probability on "
+        "at which its cross-validated F1 is highest, in place of one half; for linear and frozen encoders",
+    )
     mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
     device: Device = option(
         "auto",

@@ -194,13 +194,18 @@ def learner_of(
         labels: (N,), or (N, C), the texts' true labels where they are known, for the cold start that looks at them.
 
     Raises:
-        ConfigError: the strategy needs what the models do not give.
+        ConfigError: the strategy needs what the models do not give, or there are not two classes for `--threshold`.
     """
     name = config.strategy.strategy if strategy is None else strategy_name(strategy)
     strategy = strategy or build_strategy(config.strategy)
     require_given(strategy, source.gives, name)
     if config.data.is_multilabel:
         require_multilabel(strategy, name)
+    elif config.training.threshold != "none" and len(class_names) != 2:
+        raise ConfigError(
+            f"--threshold is for two classes, or for any number of labels with --task multilabel, and the data has "
+            f"{len(class_names)} classes; leave it out"
+        )
     return ActiveLearner(
         texts,
         source.new_model,

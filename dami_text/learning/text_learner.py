@@ -233,6 +233,12 @@ class TextLearner:
         with self._working():
             return self.core.trained_model()
 
+    @contextmanager
+    def predicting(self) -> Iterator[PreTrainedModel]:
+        """This round's model as it predicts inside the block: by the thresholds that the option `threshold` chooses."""
+        with self._working(), self.core.predicting() as model:
+            yield model
+
     def predict(self, texts: Any) -> NDArray[np.str_]:
         """The names (N,) of the classes of texts (N,)."""
         names: NDArray[np.str_] = np.array(self.class_names)[self.predict_proba(texts).argmax(axis=1)]

@@ -330,12 +330,16 @@ def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, 
     with FileLock(file.with_suffix(".lock")):
         if file.exists():
             saved = torch.load(file, map_location="cpu", weights_only=True)
-            learner.restore(saved["weights"])
-            return Training(**saved["training"])
+            held_out = saved["cross_validated"]
+            training = Training(**saved["training"], cross_validated=None if held_out is None else held_out.numpy())
+            learner.restore(saved["weights"], training)
+            return training
         training = learner.train()
+        told = asdict(training)
+        held_out = told.pop("cross_validated")
         with whole_file(file) as unfinished:
-            told = asdict(replace(training, cross_validated=None))
-            torch.save({"weights": own_weights(learner.trained_model()), "training": told}, unfinished)
+            content_of = {"cross_validated": None if held_out is None else torch.from_numpy(held_out), "training": told}
+            torch.save({"weights": own_weights(learner.trained_model()), **content_of}, unfinished)
         return training
 
 
