@@ -22,7 +22,7 @@ OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features
 
 #: What only texts with any number of labels have a use for, and what works for one class a text alone.
 OF_MULTILABEL = ("label_separator", "label_columns", "label_aggregation")
-OF_ONE_CLASS = ("contrastive", "rarefy", "init_model", "positive_class", "stop_report")
+OF_ONE_CLASS = ("contrastive", "rarefy", "init_model", "stop_report")
 
 #: What only a training with a validation split, and only one without, has a use for.
 WITH_VALIDATION = ("epochs", "epoch_steps", "patience")

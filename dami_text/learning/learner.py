@@ -33,7 +33,7 @@ from dami_text.models.threshold import Threshold, choose_thresholds, moved
 from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
-from dami_text.strategies import Query, QueryStrategy, SeesLabels, check_query
+from dami_text.strategies import Query, QueryStrategy, check_query
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +99,9 @@ class ActiveLearner:
             first_query: chooses while nothing is labelled.
             preprocessor: what makes a model's input, to be saved beside the model; by default the texts' tokenizer.
         """
-        self.pool = Pool(texts)
+        self.pool = Pool(texts, labels=no_labels(n_classes, multilabel=multilabel))
         self.round = -1
         self.model: PreTrainedModel | None = None
-        self._labels = no_labels(len(texts), n_classes, multilabel=multilabel)
         self._excluded: Rows = np.zeros(0, np.int64)
         self.strategy, self._new_model, self._validation = strategy, new_model, validation
         self.preprocessor = preprocessor or getattr(texts, "tokenizer", None)
@@ -117,7 +116,8 @@ class ActiveLearner:
     @property
     def labels(self) -> NDArray[np.int64]:
         """The labels (n,) of `pool.labeled`, or (n, C) of any number of labels."""
-        return self._labels[self.pool.labeled]
+        assert self.pool.labels is not None
+        return self.pool.labels
 
     def exclude(self, rows: Rows | Sequence[int]) -> None:
         """Never ask for these rows (n,) of the pool; labels of them can be told all the same."""
@@ -143,8 +143,7 @@ class ActiveLearner:
         """
         rows = checked_rows(rows, len(self.pool))
         labels = checked_labels(labels, rows, self._n_classes, multilabel=self._multilabel)
-        self.pool = self.pool.with_labeled(rows).without(self._excluded)
-        self._labels[rows] = labels
+        self.pool = self.pool.with_labeled(rows, labels).without(self._excluded)
         self.round = self.round + 1 if round_number is None else round_number
         self.model = None
 
@@ -259,8 +258,7 @@ class ActiveLearner:
         else:
             if self._pool_subsample is not None:
                 pool = self._subsample(max(n, self._pool_subsample))
-            strategy = self.strategy.seeing(self.labels) if isinstance(self.strategy, SeesLabels) else self.strategy
-            query = strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
+            query = self.strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 
@@ -269,7 +267,7 @@ class ActiveLearner:
         rng = numpy_stream(self._seed, self.round, "pool subsample")
         if self._pool_subsample_by == "random" or n >= len(self.pool.unlabeled):
             return self.pool.sample(n, rng)
-        near = self._processes.on_main(lambda: near_anchors(self.pool, self.labels, n, rng).unlabeled)
+        near = self._processes.on_main(lambda: near_anchors(self.pool, n, rng).unlabeled)
         return self.pool.among(near)
 
 
