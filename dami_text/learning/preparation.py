@@ -155,9 +155,9 @@ def _encoded(dataset: Dataset, class_names: Sequence[str], config: RunConfig, so
 
 def require_texts(config: RunConfig) -> None:
     """Raise ConfigError if the options are of tables."""
-    if config.data.task != "text":
+    if config.data.task == "tabular":
         raise ConfigError(
-            f"--task is {config.data.task}; a learner over texts needs --task text (dami-text run does the others)"
+            "--task is tabular; a learner over texts needs --task text or multilabel (dami-text run reads tables)"
         )
 
 
