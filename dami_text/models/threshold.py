@@ -91,10 +91,7 @@ def choose_thresholds(cross_validated: Floats, labels: Labels) -> list[Threshold
 
 
 def _threshold(number: int, probabilities: Floats, positive: NDArray[np.bool_], most: int | None = None) -> Threshold:
-    """The best threshold of a class, by probabilities (n,); with `most`, the class is predicted so many times as often.
-
-    That is, at most, as it is there.
-    """
+    """The `best_threshold` of a class by probabilities (n,); the limit is `most` times the positive texts."""
     known = ~np.isnan(probabilities)
     probabilities, positive = probabilities[known], positive[known]
     limit = None if most is None else most * int(positive.sum())
