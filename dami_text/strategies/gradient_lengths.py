@@ -113,9 +113,9 @@ def _loss_gradients(
     probabilities = task.probabilities(logits).detach()
     if task.multilabel:
         # The loss gradients with and without a label are p - 1 and p times the gradient of its logit.
-        doubts = 2 * probabilities * torch.sigmoid(-logits.detach()) / logits.shape[1]
-        for doubt, logit in zip(doubts.T, logits.T, strict=True):
-            yield doubt, list(torch.autograd.grad(logit.sum(), outputs, retain_graph=True))
+        weights = 2 * probabilities * torch.sigmoid(-logits.detach()) / logits.shape[1]
+        for weight, logit in zip(weights.T, logits.T, strict=True):
+            yield weight, list(torch.autograd.grad(logit.sum(), outputs, retain_graph=True))
         return
     if logits.shape[1] == 2:
         # The loss gradients of the two labels are p_1 and -p_0 times the gradient of z_1 - z_0.

@@ -130,6 +130,8 @@ def test_one_label_alone_and_names_that_are_none():
     made.tell(range(60), HOLD[:60, :1])
     found = [bool(labels) for labels in made.predict(TEXTS[60:])]
     assert np.mean(found == (HOLD[60:, 0] == 1)) > 0.9
+    (explained,) = made.explain(["the film is the plot"])
+    assert max(explained.words, key=lambda word: word[1])[0] == "film"
     with pytest.raises(ConfigError, match="it must be a list of one name or more, all different"):
         make_learner(TEXTS, [], task="multilabel")
     with pytest.raises(ConfigError, match="it must be a list of two names or more"):
