@@ -30,6 +30,7 @@ SHOWN = (
     "results/*.png",
     "results/*/*.png",
     "results/*/figures/*.png",
+    "results/*/*/figures/*.png",
     "results/*/report.html",
     "results/benchmarks/*.json",
 )

@@ -22,7 +22,7 @@ OF_TABLES = ("data_dir", "drop_columns", "categorical_columns", "hashed_features
 
 #: What only texts with any number of labels have a use for, and what works for one class a text alone.
 OF_MULTILABEL = ("label_separator", "label_columns", "label_aggregation")
-OF_ONE_CLASS = ("contrastive", "rarefy", "init_model", "positive_class", "stop_report")
+OF_ONE_CLASS = ("contrastive", "rarefy", "init_model", "stop_report")
 
 #: What only a training with a validation split, and only one without, has a use for.
 WITH_VALIDATION = ("epochs", "epoch_steps", "patience")
@@ -52,6 +52,8 @@ def check_together(options: Mapping[str, Any], changed: Collection[str]) -> None
         raise ConfigError(f"--model {model} reads tables, and --task is {task}; use cnn or bilstm, or --task tabular")
     _check_dropout(options, changed)
     _check_frozen(options, changed)
+    if options["threshold"] != "none" and not options["freeze_encoder"] and model not in (AUTO, "linear"):
+        raise ConfigError(f"--threshold is for linear and for frozen encoders, and --model is {model}; leave it out")
     if options["validation"] == "none":
         check_stopping(options, has_validation=False)
     for name in OF_TABLES:

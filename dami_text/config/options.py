@@ -130,6 +130,11 @@ class TrainingConfig(Options):
     class_weights: Literal["none", "balanced"] = option(
         "none", "balanced weighs each class by the inverse of its count among the labelled texts"
     )
+    threshold: Literal["none", "f1"] = option(
+        "none",
+        "f1: models predict the rarer of two classes, or with --task multilabel each label, from that probability on "
+        "at which its cross-validated F1 is highest, in place of one half; for linear and frozen encoders",
+    )
     mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
     device: Device = option(
         "auto",
@@ -158,14 +163,16 @@ class StrategyConfig(Options):
 
     strategy: str = option(
         "dami",
-        f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class; for linear margin; some of these and "
-        f"{', '.join(LABEL_STRATEGIES)} for --task multilabel, whose default is margin",
+        f"{', '.join(STRATEGIES)}, or one of your own as package.module:Class; with --task multilabel "
+        f"{', '.join(LABEL_STRATEGIES)}, too; for that, and for linear, the default is margin",
     )
     interpretation_target: Literal["probability", "logit"] = option(
         "probability", "dami: differentiate the class's probability, or its log-odds"
     )
     interpretation_class: Literal["auto", "predicted", "all"] = option(
-        "auto", "dami: the class to differentiate; auto is the positive one of two, the predicted one of more"
+        "auto",
+        "dami: the class to differentiate; auto is the positive one of two, the predicted one of more, and with --task "
+        "multilabel the most uncertain label",
     )
     interpretation_source: Literal["auto", "words", "features"] = option(
         "auto",

@@ -48,7 +48,7 @@ STRATEGIES = {
 }
 
 #: Those that are for texts with any number of labels alone.
-LABEL_STRATEGIES = {"cvirs": "dami_text.strategies.cvirs:Cvirs"}
+LABEL_STRATEGIES = {"cvirs": "dami_text.strategies.cvirs:Cvirs", "lci": "dami_text.strategies.lci:Lci"}
 
 
 def find(place: str) -> Any:

@@ -24,9 +24,9 @@ def named(label: Any, class_names: Sequence[str]) -> str | list[str]:
     return [name for name, holds in zip(class_names, label, strict=True) if holds]
 
 
-def no_labels(n: int, n_classes: int, *, multilabel: bool) -> NDArray[np.int64]:
-    """An array of n labels that are not known: -1."""
-    return np.full((n, n_classes) if multilabel else n, -1, np.int64)
+def no_labels(n_classes: int, *, multilabel: bool) -> NDArray[np.int64]:
+    """An array of the labels of no text."""
+    return np.zeros((0, n_classes) if multilabel else 0, np.int64)
 
 
 def checked_labels(labels: Any, rows: NDArray[np.int64], n_classes: int, *, multilabel: bool) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from dami_text.data.batches import Batch, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import Texts
 from dami_text.models.inference import device_of, evaluation_mode
+from dami_text.models.tasks import task_of
 from dami_text.models.unseen import seen_logits
 from dami_text.models.windows import windows_of
 from dami_text.processes import where_float64_is
@@ -79,14 +80,16 @@ def interpret(
 
     `target` is what is differentiated: the class's probability p, or its log-odds log p - log(1 - p). `target_class` is
     whose: `auto` takes the positive class of two (the sign of the predicted class's gradient flips between the classes,
-    which would merge regions) and the predicted class of more. Classes that the model never predicts, for lack of a
-    label, do not count: C is without them.
+    which would merge regions) and the predicted class of more. Where a text has any number of labels, `auto` takes the
+    most uncertain one, whose probability is closest to one half, and `predicted` the most probable one. Classes that
+    the model never predicts, for lack of a label, do not count: C is without them.
     """
     with interpretation_mode(model), embedding_hook(model) as captured:
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
         logits = seen_logits(model, logits)
         gradients: list[torch.Tensor] = []
-        for log_odds in _log_odds(logits, target_class):
+        log_odds_of = _label_log_odds if task_of(model).multilabel else _log_odds
+        for log_odds in log_odds_of(logits, target_class):
             # dp = p (1 - p) dlog-odds; through the softmax, 1 - p would drown where p is close to 1.
             p, rest = torch.sigmoid(log_odds.detach()), torch.sigmoid(-log_odds.detach())
             scale = p * rest if target == "probability" else torch.ones_like(p)
@@ -133,6 +136,15 @@ def _log_odds(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch
             yield _against_the_rest(logits, torch.full((n_texts, 1), c, device=logits.device))
     else:
         yield _against_the_rest(logits, logits.argmax(dim=1, keepdim=True))
+
+
+def _label_log_odds(logits: torch.Tensor, target_class: TargetClass) -> Iterator[torch.Tensor]:
+    """The same of logits (B, C) of any number of labels, which are the log-odds of each."""
+    if target_class == "all":
+        yield from logits.T
+    else:
+        chosen = (-logits.abs() if target_class == "auto" else logits).argmax(dim=1, keepdim=True)
+        yield logits.gather(1, chosen).squeeze(1)
 
 
 def _against_the_rest(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

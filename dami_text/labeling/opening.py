@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Options of a run that labelling has no use for: it has no validation split, and the file is named beside them.
 UNUSED = (
-    *("dataset", "splits", "rarefy", "validation", "stop", "stop_report", *WITH_VALIDATION),
+    *("dataset", "splits", "rarefy", "validation", "stop", "stop_report", "threshold", *WITH_VALIDATION),
     *(f.name for f in fields(TabularConfig)),
 )
 

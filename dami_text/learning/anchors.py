@@ -14,7 +14,6 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 from sklearn.preprocessing import normalize
 
@@ -31,12 +30,11 @@ ANCHORS = 10
 BLOCK = 10_000
 
 
-def near_anchors(pool: Pool, labels: NDArray[np.int64], n: int, rng: np.random.Generator) -> Pool:
+def near_anchors(pool: Pool, n: int, rng: np.random.Generator) -> Pool:
     """The pool in which only n of the unlabelled rows are there to choose from, those nearest to anchors.
 
     Args:
-        pool: with one labelled row at least, and n unlabelled ones.
-        labels: (L,) the classes of `pool.labeled`.
+        pool: with one labelled row at least, of a known class, and n unlabelled ones.
         n: the number of rows.
         rng: draws the anchors.
 
@@ -49,7 +47,8 @@ def near_anchors(pool: Pool, labels: NDArray[np.int64], n: int, rng: np.random.G
             "--pool-subsample-by anchors compares texts by a frozen encoder's features or by TF-IDF, and these texts "
             "have neither; add --freeze-encoder, use --model linear, or leave it out"
         )
-    of_classes = [pool.labeled[labels == c] for c in np.unique(labels)]
+    assert pool.labels is not None
+    of_classes = [pool.labeled[pool.labels == c] for c in np.unique(pool.labels)]
     anchors = [drawn_anchors(features, rows, rng) for rows in of_classes]
     found = most_similar(features, np.concatenate(anchors), pool.unlabeled, n)
     ends = np.cumsum([len(rows) for rows in anchors])

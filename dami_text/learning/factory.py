@@ -8,7 +8,7 @@ from typing import Any
 from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.config.data_options import DataConfig
 from dami_text.config.fields import Size
-from dami_text.config.registry import AUTO, OWN_MODELS
+from dami_text.config.registry import AUTO, OWN_CLASSIFIER, OWN_MODELS
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError, RecordError, arguments_named
 from dami_text.learning.inputs import class_names_given, dataset_of, labels_given
@@ -50,10 +50,19 @@ def make_learner(
         >>> make_learner(texts, ["neg", "pos"], model="cnn", strategy="badge", labels=labels, steps=5)
         TextLearner(6 texts, 2 labelled, 2 classes, model cnn, strategy badge, round 0)
 
+        With `task="multilabel"`, a text has any number of labels:
+
+        >>> texts = ["good food", "cheap food", "so cheap", "good", "it is cheap", "the food"]
+        >>> labels = [["food"], ["food", "price"], ["price"], [], None, None]
+        >>> learner = make_learner(texts, ["food", "price"], model="linear", labels=labels, task="multilabel")
+        >>> learner.tell([4], [["price"]])
+        >>> learner.predict(["food", "the food was cheap"]).tolist()
+        [['food'], ['food', 'price']]
+
     Args:
         texts: (N,) strings, in a list, an array, a series or a Dataset's column; or a data frame or a Dataset, whose
             column is called "text" or named by the option `text_column`. Rows are places in it.
-        class_names: the classes (C). Labels are names, or places in it.
+        class_names: the classes (C), or the labels that a text has any number of. Labels are names, or places in it.
         config: all options at once, in place of those that follow.
         strategy: its name; a function (model, pool, n, rng) that returns rows; or an object with a method `query`, see
             `QueryStrategy`. The default is dami, or margin for a model without gradients: linear, or of your own.
@@ -62,7 +71,8 @@ def make_learner(
             language, else linear.
         seed: of all that is random.
         query_size: how many texts are asked for at a time: a count or a share of the texts.
-        labels: (N,) that are there already, None where unknown; or the name of their column in `texts`.
+        labels: (N,) that are there already, None where unknown; or the name of their column in `texts`. Of any number
+            of labels, each is a list.
         quiet: show no progress bars.
         **options: any other option of a run, such as `learning_rate=1e-3`.
 
@@ -72,10 +82,11 @@ def make_learner(
             needs what the model does not give.
     """
     with arguments_named():
-        names = class_names_given(class_names)
         given = _given({"strategy": strategy, "model": model, "seed": seed, "query_size": query_size}, options, config)
+        multilabel = given.config.data.is_multilabel
+        names = class_names_given(class_names, multilabel=multilabel)
         dataset = dataset_of(texts, given.config.data.text_columns)
-        told = None if labels is None else labels_given(labels, texts, names, len(dataset))
+        told = None if labels is None else labels_given(labels, texts, names, len(dataset), multilabel=multilabel)
         size = (given.config.loop.query_size or Size(QUERY_SIZE)).of(len(dataset))
         learner = TextLearner(
             dataset,
@@ -120,6 +131,8 @@ def _given(named: dict[str, Any], options: dict[str, Any], config: RunConfig | N
         beside = [*(name for name in changed if named[name] != DEFAULTS[name]), *options]
         if beside:
             raise ConfigError(f"config and {', '.join(beside)} are given; give all options in one of the two ways")
+    if config.model.model == OWN_CLASSIFIER and config.data.is_multilabel:
+        raise ConfigError("--model is a classifier of your own, for one class a text; with --task multilabel name one")
     if "model" not in own and config.model.model in OWN_MODELS:
         raise ConfigError(f"--model {config.model.model} is no name to choose; give the object itself")
     return _Given(config, own.get("model"), strategy)
@@ -162,7 +175,7 @@ def load_learner(
                     raise ConfigError(f"the learner in {folder} {what} a {name} of your own; {rule}, as {name}=...")
             learner = TextLearner(
                 dataset,
-                class_names_given(state["class_names"]),
+                class_names_given(state["class_names"], multilabel=config.data.is_multilabel),
                 config,
                 model=model,
                 strategy=None if strategy is None else as_strategy(strategy),

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Value
+from datasets import ClassLabel, Dataset, LargeList, List, Value
 from numpy.typing import NDArray
 
 from dami_text.config.fields import listed
@@ -17,18 +17,19 @@ STRINGS = (Value("string"), Value("large_string"))
 FALSE, TRUE = "false", "true"
 
 
-def class_names_given(class_names: Any) -> list[str]:
-    """The names of the classes (C).
+def class_names_given(class_names: Any, *, multilabel: bool = False) -> list[str]:
+    """The names of the classes (C), or with `multilabel` of the labels of which a text has any number.
 
     Raises:
-        ConfigError: they are not two names or more, all different.
+        ConfigError: they are not two names or more, or one label or more, all different.
     """
-    wanted = "it must be a list of two names or more, all different"
+    least = 1 if multilabel else 2
+    wanted = f"it must be a list of {'one name' if multilabel else 'two names'} or more, all different"
     if isinstance(class_names, str | bytes | Mapping) or not isinstance(class_names, Iterable):
         raise ConfigError(f"class_names is {class_names!r}; {wanted}")
     names = [name.item() if isinstance(name, np.generic) else name for name in class_names]
     fit = all(isinstance(name, str) and name.strip() for name in names)
-    if not fit or len(names) < 2 or len(set(names)) < len(names):
+    if not fit or len(names) < least or len(set(names)) < len(names):
         raise ConfigError(f"class_names is {names!r}; {wanted}")
     return names
 
@@ -115,6 +116,43 @@ def rows_given(rows: Any) -> NDArray[np.int64]:
     return np.array(found, np.int64)
 
 
+def label_numbers(
+    labels: Sequence[Any], class_names: Sequence[str], rows: Sequence[Any], *, multilabel: bool
+) -> NDArray[np.int64]:
+    """Labels (n,) of `rows` (n,) as an array: their `class_numbers` or, with `multilabel`, `label_sets`."""
+    return (label_sets if multilabel else class_numbers)(labels, class_names, rows)
+
+
+def label_sets(labels: Sequence[Any], class_names: Sequence[str], rows: Sequence[Any]) -> NDArray[np.int64]:
+    """0 and 1 for each label (n, C), of sets of labels (n,) of `rows` (n,).
+
+    A set is a list of names or numbers, or a row of an array with 0 and 1 for each label.
+
+    Raises:
+        DataError: a set is none, has a label twice, or one that is no label; the message has its row.
+    """
+    numbers = {name: number for number, name in enumerate(class_names)}
+    found = np.zeros((len(rows), len(numbers)), np.int64)
+    for place, (given, row) in enumerate(zip(labels, rows, strict=True)):
+        if isinstance(given, np.ndarray) and given.shape == (len(numbers),) and given.dtype.kind in "biuf":
+            if not np.isin(given, (0, 1)).all():
+                raise DataError(
+                    f"row {row} has the labels {given.tolist()!r:.60}; an array holds 0 or 1 for each label"
+                )
+            found[place] = given
+            continue
+        if not isinstance(given, list | tuple | set | frozenset | np.ndarray):
+            raise DataTypeError(
+                f"row {row} has the label {given!r:.60}, and a text has any number of labels; give a list of them, [] "
+                "where none holds"
+            )
+        of_row = [_class_number(label, numbers, row) for label in listed_values(given, "labels")]
+        if len(set(of_row)) < len(of_row):
+            raise DataError(f"row {row} has a label twice, in {list(given)!r:.60}; give each once")
+        found[place, of_row] = 1
+    return found
+
+
 def class_numbers(labels: Sequence[Any], class_names: Sequence[str], rows: Sequence[Any]) -> NDArray[np.int64]:
     """The numbers (n,) of the classes that labels (n,) of `rows` (n,) name: by name, by number, or True and False.
 
@@ -154,15 +192,16 @@ def _class_number(label: Any, numbers: Mapping[str, int], row: Any) -> int:
 
 
 def labels_given(
-    labels: Any, texts: Any, class_names: Sequence[str], n: int
+    labels: Any, texts: Any, class_names: Sequence[str], n: int, *, multilabel: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows (k,) and numbers of classes (k,) of those of n texts that have a label already.
+    """Rows (k,) of those of n texts that have a label already, and their `label_numbers`, (k,) or (k, C).
 
     Args:
         labels: one for each text, None, NaN, "" or -1 where it is not known; or the name of their column in `texts`.
         texts: what was given as texts.
         class_names: the classes (C).
         n: how many texts there are.
+        multilabel: whether a text has any number of labels.
 
     Raises:
         DataError: there are more or fewer labels than texts, or one is of no class.
@@ -176,8 +215,11 @@ def labels_given(
         labels = listed_values(texts[labels], "labels")
         if isinstance(feature, ClassLabel):
             labels = [None if label in (None, -1) else feature.int2str(label) for label in labels]
+        elif isinstance(feature, List | LargeList) and isinstance(feature.feature, ClassLabel):
+            labels = [None if of_row is None else feature.feature.int2str(of_row) for of_row in labels]
     found = listed_values(labels, "labels")
     if len(found) != n:
         raise DataError(f"got {n} texts and {len(found)} labels; give one label for each text, None where unknown")
-    rows = [row for row, label in enumerate(found) if not (is_missing(label) or label == -1)]
-    return np.array(rows, np.int64), class_numbers([found[row] for row in rows], class_names, rows)
+    rows = [row for row, label in enumerate(found) if not is_missing(label) and (multilabel or label != -1)]
+    given = [found[row] for row in rows]
+    return np.array(rows, np.int64), label_numbers(given, class_names, rows, multilabel=multilabel)

@@ -5,7 +5,8 @@ A round depends on nothing but the data, the options, the seed, its number, and 
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -28,10 +29,11 @@ from dami_text.models.adapters import has_adapter, merge_copy, save_adapter
 from dami_text.models.last_layer import record_unseen
 from dami_text.models.shared_weights import own_weights
 from dami_text.models.source import Preprocessor
+from dami_text.models.threshold import Threshold, choose_thresholds, moved
 from dami_text.models.training import Training, train
 from dami_text.processes import Processes, make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
-from dami_text.strategies import Query, QueryStrategy, SeesLabels, check_query
+from dami_text.strategies import Query, QueryStrategy, check_query
 
 logger = logging.getLogger(__name__)
 
@@ -97,14 +99,14 @@ class ActiveLearner:
             first_query: chooses while nothing is labelled.
             preprocessor: what makes a model's input, to be saved beside the model; by default the texts' tokenizer.
         """
-        self.pool = Pool(texts)
+        self.pool = Pool(texts, labels=no_labels(n_classes, multilabel=multilabel))
         self.round = -1
         self.model: PreTrainedModel | None = None
-        self._labels = no_labels(len(texts), n_classes, multilabel=multilabel)
         self._excluded: Rows = np.zeros(0, np.int64)
         self.strategy, self._new_model, self._validation = strategy, new_model, validation
         self.preprocessor = preprocessor or getattr(texts, "tokenizer", None)
         self._config = training or TrainingConfig()
+        self._thresholds: list[Threshold] = []
         self._n_classes, self._multilabel = n_classes, multilabel
         self._seed, self._first_query = seed, first_query
         self._pool_subsample, self._pool_subsample_by = pool_subsample, pool_subsample_by
@@ -114,7 +116,8 @@ class ActiveLearner:
     @property
     def labels(self) -> NDArray[np.int64]:
         """The labels (n,) of `pool.labeled`, or (n, C) of any number of labels."""
-        return self._labels[self.pool.labeled]
+        assert self.pool.labels is not None
+        return self.pool.labels
 
     def exclude(self, rows: Rows | Sequence[int]) -> None:
         """Never ask for these rows (n,) of the pool; labels of them can be told all the same."""
@@ -140,8 +143,7 @@ class ActiveLearner:
         """
         rows = checked_rows(rows, len(self.pool))
         labels = checked_labels(labels, rows, self._n_classes, multilabel=self._multilabel)
-        self.pool = self.pool.with_labeled(rows).without(self._excluded)
-        self._labels[rows] = labels
+        self.pool = self.pool.with_labeled(rows, labels).without(self._excluded)
         self.round = self.round + 1 if round_number is None else round_number
         self.model = None
 
@@ -150,7 +152,7 @@ class ActiveLearner:
         if self.round < 0:
             raise DataError("nothing is labelled yet; tell labels first")
         start = time.perf_counter()
-        self.model = None
+        self.model, self._thresholds = None, []
         for attempt in range(ATTEMPTS):
             model, training = self._trained(attempt)
             if training.has_learned:
@@ -162,8 +164,14 @@ class ActiveLearner:
                 if attempt + 1 < ATTEMPTS
                 else "see whether the labels are right, or try another --learning-rate or more --steps",
             )
-        self.model = model
+        self.model, self._thresholds = model, self._chosen_thresholds(training)
         return replace(training, seconds=time.perf_counter() - start)
+
+    def _chosen_thresholds(self, training: Training | None) -> list[Threshold]:
+        """From which probabilities on the model of a training predicts, where the options have that chosen."""
+        if self._config.threshold == "none" or training is None or training.cross_validated is None:
+            return []
+        return choose_thresholds(training.cross_validated, self.labels)
 
     def _trained(self, attempt: int) -> tuple[PreTrainedModel, Training]:
         """A new model, trained on what is labelled; each attempt has random streams of its own."""
@@ -189,17 +197,18 @@ class ActiveLearner:
         """
         model, folder = self.trained_model(), Path(folder)
         record_unseen(model)
-        if not has_adapter(model):
-            model.save_pretrained(folder)
-        elif merged:
-            merge_copy(model).save_pretrained(folder)
-        else:
-            save_adapter(model, folder)
+        with self.predicting() as model:
+            if not has_adapter(model):
+                model.save_pretrained(folder)
+            elif merged:
+                merge_copy(model).save_pretrained(folder)
+            else:
+                save_adapter(model, folder)
         if self.preprocessor is not None:
             self.preprocessor.save_pretrained(folder)
 
-    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take weights, by name, that were trained elsewhere on what is labelled, as this round's model.
+    def restore(self, weights: Mapping[str, torch.Tensor], training: Training | None = None) -> None:
+        """Take weights, by name, that a training elsewhere has found for what is labelled, as this round's model.
 
         They are those of `own_weights`, or all.
 
@@ -212,7 +221,7 @@ class ActiveLearner:
         missing = sorted(own_weights(model).keys() & found.missing_keys)
         if missing or found.unexpected_keys:
             raise ValueError(f"got weights of another model: without {missing[:3]}, with {found.unexpected_keys[:3]}")
-        self.model = model
+        self.model, self._thresholds = model, self._chosen_thresholds(training)
 
     def trained_model(self) -> PreTrainedModel:
         """This round's model; it is trained now if that has not happened."""
@@ -220,6 +229,15 @@ class ActiveLearner:
             self.train()
         assert self.model is not None
         return self.model
+
+    @contextmanager
+    def predicting(self) -> Iterator[PreTrainedModel]:
+        """This round's model as it predicts inside the block: by the thresholds that the option `threshold` chooses.
+
+        It asks by one half, for which see `models.threshold`.
+        """
+        with moved(self.trained_model(), self._thresholds) as model:
+            yield model
 
     def ask(self, n: int) -> Query:
         """The n rows to label next, with reasons; all that are left if n is more.
@@ -240,8 +258,7 @@ class ActiveLearner:
         else:
             if self._pool_subsample is not None:
                 pool = self._subsample(max(n, self._pool_subsample))
-            strategy = self.strategy.seeing(self.labels) if isinstance(self.strategy, SeesLabels) else self.strategy
-            query = strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
+            query = self.strategy.query(self.trained_model(), pool, n, numpy_stream(self._seed, self.round, "query"))
         query = check_query(self._processes.on_main(lambda: query), pool, n)
         return replace(query, details={**query.details, "considered": len(pool.unlabeled)})
 
@@ -250,7 +267,7 @@ class ActiveLearner:
         rng = numpy_stream(self._seed, self.round, "pool subsample")
         if self._pool_subsample_by == "random" or n >= len(self.pool.unlabeled):
             return self.pool.sample(n, rng)
-        near = self._processes.on_main(lambda: near_anchors(self.pool, self.labels, n, rng).unlabeled)
+        near = self._processes.on_main(lambda: near_anchors(self.pool, n, rng).unlabeled)
         return self.pool.among(near)
 
 

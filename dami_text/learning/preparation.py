@@ -156,9 +156,9 @@ def _encoded(dataset: Dataset, class_names: Sequence[str], config: RunConfig, so
 
 def require_texts(config: RunConfig) -> None:
     """Raise ConfigError if the options are of tables."""
-    if config.data.task != "text":
+    if config.data.task == "tabular":
         raise ConfigError(
-            f"--task is {config.data.task}; a learner over texts needs --task text (dami-text run does the others)"
+            "--task is tabular; a learner over texts needs --task text or multilabel (dami-text run reads tables)"
         )
 
 
@@ -195,13 +195,18 @@ def learner_of(
         labels: (N,), or (N, C), the texts' true labels where they are known, for the cold start that looks at them.
 
     Raises:
-        ConfigError: the strategy needs what the models do not give.
+        ConfigError: the strategy needs what the models do not give, or there are not two classes for `--threshold`.
     """
     name = config.strategy.strategy if strategy is None else strategy_name(strategy)
     strategy = strategy or build_strategy(config.strategy)
     require_given(strategy, source.gives, name)
     if config.data.is_multilabel:
         require_multilabel(strategy, name)
+    elif config.training.threshold != "none" and len(class_names) != 2:
+        raise ConfigError(
+            f"--threshold is for two classes, or for any number of labels with --task multilabel, and the data has "
+            f"{len(class_names)} classes; leave it out"
+        )
     return ActiveLearner(
         texts,
         source.new_model,

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from dami_text.config.run import RunConfig
 from dami_text.data.hub import progress_bars_hidden
 from dami_text.data.ids import Rows
+from dami_text.data.labels import named
 from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.errors import ConfigError, DataError, DataTypeError, arguments_named
@@ -23,8 +24,8 @@ from dami_text.learning.bars import progress_bars
 from dami_text.learning.events import Event, History
 from dami_text.learning.explaining import explanations
 from dami_text.learning.inputs import (
-    class_numbers,
     dataset_of,
+    label_numbers,
     labels_given,
     listed_values,
     rows_given,
@@ -39,6 +40,7 @@ from dami_text.models.inference import predict_probabilities
 from dami_text.models.kinds.automatic import settled
 from dami_text.models.kinds.own import own_source
 from dami_text.models.source import ModelSource, Preprocessor
+from dami_text.models.tasks import ANY_LABELS, ONE_CLASS
 from dami_text.models.training import Training
 from dami_text.processes import use_device
 from dami_text.strategies import QueryStrategy
@@ -102,7 +104,7 @@ class TextLearner:
         require_texts(config)
         self.class_names, self.query_size, self._quiet = list(class_names), query_size, quiet
         self._own_model, self._own_strategy = model, strategy
-        self._history = History()
+        self._history, self._task = History(), ANY_LABELS if config.data.is_multilabel else ONE_CLASS
         self.config, _ = settled(config, dataset)
         self._dataset, self._source, self.core = dataset, *self._begun(dataset)
 
@@ -132,8 +134,9 @@ class TextLearner:
         strategy = strategy_name(self._own_strategy) if self._own_strategy else self.config.strategy.strategy
         if self._own_model is not None:
             model = getattr(self._own_model, "__name__", type(self._own_model).__name__)
-        classes = f"{len(self.pool)} texts, {labeled} labelled, {len(self.class_names)} classes"
-        return f"TextLearner({classes}, model {model}, strategy {strategy}, round {self.round})"
+        classes = f"{len(self.class_names)} {'labels' if self._task.multilabel else 'classes'}"
+        texts = f"{len(self.pool)} texts, {labeled} labelled"
+        return f"TextLearner({texts}, {classes}, model {model}, strategy {strategy}, round {self.round})"
 
     @property
     def pool(self) -> Pool:
@@ -179,7 +182,7 @@ class TextLearner:
         guesses = None
         if self.round >= 0:
             probabilities = predict_probabilities(self.core.trained_model(), self.pool.texts, found.rows)
-            guesses = [self.class_names[i] for i in probabilities.argmax(axis=1)]
+            guesses = self._names(self._task.predicted(probabilities))
         self._record("asked", rows=rows, guesses=guesses)
         return query
 
@@ -188,7 +191,8 @@ class TextLearner:
 
         Args:
             rows: (n,) places in the pool, such as `query.rows`.
-            labels: (n,) names of classes or their numbers; True and False where the classes are called so.
+            labels: (n,) names of classes or their numbers; True and False where the classes are called so. Of any
+                number of labels, each is a list of these, [] where none holds; or a row of an array of 0 and 1.
 
         Raises:
             DataError: a row that is not in the pool or there twice, a label that is none, or not a label a row; nothing
@@ -198,20 +202,22 @@ class TextLearner:
         given = listed_values(labels, "labels")
         if len(given) != len(places) or not given:
             raise DataError(f"got {len(places)} rows and {len(given)} labels; give one label for each row")
-        numbers = class_numbers(given, self.class_names, places.tolist())
-        known = dict(zip(self.pool.labeled.tolist(), self.core.labels.tolist(), strict=True))
-        before = np.array([known.get(row, -1) for row in places.tolist()])
-        if (before == numbers).all():
+        numbers = label_numbers(given, self.class_names, places.tolist(), multilabel=self._task.multilabel)
+        new = ~np.isin(places, self.pool.labeled)
+        before = np.full_like(numbers, -1)
+        before[~new] = self.core.labels[np.searchsorted(self.pool.labeled, places[~new])]
+        differs = (before != numbers).reshape(len(places), -1).any(axis=1)
+        if not differs.any():
             return
         self.core.tell(places, numbers)
-        guesses = self._history.last_guesses()
-        new, changed = before < 0, (before >= 0) & (before != numbers)
+        guesses, changed = self._history.last_guesses(), differs & ~new
         if new.any():
             told = self._names(numbers[new])
             right = [
                 guesses[row] == label for row, label in zip(places[new].tolist(), told, strict=True) if row in guesses
             ]
-            scored = {"metric": "accuracy on what was asked", "score": float(np.mean(right))} if right else {}
+            metric = f"{'subset ' if self._task.multilabel else ''}accuracy on what was asked"
+            scored = {"metric": metric, "score": float(np.mean(right))} if right else {}
             self._record("told", rows=places[new].tolist(), labels=told, **scored)
         if changed.any():
             was = self._names(before[changed])
@@ -233,28 +239,39 @@ class TextLearner:
         with self._working():
             return self.core.trained_model()
 
-    def predict(self, texts: Any) -> NDArray[np.str_]:
-        """The names (N,) of the classes of texts (N,)."""
-        names: NDArray[np.str_] = np.array(self.class_names)[self.predict_proba(texts).argmax(axis=1)]
-        return names
+    @contextmanager
+    def predicting(self) -> Iterator[PreTrainedModel]:
+        """This round's model as it predicts inside the block: by the thresholds that the option `threshold` chooses."""
+        with self._working(), self.core.predicting() as model:
+            yield model
+
+    def predict(self, texts: Any) -> NDArray[Any]:
+        """The names (N,) of the classes of texts (N,); or, of any number of labels, (N,) lists of names."""
+        predicted = self._task.predicted(self.predict_proba(texts))
+        if self._task.multilabel:
+            return np.fromiter(self._names(predicted), object, len(predicted))
+        return np.asarray(np.array(self.class_names)[predicted])
 
     def predict_proba(self, texts: Any) -> NDArray[np.float32]:
         """The probabilities (N, C) of the classes of texts (N,), in the order of `class_names`.
 
+        Of any number of labels, each has a probability of its own, and is predicted above one half.
+
         Raises:
             DataError: nothing is labelled, or a text is no string.
         """
-        model, found = self.trained_model(), strings(texts)
-        if not found:
-            return np.zeros((0, len(self.class_names)), np.float32)
-        return predict_probabilities(model, self._encoded(found), np.arange(len(found)))
+        with self.predicting() as model:
+            found = strings(texts)
+            if not found:
+                return np.zeros((0, len(self.class_names)), np.float32)
+            return predict_probabilities(model, self._encoded(found), np.arange(len(found)))
 
     def score(self, texts: Any, labels: Any, metric: str | None = None) -> float:
         """How good the predictions for texts (N,) of known labels (N,) are; the history keeps it.
 
         Args:
             texts: they should not be of the pool: what was asked for is harder than other texts.
-            labels: names of classes or their numbers.
+            labels: as those of `tell`.
             metric: accuracy, macro_f1 and so on, as the option `metric`; by default what that is.
 
         Raises:
@@ -266,11 +283,12 @@ class TextLearner:
             raise DataError(
                 f"got {len(found)} texts and {len(given)} labels; give one text or more, and a label for each"
             )
-        numbers = class_numbers(given, self.class_names, range(len(given)))
+        numbers = label_numbers(given, self.class_names, range(len(given)), multilabel=self._task.multilabel)
         with arguments_named():
             metric = self.config.training.metric if metric is None else metric
             name = replace(self.config.training, metric=metric).metric
-            value = float(scorer(name, self.class_names)(self.predict_proba(found), numbers))
+            of = scorer(name, self.class_names, multilabel=self._task.multilabel)
+            value = float(of(self.predict_proba(found), numbers))
         self._record("scored", rows=[], metric=name, score=value, n=len(found))
         return value
 
@@ -278,10 +296,12 @@ class TextLearner:
         """The prediction for each text, and how much each of its words has to do with it; in colour in a notebook.
 
         A word weighs what the linear model has learned of it, or the length of the gradient by its embedding; for a
-        classifier of one's own, what the probability falls by without the word.
+        classifier of one's own, what the probability falls by without the word. Of any number of labels it is the most
+        probable one that is explained.
         """
-        model, found = self.trained_model(), strings(texts)
-        return explanations(model, self._encoded(found), self.class_names) if found else Explanations()
+        with self.predicting() as model:
+            found = strings(texts)
+            return explanations(model, self._encoded(found), self.class_names) if found else Explanations()
 
     @property
     def labels(self) -> "pd.DataFrame":
@@ -315,7 +335,7 @@ class TextLearner:
             new = dataset_of(texts, self.config.data.text_columns)
             first, told = len(self.pool), None
             if labels is not None:
-                told = labels_given(labels, texts, self.class_names, len(new))
+                told = labels_given(labels, texts, self.class_names, len(new), multilabel=self._task.multilabel)
             dataset = datasets.concatenate_datasets([self._dataset, new])
             source, core = self._begun(dataset)
         core.exclude(sorted(self._history.rows("excluded")))
@@ -363,8 +383,9 @@ class TextLearner:
             (encoded,) = self._source.encode([Dataset.from_dict({"text": list(texts)})])
         return encoded
 
-    def _names(self, numbers: NDArray[np.int64]) -> list[str]:
-        return [self.class_names[number] for number in numbers]
+    def _names(self, numbers: NDArray[np.int64]) -> list[Any]:
+        """The names of labels: of each text one, or a list of them."""
+        return [named(label, self.class_names) for label in numbers]
 
     def _record(self, event: str, **details: Any) -> None:
         self._history.add(event, self.round, len(self.pool.labeled), **details)
@@ -375,4 +396,5 @@ class TextLearner:
         self.core.exclude(sorted(self._history.rows("excluded")))
         if labels := self._history.labels():
             rows, names = list(labels), [label for label, _ in labels.values()]
-            self.core.tell(rows, class_numbers(names, self.class_names, rows), round_number=round_number)
+            numbers = label_numbers(names, self.class_names, rows, multilabel=self._task.multilabel)
+            self.core.tell(rows, numbers, round_number=round_number)

@@ -88,6 +88,8 @@ class LinearForSequenceClassification(PreTrainedModel):
     def word_weights(self, texts: TfidfTexts, row: int) -> NDArray[np.float64]:
         """How much each word (W,) of a row's text speaks for the predicted class, against the mean of the others.
 
+        Of any number of labels it is the most probable one, against its absence.
+
         A word's weight is the sum over its features (the word, its pairs, its characters) of their values times their
         weights; a pair counts half for each of its words. Words that speak against the class have 0.
         """
@@ -95,7 +97,7 @@ class LinearForSequenceClassification(PreTrainedModel):
         weight = self.classifier.weight.detach().cpu().numpy()
         logits = texts.matrix[row] @ weight.T + self.classifier.bias.detach().cpu().numpy()
         best = int(np.argmax(logits))
-        others = np.delete(weight, best, axis=0).mean(axis=0)
+        others = 0 if task_of(self).multilabel else np.delete(weight, best, axis=0).mean(axis=0)
         direction = weight[best] - others
         words = [text[start:end] for start, end in places]
         alone = texts.encoder.counts(words) @ direction

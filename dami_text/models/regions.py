@@ -4,6 +4,7 @@ The gradient of a linear head is the same at all texts: there is one region. Thi
 the same features and has the paper's hidden layers for tables, so that DAMI on it is the paper's Algorithm 1.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts
 from dami_text.models.mlp import MLPForSequenceClassification
+from dami_text.models.tasks import task_of
 
 #: Adam's full-batch steps and learning rate.
 STEPS, LEARNING_RATE = 300, 1e-2
@@ -49,13 +51,16 @@ class FeatureRows:
 
 
 def fit_regions(network: MLPForSequenceClassification, batch: Batch, labels: NDArray[np.int64]) -> None:
-    """Train the network on labels (n,) of a batch of n texts."""
+    """Train the network on labels (n,), or (n, C) of any number of labels, of a batch of n texts."""
     inputs, wanted = batch.to(network.device).inputs, torch.from_numpy(labels).to(network.device)
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = functional.cross_entropy
+    if task_of(network).multilabel:
+        loss, wanted = functional.binary_cross_entropy_with_logits, wanted.float()
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
     with torch.enable_grad():
         for _ in range(STEPS):
             optimizer.zero_grad()
-            functional.cross_entropy(network(**inputs).logits, wanted).backward()
+            loss(network(**inputs).logits, wanted).backward()
             optimizer.step()
 
 

@@ -148,7 +148,9 @@ class SentenceEncoderForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         self.encoder = SentenceEncoder(config, transformer)
         if config.regions:  # before the classifier, which is the last layer
-            self.regions = MLPForSequenceClassification(MLPConfig(config.feature_dim, num_labels=config.num_labels))
+            problem, n_labels = config.problem_type, config.num_labels
+            network = MLPConfig(config.feature_dim, num_labels=n_labels, problem_type=problem)
+            self.regions = MLPForSequenceClassification(network)
         if config.lexicon:
             self.lexicon = Lexicon(
                 config.encoder.get_text_config().vocab_size, config.lexicon, int(config.num_labels or 2)

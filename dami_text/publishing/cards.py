@@ -129,6 +129,7 @@ class CardFacts:
         report: what the accuracy does not show; None where it was not measured.
         needs_dami_text: whether transformers can load the model only with dami_text's classes.
         long_texts: a sentence on the texts that are longer than the model takes, if there are any.
+        thresholds: from which probability on classes are predicted that have another threshold than one half.
         merged: whether a model's adapter is merged into its base.
         n_without_label: how many of the labelled texts have none of the labels, where a text has any number of them.
     """
@@ -146,6 +147,7 @@ class CardFacts:
     report: ClassReport | None = None
     needs_dami_text: bool = False
     long_texts: str | None = None
+    thresholds: Mapping[str, float] | None = None
     merged: bool = False
     n_without_label: int | None = None
 
@@ -163,6 +165,7 @@ def run_facts(
     *,
     needs_dami_text: bool = False,
     long_texts: str | None = None,
+    thresholds: Mapping[str, float] | None = None,
     merged: bool = False,
 ) -> CardFacts:
     """The facts of a run with these round lines, one at least, and numbers of texts by split; see `CardFacts`."""
@@ -182,6 +185,7 @@ def run_facts(
         report=ClassReport.of_round(last),
         needs_dami_text=needs_dami_text,
         long_texts=long_texts,
+        thresholds=thresholds,
         merged=merged,
         n_without_label=last.get("n_without_label"),
     )
@@ -215,6 +219,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         "in_pipeline": config.model.kind.in_pipeline,
         "needs_dami_text": facts.needs_dami_text,
         "long_texts": facts.long_texts,
+        "thresholds": ", ".join(f"{markdown(name)} {value:.2g}" for name, value in (facts.thresholds or {}).items()),
         "truncates": config.tokenization.long_texts == "truncate",
         "rank": config.model.lora,
         "is_adapter": facts.is_adapter,

@@ -330,12 +330,20 @@ def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, 
     with FileLock(file.with_suffix(".lock")):
         if file.exists():
             saved = torch.load(file, map_location="cpu", weights_only=True)
-            learner.restore(saved["weights"])
-            return Training(**saved["training"])
+            held_out = saved.get("cross_validated")  # None in files of versions without it
+            held_out = None if held_out is None else held_out.numpy()
+            training = replace(Training(**saved["training"]), cross_validated=held_out)
+            learner.restore(saved["weights"], training)
+            return training
         training = learner.train()
+        held_out = training.cross_validated
+        told = {
+            "weights": own_weights(learner.trained_model()),
+            "training": asdict(replace(training, cross_validated=None)),
+            "cross_validated": None if held_out is None else torch.from_numpy(held_out),
+        }
         with whole_file(file) as unfinished:
-            told = asdict(replace(training, cross_validated=None))
-            torch.save({"weights": own_weights(learner.trained_model()), "training": told}, unfinished)
+            torch.save(told, unfinished)
         return training
 
 

@@ -72,7 +72,7 @@ def simulate(
         learner: told the labels of `n_labeled[learner.round]` rows.
         oracle: knows the labels.
         n_labeled: the number of labelled rows of each round, from round 0.
-        evaluate: metrics by name, of a model.
+        evaluate: metrics by name, of a model as it predicts (see `predicting`).
         train: gives the learner its round's model, if it is not to train one.
         stop: whether to end with a round, told its model.
 
@@ -82,7 +82,8 @@ def simulate(
     for number in range(learner.round, len(n_labeled)):
         training = train(learner) if train else learner.train()
         trained = time.perf_counter()
-        metrics = evaluate(learner.trained_model())
+        with learner.predicting() as model:
+            metrics = evaluate(model)
         evaluated = time.perf_counter()
         more = not (stop and stop(learner.trained_model())) and number + 1 < len(n_labeled)
         decided = time.perf_counter()

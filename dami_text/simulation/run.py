@@ -251,7 +251,8 @@ class Run:
     def _save_model(self, rounds: Sequence[Line]) -> None:
         def save(path: Path) -> None:
             self.learner.save_pretrained(path)
-            self._write_card(path, self.learner.trained_model(), rounds)
+            with self.learner.predicting() as model:
+                self._write_card(path, model, rounds)
 
         self.folder.save_model(save)
 
@@ -266,6 +267,7 @@ class Run:
             data.source.commit,
             needs_dami_text=is_own(model),
             long_texts=data.train.texts.long_texts,
+            thresholds=getattr(model.config, "moved_thresholds", None),
             merged=merged,
         )
         (path / "README.md").write_text(str(model_card(facts)), encoding="utf-8")

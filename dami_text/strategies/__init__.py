@@ -13,7 +13,6 @@ from dami_text.strategies.base import (
     Explaining,
     Query,
     QueryStrategy,
-    SeesLabels,
     check_query,
     highest,
     require_given,
@@ -31,6 +30,7 @@ from dami_text.strategies.egl import Egl
 from dami_text.strategies.egl_word import EglWord
 from dami_text.strategies.expected_errors import ExpectedErrors
 from dami_text.strategies.kmeans_features import KMeansFeatures
+from dami_text.strategies.lci import Lci
 from dami_text.strategies.positives import Positives
 from dami_text.strategies.probcover import ProbCover
 from dami_text.strategies.random import RandomSampling
@@ -54,13 +54,13 @@ __all__ = [
     "ExpectedErrors",
     "Explaining",
     "KMeansFeatures",
+    "Lci",
     "Positives",
     "ProbCover",
     "Query",
     "QueryStrategy",
     "RandomSampling",
     "Representation",
-    "SeesLabels",
     "TypiClust",
     "Uncertainty",
     "build_strategy",

@@ -6,6 +6,9 @@ predicted class its label: with features h (H,) and probabilities p (C,),
     g = e outer h  (C * H),     e = p - onehot(argmax p).
 
 Its norm ||e|| ||h|| falls as confidence rises. It is never built: g_i . g_j = (e_i . e_j)(h_i . h_j).
+
+Where a text has any number of labels, the loss is the sum of the labels' binary cross-entropies, and the labels of
+more than one half are taken for its own: e_c = p_c - [p_c > 1/2].
 """
 
 import numpy as np
@@ -17,6 +20,7 @@ from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_both
 from dami_text.models.scores import first_highest
+from dami_text.models.tasks import ANY_LABELS, task_of
 from dami_text.processes import Processes
 from dami_text.strategies.base import OnFeatures, Query
 
@@ -27,7 +31,7 @@ class Badge(OnFeatures):
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows; the reason: the gradient's norm and its distance to those chosen before."""
         features, probabilities = predict_both(model, pool.texts, pool.unlabeled, self.batch_size)
-        errors = prediction_errors(probabilities)
+        errors = label_errors(probabilities) if task_of(model).multilabel else prediction_errors(probabilities)
         chosen, distances = Processes.all().on_main(lambda: k_means_plus_plus(errors, features, n, rng))
         norms = np.linalg.norm(errors[chosen], axis=1) * np.linalg.norm(features[chosen], axis=1)
         reasons = [
@@ -43,6 +47,11 @@ def prediction_errors(probabilities: NDArray[np.float32]) -> NDArray[np.float32]
     errors[texts, predicted] = 0
     errors[texts, predicted] = -errors.sum(axis=1)  # p - 1 would have no digits left where p is close to 1
     return errors
+
+
+def label_errors(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """e = p - [p > 1/2], (N, C), of the probabilities of labels."""
+    return probabilities - ANY_LABELS.predicted(probabilities).astype(np.float32)
 
 
 def k_means_plus_plus(

@@ -5,6 +5,10 @@ its class and the weights,
 
     H[mean_s p_s] - mean_s H[p_s],     H[p] = - sum_c p_c log p_c.
 
+Where a text has any number of labels, it is the mean over the labels of the mutual information of each with the
+weights: of two classes, with p and 1 - p. Their sum bounds that of all labels together from above, for given weights
+leave labels independent.
+
 The samples are of the dropout that the model was trained with, at its own rate and in its own places: with any other
 they are no samples of what the model has learned. Most decoders and all heads of frozen encoders were trained without.
 There, what the last layer reads is thinned out: the samples say how much the decision hangs on single features.
@@ -38,6 +42,7 @@ from dami_text.models.inference import (
 )
 from dami_text.models.last_layer import head_of
 from dami_text.models.mlp import MLPForSequenceClassification
+from dami_text.models.tasks import Task, task_of
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.randomness import hashed_noise, torch_stream
 from dami_text.strategies.base import Query, highest
@@ -65,6 +70,7 @@ class Bald:
     head_dropout: float = BALD_HEAD_DROPOUT
 
     needs: ClassVar[frozenset[str]] = frozenset({"dropout"})
+    multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
@@ -93,11 +99,10 @@ class Bald:
         features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size, layer=layers[0])
         rest = self._rest_of_logits(model, pool, features)
         keys = pool.texts.keys(pool.unlabeled)
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(keys), BLOCK)]
+        blocks, task = [slice(start, start + BLOCK) for start in range(0, len(keys), BLOCK)], task_of(model)
         with torch.no_grad():
             scores = [
-                mutual_information(self._probabilities(layers, rate, features[b], keys[b], seed, rest=rest[b]))
-                for b in blocks
+                disagreement(task, self._logits(layers, rate, features[b], keys[b], seed, rest=rest[b])) for b in blocks
             ]
         return np.concatenate([part.numpy() for part in scores])
 
@@ -108,7 +113,7 @@ class Bald:
         logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
         return logits - head_logits(model, features)
 
-    def _probabilities(
+    def _logits(
         self,
         layers: Sequence[nn.Linear],
         rate: float,
@@ -118,9 +123,9 @@ class Bald:
         *,
         rest: NDArray[np.float32],
     ) -> torch.Tensor:
-        """Probabilities (B, S, C) under dropout of what each layer reads, the first one features (B, H).
+        """Logits (B, S, C) under dropout of what each layer reads, the first one features (B, H).
 
-        What is kept is scaled by 1 / (1 - rate). `rest` (B, C or 1) is added to the logits.
+        What is kept is scaled by 1 / (1 - rate). `rest` (B, C or 1) is added.
         """
         sizes = [layer.in_features for layer in layers]
         noise = hashed_noise(seed, keys, self.samples * sum(sizes)).reshape(len(keys), self.samples, -1)
@@ -129,17 +134,19 @@ class Bald:
         for layer, mask in zip(layers, kept.split(sizes, dim=-1), strict=True):
             outputs = layer(units * mask)
             units = torch.relu(outputs)
-        return torch.softmax(outputs.float() + torch.from_numpy(rest).to(outputs.device).unsqueeze(1), dim=-1)
+        logits: torch.Tensor = outputs.float() + torch.from_numpy(rest).to(outputs.device).unsqueeze(1)
+        return logits
 
     def _scores_by_passes(self, model: PreTrainedModel, pool: Pool, seed: int) -> NDArray[np.float64]:
         """The scores (n,) of the unlabelled texts, from as many passes as samples."""
         reader, source = from_features(model, pool.texts)
+        task = task_of(model)
 
         def scores(batch: Batch | FeatureBatch) -> torch.Tensor:
             inputs = next(iter(batch.inputs.values()))
             with torch_stream(seed, crc32(inputs.cpu().numpy().tobytes()), "dropout"):
                 passes = [reader(**batch.inputs).logits.float() for _ in range(self.samples)]
-            return mutual_information(torch.softmax(torch.stack(passes, dim=1), dim=-1))
+            return disagreement(task, torch.stack(passes, dim=1))
 
         with dropout_mode(reader), torch.no_grad():
             return over_batches(scores, source, pool.unlabeled, device_of(reader), self.batch_size)
@@ -159,6 +166,16 @@ def check_dropout(model: PreTrainedModel) -> None:
             f"--strategy bald compares samples of the model's dropout, and {type(model).__name__} has none; "
             "choose another model, or another strategy"
         )
+
+
+def disagreement(task: Task, logits: torch.Tensor) -> torch.Tensor:
+    """The scores (B,) of logits (B, S, C) of S samples."""
+    p = task.probabilities(logits)
+    if not task.multilabel:
+        return mutual_information(p)
+    of_two = torch.stack([p, 1 - p], dim=-1)  # (B, S, C, 2)
+    each = mutual_information(of_two.transpose(1, 2).flatten(0, 1))
+    return each.reshape(len(p), -1).mean(dim=1)
 
 
 def mutual_information(probabilities: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ class Query:
 
 
 class QueryStrategy(Protocol):
-    """Chooses which texts to label next. It sees the model and the pool, and no label.
+    """Chooses which texts to label next. It sees the model and the pool: no label but those that were told.
 
     Examples:
         >>> class Shortest:
@@ -58,12 +58,11 @@ class QueryStrategy(Protocol):
         ...         order = pool.texts.lengths[pool.unlabeled].argsort(kind="stable")
         ...         return Query.of(pool.unlabeled[order[:n]])
 
-    Five more members are optional:
+    Four more members are optional:
 
         needs: frozenset[str]        what it asks of a model beside probabilities, by the names in `CAPABILITIES`
         multilabel: bool             whether it works where a text has any number of labels; without it, it does not
         of(config: StrategyConfig)   a class method that makes it as the options say; without it, `cls()` does
-        seeing(labels)               the strategy that knows the labels of `pool.labeled` (n, C): `SeesLabels`
         explain(model, texts, rows)  the weights (W,) of the words of each text, for people to look at: `Explaining`
     """
 
@@ -82,7 +81,7 @@ class OnFeatures:
     batch_size: int = BATCH_SIZE
 
     needs: ClassVar[frozenset[str]] = frozenset({"features"})
-    multilabel: ClassVar[bool] = False
+    multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
@@ -99,14 +98,6 @@ class Explaining(Protocol):
 
         Where they depend on the pool, they are those of the last query.
         """
-
-
-@runtime_checkable
-class SeesLabels(Protocol):
-    """A strategy that compares texts with the labels that were told; the others see none."""
-
-    def seeing(self, labels: NDArray[np.int64]) -> QueryStrategy:
-        """The strategy that knows the labels of `pool.labeled`, (n, C) of 0 and 1."""
 
 
 def word_to_show(
@@ -139,11 +130,17 @@ def require_given(strategy: QueryStrategy, given: Collection[str], name: str) ->
 def require_multilabel(strategy: QueryStrategy, name: str) -> None:
     """Raise ConfigError if the strategy does not work where a text has any number of labels."""
     if not getattr(strategy, "multilabel", False):
-        known = [name for name, place in STRATEGIES.items() if getattr(find(place), "multilabel", False)]
-        known += LABEL_STRATEGIES
         raise ConfigError(
-            f"--strategy {name} is for one class a text, and --task is multilabel; use {', '.join(known)}"
+            f"--strategy {name} is for one class a text, and --task is multilabel; give it a member multilabel = True "
+            f"if it works with any number of labels, or use one of {', '.join((*STRATEGIES, *LABEL_STRATEGIES))}"
         )
+
+
+def told_labels(pool: Pool, name: str) -> NDArray[np.int64]:
+    """The labels (L, C) of the pool's labelled texts, with which the strategy `name` compares others; L is not 0."""
+    if pool.labels is None or not len(pool.labels):
+        raise ValueError(f"{name} compares texts with labels that were told, and the pool has none; tell some first")
+    return pool.labels
 
 
 def working(given: Collection[str]) -> list[str]:

@@ -3,7 +3,8 @@
 The m n unlabelled texts of the smallest margins p_(1) - p_(2) are clustered by their features, with average linkage,
 and one text is drawn from each cluster. The paper clusters the whole pool once, by the features of the first model, and
 takes the clusters in turn, the smallest first. Here a round depends on nothing but its model: the m n texts alone are
-clustered, into n clusters, so that each gives one text.
+clustered, into n clusters, so that each gives one text. Where a text has any number of labels, its margin is the mean
+over the labels.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class ClusterMargin:
     batch_size: int = BATCH_SIZE
 
     needs: ClassVar[frozenset[str]] = frozenset({"features"})
+    multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:

@@ -21,8 +21,6 @@ from dami_text.strategies.base import OnFeatures, Query
 class Coreset(OnFeatures):
     """K-center greedy on the model's features, starting from the labelled texts."""
 
-    multilabel = True
-
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows, each the farthest from all that are labelled or chosen before it; the reason: how far."""
         unlabeled = predict_features(model, pool.texts, pool.unlabeled, self.batch_size)

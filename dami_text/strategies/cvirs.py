@@ -12,7 +12,7 @@ was told; H is the entropy of their values over the q labels, and of the pairs o
 is: both vectors are constant, and the same. Equal margins share their mean rank.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
@@ -25,7 +25,7 @@ from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_logits
-from dami_text.strategies.base import Query, highest
+from dami_text.strategies.base import Query, highest, told_labels
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -34,17 +34,15 @@ Labels = NDArray[np.int64]
 DIGITS = 6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Cvirs:
     """The texts of the highest product of uncertainty and inconsistency.
 
     Attributes:
         batch_size: texts in a batch of predictions.
-        labels: (L, C) of the labelled texts, as `seeing` gives them.
     """
 
     batch_size: int = BATCH_SIZE
-    labels: Labels | None = None
 
     multilabel: ClassVar[bool] = True
 
@@ -53,17 +51,12 @@ class Cvirs:
         """The strategy as the options say."""
         return cls(config.inference_batch_size)
 
-    def seeing(self, labels: Labels) -> Self:
-        """The strategy that compares with these labels (L, C)."""
-        return replace(self, labels=labels)
-
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows of the highest score, which is the reason."""
-        if self.labels is None:
-            raise ValueError("cvirs compares with labels, and sees none; ask for the strategy that `seeing` gives")
+        known = told_labels(pool, "cvirs")
         logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
         predicted = (logits > 0).astype(np.int64)
-        scores = margin_ranks(logits) * inconsistency(predicted, self.labels)
+        scores = margin_ranks(logits) * inconsistency(predicted, known)
         return highest(scores, pool, n)
 
 

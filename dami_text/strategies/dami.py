@@ -173,6 +173,7 @@ class Dami:
     mean: NDArray[np.float64] | None = field(default=None, init=False, repr=False, compare=False)
 
     needs: ClassVar[frozenset[str]] = frozenset({"word gradients"})
+    multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:

@@ -23,6 +23,7 @@ class DamiKCenter:
     representation: Representation = Representation()
 
     needs: ClassVar[frozenset[str]] = frozenset({"word gradients"})
+    multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:

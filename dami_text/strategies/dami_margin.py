@@ -3,6 +3,7 @@
 DAMI covers the model's linear regions, and many regions lie where the model is sure already. Here only the m n
 unlabelled texts of the smallest margins p_(1) - p_(2) are interpreted, and their medoids are chosen: each one stands
 for uncertain texts of its region. With m = 1 it is margin sampling, and with m n as many as there are texts it is DAMI.
+Where a text has any number of labels, its margin is the mean over the labels.
 """
 
 from dataclasses import dataclass, replace

@@ -3,7 +3,7 @@
 The head reads a text's features h as they are, and M = 3 times with three quarters of them dropped. The texts whose
 prediction changes in more than half of the samples are clustered by K-means into n clusters, and of each the text that
 is nearest to the mean is chosen. Where these are fewer than n, those join whose prediction changes less often, the
-smallest margins first.
+smallest margins first. Where a text has any number of labels, the prediction is the set of them: it changes with any.
 """
 
 from typing import ClassVar
@@ -16,11 +16,12 @@ from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_features, predict_logits
 from dami_text.models.last_layer import head_of
 from dami_text.models.scores import highest_first
+from dami_text.models.tasks import task_of
 from dami_text.processes import Processes
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import OnFeatures, Query
 from dami_text.strategies.kmeans_features import nearest_to_means
-from dami_text.strategies.uncertainty import log_uncertainty
+from dami_text.strategies.uncertainty import log_uncertainty_by
 
 SAMPLES, RATE = 3, 0.75  # as in the paper
 BLOCK = 4096  # texts whose samples are in memory at a time
@@ -40,8 +41,11 @@ class DropQuery(OnFeatures):
         features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size)
         logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
         weight = head_of(model).weight.detach().float().cpu().numpy()
-        changes = changed_predictions(logits, features, weight, pool.texts.keys(pool.unlabeled), seed)
-        by_margin = highest_first(log_uncertainty(logits, "margin"))
+        task = task_of(model)
+        changes = changed_predictions(
+            logits, features, weight, pool.texts.keys(pool.unlabeled), seed, multilabel=task.multilabel
+        )
+        by_margin = highest_first(log_uncertainty_by(task, logits, "margin"))
         order = by_margin[np.argsort(-changes[by_margin], kind="stable")]
         candidates = np.sort(order[: max(n, int((changes > SAMPLES / 2).sum()))])
         chosen, sizes = Processes.all().on_main(lambda: nearest_to_means(features[candidates], n, rng))
@@ -59,14 +63,18 @@ def changed_predictions(
     weight: NDArray[np.float32],
     keys: NDArray[np.uint64],
     seed: int,
+    *,
+    multilabel: bool = False,
 ) -> NDArray[np.int64]:
-    """In how many of `SAMPLES` samples (N,) of dropout the most probable class changes.
+    """In how many of `SAMPLES` samples (N,) of dropout the most probable class, or the set of labels, changes.
 
     Args:
         logits: (N, C), without dropout.
         features: (N, H) that the last layer reads; what it keeps is scaled by 1 / (1 - RATE).
         weight: (C, H), the last layer's.
         keys: (N,), on which and `seed` alone a text's samples depend.
+        seed: of the samples.
+        multilabel: whether a text has any number of labels.
     """
     changes = np.zeros(len(features), np.int64)
     for start in range(0, len(features), BLOCK):
@@ -74,5 +82,9 @@ def changed_predictions(
         noise = hashed_noise(seed, keys[part], SAMPLES * features.shape[1]).reshape(-1, SAMPLES, features.shape[1])
         scale = (noise >= round(RATE * 65_536)) / np.float32(1 - RATE)
         sampled = logits[part, None] + (features[part, None] * (scale - 1)) @ weight.T
-        changes[part] = (sampled.argmax(axis=2) != logits[part].argmax(axis=1)[:, None]).sum(axis=1)
+        if multilabel:
+            changed = ((sampled > 0) != (logits[part, None] > 0)).any(axis=2)
+        else:
+            changed = sampled.argmax(axis=2) != logits[part].argmax(axis=1)[:, None]
+        changes[part] = changed.sum(axis=1)
     return changes

@@ -8,7 +8,7 @@ their gradients are collinear.)
 
 E_w is the embedding of w, so the gradients of a word's occurrences in the text are summed. Padding, unknown and special
 tokens do not compete; a text without a word that does has score 0. Where words come in pieces, w is a piece: it is the
-pieces that have embeddings.
+pieces that have embeddings. Of any number of labels, the expectation is the mean over the labels (see `egl`).
 """
 
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ class EglWord:
     batch_size: int = BATCH_SIZE
 
     needs: ClassVar[frozenset[str]] = frozenset({"words", "word gradients"})
+    multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:

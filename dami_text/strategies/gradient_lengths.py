@@ -1,7 +1,8 @@
 """Lengths of the gradients that single texts would cause, in closed form, a batch at a time.
 
 With loss(x, c) = - log p(c|x), the gradient by the logits is p - onehot(c) for label c. What comes before the logits
-takes a backward pass a class; of two classes the gradients are collinear, so that one pass serves both.
+takes a backward pass a class; of two classes the gradients are collinear, so that one pass serves both. Of any number
+of labels each is a problem of two classes, whose logit is the log-odds, and takes a pass: see `egl`.
 
 A layer's weight gradient for one text is a sum over places t of outer products of g_t, the gradient by what comes out
 of the layer, and a_t, what goes in. Its squared length needs no such matrix:
@@ -22,6 +23,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.interpretation.word_gradients import by_token, embedding_hook, interpretation_mode
+from dami_text.models.tasks import Task, task_of
 from dami_text.models.unseen import seen_logits
 
 
@@ -31,7 +33,7 @@ def expected_word_gradients(model: PreTrainedModel, batch: Batch) -> torch.Tenso
         logits = _logits(model, batch)
         same = _same_word(batch).to(embedded[0])
         lengths: torch.Tensor = torch.zeros_like(same[:, 0])
-        for weights, (gradient,) in _loss_gradients(logits, embedded):
+        for weights, (gradient,) in _loss_gradients(task_of(model), logits, embedded):
             of_words = same @ by_token(model, gradient, batch)
             lengths += weights.unsqueeze(1) * torch.linalg.vector_norm(of_words, dim=-1)
     return lengths
@@ -45,7 +47,7 @@ def expected_gradient_lengths(model: PreTrainedModel, batch: Batch) -> torch.Ten
         with interpretation_mode(model), embedding_hook(model), _captured(modules) as layers:
             logits = _logits(model, batch)
             if len(layers) == len(modules) and not any(layer.changed() for layer in layers):
-                return _in_one(logits, layers)
+                return _in_one(task_of(model), logits, layers)
     return _one_by_one(model, batch)
 
 
@@ -74,10 +76,10 @@ class _Layer:
         return self.versions != (self.given._version, self.output._version)
 
 
-def _in_one(logits: torch.Tensor, layers: list[_Layer]) -> torch.Tensor:
+def _in_one(task: Task, logits: torch.Tensor, layers: list[_Layer]) -> torch.Tensor:
     """The expected gradient lengths (B,) of a batch by its layers' inputs and outputs."""
     lengths: torch.Tensor = logits.new_zeros(len(logits))
-    for weights, gradients in _loss_gradients(logits, [layer.output for layer in layers]):
+    for weights, gradients in _loss_gradients(task, logits, [layer.output for layer in layers]):
         squares = logits.new_zeros(len(logits))
         for layer, gradient in zip(layers, gradients, strict=True):
             squares += SQUARED_LENGTHS[type(layer.module)](layer, gradient)
@@ -105,10 +107,16 @@ def _captured(modules: list[nn.Module]) -> Iterator[list[_Layer]]:
 
 
 def _loss_gradients(
-    logits: torch.Tensor, outputs: list[torch.Tensor]
+    task: Task, logits: torch.Tensor, outputs: list[torch.Tensor]
 ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
     """Weights (B,) and gradients by layers' outputs, whose weighted lengths add up to the expected length."""
-    probabilities = torch.softmax(logits, dim=1).detach()
+    probabilities = task.probabilities(logits).detach()
+    if task.multilabel:
+        # The loss gradients with and without a label are p - 1 and p times the gradient of its logit.
+        weights = 2 * probabilities * torch.sigmoid(-logits.detach()) / logits.shape[1]
+        for weight, logit in zip(weights.T, logits.T, strict=True):
+            yield weight, list(torch.autograd.grad(logit.sum(), outputs, retain_graph=True))
+        return
     if logits.shape[1] == 2:
         # The loss gradients of the two labels are p_1 and -p_0 times the gradient of z_1 - z_0.
         difference = torch.tensor([-1.0, 1.0], device=logits.device).expand_as(logits)
@@ -208,14 +216,16 @@ def _one_by_one(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     with interpretation_mode(model):
         for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True):
             inputs = {"input_ids": ids[None], "attention_mask": mask[None]}
-            logits = seen_logits(model, functional_call(model, parameters, kwargs=inputs).logits.float())
-            log_probabilities = torch.log_softmax(logits[0], dim=0)
-            expected = log_probabilities.new_zeros(())
-            for log_probability in log_probabilities:
-                gradients = torch.autograd.grad(
-                    -log_probability, list(parameters.values()), retain_graph=True, allow_unused=True
-                )
+            logits = seen_logits(model, functional_call(model, parameters, kwargs=inputs).logits.float())[0]
+            p = task_of(model).probabilities(logits).detach()
+            if task_of(model).multilabel:
+                differentiated, weights = logits, 2 * p * torch.sigmoid(-logits.detach()) / len(p)
+            else:
+                differentiated, weights = torch.log_softmax(logits, dim=0), p
+            expected = p.new_zeros(())
+            for value, weight in zip(differentiated, weights, strict=True):
+                gradients = torch.autograd.grad(value, list(parameters.values()), retain_graph=True, allow_unused=True)
                 squares = sum(gradient.square().sum() for gradient in gradients if gradient is not None)
-                expected += log_probability.detach().exp() * squares**0.5
+                expected += weight * squares**0.5
             lengths.append(expected)
     return torch.stack(lengths)

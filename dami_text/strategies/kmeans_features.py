@@ -21,8 +21,6 @@ NEAR = 1.001  # times the smallest squared distance: rows that are measured agai
 class KMeansFeatures(OnFeatures):
     """For each of n means of the unlabelled texts' features, the text nearest to it."""
 
-    multilabel = True
-
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows, of the largest clusters first; the reason: how many texts the cluster has."""
         features = predict_features(model, pool.texts, pool.unlabeled, self.batch_size)

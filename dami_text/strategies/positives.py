@@ -1,11 +1,11 @@
 """The texts that are most probably of one class: relevance feedback (Rocchio 1971), to find what is rare.
 
-The acquisition score is the class's probability p_c. It finds texts of a rare class that are like those which the
-model knows; margin and its like find the class's border.
+The acquisition score is the probability p_c of the class, or of the label where a text has any number of them. It
+finds texts of a rare class that are like those which the model knows; margin and its like find the class's border.
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
 from dami_text.errors import ConfigError
 from dami_text.models.inference import predict_logits
+from dami_text.models.tasks import task_of
 from dami_text.models.unseen import seen_classes
 from dami_text.models.word_level import class_names_of
 from dami_text.strategies.base import Query, highest
@@ -34,6 +35,8 @@ class Positives:
     class_name: str | None = None
     batch_size: int = BATCH_SIZE
 
+    multilabel: ClassVar[bool] = True
+
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
         """The strategy as the options say."""
@@ -44,7 +47,8 @@ class Positives:
         names = class_names_of(model.config)
         if self.class_name is not None and self.class_name not in names:
             raise ConfigError(f"--positive-class {self.class_name!r} is no class; name one of {', '.join(names)}")
-        ranks = log_odds(predict_logits(model, pool.texts, pool.unlabeled, self.batch_size))
+        logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
+        ranks = logits.astype(np.float64) if task_of(model).multilabel else log_odds(logits)
         probabilities = expit(ranks)
         if self.class_name is not None:
             c = names.index(self.class_name)

@@ -6,7 +6,8 @@ most of the texts which no labelled or chosen one covers:
     argmax_i  |{j not covered: ||h_i - h_j|| < delta}|
 
 A ball is pure where all its texts are in one of C clusters by K-means, C the number of classes that have labels. delta
-is the largest radius at which 95% of the balls are pure.
+is the largest radius at which 95% of the balls are pure. Where a text has any number of labels, C counts those that
+were told, and having none.
 """
 
 import warnings
@@ -21,6 +22,7 @@ from transformers import PreTrainedModel
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_features
+from dami_text.models.tasks import task_of
 from dami_text.models.unseen import seen_classes
 from dami_text.processes import Processes
 from dami_text.strategies.base import OnFeatures, Query
@@ -37,7 +39,7 @@ class ProbCover(OnFeatures):
         some = pool.sample(max(n, MAX_ROWS - len(pool.labeled)), rng)
         rows = np.concatenate([some.labeled, some.unlabeled])
         features = predict_features(model, pool.texts, rows, self.batch_size)
-        n_labeled, n_classes = len(some.labeled), len(seen_classes(model))
+        n_labeled, n_classes = len(some.labeled), len(seen_classes(model)) + task_of(model).multilabel
 
         def choose() -> tuple[Rows, Rows]:
             return cover(neighbourhoods(features, pure_radius(features, n_classes, rng)), n_labeled, n)
@@ -54,7 +56,7 @@ def pure_radius(features: NDArray[np.float32], n_classes: int, rng: np.random.Ge
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
-        means = KMeans(n_classes, n_init=1, random_state=int(rng.integers(2**31))).fit(features)
+        means = KMeans(min(n_classes, len(features)), n_init=1, random_state=int(rng.integers(2**31))).fit(features)
     clusters, points = torch.from_numpy(means.labels_.astype(np.int64)), torch.from_numpy(features)
     nearest = [
         torch.cdist(block, points).masked_fill_(own[:, None] == clusters, torch.inf).amin(dim=1)

@@ -36,8 +36,6 @@ SMALLEST = 1e-5  # mean distance that is told from 0
 class TypiClust(OnFeatures):
     """The most typical unlabelled texts of the clusters of the fewest labels."""
 
-    multilabel = True
-
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """n unlabelled rows; the reasons: the typicality, and how many texts the cluster has."""
         rows = np.concatenate([pool.labeled, pool.unlabeled])

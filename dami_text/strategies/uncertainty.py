@@ -22,7 +22,7 @@ from dami_text.config.defaults import BATCH_SIZE
 from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_logits
-from dami_text.models.tasks import task_of
+from dami_text.models.tasks import Task, task_of
 from dami_text.strategies.base import Query, highest
 
 Kind = Literal["least-confidence", "margin", "entropy"]
@@ -54,17 +54,22 @@ class Uncertainty:
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows that the model is least sure of."""
         logits = predict_logits(model, pool.texts, pool.unlabeled, self.batch_size)
-        ranks = self._over_labels(logits) if task_of(model).multilabel else log_uncertainty(logits, self.kind)
+        ranks = log_uncertainty_by(task_of(model), logits, self.kind, self.label_aggregation)
         scores = np.exp(ranks)
         return highest(scores - 1 if self.kind == "margin" else scores, pool, n, ranks)
 
-    def _over_labels(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The `log_uncertainty` (N,) of logits (N, C) of labels."""
-        n, n_labels = logits.shape
-        of_two = np.stack([np.zeros(logits.size, np.float32), logits.ravel()], axis=1)
-        each = log_uncertainty(of_two, self.kind).reshape(n, n_labels)
-        found = each.max(axis=1) if self.label_aggregation == "max" else logsumexp(each, axis=1) - np.log(n_labels)
-        return np.asarray(found)
+
+def log_uncertainty_by(
+    task: Task, logits: NDArray[np.float32], kind: Kind, label_aggregation: Literal["mean", "max"] = "mean"
+) -> NDArray[np.float64]:
+    """The `log_uncertainty` (N,) of logits (N, C) of classes, or of labels that a text has any number of."""
+    if not task.multilabel:
+        return log_uncertainty(logits, kind)
+    n, n_labels = logits.shape
+    of_two = np.stack([np.zeros(logits.size, np.float32), logits.ravel()], axis=1)
+    each = log_uncertainty(of_two, kind).reshape(n, n_labels)
+    found = each.max(axis=1) if label_aggregation == "max" else logsumexp(each, axis=1) - np.log(n_labels)
+    return np.asarray(found)
 
 
 def least_certain(model: PreTrainedModel, pool: Pool, n: int, batch_size: int) -> Query:

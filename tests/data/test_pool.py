@@ -170,6 +170,20 @@ def test_pool_keeps_sorted_rows_and_never_changes():
     assert more.texts is pool.texts
 
 
+def test_the_pool_has_the_labels_that_were_told_and_no_others():
+    texts = encode_texts(["a"] * 6)
+    for labels in (np.array([1, 0, 2]), np.array([[1, 1], [0, 0], [0, 1]])):
+        pool = Pool(texts, [4, 1, 2], labels)
+        assert pool.labels.tolist() == labels[[1, 2, 0]].tolist(), "in the order of the rows"
+        more = pool.with_labeled(np.array([5, 1]), labels[:2])
+        assert more.labels.tolist() == labels[[1, 2, 0, 0]].tolist(), "of row 1 the new one"
+        for other in (pool.sample(1, np.random.default_rng(0)), pool.without([0]), pool.with_texts(texts)):
+            assert other.labels.tolist() == pool.labels.tolist()
+        assert pool.labels.tolist() == labels[[1, 2, 0]].tolist(), "the pool stays as it was"
+    assert Pool(texts, [1]).labels is None
+    assert Pool(texts, [1]).with_labeled(np.array([2]), np.array([0])).labels is None
+
+
 def test_a_sample_of_the_pool_offers_random_unlabelled_rows():
     pool = Pool(encode_texts(["a"] * 1000), range(0, 1000, 2))
     sampled = pool.sample(100, np.random.default_rng(0))

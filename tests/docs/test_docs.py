@@ -46,11 +46,17 @@ def test_every_name_is_in_the_docs(names):
     assert [name for name in names if not re.search(rf"(`|dami-text |--model ){re.escape(name)}\b", text)] == []
 
 
-def test_the_generated_pages_have_every_command_and_option():
+@pytest.fixture(scope="module")
+def site():
+    """What makes the site's pages."""
     pytest.importorskip("mkdocs")
     spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "scripts" / "site.py")
-    site = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(site)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_pages_have_every_command_and_option(site):
     pages = site.pages()
     assert [name for name in COMMANDS if f"## dami-text {name}\n" not in pages["reference/command-line.md"]] == []
     shown = re.findall(r"^::: dami_text\.[\w.]+\.(\w+)$", pages["reference/python.md"], re.MULTILINE)
@@ -67,6 +73,13 @@ def test_links_and_pictures_lead_somewhere(page):
         if not target.startswith("http"):
             place = page.parent / target
             assert place.exists() or place.with_suffix(".ipynb").exists(), target
+
+
+def test_what_pages_show_of_results_is_on_the_site(site):
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    targets = [Path(target) for target in re.findall(r"\]\(\.\./\.\./(results/[^)#\s]+)", text)]
+    assert targets
+    assert [target for target in targets if not any(map(target.match, site.SHOWN))] == []
 
 
 def imports_of(code):

@@ -86,7 +86,7 @@ def test_a_rare_class_has_its_share_of_the_subsample():
     learner, rare = learner_of(pool_subsample=20, pool_subsample_by="anchors")
     common = np.setdiff1d(np.arange(300), rare)
     learner.tell([int(rare[0]), *common[:9].tolist()], [1] + [0] * 9)
-    offered = near_anchors(learner.core.pool, learner.core.labels, 20, np.random.default_rng(0))
+    offered = near_anchors(learner.core.pool, 20, np.random.default_rng(0))
     assert set(rare[1:]) <= set(offered.unlabeled.tolist())
     assert len(offered.unlabeled) == 20
     query = learner.ask(5)

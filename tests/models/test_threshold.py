@@ -12,7 +12,14 @@ from dami_text.cli.main import main
 from dami_text.labeling.prediction import Classifier
 from dami_text.labeling.session import Session
 from dami_text.models.linear import LinearConfig, LinearForSequenceClassification
-from dami_text.models.threshold import best_threshold, move_threshold, rarer_class
+from dami_text.models.threshold import (
+    Threshold,
+    best_threshold,
+    choose_thresholds,
+    move_threshold,
+    moved,
+    rarer_class,
+)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -51,6 +58,60 @@ def test_what_had_the_thresholds_probability_has_one_half(rare):
     moved = (bias[rare] - bias[1 - rare]) - (before[rare] - before[1 - rare])
     assert moved == pytest.approx(-np.log(0.2 / 0.8))
     assert bias.sum() == pytest.approx(before.sum(), abs=1e-6)
+
+
+def test_each_label_has_its_own_threshold_by_hand():
+    """Of label a, .9 .5 .3 have it of .9 .5 .4 .3 .1; of b one text alone, of c all, of d .2 and .1 of many at .1."""
+    have = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 1, 0], [0, 0, 1, 0]])
+    own = np.array([[0.9, np.nan, 1, 0.2], [0.5, 0.1, 1, 0.1], [0.4, 0.1, 1, 0.1], [0.3, 0, 1, 0.1], [0.1, 0, 1, 0.1]])
+    found = {each.number: each for each in choose_thresholds(own, have)}
+    assert found.keys() == {0, 3}
+    # F1 of the first 1, 2, 3, 4 texts by a: 2/4, 4/5, 4/6, 6/7.
+    assert (found[0].probability, found[0].f1_before) == (pytest.approx(0.2), pytest.approx(2 / 4))
+    assert found[0].f1_after == pytest.approx(6 / 7)
+    # Of d, all texts but the first are equal: above .15 F1 is 2/3, above .05 it is 4/7.
+    assert (found[3].probability, found[3].f1_after) == (pytest.approx(0.15), pytest.approx(2 / 3))
+
+
+def test_a_label_is_predicted_twice_as_often_as_it_is_there_at_most():
+    """Of ten texts the last two have the label: F1 is 4/12 for all ten, and 0 for the first four of them or fewer."""
+    p, last = np.linspace(0.95, 0.05, 10), np.arange(10) >= 8
+    assert best_threshold(p, last) == pytest.approx(0.025)
+    assert (p > best_threshold(p, last, 4)).sum() <= 4
+    assert best_threshold(np.full(10, 0.3), last, 2) == pytest.approx(0.15), "equal ones are on the same side"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_threshold_within_the_limit_has_a_higher_f1(seed):
+    rng = np.random.default_rng(seed)
+    positive, p = rng.random(60) < 0.1, rng.random(60).round(2)
+    positive[:2] = True
+    most = 2 * int(positive.sum())
+    found = best_threshold(p, positive, most)
+    every = [f1_score(positive, p >= t, zero_division=0) for t in np.unique(p) if (p >= t).sum() <= most]
+    assert f1_score(positive, p > found, zero_division=0) == pytest.approx(max(every))
+    assert (p > found).sum() <= most
+
+
+def test_thresholds_are_moved_to_one_half_and_back():
+    config = LinearConfig(1, num_labels=3, problem_type="multi_label_classification")
+    model = LinearForSequenceClassification(config)
+    before = torch.tensor([0.4, -0.4, -1e4])
+    with torch.no_grad():
+        model.classifier.bias.copy_(before)
+    thresholds = [Threshold(number=n, probability=p, f1_before=0, f1_after=1) for n, p in ((0, 0.2), (1, 0.5))]
+
+    def inside():
+        with moved(model, thresholds):
+            # A log-odds of log(.2 / .8), which is a probability of .2, becomes 0.
+            assert model.classifier.bias.tolist() == pytest.approx([0.4 - np.log(0.2 / 0.8), -0.4, -1e4])
+            assert model.config.moved_thresholds == {"LABEL_0": 0.2, "LABEL_1": 0.5}
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        inside()
+    assert model.classifier.bias.tolist() == before.tolist()
+    assert not hasattr(model.config, "moved_thresholds")
 
 
 def test_the_rarer_class_is_that_with_fewer_labels():

@@ -19,8 +19,7 @@ from dami_text.cli.main import main
 from dami_text.cli.run import run_al
 from dami_text.config.metrics import MULTILABEL
 from dami_text.config.run import RunConfig
-from dami_text.errors import ConfigError, RecordError
-from dami_text.learning.factory import make_learner
+from dami_text.errors import RecordError
 from dami_text.simulation.run import Run
 
 SIZES = {"initial_size": 20, "query_size": 10, "budget": 40}
@@ -192,8 +191,9 @@ def test_a_grid_and_its_report(file, tmp_path, capsys):
     for metric in ("micro_f1", "f1:story"):
         assert main(["report", str(tmp_path / "grid"), "--metric", metric]) == 0
     assert "test f1 of story" in (tmp_path / "grid" / "report.md").read_text()
-    assert run_grid([*arguments, "--strategies", "badge"]) == 1
-    assert "strategy badge is for one class a text, and --task is multilabel; use random" in capsys.readouterr().err
+    assert run_grid([*arguments, "--strategies", "strategy_cases:Longest"]) == 1
+    told = "Longest is for one class a text, and --task is multilabel; give it a member multilabel = True if it works"
+    assert told in capsys.readouterr().err
 
 
 def test_a_comparison_in_python(file, tmp_path):
@@ -222,6 +222,44 @@ def test_predictions_of_a_file(finished, tmp_path, capsys):
     assert "predicted_labels" in (tmp_path / "out.csv").read_text()
 
 
+def test_thresholds_change_what_is_predicted_and_not_what_is_asked(finished, file, tmp_path):
+    assert run_al(command(file, tmp_path / "run", threshold="f1")) == 0
+    assert lines(tmp_path / "run" / "queries.jsonl") == lines(finished / "queries.jsonl")
+    before, after = (lines(folder / "rounds.jsonl") for folder in (finished, tmp_path / "run"))
+    for name in ("average_precision", "macro_f1"):
+        same = [one["metrics"][name] == other["metrics"][name] for one, other in zip(before, after, strict=True)]
+        assert all(same) == (name == "average_precision"), "the ranking of each label's texts stays"
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    told = ", ".join(f"{name} {value:.2g}" for name, value in config["moved_thresholds"].items())
+    assert f"- **Thresholds**, in place of one half: {told}. They" in (tmp_path / "run/model/README.md").read_text()
+    texts = [f"{word} {i}" for i, word in enumerate(["film", "cast", "music", "plot", "the", "film music"] * 5)]
+    (tmp_path / "new.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    found = {}
+    for folder in (finished, tmp_path / "run"):
+        assert main(["predict", str(folder), str(tmp_path / "new.jsonl"), str(tmp_path / "out.jsonl")]) == 0
+        found[folder] = lines(tmp_path / "out.jsonl")
+    for plain, moved in zip(found[finished], found[tmp_path / "run"], strict=True):
+        over = [name for name in NAMES if plain[f"probability_{name}"] > config["moved_thresholds"].get(name, 0.5)]
+        assert moved["predicted_labels"] == over
+
+
+def test_a_grids_first_models_have_the_thresholds_of_a_run(file, tmp_path):
+    """Cells of one grid share a model, also of a classifier into two classes."""
+    texts, labels = labeled_texts(300)
+    rare = [{"text": text, "label": "yes" if row[2] else "no"} for text, row in zip(texts, labels, strict=True)]
+    (tmp_path / "two.jsonl").write_text("\n".join(map(json.dumps, rare)))
+    for dataset, task in ((file, TASK), (tmp_path / "two.jsonl", {"model": "linear", "validation": "none"})):
+        options = {"dataset": dataset, "threshold": "f1", **task, **SIZES}
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        folder = tmp_path / dataset.stem
+        assert run_grid([*arguments, f"--output-dir={folder}", "--strategies", "random", "margin", "--seeds", "0"]) == 0
+        assert run_al([*arguments, f"--output-dir={folder}-run", "--strategy=margin"]) == 0
+        alone = lines(tmp_path / f"{dataset.stem}-run" / "rounds.jsonl")
+        cells = [lines(each) for each in folder.rglob("rounds.jsonl")]
+        assert len(cells) == 2
+        assert [cell[0]["metrics"] for cell in cells] == [alone[0]["metrics"]] * 2
+
+
 # What does not take part ------------------------------------------------------------------------------------------
 
 
@@ -237,11 +275,6 @@ def test_the_labelling_page_is_refused(file, tmp_path, capsys):
     pytest.importorskip("gradio", reason="the page comes before the file: pip install 'dami_text[ui]'")
     told = error_of(capsys, ["label", file, "--session", tmp_path / "s", "--labels", "a", "b"])
     assert "column 'label' holds lists of labels, and a text has one class here" in told
-
-
-def test_learners_in_python_are_refused():
-    with pytest.raises(ConfigError, match="task is multilabel; a learner over texts needs task text"):
-        make_learner(["a", "b"], ["x", "y"], RunConfig.of(task="multilabel"))
 
 
 def test_a_model_of_labels_begins_no_other_run(finished, file, tmp_path, capsys):

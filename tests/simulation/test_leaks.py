@@ -137,10 +137,15 @@ def test_no_strategy_knows_the_labels_of_texts_that_it_may_ask_for(texts, strate
     assert queries[0] == queries[1]
 
 
-def test_texts_of_a_pool_carry_no_labels(texts):
-    _, data, _ = texts
+def test_a_pool_carries_no_labels_but_those_that_were_told(texts):
+    config, data, _ = texts
     assert data.train.texts.as_dataset().column_names == ["text"]
-    assert not any("label" in name for name in vars(Pool(data.train.texts)) if name not in ("labeled", "unlabeled"))
+    known = ("labeled", "unlabeled", "labels")
+    assert not any("label" in name for name in vars(Pool(data.train.texts)) if name not in known)
+    learner = learner_of(config, data.train.texts, data.class_names, data.source, labels=data.train.labels)
+    assert learner.pool.labels.tolist() == []
+    learner.tell([7, 3], data.train.labels[[7, 3]])
+    assert learner.pool.labels.tolist() == data.train.labels[[3, 7]].tolist(), "those that were told"
 
 
 def test_the_encoder_of_tables_is_fitted_on_the_training_split_alone(tmp_path):

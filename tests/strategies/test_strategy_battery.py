@@ -1,4 +1,4 @@
-"""The rules that every strategy keeps, on every model and number of classes, and strategies of one's own."""
+"""The rules that every strategy keeps, on every model and number of classes or labels, and strategies of one's own."""
 
 import json
 import os
@@ -17,13 +17,15 @@ from encoder_cases import tiny_model
 from strategy_cases import CLASSES, KINDS, ODD_TEXTS, odd_pool, pool_of, reasons_by_row, tokenizer_of
 
 from dami_text.config.kinds import kind_of
-from dami_text.config.options import STRATEGIES, ModelConfig, StrategyConfig
+from dami_text.config.options import ModelConfig, StrategyConfig
+from dami_text.config.registry import LABEL_STRATEGIES, STRATEGIES
 from dami_text.data.batches import Batch
 from dami_text.data.pool import Pool
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.errors import ConfigError, QueryError
 from dami_text.models.inference import predict_features
+from dami_text.models.word_level import MULTILABEL
 from dami_text.randomness import torch_stream
 from dami_text.strategies import (
     Badge,
@@ -67,11 +69,16 @@ CHANCE = {
     *(name for name in OPTIONS if name.startswith("dami") and name != "dami-kcenter"),
 }
 WITHOUT_MODEL = {"random", "own"}
+#: Those that compare with labels that were told, of which a text has any number.
+WITH_LABELS = {name: {"strategy": name} for name in LABEL_STRATEGIES}
 #: What each strategy's reasons say of a text whatever was chosen before it.
 OF_ONE_TEXT = ("score", "gradient_norm", "deviation", "word")
 
-MODELS = [*((kind, n_classes) for kind in KINDS for n_classes in CLASSES), ("bert", 2), ("bert", 3)]
+#: Of kind "labels" is a CNN for so many labels, of which a text has any number.
+LABELS = [("labels", n_labels) for n_labels in (1, 3, 20)]
+MODELS = [*((kind, n_classes) for kind in KINDS for n_classes in CLASSES), ("bert", 2), ("bert", 3), *LABELS]
 EVERYWHERE = [(name, kind, n_classes) for name in OPTIONS for kind, n_classes in MODELS]
+EVERYWHERE += [(name, kind, n_labels) for name in WITH_LABELS for kind, n_labels in LABELS]
 on_all = pytest.mark.parametrize(("name", "kind", "n_classes"), EVERYWHERE)
 #: An encoder's dropout draws from torch's generator, a batch at a time: so BALD's scores depend on the batches.
 on_all_but_noise_of_batches = pytest.mark.parametrize(
@@ -81,7 +88,10 @@ on_all_but_noise_of_batches = pytest.mark.parametrize(
 
 def ask(name: str, model: Any, pool: Pool, n: int, seed: int = 0, batch_size: int = 64) -> Query:
     """A query that has been checked."""
-    strategy = build_strategy(StrategyConfig(inference_batch_size=batch_size, **OPTIONS[name]))
+    strategy = build_strategy(StrategyConfig(inference_batch_size=batch_size, **{**OPTIONS, **WITH_LABELS}[name]))
+    if name in WITH_LABELS:
+        told = (pool.texts.keys(pool.labeled)[:, None] >> np.arange(model.config.num_labels, dtype=np.uint64)) & 1
+        pool = Pool(pool.texts, pool.labeled, told.astype(np.int64))
     query = strategy.query(model, pool, n, np.random.default_rng(seed))
     check_query(query, pool, n)
     assert query.rows.dtype == np.int64
@@ -106,7 +116,10 @@ def assert_close(found: list[Any], expected: list[Any]) -> None:
 
 
 def model_of(kind: str, pool: Pool, n_classes: int) -> Any:
-    return tiny_model("bert", n_classes) if kind == "bert" else small_model(kind, len(pool.texts.tokenizer), n_classes)
+    size = len(pool.texts.tokenizer)
+    if kind == "labels":
+        return small_model("cnn", size, n_classes, problem_type=MULTILABEL)
+    return tiny_model("bert", n_classes) if kind == "bert" else small_model(kind, size, n_classes)
 
 
 @on_all

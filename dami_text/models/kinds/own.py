@@ -85,8 +85,9 @@ class NetworkSource:
         from dami_text.data.tokenization import build_tokenizer
         from dami_text.models.architectures import check_works
         from dami_text.models.inference import has_dropout
+        from dami_text.models.word_level import label_names
 
-        self._network, self._class_names = network, class_names
+        self._network, self._labels = network, label_names(class_names, multilabel=config.data.is_multilabel)
         self.preprocessor = build_tokenizer(train, config.tokenization)
         try:
             model = self.new_model()
@@ -109,13 +110,11 @@ class NetworkSource:
 
     def new_model(self) -> "PreTrainedModel":
         """A new network for the tokenizer's words."""
-        from dami_text.models.word_level import label_names
-
         make: Any = self._network.config_class
         config = make(
             vocab_size=len(self.preprocessor),
             pad_token_id=self.preprocessor.pad_token_id,
-            **label_names(self._class_names),
+            **self._labels,
         )
         return self._network(config)
 
