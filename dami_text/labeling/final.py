@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from dami_text.config.conflicts import WITH_VALIDATION
 from dami_text.data.ids import text_hash
 from dami_text.errors import ConfigError, DataError, RecordError
@@ -18,7 +20,7 @@ from dami_text.labeling.snapshot import LabelSnapshot
 from dami_text.learning.learner import ActiveLearner
 from dami_text.models.auto import is_own
 from dami_text.models.scores import ClassReport
-from dami_text.models.threshold import FEWEST, move_threshold, rarer_class
+from dami_text.models.threshold import FEWEST, choose_thresholds, move, move_threshold, rarer_class
 from dami_text.models.training import Training
 from dami_text.publishing.cards import AnnotatorLabels, CardFacts, model_card
 
@@ -84,17 +86,17 @@ def check_threshold(session: Session, now: LabelSnapshot) -> None:
     """Raise an error if the final model's threshold cannot be chosen.
 
     Raises:
-        ConfigError: there are not two classes of which a text has one, or the model is no linear one.
+        ConfigError: there are neither two classes nor any number of labels, or the model is no linear one.
         DataError: the rarer class has too few labels.
     """
     model, names = session.config.run.model, session.class_names
-    if session.multilabel:
-        raise ConfigError("--threshold is for one class a text, and the session has any number of labels; leave it out")
-    if len(names) != 2:
+    if len(names) != 2 and not session.multilabel:
         raise ConfigError(f"--threshold is for two classes, and the session has {len(names)}; leave it out")
     if not model.is_regression:
         what = f"{model.model}, fine-tuned" if model.kind.is_pretrained else model.model
         raise ConfigError(f"--threshold is for linear and for frozen encoders, and the model is {what}; leave it out")
+    if session.multilabel:
+        return  # a label of too few texts keeps one half
     rarer = rarer_class(now.labels)
     if (n := int((now.labels == rarer).sum())) < FEWEST:
         raise DataError(
@@ -110,7 +112,8 @@ def train_final(
 
     A model of the very same labels that is in `folder` already is left as it is: the same command again is done at
     once. With `merged`, a model's adapter is merged. With `overwrite`, the model takes the place of what is there. With
-    `threshold`, the rarer of two classes is predicted from the probability on at which its F1 is highest.
+    `threshold`, the rarer of two classes is predicted from the probability on at which its F1 is highest, or each of
+    any number of labels.
 
     Raises:
         TrainingError: there is no label to train on.
@@ -163,8 +166,17 @@ def train_final(
 
 def _moved_threshold(session: Session, learner: ActiveLearner, training: Training) -> str:
     """Move the threshold of the learner's model, and say so in words."""
-    assert training.cross_validated is not None
-    found = move_threshold(learner.trained_model(), training.cross_validated, learner.labels)
+    model, cross_validated = learner.trained_model(), training.cross_validated
+    assert cross_validated is not None
+    if session.multilabel:
+        chosen = choose_thresholds(cross_validated, learner.labels)
+        move(model, chosen)
+        before, after = np.mean([(each.f1_before, each.f1_after) for each in chosen] or [(0.0, 0.0)], axis=0)
+        return (
+            f"{len(chosen)} of {len(session.class_names)} labels from a probability of their own on, which is moved to "
+            f"0.5: their mean F1 among cross-validated labels is {after:.2f}, and was {before:.2f}"
+        )
+    found = move_threshold(model, cross_validated, learner.labels)
     name = session.class_names[found.number]
     return (
         f"{name!r} from a probability of {found.probability:.2g} on, which is moved to 0.5: "

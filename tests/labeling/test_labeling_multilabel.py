@@ -27,9 +27,10 @@ from dami_text.labeling.doubts import doubts_of
 from dami_text.labeling.exchange.matching import import_decisions, records_of
 from dami_text.labeling.exchange.records import Decision
 from dami_text.labeling.exchange.selection import selected_records
-from dami_text.labeling.final import FinalModel, check_threshold, fine_tuning, train_final
+from dami_text.labeling.final import FinalModel, fine_tuning, train_final
 from dami_text.labeling.label_progress import LabelAgreement, LabelReport, masi
 from dami_text.labeling.opening import open_session
+from dami_text.labeling.prediction import Classifier
 from dami_text.labeling.progress import Proportion, agreements, missing_classes, progress_of
 from dami_text.labeling.review import doubtful_records, find_doubts
 from dami_text.labeling.rounds import encoded_texts, learner_with_labels, train_round
@@ -232,14 +233,8 @@ def test_what_is_for_one_class_a_text_is_refused_in_a_line(tmp_path, reviews, se
     assert "error: dami-text simulate is for one class a text, and " in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--suggestion-column is for one class a text, and --task is multilabel"):
         make_label_session(tmp_path / "labels.jsonl", tmp_path / "s.dami", NAMES, suggestion_column="guess")
-    with pytest.raises(ConfigError, match="--threshold is for one class a text"):
-        check_threshold(session, LabelSnapshot.of(session))
     with pytest.raises(ConfigError, match="--fine-tune is for one class a text"):
         fine_tuning(session.config)
-    with pytest.raises(
-        ConfigError, match="--strategy positives is for one class a text, and --task is multilabel; use"
-    ):
-        make_label_session(tmp_path / "labels.jsonl", tmp_path / "s.dami", NAMES, strategy="positives")
 
 
 def test_texts_that_are_added_bring_their_labels(tmp_path, session):
@@ -398,6 +393,19 @@ def test_the_final_model_and_its_card_are_of_labels(session, truth, tmp_path, ca
 
 
 # Doubts and agreement -------------------------------------------------------------------------------------------
+
+
+def test_labels_have_thresholds_of_their_own_in_the_final_model(session, truth, tmp_path):
+    label_some(session, truth, 60)
+    plain, moved = (train_final(session, tmp_path / name, threshold=name == "f1") for name in ("none", "f1"))
+    assert plain.threshold is None
+    assert moved.threshold.startswith(f"{len(NAMES)} of {len(NAMES)} labels from a probability of their own on")
+    thresholds = json.loads((tmp_path / "f1" / "config.json").read_text())["moved_thresholds"]
+    assert sorted(thresholds) == sorted(NAMES)
+    texts = [session.text(row) for row in range(120, 160)]
+    before, after = (Classifier.load(tmp_path / name).probabilities(texts) for name in ("none", "f1"))
+    for label, name in enumerate(NAMES):
+        np.testing.assert_array_equal(after[:, label] > 0.5, before[:, label] > thresholds[name])
 
 
 def test_the_doubt_about_labels_is_about_the_least_likely_thing_that_they_say(session, truth):
