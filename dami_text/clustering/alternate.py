@@ -55,4 +55,4 @@ def first_of_equals(vectors: Vectors, medoids: Tensor) -> Tensor:
 
 def _best(vectors: Vectors, members: Tensor) -> Tensor:
     cluster = vectors[members]
-    return members[first_least(totals(Tiles(cluster, cluster)))]
+    return members[first_least(totals(Tiles(cluster, cluster)).cpu().numpy())]

@@ -12,13 +12,17 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.models.scores import ROUNDING
 
 Metric = Literal["euclidean", "cosine"]
 
-CLOSE = 1e-3  # below this share of ||a||^2 a squared distance from the product is computed again
+# Below this share of ||a||^2 a squared distance from the product is computed again: from the differences, or, where more
+# than `MANY` of them are so close, by a product in float64, which is cheaper then.
+CLOSE, CLOSE_IN_FLOAT64 = 1e-3, 1e-9
+MANY = 0.02
 
 TILE_NUMBERS = 2**18  # numbers in a temporary array, such that it stays in the processor's cache
 BLOCK_CANDIDATES = 128
@@ -108,7 +112,7 @@ def _rounding_matters(rows: Tensor) -> bool:
     distances = torch.cdist(rows, rows)
     distances = distances[distances > 0]
     rounding = float(rows.norm(dim=1).max()) * torch.finfo(torch.float32).eps
-    return len(distances) > 0 and rounding > TOLERABLE * float(distances.quantile(1 / len(rows)))
+    return len(distances) > 0 and rounding > TOLERABLE * float(distances.kthvalue(len(distances) // len(rows) + 1).values)
 
 
 def pairwise(a: Vectors, b: Vectors, out: Tensor | None = None) -> Tensor:
@@ -126,17 +130,20 @@ def _finish(squared: Tensor, metric: Metric) -> Tensor:
 def _squared(a: Vectors, b: Vectors, out: Tensor) -> Tensor:
     torch.addmm(b.norms, a.values, b.values.T, alpha=-2, out=out).add_(a.norms[:, None])
     limits = CLOSE * a.norms
-    suspects = nonzero(out.amin(dim=1) < limits)
-    close = nonzero(out[suspects] < limits[suspects, None])
-    if len(close) * 16 > out.numel():  # so many that a product in float64 is cheaper than the differences
+    rows = nonzero(out.amin(dim=1) < limits)
+    close = nonzero(out[rows] < limits[rows, None])
+    if len(close) > MANY * out.numel():
         wide_a, wide_b = a.wide, b.wide
-        if a.rest is not None:  # where a product loses too many digits in float64 as well
+        norms = wide_a.square().sum(dim=1, keepdim=True)
+        wide = torch.addmm(wide_b.square().sum(dim=1), wide_a, wide_b.T, alpha=-2).add_(norms)
+        close = nonzero(wide < CLOSE_IN_FLOAT64 * norms)
+        if len(close) > MANY * out.numel():
             return out.copy_(torch.cdist(wide_a, wide_b, compute_mode="donot_use_mm_for_euclid_dist").square_())
-        product = torch.addmm(wide_b.square().sum(dim=1), wide_a, wide_b.T, alpha=-2)
-        return out.copy_(product.add_(wide_a.square().sum(dim=1)[:, None])).clamp_(min=0)
+        out.copy_(wide)
+        rows = torch.arange(len(a), device=out.device)
     for part in close.split(TILE_NUMBERS // a.values.shape[1] + 1):
-        rows, columns = suspects[part // len(b)], part % len(b)
-        out[rows, columns] = _differences(a, rows, b, columns)
+        a_rows, b_rows = rows[part // len(b)], part % len(b)
+        out[a_rows, b_rows] = _differences(a, a_rows, b, b_rows)
     return out
 
 
@@ -159,8 +166,8 @@ class Distances(Protocol):
         """The distances (N, B) from all points to a block of candidates."""
         ...
 
-    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
-        """The distances (A, B) from some points (A,) to some candidates (B,)."""
+    def to(self, candidates: Tensor) -> Tensor:
+        """The distances (N, K) from all points to some candidates (K,)."""
         ...
 
 
@@ -175,11 +182,12 @@ class Matrix:
         self.blocks = _blocks(self.shape)
         self.device, self.weights = vectors.values.device, vectors.weights
         self._matrix = empty(self.shape, self.device)
-        for part in self.blocks:  # the part's rows and all after them, to the part
-            pairwise(vectors[part.start :], vectors[part], self._matrix[part.start :, part])
-            corner = self._matrix[part, part]
+        for part in self.blocks:  # the rows of the part and all after them, to the part
+            corner = pairwise(vectors[part], vectors[part], self._matrix[part, part])
             corner.copy_(corner.tril().maximum(corner.tril(-1).T))
-            self._matrix[part, part.stop :] = self._matrix[part.stop :, part].T
+            for rows in row_slices(len(vectors), len(corner), start=part.stop):
+                tile = pairwise(vectors[rows], vectors[part], self._matrix[rows, part])
+                self._matrix[part, rows] = tile.T
         if self.weights is not None:
             self._matrix *= self.weights[:, None]
 
@@ -187,9 +195,9 @@ class Matrix:
         """See Distances."""
         return self._matrix[:, candidates]
 
-    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
+    def to(self, candidates: Tensor) -> Tensor:
         """See Distances."""
-        return self._matrix[points[:, None], candidates]
+        return self._matrix[:, candidates]
 
 
 class Tiles:
@@ -206,14 +214,14 @@ class Tiles:
         """See Distances."""
         part = self._candidates[candidates]
         out = self._buffer[: self.shape[0] * len(part)].view(self.shape[0], len(part))
-        return self._weighted(pairwise(self._points, part, out), slice(None))
+        return self._weighted(pairwise(self._points, part, out))
 
-    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
+    def to(self, candidates: Tensor) -> Tensor:
         """See Distances."""
-        return self._weighted(pairwise(self._points[points], self._candidates[candidates]), points)
+        return self._weighted(pairwise(self._points, self._candidates[candidates]))
 
-    def _weighted(self, distances: Tensor, points: Tensor | slice) -> Tensor:
-        return distances if self.weights is None else distances.mul_(self.weights[points, None])
+    def _weighted(self, distances: Tensor) -> Tensor:
+        return distances if self.weights is None else distances.mul_(self.weights[:, None])
 
 
 def totals(distances: Distances) -> Tensor:
@@ -221,10 +229,10 @@ def totals(distances: Distances) -> Tensor:
     return torch.cat([distances.block(part).sum(dim=0, dtype=torch.float64) for part in distances.blocks])
 
 
-def row_slices(n_rows: int, row_size: int) -> list[slice]:
-    """The rows of an array in parts that stay in the processor's cache."""
+def row_slices(n_rows: int, row_size: int, start: int = 0) -> list[slice]:
+    """The rows of an array, from `start` on, in parts that stay in the processor's cache."""
     step = max(1, TILE_NUMBERS // row_size)
-    return [slice(start, start + step) for start in range(0, n_rows, step)]
+    return [slice(first, first + step) for first in range(start, n_rows, step)]
 
 
 def empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -239,14 +247,14 @@ def nonzero(mask: Tensor) -> Tensor:
     return torch.from_numpy(mask.numpy().reshape(-1).nonzero()[0])
 
 
-def first_least(sums: Tensor) -> Tensor:
+def first_least(sums: NDArray[np.float64]) -> int:
     """The first place in `sums` (C,) whose number is the smallest within rounding.
 
     Of two equally good medoids, such as the two members of a pair, neither the processor nor the size of the batches
     may decide: both change the last digits of distances.
     """
     least = sums.min()
-    return nonzero(sums <= least + ROUNDING * least.abs())[0]
+    return int((sums <= least + ROUNDING * abs(least)).argmax())
 
 
 def nearest(distances: Tensor) -> Tensor:

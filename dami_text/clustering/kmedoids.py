@@ -194,8 +194,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             if matrix is None:
                 medoids, more = swap_narrowing(vectors, vectors, medoids, left)
             else:
-                clustering, more = swap_until_optimal(matrix, medoids, left)
-                medoids = clustering.medoids
+                medoids, more = swap_until_optimal(matrix, medoids, left)
             found, medoids, sweeps = medoids, first_of_equals(vectors, medoids), sweeps + more
             if sweeps >= int(self.max_iter) or torch.equal(medoids.sort().values, found.sort().values):
                 break
