@@ -167,6 +167,8 @@ def _rank(state: Clustering, points: NDArray[np.intp]) -> None:
 
 
 def _add_removal_loss(state: Clustering, points: NDArray[np.intp], sign: int) -> None:
-    """Count some points in the removal losses, or out of them."""
+    """Count some points in the removal losses, or out of them; with one medoid only there is no second-nearest."""
+    if len(state.medoids) == 1:
+        return
     rise = state.second_distance[points].astype(np.float64) - state.nearest_distance[points]
     state.removal_loss += sign * np.bincount(state.nearest[points], rise, minlength=len(state.removal_loss))
