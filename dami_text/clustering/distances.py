@@ -19,8 +19,8 @@ from dami_text.models.scores import ROUNDING
 
 Metric = Literal["euclidean", "cosine"]
 
-# Below this share of ||a||^2 a squared distance from the product is computed again: from the differences, or, where more
-# than `MANY` of them are so close, by a product in float64, which is cheaper then.
+# Below this share of ||a||^2 a squared distance from the product is computed again: from the differences or, where more
+# than the share `MANY` of a tile is so close, by a product in float64, which is cheaper then.
 CLOSE, CLOSE_IN_FLOAT64 = 1e-3, 1e-9
 MANY = 0.02
 
@@ -111,8 +111,10 @@ def _rounding_matters(rows: Tensor) -> bool:
     """Whether rounding rows (n, D) to float32 changes near neighbours' distances by more than is tolerable."""
     distances = torch.cdist(rows, rows)
     distances = distances[distances > 0]
+    if not len(distances):
+        return False
     rounding = float(rows.norm(dim=1).max()) * torch.finfo(torch.float32).eps
-    return len(distances) > 0 and rounding > TOLERABLE * float(distances.kthvalue(len(distances) // len(rows) + 1).values)
+    return rounding > TOLERABLE * float(distances.kthvalue(len(distances) // len(rows) + 1).values)
 
 
 def pairwise(a: Vectors, b: Vectors, out: Tensor | None = None) -> Tensor:
@@ -166,6 +168,10 @@ class Distances(Protocol):
         """The distances (N, B) from all points to a block of candidates."""
         ...
 
+    def columns(self, candidates: slice, places: Tensor) -> Tensor:
+        """Some columns (P, N), each in one piece, of the block that was asked for last."""
+        ...
+
     def to(self, candidates: Tensor) -> Tensor:
         """The distances (N, K) from all points to some candidates (K,)."""
         ...
@@ -174,7 +180,7 @@ class Distances(Protocol):
 class Matrix:
     """All distances among N vectors, in memory: 4 * N * N bytes.
 
-    Before they are weighted, they are symmetric to the bit: half are copied.
+    Before they are weighted, they are symmetric to the bit: half are copied, and a column is read as a row.
     """
 
     def __init__(self, vectors: Vectors) -> None:
@@ -188,16 +194,28 @@ class Matrix:
             for rows in row_slices(len(vectors), len(corner), start=part.stop):
                 tile = pairwise(vectors[rows], vectors[part], self._matrix[rows, part])
                 self._matrix[part, rows] = tile.T
-        if self.weights is not None:
-            self._matrix *= self.weights[:, None]
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
-        return self._matrix[:, candidates]
+        distances = self._matrix[:, candidates]
+        return distances if self.weights is None else distances * self.weights[:, None]
+
+    def columns(self, candidates: slice, places: Tensor) -> Tensor:
+        """See Distances."""
+        return self._rows(torch.arange(self.shape[1], device=self.device)[candidates][places])
 
     def to(self, candidates: Tensor) -> Tensor:
         """See Distances."""
-        return self._matrix[:, candidates]
+        return self._rows(candidates).T.contiguous()
+
+    def among(self, rows: Tensor) -> Tensor:
+        """The distances (M, M) among some of the vectors (M,)."""
+        distances = self._matrix[rows[:, None], rows]
+        return distances if self.weights is None else distances.mul_(self.weights[rows, None])
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        distances = self._matrix[rows]
+        return distances if self.weights is None else distances.mul_(self.weights)
 
 
 class Tiles:
@@ -212,13 +230,20 @@ class Tiles:
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
-        part = self._candidates[candidates]
-        out = self._buffer[: self.shape[0] * len(part)].view(self.shape[0], len(part))
-        return self._weighted(pairwise(self._points, part, out))
+        return self._weighted(pairwise(self._points, self._candidates[candidates], self._block(candidates)))
+
+    def columns(self, candidates: slice, places: Tensor) -> Tensor:
+        """See Distances."""
+        return self._block(candidates)[:, places].T.contiguous()
 
     def to(self, candidates: Tensor) -> Tensor:
         """See Distances."""
         return self._weighted(pairwise(self._points, self._candidates[candidates]))
+
+    def _block(self, candidates: slice) -> Tensor:
+        """The part of the buffer for the distances to a block."""
+        size = len(range(self.shape[1])[candidates])
+        return self._buffer[: self.shape[0] * size].view(self.shape[0], size)
 
     def _weighted(self, distances: Tensor) -> Tensor:
         return distances if self.weights is None else distances.mul_(self.weights[:, None])

@@ -6,7 +6,7 @@ that one pass over a candidate's distances gives the change of the loss for its 
 the points nearer to the candidate than to their second-nearest medoid, about 2 in K, have a part in it.
 
 Here candidates come in blocks: one pass finds each one's best swap, then the promising ones are looked at again, the
-best first, and swapped at once where the loss still falls. Whole blocks are looked at by torch, on the data's device; the
+best first, and swapped at once where the loss still falls. The pass over a block is torch's, on the data's device; the
 swaps are NumPy's, whose calls on the few points that a swap touches cost a fraction of torch's.
 """
 
@@ -100,7 +100,7 @@ def swap_block(distances: Distances, state: Clustering, candidates: slice) -> ND
     steps = changes / (ROUNDING * state.loss) if state.loss > 0 else changes
     order = steps.round().argsort(kind="stable")  # of candidates that are as good but for rounding, the first first
     promising = order[changes[order] < 0]
-    columns = block[:, torch.from_numpy(promising).to(block.device)].T.contiguous().cpu().numpy()
+    columns = distances.columns(candidates, torch.from_numpy(promising).to(block.device)).cpu().numpy()
     threshold = -TOLERANCE * state.loss
     for place, column in zip(promising.tolist(), columns, strict=True):
         change, slot = _best_swap(state, column)

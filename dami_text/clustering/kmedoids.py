@@ -54,7 +54,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             "sampled" swaps by samples of candidates and evaluators, then polishes: for millions of rows.
             "alternate" is Park & Jun's alternation, for replication; its own start is init="park-jun".
             "auto" is "fasterpam" up to 8,192 rows whose 4 * N * N bytes are within max_memory, else "streamed" as long
-            as that is within max_seconds (60,000 rows of 100 numbers in 60), else "sampled", with as large samples as
+            as that is within max_seconds (70,000 rows of 100 numbers in 60), else "sampled", with as large samples as
             there is time for.
         init: "k-means++", "random", "park-jun", or the row numbers of K distinct rows. A name says how the search
             starts: by "alternate" on all rows, by the others on a sample whose medoids they then go on from. Row
@@ -195,7 +195,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
                 medoids, more = swap_narrowing(vectors, vectors, medoids, left)
             else:
                 medoids, more = swap_until_optimal(matrix, medoids, left)
-            found, medoids, sweeps = medoids, first_of_equals(vectors, medoids), sweeps + more
+            found, medoids, sweeps = medoids, first_of_equals(vectors, medoids, matrix), sweeps + more
             if sweeps >= int(self.max_iter) or torch.equal(medoids.sort().values, found.sort().values):
                 break
         return medoids, sweeps
