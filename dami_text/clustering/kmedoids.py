@@ -61,7 +61,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             numbers are gone on from directly.
         max_iter: sweeps over the candidates, or rounds of the alternation, at most.
         max_memory: bytes that a matrix of distances may take, twice what the sample's may. Beside these a fit needs
-            a float32 copy of the data and some 200 MB.
+            a float32 copy of the data, a distance for each row and medoid, and some 200 MB.
         max_seconds: about how long "auto" may take, on one core of usual speed. The estimate is of the sizes alone, so
             that the same data have the same medoids on every machine. What "sampled" needs at least it takes anyway.
         random_state: None, an integer, or a NumPy Generator or RandomState. The same seed gives the same medoids.

@@ -66,9 +66,10 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """About how much memory the fit takes, with a float32 copy of the data."""
+        """About how much memory the fit takes, with a copy of the data and the distances of points to medoids."""
         matrix = 4 * max(self.sample**2, self.n_rows**2 if self.method == "fasterpam" else 0)
-        return 4 * self.n_rows * self.n_dimensions + max(matrix, 2**27)
+        points = self.evaluators if self.method == "sampled" else self.n_rows
+        return 4 * (self.n_rows * self.n_dimensions + points * self.n_clusters) + max(matrix, 2**27)
 
     def __str__(self) -> str:
         return (
@@ -97,7 +98,7 @@ def plan(
     sample = min(_size(SAMPLE, n_clusters), math.isqrt(max_memory // 8))
     if method == "alternate" or init_given or not 2 * n_clusters <= sample <= n_rows // 2:
         sample = 0
-    affordable = max_memory // (16 * n_dimensions)
+    affordable = max_memory // max(16 * n_dimensions, 4 * n_clusters)
 
     def planned(method: Method, pairs: int = 0) -> Plan:
         """The plan with that many pairs of candidates and evaluators at least, five evaluators to a candidate."""

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dami_text.clustering import KMedoids, sampled, streamed
+from dami_text.clustering import KMedoids, distances, sampled, streamed
 from dami_text.clustering import plan as planning
 from dami_text.clustering.alternate import best_members
 from dami_text.clustering.distances import Matrix, Tiles, assign, first_least, pairwise, prepare
@@ -460,6 +460,24 @@ def test_distances_are_accurate(close, metric):
     found = pairwise(vectors, vectors).double().numpy() * vectors.unit
     # 1 - cos of rows that differ by 1e-3 is 1e-6, and float32 rows of unit length are right to 6e-8
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7 if metric == "cosine" else 1e-6)
+
+
+def test_rows_of_very_different_lengths_are_compared_by_products(monkeypatch):
+    """As gradients of a model that is sure of most texts: differences for all pairs would take ten times as long."""
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(3_000, 20)) * 10.0 ** rng.uniform(-5, 0, (3_000, 1))).astype(np.float32)
+    X[0], X[2_999] = X[1_000] + np.float32(1e-6), X[1]
+    vectors = as_vectors(X)
+    assert vectors.rest is not None
+    compared = []
+    differences = distances._differences
+    monkeypatch.setattr(
+        distances, "_differences", lambda a, rows, *b: (compared.append(len(rows)), differences(a, rows, *b))[1]
+    )
+    monkeypatch.setattr(torch, "cdist", lambda *_, **__: pytest.fail("all pairs are compared by their differences"))
+    found = pairwise(vectors, vectors).double().numpy() * vectors.unit
+    np.testing.assert_allclose(found, distances64(X), rtol=1e-3, atol=0)
+    assert sum(compared) < 0.02 * 3_000**2
 
 
 @pytest.mark.parametrize("change", [lambda X: X + 100, lambda X: X * 1e30, lambda X: X * 1e-30])
