@@ -178,7 +178,7 @@ class Distances(Protocol):
 
 
 class Matrix:
-    """All distances among N vectors, in memory: 4 * N * N bytes.
+    """All distances among N vectors, in memory: 4 * N * N bytes, block after block.
 
     Before they are weighted, they are symmetric to the bit: half are copied, and a column is read as a row.
     """
@@ -187,22 +187,28 @@ class Matrix:
         self.shape = (len(vectors), len(vectors))
         self.blocks = _blocks(self.shape)
         self.device, self.weights = vectors.values.device, vectors.weights
-        self._matrix = empty(self.shape, self.device)
-        for part in self.blocks:  # the rows of the part and all after them, to the part
-            corner = pairwise(vectors[part], vectors[part], self._matrix[part, part])
+        self._size = self.blocks[0].stop
+        self._parts = empty((len(self.blocks), len(vectors), self._size), self.device)  # the last one's end is unused
+        group = max(1, TILE_NUMBERS // self._size**2)
+        for i, part in enumerate(self.blocks):  # the rows of the block and all after them, to the block
+            distances = self._part(part)
+            corner = pairwise(vectors[part], vectors[part], distances[part])
             corner.copy_(corner.tril().maximum(corner.tril(-1).T))
-            for rows in row_slices(len(vectors), len(corner), start=part.stop):
-                tile = pairwise(vectors[rows], vectors[part], self._matrix[rows, part])
-                self._matrix[part, rows] = tile.T
+            for first in range(i + 1, len(self.blocks), group):
+                others = self.blocks[first : first + group]
+                rows = slice(others[0].start, others[-1].stop)
+                pairwise(vectors[rows], vectors[part], distances[rows])
+                for other in others:
+                    self._part(other)[part] = distances[other].T
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
-        distances = self._matrix[:, candidates]
+        distances = self._part(candidates)
         return distances if self.weights is None else distances * self.weights[:, None]
 
     def columns(self, candidates: slice, places: Tensor) -> Tensor:
         """See Distances."""
-        return self._rows(torch.arange(self.shape[1], device=self.device)[candidates][places])
+        return self._rows(places + candidates.start)
 
     def to(self, candidates: Tensor) -> Tensor:
         """See Distances."""
@@ -210,12 +216,17 @@ class Matrix:
 
     def among(self, rows: Tensor) -> Tensor:
         """The distances (M, M) among some of the vectors (M,)."""
-        distances = self._matrix[rows[:, None], rows]
+        distances = self._parts[rows // self._size, rows[:, None], rows % self._size]
         return distances if self.weights is None else distances.mul_(self.weights[rows, None])
 
+    def _part(self, candidates: slice) -> Tensor:
+        """The distances (N, B) to candidates of one block, before they are weighted."""
+        i, start = divmod(candidates.start, self._size)
+        return self._parts[i, :, start : start + candidates.stop - candidates.start]
+
     def _rows(self, rows: Tensor) -> Tensor:
-        distances = self._matrix[rows]
-        return distances if self.weights is None else distances.mul_(self.weights)
+        distances = self._parts[:, rows].transpose(0, 1).flatten(1)[:, : self.shape[1]]
+        return distances if self.weights is None else distances * self.weights
 
 
 class Tiles:
