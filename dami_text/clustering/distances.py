@@ -20,9 +20,10 @@ from dami_text.models.scores import ROUNDING
 Metric = Literal["euclidean", "cosine"]
 
 # Below this share of ||a||^2 a squared distance from the product is computed again: from the differences or, where more
-# than the share `MANY` of a tile is so close, by a product in float64, which is cheaper then.
+# than the share `MANY` of a tile is so close, by a product in float64, which is cheaper then. Where that leaves `MOST`
+# too close, all of the tile are computed from the differences.
 CLOSE, CLOSE_IN_FLOAT64 = 1e-3, 1e-9
-MANY = 0.02
+MANY, MOST = 0.02, 0.25
 
 TILE_NUMBERS = 2**18  # numbers in a temporary array, such that it stays in the processor's cache
 BLOCK_CANDIDATES = 128
@@ -139,7 +140,7 @@ def _squared(a: Vectors, b: Vectors, out: Tensor) -> Tensor:
         norms = wide_a.square().sum(dim=1, keepdim=True)
         wide = torch.addmm(wide_b.square().sum(dim=1), wide_a, wide_b.T, alpha=-2).add_(norms)
         close = nonzero(wide < CLOSE_IN_FLOAT64 * norms)
-        if len(close) > MANY * out.numel():
+        if len(close) > MOST * out.numel():
             return out.copy_(torch.cdist(wide_a, wide_b, compute_mode="donot_use_mm_for_euclid_dist").square_())
         out.copy_(wide)
         rows = torch.arange(len(a), device=out.device)
