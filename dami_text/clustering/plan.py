@@ -9,7 +9,7 @@ from dami_text.config.defaults import CLUSTERING_SECONDS
 Method = Literal["auto", "fasterpam", "streamed", "sampled", "alternate"]
 
 # Up to this many rows "auto" keeps all distances. Of more, reading them again and again costs more than computing them
-# again: streamed swaps then take 0.3 to 0.6 of the time.
+# again: streamed swaps then take three quarters of the time or less.
 MATRIX_ROWS = 8_192
 # What is taken to need a second on one core: so many numbers of vectors whose distances are computed, where each
 # distance costs as much as some numbers more; so many looks of a sweep at a distance; so many numbers to prepare; so
