@@ -4,9 +4,10 @@ Source: Park & Jun, "A simple and fast algorithm for K-medoids clustering", Expe
 2009. It finds much worse medoids than swaps do where the data are heavy-tailed, and is here for replication.
 """
 
+import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import Tiles, Vectors, assign, first_least, members_of, totals
+from dami_text.clustering.distances import Matrix, Tiles, Vectors, assign, first_least, members_of, totals
 from dami_text.clustering.progress import progress
 
 LARGE = 1_000  # members of a cluster that are compared with each other, to tell which are equally good medoids
@@ -37,8 +38,10 @@ def best_members(vectors: Vectors, medoids: Tensor, labels: Tensor) -> Tensor:
     return best
 
 
-def first_of_equals(vectors: Vectors, medoids: Tensor) -> Tensor:
+def first_of_equals(vectors: Vectors, medoids: Tensor, matrix: Matrix | None = None) -> Tensor:
     """The medoids (K,), or in their place the first members of their clusters that are as good.
+
+    `matrix`: the distances among the vectors, where they are in memory.
 
     Which one of a pair a search ends at hangs on rounding. In clusters of more than `LARGE` rows, whose members are as
     good only where they are the same, the first row that is the medoid's equal is taken.
@@ -49,10 +52,14 @@ def first_of_equals(vectors: Vectors, medoids: Tensor) -> Tensor:
         if len(members) > LARGE:
             first[slot] = members[(distances[members] == 0).nonzero()[0, 0]]
         elif len(members) > 1:
-            first[slot] = _best(vectors, members)
+            first[slot] = _best(vectors, members, matrix)
     return first
 
 
-def _best(vectors: Vectors, members: Tensor) -> Tensor:
-    cluster = vectors[members]
-    return members[first_least(totals(Tiles(cluster, cluster)))]
+def _best(vectors: Vectors, members: Tensor, matrix: Matrix | None = None) -> Tensor:
+    if matrix is not None:
+        sums = matrix.among(members).sum(dim=0, dtype=torch.float64)
+    else:
+        cluster = vectors[members]
+        sums = totals(Tiles(cluster, cluster))
+    return members[first_least(sums.cpu().numpy())]

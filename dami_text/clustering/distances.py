@@ -12,13 +12,18 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.models.scores import ROUNDING
 
 Metric = Literal["euclidean", "cosine"]
 
-CLOSE = 1e-3  # below this share of ||a||^2 a squared distance from the product is computed again
+# Below this share of ||a||^2 a squared distance from the product is computed again: from the differences or, where more
+# than the share `MANY` of a tile is so close, by a product in float64, which is cheaper then. Where that leaves `MOST`
+# too close, all of the tile are computed from the differences.
+CLOSE, CLOSE_IN_FLOAT64 = 1e-3, 1e-9
+MANY, MOST = 0.02, 0.25
 
 TILE_NUMBERS = 2**18  # numbers in a temporary array, such that it stays in the processor's cache
 BLOCK_CANDIDATES = 128
@@ -107,8 +112,10 @@ def _rounding_matters(rows: Tensor) -> bool:
     """Whether rounding rows (n, D) to float32 changes near neighbours' distances by more than is tolerable."""
     distances = torch.cdist(rows, rows)
     distances = distances[distances > 0]
+    if not len(distances):
+        return False
     rounding = float(rows.norm(dim=1).max()) * torch.finfo(torch.float32).eps
-    return len(distances) > 0 and rounding > TOLERABLE * float(distances.quantile(1 / len(rows)))
+    return rounding > TOLERABLE * float(distances.kthvalue(len(distances) // len(rows) + 1).values)
 
 
 def pairwise(a: Vectors, b: Vectors, out: Tensor | None = None) -> Tensor:
@@ -126,17 +133,20 @@ def _finish(squared: Tensor, metric: Metric) -> Tensor:
 def _squared(a: Vectors, b: Vectors, out: Tensor) -> Tensor:
     torch.addmm(b.norms, a.values, b.values.T, alpha=-2, out=out).add_(a.norms[:, None])
     limits = CLOSE * a.norms
-    suspects = nonzero(out.amin(dim=1) < limits)
-    close = nonzero(out[suspects] < limits[suspects, None])
-    if len(close) * 16 > out.numel():  # so many that a product in float64 is cheaper than the differences
+    rows = nonzero(out.amin(dim=1) < limits)
+    close = nonzero(out[rows] < limits[rows, None])
+    if len(close) > MANY * out.numel():
         wide_a, wide_b = a.wide, b.wide
-        if a.rest is not None:  # where a product loses too many digits in float64 as well
+        norms = wide_a.square().sum(dim=1, keepdim=True)
+        wide = torch.addmm(wide_b.square().sum(dim=1), wide_a, wide_b.T, alpha=-2).add_(norms)
+        close = nonzero(wide < CLOSE_IN_FLOAT64 * norms)
+        if len(close) > MOST * out.numel():
             return out.copy_(torch.cdist(wide_a, wide_b, compute_mode="donot_use_mm_for_euclid_dist").square_())
-        product = torch.addmm(wide_b.square().sum(dim=1), wide_a, wide_b.T, alpha=-2)
-        return out.copy_(product.add_(wide_a.square().sum(dim=1)[:, None])).clamp_(min=0)
+        out.copy_(wide)
+        rows = torch.arange(len(a), device=out.device)
     for part in close.split(TILE_NUMBERS // a.values.shape[1] + 1):
-        rows, columns = suspects[part // len(b)], part % len(b)
-        out[rows, columns] = _differences(a, rows, b, columns)
+        a_rows, b_rows = rows[part // len(b)], part % len(b)
+        out[a_rows, b_rows] = _differences(a, a_rows, b, b_rows)
     return out
 
 
@@ -159,37 +169,65 @@ class Distances(Protocol):
         """The distances (N, B) from all points to a block of candidates."""
         ...
 
-    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
-        """The distances (A, B) from some points (A,) to some candidates (B,)."""
+    def columns(self, candidates: slice, places: Tensor) -> Tensor:
+        """Some columns (P, N), each in one piece, of the block that was asked for last."""
+        ...
+
+    def to(self, candidates: Tensor) -> Tensor:
+        """The distances (N, K) from all points to some candidates (K,)."""
         ...
 
 
 class Matrix:
-    """All distances among N vectors, in memory: 4 * N * N bytes.
+    """All distances among N vectors, in memory: 4 * N * N bytes, block after block.
 
-    Before they are weighted, they are symmetric to the bit: half are copied.
+    Before they are weighted, they are symmetric to the bit: half are copied, and a column is read as a row.
     """
 
     def __init__(self, vectors: Vectors) -> None:
         self.shape = (len(vectors), len(vectors))
         self.blocks = _blocks(self.shape)
         self.device, self.weights = vectors.values.device, vectors.weights
-        self._matrix = empty(self.shape, self.device)
-        for part in self.blocks:  # the part's rows and all after them, to the part
-            pairwise(vectors[part.start :], vectors[part], self._matrix[part.start :, part])
-            corner = self._matrix[part, part]
+        self._size = self.blocks[0].stop
+        self._parts = empty((len(self.blocks), len(vectors), self._size), self.device)  # the last one's end is unused
+        group = max(1, TILE_NUMBERS // self._size**2)
+        for i, part in enumerate(self.blocks):  # the rows of the block and all after them, to the block
+            distances = self._part(part)
+            corner = pairwise(vectors[part], vectors[part], distances[part])
             corner.copy_(corner.tril().maximum(corner.tril(-1).T))
-            self._matrix[part, part.stop :] = self._matrix[part.stop :, part].T
-        if self.weights is not None:
-            self._matrix *= self.weights[:, None]
+            for first in range(i + 1, len(self.blocks), group):
+                others = self.blocks[first : first + group]
+                rows = slice(others[0].start, others[-1].stop)
+                pairwise(vectors[rows], vectors[part], distances[rows])
+                for other in others:
+                    self._part(other)[part] = distances[other].T
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
-        return self._matrix[:, candidates]
+        distances = self._part(candidates)
+        return distances if self.weights is None else distances * self.weights[:, None]
 
-    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
+    def columns(self, candidates: slice, places: Tensor) -> Tensor:
         """See Distances."""
-        return self._matrix[points[:, None], candidates]
+        return self._rows(places + candidates.start)
+
+    def to(self, candidates: Tensor) -> Tensor:
+        """See Distances."""
+        return self._rows(candidates).T.contiguous()
+
+    def among(self, rows: Tensor) -> Tensor:
+        """The distances (M, M) among some of the vectors (M,)."""
+        distances = self._parts[rows // self._size, rows[:, None], rows % self._size]
+        return distances if self.weights is None else distances.mul_(self.weights[rows, None])
+
+    def _part(self, candidates: slice) -> Tensor:
+        """The distances (N, B) to candidates of one block, before they are weighted."""
+        i, start = divmod(candidates.start, self._size)
+        return self._parts[i, :, start : start + candidates.stop - candidates.start]
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        distances = self._parts[:, rows].transpose(0, 1).flatten(1)[:, : self.shape[1]]
+        return distances if self.weights is None else distances * self.weights
 
 
 class Tiles:
@@ -204,16 +242,23 @@ class Tiles:
 
     def block(self, candidates: slice) -> Tensor:
         """See Distances."""
-        part = self._candidates[candidates]
-        out = self._buffer[: self.shape[0] * len(part)].view(self.shape[0], len(part))
-        return self._weighted(pairwise(self._points, part, out), slice(None))
+        return self._weighted(pairwise(self._points, self._candidates[candidates], self._block(candidates)))
 
-    def between(self, points: Tensor, candidates: Tensor) -> Tensor:
+    def columns(self, candidates: slice, places: Tensor) -> Tensor:
         """See Distances."""
-        return self._weighted(pairwise(self._points[points], self._candidates[candidates]), points)
+        return self._block(candidates)[:, places].T.contiguous()
 
-    def _weighted(self, distances: Tensor, points: Tensor | slice) -> Tensor:
-        return distances if self.weights is None else distances.mul_(self.weights[points, None])
+    def to(self, candidates: Tensor) -> Tensor:
+        """See Distances."""
+        return self._weighted(pairwise(self._points, self._candidates[candidates]))
+
+    def _block(self, candidates: slice) -> Tensor:
+        """The part of the buffer for the distances to a block."""
+        size = len(range(self.shape[1])[candidates])
+        return self._buffer[: self.shape[0] * size].view(self.shape[0], size)
+
+    def _weighted(self, distances: Tensor) -> Tensor:
+        return distances if self.weights is None else distances.mul_(self.weights[:, None])
 
 
 def totals(distances: Distances) -> Tensor:
@@ -221,10 +266,10 @@ def totals(distances: Distances) -> Tensor:
     return torch.cat([distances.block(part).sum(dim=0, dtype=torch.float64) for part in distances.blocks])
 
 
-def row_slices(n_rows: int, row_size: int) -> list[slice]:
-    """The rows of an array in parts that stay in the processor's cache."""
+def row_slices(n_rows: int, row_size: int, start: int = 0) -> list[slice]:
+    """The rows of an array, from `start` on, in parts that stay in the processor's cache."""
     step = max(1, TILE_NUMBERS // row_size)
-    return [slice(start, start + step) for start in range(0, n_rows, step)]
+    return [slice(first, first + step) for first in range(start, n_rows, step)]
 
 
 def empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -239,14 +284,14 @@ def nonzero(mask: Tensor) -> Tensor:
     return torch.from_numpy(mask.numpy().reshape(-1).nonzero()[0])
 
 
-def first_least(sums: Tensor) -> Tensor:
+def first_least(sums: NDArray[np.float64]) -> int:
     """The first place in `sums` (C,) whose number is the smallest within rounding.
 
     Of two equally good medoids, such as the two members of a pair, neither the processor nor the size of the batches
     may decide: both change the last digits of distances.
     """
     least = sums.min()
-    return nonzero(sums <= least + ROUNDING * least.abs())[0]
+    return int((sums <= least + ROUNDING * abs(least)).argmax())
 
 
 def nearest(distances: Tensor) -> Tensor:

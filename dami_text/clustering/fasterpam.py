@@ -6,15 +6,18 @@ that one pass over a candidate's distances gives the change of the loss for its 
 the points nearer to the candidate than to their second-nearest medoid, about 2 in K, have a part in it.
 
 Here candidates come in blocks: one pass finds each one's best swap, then the promising ones are looked at again, the
-best first, and swapped at once where the loss still falls.
+best first, and swapped at once where the loss still falls. The pass over a block is torch's, on the data's device; the
+swaps are NumPy's, whose calls on the few points that a swap touches cost a fraction of torch's.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dami_text.clustering.distances import Distances, first_least, nonzero, row_slices
+from dami_text.clustering.distances import Distances, first_least, row_slices
 from dami_text.clustering.progress import progress
 from dami_text.models.scores import ROUNDING
 
@@ -26,28 +29,30 @@ class Clustering:
     """The state of the search: K medoids, and for each of N points its two nearest.
 
     Attributes:
-        medoids: (K,) int64 candidates. A place in this list is a medoid's slot.
+        medoids: (K,) candidates. A place in this list is a medoid's slot.
         is_medoid: (C,) bool.
-        nearest, second: (N,) int64 slots of the nearest and the second-nearest medoid.
+        to_medoids: (N, K) float32, each point's distances to the medoids.
+        nearest, second: (N,) slots of the nearest and the second-nearest medoid, the first ones where it is a tie.
         nearest_distance, second_distance: (N,) float32; the second is infinite where there is one medoid only.
         removal_loss: (K,) float64, by how much the loss would rise if the medoid went.
         loss: the sum of nearest_distance in float64, kept up to date from swap to swap.
     """
 
-    medoids: Tensor
-    is_medoid: Tensor
-    nearest: Tensor
-    second: Tensor
-    nearest_distance: Tensor
-    second_distance: Tensor
-    removal_loss: Tensor
+    medoids: NDArray[np.int64]
+    is_medoid: NDArray[np.bool_]
+    to_medoids: NDArray[np.float32]
+    nearest: NDArray[np.intp]
+    second: NDArray[np.intp]
+    nearest_distance: NDArray[np.float32]
+    second_distance: NDArray[np.float32]
+    removal_loss: NDArray[np.float64]
     loss: float
 
 
-def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> tuple[Clustering, int]:
+def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> tuple[Tensor, int]:
     """Swap medoids (K,) for candidates until no single swap lowers the loss, in max_iter sweeps at most.
 
-    Returns the clustering and the number of sweeps over the candidates that were begun.
+    Returns the medoids and the number of sweeps over the candidates that were begun.
     """
     state = assigned(distances, medoids)
     last_loss, unchanged = state.loss, 0
@@ -57,117 +62,113 @@ def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> 
             unchanged = unchanged + 1 if state.loss == last_loss else 0
             last_loss = state.loss
             if unchanged == len(distances.blocks):
-                return state, sweep
-    return state, max_iter
+                return torch.from_numpy(state.medoids).to(medoids.device), sweep
+    return torch.from_numpy(state.medoids).to(medoids.device), max_iter
 
 
 def assigned(distances: Distances, medoids: Tensor) -> Clustering:
     """The clustering of all points by the medoids (K,)."""
     N, C, K = *distances.shape, len(medoids)
+    slots = medoids.cpu().numpy().copy()
     state = Clustering(
-        medoids=medoids.clone(),
-        is_medoid=torch.zeros(C, dtype=torch.bool, device=medoids.device).index_fill_(0, medoids, True),
-        nearest=torch.zeros(N, dtype=torch.int64, device=medoids.device),
-        second=torch.zeros(N, dtype=torch.int64, device=medoids.device),
-        nearest_distance=torch.full((N,), torch.inf, device=medoids.device),
-        second_distance=torch.full((N,), torch.inf, device=medoids.device),
-        removal_loss=torch.zeros(K, dtype=torch.float64, device=medoids.device),
+        medoids=slots,
+        is_medoid=np.isin(np.arange(C), slots),
+        to_medoids=distances.to(medoids).cpu().numpy(),
+        nearest=np.zeros(N, np.intp),
+        second=np.zeros(N, np.intp),
+        nearest_distance=np.empty(N, np.float32),
+        second_distance=np.empty(N, np.float32),
+        removal_loss=np.zeros(K),
         loss=0.0,
     )
-    points = torch.arange(N, device=medoids.device)
+    points = np.arange(N)
     for part in row_slices(N, K):
-        _search(distances, state, points[part])
+        _rank(state, points[part])
     _add_removal_loss(state, points, 1)
-    state.loss = float(state.nearest_distance.double().sum())
+    state.loss = float(state.nearest_distance.sum(dtype=np.float64))
     return state
 
 
-def swap_block(distances: Distances, state: Clustering, candidates: slice) -> Tensor:
+def swap_block(distances: Distances, state: Clustering, candidates: slice) -> NDArray[np.floating]:
     """Do the swaps that a block of candidates offers, the most profitable first.
 
     Returns what the change of the loss by each candidate's best swap was at first, (B,); infinite for medoids.
     """
     block = distances.block(candidates)
     changes = _best_changes(state, block)
-    changes[state.is_medoid[candidates]] = torch.inf
+    changes[state.is_medoid[candidates]] = np.inf
     steps = changes / (ROUNDING * state.loss) if state.loss > 0 else changes
-    order = steps.round().argsort(stable=True)  # of candidates that are as good but for rounding, the first first
+    order = steps.round().argsort(kind="stable")  # of candidates that are as good but for rounding, the first first
+    promising = order[changes[order] < 0]
+    columns = distances.columns(candidates, torch.from_numpy(promising).to(block.device)).cpu().numpy()
     threshold = -TOLERANCE * state.loss
-    for place in order[changes[order] < 0].tolist():
-        column = block[:, place].contiguous()
+    for place, column in zip(promising.tolist(), columns, strict=True):
         change, slot = _best_swap(state, column)
         if change < threshold:
-            _swap(distances, state, slot, candidates.start + place, column)
+            _swap(state, slot, candidates.start + place, column)
             state.loss += change
     return changes
 
 
-def _best_changes(state: Clustering, block: Tensor) -> Tensor:
+def _best_changes(state: Clustering, block: Tensor) -> NDArray[np.floating]:
     """The change of the loss (B,) by each candidate's best swap, for distances (N, B), in float32's accuracy."""
     (N, B), K = block.shape, len(state.medoids)
     if K == 1:
-        return block.sum(dim=0, dtype=torch.float64) - state.loss
+        return block.sum(dim=0, dtype=torch.float64).cpu().numpy() - state.loss
+    nearest, first, second = (
+        torch.from_numpy(each).to(block.device)
+        for each in (state.nearest, state.nearest_distance[:, None], state.second_distance[:, None])
+    )
     gained = torch.zeros(B, device=block.device)  # where no medoid goes
     lost = torch.zeros((K, B), device=block.device)  # by what the gain is less where a medoid goes
     for part in row_slices(N, B):
-        distance = block[part]
-        first, second = state.nearest_distance[part, None], state.second_distance[part, None]
-        nearer = torch.minimum(distance, first).sub_(first)
-        gained += nearer.sum(dim=0)
+        nearer = torch.minimum(block[part], first[part])
         # Without removal_loss, whose size would hide small changes where the second-nearest medoid is far away.
-        lost.index_add_(0, state.nearest[part], torch.minimum(distance, second).sub_(first).sub_(nearer))
-    return lost.amin(dim=0) + gained
+        lost.index_add_(0, nearest[part], torch.minimum(block[part], second[part]).sub_(nearer))
+        gained += nearer.sub_(first[part]).sum(dim=0)
+    return lost.amin(dim=0).add_(gained).cpu().numpy()
 
 
-def _best_swap(state: Clustering, column: Tensor) -> tuple[float, int]:
+def _best_swap(state: Clustering, column: NDArray[np.float32]) -> tuple[float, int]:
     """The change of the loss by a candidate's best swap, in float64, and its slot, for distances (N,)."""
-    if len(state.medoids) == 1:
-        return float(column.double().sum()) - state.loss, 0
-    near = nonzero(column < state.second_distance)
-    distance = column[near].double()
-    first, second = state.nearest_distance[near].double(), state.second_distance[near].double()
-    kept = torch.bincount(state.nearest[near], torch.maximum(distance, first) - second, minlength=len(state.medoids))
-    changes = kept + state.removal_loss + (distance - first).clamp_(max=0).sum()
+    K = len(state.medoids)
+    if K == 1:
+        return float(column.sum(dtype=np.float64)) - state.loss, 0
+    near = (column < state.second_distance).nonzero()[0]
+    distance = column[near].astype(np.float64)
+    first, second = state.nearest_distance[near], state.second_distance[near]
+    kept = np.bincount(state.nearest[near], np.maximum(distance, first) - second, minlength=K)
+    changes = kept + state.removal_loss + np.minimum(distance - first, 0).sum()
     slot = first_least(changes)
-    return float(changes[slot]), int(slot)
+    return float(changes[slot]), slot
 
 
-def _swap(distances: Distances, state: Clustering, slot: int, candidate: int, column: Tensor) -> None:
+def _swap(state: Clustering, slot: int, candidate: int, column: NDArray[np.float32]) -> None:
     """Put the candidate, with distances column (N,), in the slot, and update the points that this touches."""
-    lost = (state.nearest == slot) | (state.second == slot)
-    taken = column < state.second_distance
-    touched = nonzero(lost | taken)
-    _add_removal_loss(state, touched, -1)
+    touched = (state.nearest == slot) | (state.second == slot)
+    points = (touched | (column < state.second_distance)).nonzero()[0]
+    _add_removal_loss(state, points, -1)
     state.is_medoid[state.medoids[slot]] = False
     state.is_medoid[candidate] = True
     state.medoids[slot] = candidate
-    _take(state, slot, nonzero(taken), column)
-    _search(distances, state, nonzero(lost & ~taken))
-    _add_removal_loss(state, touched, 1)
+    state.to_medoids[:, slot] = column
+    _rank(state, points)
+    _add_removal_loss(state, points, 1)
 
 
-def _take(state: Clustering, slot: int, points: Tensor, column: Tensor) -> None:
-    """Make the slot's new medoid one of the two nearest of some points."""
-    distance, nearest, nearest_distance = column[points], state.nearest[points], state.nearest_distance[points]
-    gone = nearest == slot
-    other = torch.where(gone, state.second[points], nearest)
-    other_distance = torch.where(gone, state.second_distance[points], nearest_distance)
-    is_first = distance < other_distance
-    state.nearest[points] = torch.where(is_first, slot, other)
-    state.second[points] = torch.where(is_first, other, slot)
-    state.nearest_distance[points] = torch.minimum(distance, other_distance)
-    state.second_distance[points] = torch.maximum(distance, other_distance)
-
-
-def _search(distances: Distances, state: Clustering, points: Tensor) -> None:
+def _rank(state: Clustering, points: NDArray[np.intp]) -> None:
     """Find the two nearest of all medoids for some points."""
-    found = distances.between(points, state.medoids).topk(min(2, len(state.medoids)), dim=1, largest=False)
-    state.nearest[points], state.nearest_distance[points] = found.indices[:, 0], found.values[:, 0]
-    if len(state.medoids) > 1:
-        state.second[points], state.second_distance[points] = found.indices[:, 1], found.values[:, 1]
+    distances, places = state.to_medoids[points], np.arange(len(points))
+    nearest = distances.argmin(axis=1)
+    state.nearest[points], state.nearest_distance[points] = nearest, distances[places, nearest]
+    distances[places, nearest] = np.inf
+    second = distances.argmin(axis=1)
+    state.second[points], state.second_distance[points] = second, distances[places, second]
 
 
-def _add_removal_loss(state: Clustering, points: Tensor, sign: int) -> None:
-    """Count some points in the removal losses, or out of them."""
-    rise = state.second_distance[points].double() - state.nearest_distance[points].double()
-    state.removal_loss += sign * torch.bincount(state.nearest[points], rise, minlength=len(state.medoids))
+def _add_removal_loss(state: Clustering, points: NDArray[np.intp], sign: int) -> None:
+    """Count some points in the removal losses, or out of them; with one medoid only there is no second-nearest."""
+    if len(state.medoids) == 1:
+        return
+    rise = state.second_distance[points].astype(np.float64) - state.nearest_distance[points]
+    state.removal_loss += sign * np.bincount(state.nearest[points], rise, minlength=len(state.removal_loss))

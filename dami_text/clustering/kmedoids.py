@@ -54,14 +54,14 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             "sampled" swaps by samples of candidates and evaluators, then polishes: for millions of rows.
             "alternate" is Park & Jun's alternation, for replication; its own start is init="park-jun".
             "auto" is "fasterpam" up to 8,192 rows whose 4 * N * N bytes are within max_memory, else "streamed" as long
-            as that is within max_seconds (60,000 rows of 100 numbers in 60), else "sampled", with as large samples as
+            as that is within max_seconds (70,000 rows of 100 numbers in 60), else "sampled", with as large samples as
             there is time for.
         init: "k-means++", "random", "park-jun", or the row numbers of K distinct rows. A name says how the search
             starts: by "alternate" on all rows, by the others on a sample whose medoids they then go on from. Row
             numbers are gone on from directly.
         max_iter: sweeps over the candidates, or rounds of the alternation, at most.
         max_memory: bytes that a matrix of distances may take, twice what the sample's may. Beside these a fit needs
-            a float32 copy of the data and some 200 MB.
+            a float32 copy of the data, a distance for each row and medoid, and some 200 MB.
         max_seconds: about how long "auto" may take, on one core of usual speed. The estimate is of the sizes alone, so
             that the same data have the same medoids on every machine. What "sampled" needs at least it takes anyway.
         random_state: None, an integer, or a NumPy Generator or RandomState. The same seed gives the same medoids.
@@ -194,9 +194,8 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             if matrix is None:
                 medoids, more = swap_narrowing(vectors, vectors, medoids, left)
             else:
-                clustering, more = swap_until_optimal(matrix, medoids, left)
-                medoids = clustering.medoids
-            found, medoids, sweeps = medoids, first_of_equals(vectors, medoids), sweeps + more
+                medoids, more = swap_until_optimal(matrix, medoids, left)
+            found, medoids, sweeps = medoids, first_of_equals(vectors, medoids, matrix), sweeps + more
             if sweeps >= int(self.max_iter) or torch.equal(medoids.sort().values, found.sort().values):
                 break
         return medoids, sweeps

@@ -9,13 +9,16 @@ from dami_text.config.defaults import CLUSTERING_SECONDS
 Method = Literal["auto", "fasterpam", "streamed", "sampled", "alternate"]
 
 # Up to this many rows "auto" keeps all distances. Of more, reading them again and again costs more than computing them
-# again: streamed swaps then take 0.3 to 0.6 of the time.
+# again: streamed swaps then take three quarters of the time or less.
 MATRIX_ROWS = 8_192
-# Distances times dimensions that are taken to be computed in a second, on one core. It is not measured: the method
-# decides which rows are found, and must be the same on every machine and in a run that is resumed.
-SPEED = 1e10
-FEWEST_DIMENSIONS = 80  # of fewer a distance costs as much
-SWEEPS = 1.6  # what the sweeps of a search cost beside the first one
+# What is taken to need a second on one core: so many numbers of vectors whose distances are computed, where each
+# distance costs as much as some numbers more; so many looks of a sweep at a distance; so many numbers to prepare; so
+# many medoids. It is not measured: the method decides which rows are found, and must be the same on every machine and
+# in a run that is resumed.
+NUMBERS, DISTANCE = 3e10, 80
+LOOKS, PREPARED, MEDOIDS = 7e8, 1e8, 1_500
+SWEEPS = 1.6  # what the sweeps of a search cost beside the first one, where distances are not in memory,
+MATRIX_SWEEPS = 3.6  # and where they are
 # Rows of a sample: at least so many, and so many for each medoid.
 SAMPLE = (1_000, 12)  # where the search starts
 CANDIDATES = (1_000, 10)  # that "sampled" swaps in, or more where there is time
@@ -56,13 +59,17 @@ class Plan:
     @property
     def seconds(self) -> float:
         """About how long the fit takes on one core of usual speed."""
-        return self.distances * max(self.n_dimensions, FEWEST_DIMENSIONS) / SPEED
+        in_matrices = self.sample**2 + (self.n_rows**2 if self.method == "fasterpam" else 0)
+        matrices = in_matrices * (_seconds_of(self.n_dimensions) / 2 + MATRIX_SWEEPS / LOOKS)  # half are copied
+        rest = (self.distances - in_matrices) * (_seconds_of(self.n_dimensions) + 1 / LOOKS)
+        return matrices + rest + self.n_rows * self.n_dimensions / PREPARED + self.n_clusters / MEDOIDS
 
     @property
     def bytes(self) -> int:
-        """About how much memory the fit takes, with a float32 copy of the data."""
+        """About how much memory the fit takes, with a copy of the data and the distances of points to medoids."""
         matrix = 4 * max(self.sample**2, self.n_rows**2 if self.method == "fasterpam" else 0)
-        return 4 * self.n_rows * self.n_dimensions + max(matrix, 2**27)
+        points = self.evaluators if self.method == "sampled" else self.n_rows
+        return 4 * (self.n_rows * self.n_dimensions + points * self.n_clusters) + max(matrix, 2**27)
 
     def __str__(self) -> str:
         return (
@@ -91,7 +98,7 @@ def plan(
     sample = min(_size(SAMPLE, n_clusters), math.isqrt(max_memory // 8))
     if method == "alternate" or init_given or not 2 * n_clusters <= sample <= n_rows // 2:
         sample = 0
-    affordable = max_memory // (16 * n_dimensions)
+    affordable = max_memory // max(16 * n_dimensions, 4 * n_clusters)
 
     def planned(method: Method, pairs: int = 0) -> Plan:
         """The plan with that many pairs of candidates and evaluators at least, five evaluators to a candidate."""
@@ -114,9 +121,14 @@ def plan(
     if planned("streamed").seconds <= max_seconds:
         return planned("streamed")
     least = planned("sampled")
-    left = (max_seconds - least.seconds) * SPEED / max(n_dimensions, FEWEST_DIMENSIONS)
+    left = (max_seconds - least.seconds) / (_seconds_of(n_dimensions) + 1 / LOOKS)
     spent = least.candidates * least.evaluators
     return planned("sampled", spent + max(0, int(left / SWEEPS)))
+
+
+def _seconds_of(n_dimensions: int) -> float:
+    """About how long a distance takes between vectors of so many numbers."""
+    return (DISTANCE + n_dimensions) / NUMBERS
 
 
 def _sweeps(candidates: int, evaluators: int) -> int:

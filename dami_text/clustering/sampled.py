@@ -29,8 +29,8 @@ def first_medoids(vectors: Vectors, work: Plan, init: Init, max_iter: int, rng: 
         return initial_medoids(Tiles(vectors, vectors), work.n_clusters, init, rng)
     rows = _draw(vectors, work.sample, rng)
     matrix = Matrix(vectors[rows])
-    state, _ = swap_until_optimal(matrix, initial_medoids(matrix, work.n_clusters, init, rng), max_iter)
-    return rows[state.medoids]
+    medoids, _ = swap_until_optimal(matrix, initial_medoids(matrix, work.n_clusters, init, rng), max_iter)
+    return rows[medoids]
 
 
 def swap_sampled(
@@ -59,7 +59,7 @@ def polish(vectors: Vectors, medoids: Tensor) -> Tensor:
         near = _nearest_to_mean(vectors, members[:: len(members) // POLISHED_MEMBERS + 1])
         candidates = torch.cat([near.sort().values, medoids[slot : slot + 1]])
         evaluators = members[:: len(members) // POLISHED_EVALUATORS + 1]
-        sums = totals(Tiles(vectors[evaluators], vectors[candidates]))
+        sums = totals(Tiles(vectors[evaluators], vectors[candidates])).cpu().numpy()
         polished[slot] = candidates[first_least(sums)]
     return polished
 

@@ -1,6 +1,8 @@
 """The swap search without the distance matrix."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.clustering.distances import Tiles, Vectors
@@ -27,7 +29,7 @@ def swap_narrowing(points: Vectors, candidates: Vectors, medoids: Tensor, max_it
     every = torch.arange(len(candidates), device=medoids.device)
     small, sweeps = len(every) <= SMALL, 0
 
-    def sweep(rows: Tensor) -> tuple[Tensor, Tensor, float]:
+    def sweep(rows: Tensor) -> tuple[Tensor, NDArray[np.floating], float]:
         nonlocal sweeps
         sweeps += 1
         distances = Tiles(points, candidates[rows])
@@ -43,7 +45,8 @@ def swap_narrowing(points: Vectors, candidates: Vectors, medoids: Tensor, max_it
         if small or (sweeps > 1 and gained < ENOUGH):
             break
         while sweeps < max_iter and (others := int(PROMISING * (len(rows) - len(medoids)))) >= len(medoids):
-            rows = rows[changes.topk(len(medoids) + others, largest=False).indices.sort().values]
+            promising = np.sort(changes.argsort(kind="stable")[: len(medoids) + others])
+            rows = rows[torch.from_numpy(promising).to(rows.device)]
             medoids, changes, _ = sweep(rows)
         if sweeps < max_iter:
             medoids, _, gained = sweep(torch.cat([medoids, every[::PROBED]]).unique())
@@ -52,7 +55,7 @@ def swap_narrowing(points: Vectors, candidates: Vectors, medoids: Tensor, max_it
     return medoids, sweeps
 
 
-def _sweep(distances: Tiles, medoids: Tensor, title: str) -> tuple[Tensor, Tensor, float]:
+def _sweep(distances: Tiles, medoids: Tensor, title: str) -> tuple[Tensor, NDArray[np.floating], float]:
     """One sweep over the candidates, whose places the medoids (K,) are.
 
     Returns the new medoids, how much each candidate would have changed the loss (-inf for medoids, which so stay among
@@ -60,6 +63,7 @@ def _sweep(distances: Tiles, medoids: Tensor, title: str) -> tuple[Tensor, Tenso
     """
     state = assigned(distances, medoids)
     before = state.loss
-    changes = torch.cat([swap_block(distances, state, block) for block in progress(distances.blocks, title)])
-    changes[state.medoids] = -torch.inf
-    return state.medoids, changes, (before - state.loss) / before if before > 0 else 0.0
+    changes = np.concatenate([swap_block(distances, state, block) for block in progress(distances.blocks, title)])
+    changes[state.medoids] = -np.inf
+    found = torch.from_numpy(state.medoids).to(medoids.device)
+    return found, changes, (before - state.loss) / before if before > 0 else 0.0

@@ -18,6 +18,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import platform
 import resource
 import sys
 import tempfile
@@ -37,6 +38,7 @@ from dami_text.clustering import KMedoids
 SIZES = {
     "7000": (7_000, 100, 140, ["kmedoids", "fasterpam", "streamed", "sampled", "park-jun", "k-means", "k-means++"]),
     "7000x768": (7_000, 768, 140, ["kmedoids", "fasterpam", "k-means", "k-means++"]),
+    "12000": (12_000, 100, 240, ["kmedoids", "fasterpam", "streamed"]),
     "20000": (20_000, 100, 400, ["kmedoids", "fasterpam", "streamed", "k-means", "k-means++"]),
     "100000": (100_000, 100, 1_000, ["k-means++", "bare distances", "auto"]),
     "1000000": (1_000_000, 100, 1_000, ["k-means++", "bare assignment", "auto"]),
@@ -58,8 +60,12 @@ OURS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """One method on one row's vectors with one seed; objective is None for a bare cost."""
+    """One method on one row's vectors with one seed; objective is None for a bare cost.
 
+    `cpu` is the processor, and the instructions that torch uses of it: `ATEN_CPU_CAPABILITY=avx2` keeps it to fewer.
+    """
+
+    cpu: str
     row: str
     method: str
     seed: int
@@ -163,12 +169,21 @@ def measure(row: str, path: Path, k: int, method: str, seed: int) -> Measurement
     seconds = time.process_time() - start
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     value = None if medoids is None else objective(X, medoids)
-    return Measurement(row, method, seed, seconds, value, peak - before, peak)
+    cpu = f"{processor()}, {torch.backends.cpu.get_cpu_capability()}"
+    return Measurement(cpu, row, method, seed, seconds, value, peak - before, peak)
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
 
 
 def table(measurements: list[Measurement]) -> str:
     """A line for each row and method, beside the row's first method."""
-    lines = [f"{'vectors N, K, D':34} {'method':16} objective    CPU s   times  MB above MB in all"]
+    lines = sorted({one.cpu for one in measurements})
+    lines.append(f"{'vectors N, K, D':34} {'method':16} objective    CPU s   times  MB above MB in all")
     rows: dict[str, dict[str, list[Measurement]]] = {}
     for one in measurements:
         rows.setdefault(one.row, {}).setdefault(one.method, []).append(one)
