@@ -190,11 +190,9 @@ def train(prog: str, arguments: Sequence[str], boundary: ErrorBoundary) -> None:
     parser.add_argument("--private", action="store_true", help="make what is pushed private")
     tune = "fine-tune the session's encoder on pairs of labelled texts first; on a CPU it takes minutes"
     parser.add_argument("--fine-tune", action="store_true", help=tune)
-    rarer = (
-        "f1: predict the rarer of two classes, or each of any number of labels, from that probability on at which its "
-    )
-    rarer += "cross-validated F1 is highest"
-    parser.add_argument("--threshold", choices=("none", "f1"), default="none", help=f"{rarer} (default: none)")
+    rarer = "f1: predict the rarer of two classes, or each of any number of labels, from that probability on at which "
+    rarer += "its cross-validated F1 is highest (default: none)"
+    parser.add_argument("--threshold", choices=("none", "f1"), default="none", help=rarer)
     add_device(parser)
     options = parser.parse_args(arguments)
 
