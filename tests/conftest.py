@@ -113,6 +113,7 @@ def small_model(
     """A small model out of training mode, its word vectors and last layer large enough for outputs to differ."""
     sizes = {"filter_sizes": (2, 3), "n_filters": 6} if kind == "cnn" else {"hidden_size": 6}
     options = {"vocab_size": vocab_size, "embedding_dim": 5, "num_labels": n_classes, **sizes, **options}
+    options = {**kind_of(kind).options, **options}
     network = find(kind_of(kind).network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

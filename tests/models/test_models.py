@@ -1,5 +1,7 @@
 """TextCNN and BiLSTM against slow references, and their life among the Hugging Face libraries."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -66,8 +68,9 @@ def test_cnn_against_a_slow_loop(n_classes, bias):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 6])
-def test_bilstm_against_torchs_own_on_packed_sequences(n_classes):
-    model = small_model("bilstm", VOCABULARY, n_classes)
+@pytest.mark.parametrize("pooling", ["max", "last"])
+def test_bilstm_against_torchs_own_on_packed_sequences(n_classes, pooling):
+    model = small_model("bilstm", VOCABULARY, n_classes, pooling=pooling)
     ids, mask = random_batch(LENGTHS)
     reference = nn.LSTM(5, 6, batch_first=True, bidirectional=True)
     for name, weight in model.forward_lstm.named_parameters():
@@ -76,9 +79,20 @@ def test_bilstm_against_torchs_own_on_packed_sequences(n_classes):
         getattr(reference, name + "_reverse").data.copy_(weight.data)
     lengths = [max(length, 1) for length in LENGTHS]  # a text without words is one zero vector
     packed = nn.utils.rnn.pack_padded_sequence(model.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
-    _, (states, _) = reference(packed)
-    expected = model.classifier(torch.cat([states[0], states[1]], dim=1))
+    states, (last, _) = reference(packed)
+    texts = nn.utils.rnn.unpack_sequence(states)
+    read = {"max": torch.stack([text.amax(dim=0) for text in texts]), "last": torch.cat([last[0], last[1]], dim=1)}
+    expected = model.classifier(read[pooling])
     torch.testing.assert_close(logits_of(model, ids, mask), expected.detach(), atol=1e-6, rtol=0)
+
+
+def test_a_bilstm_of_earlier_versions_reads_the_last_states(tmp_path):
+    model = small_model("bilstm", VOCABULARY)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config.pop("pooling") == "max"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert type(model).from_pretrained(tmp_path).config.pooling == "last"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,7 +1,7 @@
 """CNN and BiLSTM: small networks over the words of a text, which start from vectors of these words."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dami_text.config.kinds import ModelKind
@@ -25,10 +25,12 @@ class WordLevel(ModelKind):
     Attributes:
         network: the place of the class.
         spread: the standard deviation of the word vectors from which it learns best, see `build_word_vectors`.
+        options: what new models' configurations have in place of the class's defaults, which saved models rely on.
     """
 
     network: str
     spread: float
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     takes = frozenset({"dropout"})
     gives = frozenset({"features", "last layer", "words", "word gradients", "weight gradients"})
@@ -72,6 +74,7 @@ class WordLevel(ModelKind):
                 embedding_dim=vectors.shape[1],
                 dropout=config.dropout,
                 pad_token_id=tokenizer.pad_token_id,
+                **self.options,
                 **label_names(class_names, multilabel=multilabel),
             )
         )
@@ -119,4 +122,4 @@ class WordLevelSource:
 
 
 CNN = WordLevel("dami_text.models.text_cnn:TextCNNForSequenceClassification", spread=0.25 / 3**0.5)  # Kim's
-BILSTM = WordLevel("dami_text.models.bilstm:BiLSTMForSequenceClassification", spread=1.0)
+BILSTM = WordLevel("dami_text.models.bilstm:BiLSTMForSequenceClassification", spread=1.0, options={"pooling": "max"})
