@@ -7,6 +7,7 @@ from datasets import Dataset
 from encoder_cases import save_encoder
 from label_cases import NAMES, labeled_texts
 from model_zoo import save_tiny
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
@@ -81,9 +82,12 @@ def on_topics():
 def test_the_linear_model_is_one_vs_rest(on_topics):
     """To the digits of float32, scikit-learn's one-vs-rest around the package's regression gives its probabilities."""
     model, texts, labels = on_topics
-    other = OneVsRestClassifier(OurRegression(texts.mean)).fit(texts.matrix[:1000], labels[:1000])
+    own = sparse.diags(np.sqrt(texts.unknown[:1000]))  # a feature of each labelled text alone
+    features = sparse.hstack([texts.matrix, sparse.vstack([own, sparse.csr_matrix((1000, 1000))])], format="csr")
+    mean = np.append(texts.mean, np.zeros(1000))
+    other = OneVsRestClassifier(OurRegression(mean)).fit(features[:1000], labels[:1000])
     found = predict_probabilities(model, texts, np.arange(1000, 2000))
-    assert found == pytest.approx(other.predict_proba(texts.matrix[1000:]), abs=1e-4)
+    assert found == pytest.approx(other.predict_proba(features[1000:]), abs=1e-4)
 
 
 def test_the_linear_model_is_as_good_as_scikit_learns(on_topics):
