@@ -48,13 +48,8 @@ class LabelReport:
         return f"macro F1 {self.macro_f1:.2f}; all labels right in {self.subset_accuracy:.1%}"
 
     def warnings(self) -> list[str]:
-        """What there is to worry about, and what may help; empty where there is nothing."""
-        if not self.never_predicted:
-            return []
-        return [
-            f"never predicted: {listed(self.never_predicted)}",
-            "labels that few texts have are predicted late; --class-weights balanced gives them more weight",
-        ]
+        """What there is to worry about; empty where there is nothing."""
+        return [f"never predicted: {listed(self.never_predicted)}"] if self.never_predicted else []
 
 
 def masi(first: Iterable[int], second: Iterable[int]) -> float:

@@ -39,9 +39,10 @@ def final_text(final: "FinalModel") -> str:
 def final_warnings(session: Session, final: "FinalModel") -> list[str]:
     """What the accuracy of a final model does not show, and the classes that nobody has labelled."""
     warnings = final.report.warnings() if final.report else []
-    can_move = not session.multilabel and len(session.class_names) == 2 and session.config.run.model.is_regression
+    can_move = (session.multilabel or len(session.class_names) == 2) and session.config.run.model.is_regression
     if final.report and final.report.never_predicted and final.threshold is None and can_move:
-        warnings.append("--threshold f1 predicts the rarer class from a lower probability on")
+        rare = "rare labels" if session.multilabel else "the rarer class"
+        warnings.append(f"--threshold f1 predicts {rare} from a lower probability on")
     return [printable(told) for told in [*warnings, *missing_classes(session, LabelSnapshot.of(session))]]
 
 
