@@ -269,9 +269,7 @@ def error_of(capsys, arguments):
     return line
 
 
-def test_the_labelling_page_is_refused(file, tmp_path, capsys):
-    told = error_of(capsys, ["label", file, "--task", "multilabel", "--session", tmp_path / "s"])
-    assert "--task is multilabel, and people give a text one label here" in told
+def test_a_session_of_one_class_a_text_refuses_lists(file, tmp_path, capsys):
     pytest.importorskip("gradio", reason="the page comes before the file: pip install 'dami_text[ui]'")
     told = error_of(capsys, ["label", file, "--session", tmp_path / "s", "--labels", "a", "b"])
     assert "column 'label' holds lists of labels, and a text has one class here" in told
