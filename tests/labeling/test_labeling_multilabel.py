@@ -217,9 +217,8 @@ def test_labels_that_are_wrong_are_told_before_there_is_a_session(tmp_path):
 def test_what_is_for_one_class_a_text_is_refused_in_a_line(tmp_path, reviews, session, capsys):
     file, _ = texts_without_labels(reviews, tmp_path)
     make_linear_session(file, tmp_path / "one.dami").close()
-    monkey = pytest.MonkeyPatch()
-    monkey.setattr("dami_text.labeling.page.server.require_gradio", lambda: None)
-    with monkey.context():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("dami_text.labeling.page.server.require_gradio", lambda: None)
         for folder, task in (("one.dami", "multilabel"), ("labels.dami", "text")):
             other = "text" if task == "multilabel" else "multilabel"
             with pytest.raises(ConfigError, match=f"was made with --task {other}, and --task is {task}; leave it out"):
