@@ -227,8 +227,9 @@ def test_park_jun_starts_and_goes_on_as_the_paper_says():
     """Against Park & Jun's method by loops, on the representations of few texts."""
     pool = odd_pool(24)
     model = model_for("bilstm", pool)
-    representations = slow_informative_words(slow_interpretations(model, pool, "logit", "auto"))[2]
-    D, k = matrix(list(representations), "euclidean"), 4
+    _, words, representations, _ = slow_informative_words(slow_interpretations(model, pool, "logit", "auto"))
+    (with_words,) = np.nonzero(np.asarray(words) >= 0)  # the others represent nothing
+    D, k = matrix([representations[i] for i in with_words], "euclidean"), 4
     medoids = np.argsort((D / D.sum(axis=0)).sum(axis=1), kind="stable")[:k]
     loss = np.inf
     while D[:, medoids].min(axis=1).sum() < loss:
@@ -239,7 +240,7 @@ def test_park_jun_starts_and_goes_on_as_the_paper_says():
     query = Dami(representation=Representation("logit"), clustering="park-jun").query(
         model, pool, k, np.random.default_rng(0)
     )
-    assert sorted(query.rows.tolist()) == sorted(pool.unlabeled[best].tolist())
+    assert sorted(query.rows.tolist()) == sorted(pool.unlabeled[with_words[best]].tolist())
     assert query.details["clustering"] == "alternate"
 
 
