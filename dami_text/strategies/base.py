@@ -71,8 +71,8 @@ class QueryStrategy(Protocol):
 
 
 @dataclass(frozen=True)
-class OnFeatures:
-    """Base of strategies that look at nothing but what the model's last layer reads.
+class InBatches:
+    """Base of strategies that have no option but the size of a batch, and work with any number of labels.
 
     Attributes:
         batch_size: texts in a batch of predictions.
@@ -80,13 +80,19 @@ class OnFeatures:
 
     batch_size: int = BATCH_SIZE
 
-    needs: ClassVar[frozenset[str]] = frozenset({"features"})
     multilabel: ClassVar[bool] = True
 
     @classmethod
     def of(cls, config: StrategyConfig) -> Self:
         """The strategy as the options say."""
         return cls(config.inference_batch_size)
+
+
+@dataclass(frozen=True)
+class OnFeatures(InBatches):
+    """Base of strategies that look at what the model's last layer reads."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
 
 
 @runtime_checkable

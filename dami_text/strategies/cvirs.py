@@ -12,20 +12,15 @@ was told; H is the entropy of their values over the q labels, and of the pairs o
 is: both vectors are constant, and the same. Equal margins share their mean rank.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, expit
 from scipy.stats import rankdata
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BATCH_SIZE
-from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_logits
-from dami_text.strategies.base import Query, highest, told_labels
+from dami_text.strategies.base import InBatches, Query, highest, told_labels
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -34,22 +29,8 @@ Labels = NDArray[np.int64]
 DIGITS = 6
 
 
-@dataclass(frozen=True)
-class Cvirs:
-    """The texts of the highest product of uncertainty and inconsistency.
-
-    Attributes:
-        batch_size: texts in a batch of predictions.
-    """
-
-    batch_size: int = BATCH_SIZE
-
-    multilabel: ClassVar[bool] = True
-
-    @classmethod
-    def of(cls, config: StrategyConfig) -> Self:
-        """The strategy as the options say."""
-        return cls(config.inference_batch_size)
+class Cvirs(InBatches):
+    """The texts of the highest product of uncertainty and inconsistency."""
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows of the highest score, which is the reason."""

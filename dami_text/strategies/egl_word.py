@@ -11,17 +11,14 @@ tokens do not compete; a text without a word that does has score 0. Where words 
 pieces that have embeddings. Of any number of labels, the expectation is the mean over the labels (see `egl`).
 """
 
-from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BATCH_SIZE
-from dami_text.config.options import StrategyConfig
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
 from dami_text.data.pool import Pool
@@ -29,23 +26,14 @@ from dami_text.data.texts import Texts
 from dami_text.interpretation.word_gradients import weights_by_word
 from dami_text.models.inference import device_of, over_batches
 from dami_text.processes import where_float64_is
-from dami_text.strategies.base import Query, highest, word_to_show
+from dami_text.strategies.base import InBatches, Query, highest, word_to_show
 from dami_text.strategies.gradient_lengths import expected_word_gradients
 
 
-@dataclass(frozen=True)
-class EglWord:
+class EglWord(InBatches):
     """The texts of the highest expected gradient length of a single word's embedding."""
 
-    batch_size: int = BATCH_SIZE
-
     needs: ClassVar[frozenset[str]] = frozenset({"words", "word gradients"})
-    multilabel: ClassVar[bool] = True
-
-    @classmethod
-    def of(cls, config: StrategyConfig) -> Self:
-        """The strategy as the options say."""
-        return cls(config.inference_batch_size)
 
     def explain(self, model: PreTrainedModel, texts: Texts, rows: Rows) -> list[NDArray[np.float64]]:
         """For each text of `rows` (n,) the expected gradient length (W,) of each word's embedding.

@@ -11,39 +11,20 @@ The margin of u separates the labels that are predicted from the others. Where t
 b is 1/2.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dami_text.config.defaults import BATCH_SIZE
-from dami_text.config.options import StrategyConfig
 from dami_text.data.pool import Pool
 from dami_text.models.inference import predict_logits
-from dami_text.strategies.base import Query, highest, told_labels
+from dami_text.strategies.base import InBatches, Query, highest, told_labels
 
 #: Margins that are smaller are taken for this.
 LEAST = 1e-6
 
 
-@dataclass(frozen=True)
-class Lci:
-    """The texts of the highest product of cardinality inconsistency and uncertainty.
-
-    Attributes:
-        batch_size: texts in a batch of predictions.
-    """
-
-    batch_size: int = BATCH_SIZE
-
-    multilabel: ClassVar[bool] = True
-
-    @classmethod
-    def of(cls, config: StrategyConfig) -> Self:
-        """The strategy as the options say."""
-        return cls(config.inference_batch_size)
+class Lci(InBatches):
+    """The texts of the highest product of cardinality inconsistency and uncertainty."""
 
     def query(self, model: PreTrainedModel, pool: Pool, n: int, rng: np.random.Generator) -> Query:
         """The n unlabelled rows of the highest scores; the reasons: the score, and how many labels are predicted."""
