@@ -1,13 +1,17 @@
 """A small session to label in tests: easy reviews without labels, and what their labels would be."""
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from label_cases import labeled_texts
 
+from dami_text.cli.main import main
 from dami_text.config.run import LabelingConfig, RunConfig
-from dami_text.labeling.labels import Label
+from dami_text.labeling.labels import Label, Names
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import Session, SessionConfig
 
@@ -62,3 +66,22 @@ def make_label_session(file: Path, folder: Path, labels: list[str] | None = None
     given = {"model": "linear", "initial_size": 10, "query_size": 5, **options}
     run = RunConfig.of(dataset=str(file), task="multilabel", **given)
     return create_session(folder, SessionConfig(run, LabelingConfig(labels=labels, **own)))
+
+
+def table(rows: Sequence[dict[str, Any]], delimiter: str = ",") -> str:
+    """Rows as a table of delimited values."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def imported(
+    session: Session, folder: Path, name: str, content: str | bytes, *options: str
+) -> tuple[int, dict[int, Names]]:
+    """The exit status of the import of a file, and the labels of each text by name then."""
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    status = main(["import", str(session.folder), str(folder / name), *options])
+    with Session(session.folder) as after:
+        return status, {row["row"]: after.named(row["label"]) for row in after.store.labels()}

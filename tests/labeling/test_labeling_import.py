@@ -1,18 +1,15 @@
 """Files as other tools give them back: what is taken, what is left out, and what is said about it."""
 
-import csv
-import io
 import json
 from collections import Counter
 
 import numpy as np
 import pytest
-from labeling_cases import make_session
+from labeling_cases import imported, make_session, table
 
 from dami_text.cli.main import main
 from dami_text.errors import DataError
 from dami_text.labeling.exchange.formats import FORMATS
-from dami_text.labeling.session import Session
 
 TEXTS = ["a good film ", "caf\u00e9 at night\r\nsecond line", "bad; very bad", "NA", "twice", "twice"]
 LABELS = ["pos", "neg", "neg", "pos", "neg", "neg"]
@@ -22,21 +19,6 @@ LABELS = ["pos", "neg", "neg", "pos", "neg", "neg"]
 def session(tmp_path):
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     return make_session(tmp_path / "pool.jsonl", tmp_path / "pool.dami", ["neg", "pos"], duplicates="anywhere")
-
-
-def table(rows, delimiter=","):
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), delimiter=delimiter)
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
-def imported(session, tmp_path, name, content, *options):
-    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    status = main(["import", str(session.folder), str(tmp_path / name), *options])
-    with_labels = Session(session.folder)
-    return status, {row["row"]: with_labels.class_names[row["label"]] for row in with_labels.store.labels()}
 
 
 ALL = dict(enumerate(LABELS))

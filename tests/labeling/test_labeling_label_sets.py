@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from labeling_cases import make_session
+from labeling_cases import imported, make_session, table
 
 from dami_text.cli.main import main
 from dami_text.config.data_options import DataConfig
@@ -24,7 +24,7 @@ from dami_text.labeling.exchange.label_studio import labeling_interface
 from dami_text.labeling.exchange.records import Record
 from dami_text.labeling.exchange.scheme import LabelScheme
 from dami_text.labeling.rounds import create_session
-from dami_text.labeling.session import Session, SessionConfig
+from dami_text.labeling.session import SessionConfig
 
 NAMES = ["food", 'pr"ice, "big"', "=1+1", "naïve 好 \U0001f600", "two\nlines", "<b>&; '", "7"]
 SETS = [[], ["food"], ["=1+1"], ["food", "=1+1"], ["=1+1", "7", "two\nlines"], NAMES]
@@ -401,22 +401,6 @@ def several(file, folder):
     """A session whose texts have any number of labels."""
     run = RunConfig.of(dataset=str(file), task="multilabel", model="linear", strategy="random")
     return create_session(folder, SessionConfig(run, LabelingConfig(labels=LABELS)))
-
-
-def table(rows):
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
-def imported(session, tmp_path, name, content, *options):
-    """The exit status of the import, and the labels of each text by name then."""
-    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    status = main(["import", str(session.folder), str(tmp_path / name), *options])
-    with Session(session.folder) as after:
-        return status, {row["row"]: after.named(row["label"]) for row in after.store.labels()}
 
 
 def what_many_did(session, rng):
