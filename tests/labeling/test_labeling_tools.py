@@ -141,17 +141,23 @@ def doccano(monkeypatch):
         del sys.modules[name]
 
 
+def frame_of(doccano, file, content):
+    """What doccano reads of a file of lines."""
+    file.write_bytes(content)
+    names = [doccano.readers.FileName(str(file), file.name, file.name)]
+    parser = doccano.parsers.JSONLParser(encoding="utf_8")
+    (frame,) = doccano.readers.Reader(names, parser).batch(100)
+    assert parser.errors == []
+    return frame
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_doccano_makes_the_texts_and_labels_of_the_lines(doccano, tmp_path):
-    file = tmp_path / "labels.jsonl"
-    file.write_bytes(write_records("doccano", RECORDS, CLASSES))
-    parser = doccano.parsers.JSONLParser(encoding="utf_8")
-    names = [doccano.readers.FileName(str(file), "labels.jsonl", "labels.jsonl")]
-    (frame,) = doccano.readers.Reader(names, parser).batch(100)
+    frame = frame_of(doccano, tmp_path / "labels.jsonl", write_records("doccano", RECORDS, CLASSES))
     examples = doccano.makers.ExampleMaker(None, doccano.data.TextData, exclude_columns=["label"])
     labels = doccano.makers.LabelMaker("label", doccano.label.CategoryLabel)
     made, given = examples.make(frame), labels.make(frame)
-    assert parser.errors == examples.errors == labels.errors == []
+    assert examples.errors == labels.errors == []
     assert [(example.text, example.meta["dami_id"]) for example in made] == [(r.text, r.id) for r in RECORDS]
     by_example = {example.uuid: example.meta["dami_id"] for example in made}
     assert [(by_example[label.example_uuid], label.label) for label in given] == [
@@ -245,11 +251,7 @@ def test_argillas_server_takes_the_answers_and_the_suggestions():
 
 @pytest.mark.filterwarnings("ignore")
 def test_doccano_makes_several_categories_and_its_exports_are_read_back(doccano, tmp_path):
-    file = tmp_path / "labels.jsonl"
-    file.write_bytes(write_records("doccano", SEVERAL, SCHEME))
-    parser = doccano.parsers.JSONLParser(encoding="utf_8")
-    names = [doccano.readers.FileName(str(file), "labels.jsonl", "labels.jsonl")]
-    (frame,) = doccano.readers.Reader(names, parser).batch(100)
+    frame = frame_of(doccano, tmp_path / "labels.jsonl", write_records("doccano", SEVERAL, SCHEME))
     made = doccano.makers.ExampleMaker(None, doccano.data.TextData, exclude_columns=["label"]).make(frame)
     given = doccano.makers.LabelMaker("label", doccano.label.CategoryLabel).make(frame)
     categories = {example.uuid: [] for example in made}
