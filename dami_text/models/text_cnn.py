@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 # Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
+from .window_maxima import window_maxima
 from .word_level import WordLevelConfig, WordLevelForSequenceClassification
 
 
@@ -50,13 +50,8 @@ class TextCNNForSequenceClassification(WordLevelForSequenceClassification):
         A window counts where it starts at a word; zeros follow the text's end, so that padding changes nothing and a
         text shorter than a filter has its windows too. A text without words has features 0.
         """
-        length, zeros = embedded.shape[1], max(self.config.filter_sizes) - 1
-        # (B, T): -inf where no window starts
-        outside = torch.zeros_like(attention_mask, dtype=embedded.dtype).masked_fill(attention_mask == 0, -torch.inf)
-        padded = functional.pad(embedded * attention_mask.unsqueeze(-1), (0, 0, 0, zeros))
-        channels = padded.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T + zeros); a slice for each size would be copied
-        maxima = []
-        for convolution in self.convolutions:
-            maps = convolution(channels).squeeze(2).transpose(1, 2)[:, :length]  # (B, T, n_filters)
-            maxima.append((maps + outside.unsqueeze(-1)).max(dim=1).values)
-        return torch.relu(torch.cat(maxima, dim=1))
+        starts = attention_mask != 0
+        is_full = embedded.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+        products = is_full and embedded.device.type == "cpu"
+        maxima = window_maxima(embedded * attention_mask.unsqueeze(-1), starts, self.convolutions, products=products)
+        return torch.relu(maxima)
