@@ -64,6 +64,14 @@ class Ways:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What cross-validation chooses: the sharpness t, and the weight of the balanced fit in the average."""
+
+    sharpness: float = 1.0
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
 class LogisticFit:
     """What was found.
 
@@ -140,17 +148,27 @@ class Regression:
     Where several are compared by `held_out`, only one needs the fit.
 
     Attributes:
+        choices: what cross-validation chose, or what was given.
         held_out: (h,) log-probabilities of the classes of texts that cross-validation held out.
     """
 
     def __init__(
-        self, features: Any, labels: Labels, n_classes: int, mean: Any, ways: Ways, *, balanced: bool = False
+        self,
+        features: Any,
+        labels: Labels,
+        n_classes: int,
+        mean: Any,
+        ways: Ways,
+        *,
+        balanced: bool = False,
+        choices: Choices | None = None,
     ) -> None:
-        """Arguments as those of `fit_logistic`."""
+        """Arguments as those of `fit_logistic`. Where `choices` are given, nothing is held out."""
         parts: tuple[Any, ...] = features if isinstance(features, tuple) else (features,)
         self._means: tuple[Floats, ...] = mean if isinstance(mean, tuple) else (mean,)
         self._shape = n_classes, sum(part.shape[1] for part in parts)
         self._present, self._classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        self.choices = choices or Choices()
         self.held_out: Floats = np.zeros(0)
         self._cross_validated = np.full((len(labels), n_classes), np.nan)
         if len(self._present) == 1:
@@ -159,8 +177,10 @@ class Regression:
         self._fitter = _Fitter(self._rows.coordinates, self._classes, counts, ways)
         alone = balanced or len(counts) > MANY_CLASSES
         self._log_shares = np.log(np.full(len(counts), 1 / len(counts)) if balanced else class_shares(counts))
+        if choices is not None:
+            return
         with _quick_solver():
-            self._sharpness, self._share, found = self._fitter.chosen(self._log_shares, balanced=alone)
+            self.choices, found = self._fitter.chosen(self._log_shares, balanced=alone)
         own = found[np.arange(len(labels)), self._classes]
         self.held_out = own[~np.isnan(own)]
         self._cross_validated[~np.isnan(own)] = 0
@@ -172,7 +192,7 @@ class Regression:
         if len(present) == 1:
             bias[present] = 0
             return LogisticFit(weight, bias, 1.0, 1.0, 0, self.held_out, self._cross_validated)
-        everything, share, sharpness = np.arange(len(self._classes)), self._share, self._sharpness
+        everything, sharpness, share = np.arange(len(self._classes)), self.choices.sharpness, self.choices.share
         with _quick_solver():
             found = self._fitter.fit(everything, free=False, precise=True)
             coordinates, intercept = share * sharpness * found.weight, share * self._log_shares
@@ -280,7 +300,7 @@ class _Fitter:
             weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         return _Found(weight, bias, int(np.max(model.n_iter_)))
 
-    def chosen(self, log_shares: Floats, *, balanced: bool) -> tuple[float, float, Floats]:
+    def chosen(self, log_shares: Floats, *, balanced: bool) -> tuple[Choices, Floats]:
         """The sharpness and the balanced fit's weight that suit held-out texts.
 
         Also the log-probabilities (n, P) of each text's classes while it was held out; NaN for one that never was.
@@ -295,7 +315,7 @@ class _Fitter:
         found = np.full((len(fold), len(self._counts)), np.nan)
         share = 1.0 if balanced else 0.5
         if not len(held_out):
-            return 1.0, share, found
+            return Choices(share=share), found
         classes = self._classes[held_out]
 
         def logits(free: bool) -> Floats:
@@ -322,7 +342,7 @@ class _Fitter:
             )
             own = share * own + (1 - share) * other
         found[held_out] = own - np.logaddexp.reduce(own, axis=1, keepdims=True)
-        return sharpness, share, found
+        return Choices(sharpness, share), found
 
 
 def _likeliest(values: Floats, scores: Callable[[float], Floats], cost: Callable[[float], float]) -> float:

@@ -31,7 +31,7 @@ from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.last_layer import head_of
 from dami_text.models.lexical import fit_with_tokens
-from dami_text.models.logistic import LogisticFit, Regression, Ways, fit_logistic
+from dami_text.models.logistic import Choices, LogisticFit, Regression, Ways
 from dami_text.models.one_vs_rest import fit_each_label
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
 from dami_text.models.tasks import task_of
@@ -202,13 +202,23 @@ def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts,
 def _fit_by_pairs(
     model: PreTrainedModel, data: LabeledTexts, config: TrainingConfig, rng: np.random.Generator
 ) -> Training:
-    """Fine-tune the encoder on pairs of labelled texts, and find the last layer's weights."""
-    steps = tune_encoder(model, data, rng)
+    """Fine-tune the encoder on pairs of labelled texts, and find the last layer's weights.
+
+    A fine-tuned encoder has seen every labelled text with its label: none can be held out. So what cross-validation
+    chooses for the regression is chosen with the encoder as it was before.
+    """
     n, head, balanced = len(data.texts), head_of(model), config.class_weights == "balanced"
     sample = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
-    mean = features_of(model, data.texts, sample).mean(axis=0, dtype=np.float64)
-    features = features_of(model, data.texts, data.rows)
-    fit_logistic(features, data.labels, head.out_features, mean, WAYS, balanced=balanced).write(head)
+
+    def regression(choices: Choices | None) -> Regression:
+        mean = features_of(model, data.texts, sample).mean(axis=0, dtype=np.float64)
+        features = features_of(model, data.texts, data.rows)
+        classes, labels = head.out_features, data.labels
+        return Regression(features, labels, classes, mean, WAYS, balanced=balanced, choices=choices)
+
+    choices = regression(None).choices
+    steps = tune_encoder(model, data, rng)
+    regression(choices).fit().write(head)
     return Training(1, steps, None)
 
 

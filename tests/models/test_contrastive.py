@@ -16,6 +16,7 @@ from dami_text.errors import ConfigError
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import SessionConfig
 from dami_text.learning.factory import make_learner
+from dami_text.models import training
 from dami_text.models.contrastive import (
     TEMPERATURE,
     TOGETHER,
@@ -24,6 +25,7 @@ from dami_text.models.contrastive import (
     contrastive_loss,
 )
 from dami_text.models.frozen_features import features_of
+from dami_text.models.logistic import Regression
 from dami_text.models.training import Training
 
 
@@ -157,3 +159,24 @@ def test_a_hundred_labels_of_mr_take_three_minutes_at_most(minilm, real_data):
     start = time.process_time()
     learner.train()
     assert time.process_time() - start < 180
+
+
+def test_what_the_regression_chooses_is_chosen_before_the_encoder_has_seen_the_labels(tmp_path, monkeypatch):
+    noisy = [label if place % 3 else 1 - label for place, label in enumerate(LABELS)]
+    found = []
+
+    class Noted(Regression):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            found.append((options.get("choices"), self.choices))
+
+    monkeypatch.setattr(training, "Regression", Noted)
+    folder = save_encoder(tmp_path / "encoder")
+    frozen, tuned = learner_of(folder, freeze_encoder=True), learner_of(folder, contrastive=True)
+    for learner in (frozen, tuned):
+        learner.tell(list(range(24)), noisy[:24])
+        learner.train()
+    (_, of_frozen), (nothing, before), (given, after) = found
+    assert nothing is None
+    assert before == of_frozen
+    assert given == after == before
