@@ -79,9 +79,7 @@ class Stack:
         self._dropout = Dropout(rate, masks) if rate > 0 else None
         on_card = device.type == "cuda"
         self._multiple = WIDTH if on_card or record else 1
-        self._replays = Replays(
-            self._step, f"{n_slots} {type(like).__name__}", record or (recorder() if on_card else None)
-        )
+        self._replays = Replays(f"{n_slots} {type(like).__name__}", record or (recorder() if on_card else None))
 
     @property
     def bytes_of_weights(self) -> int:
@@ -147,11 +145,11 @@ class Stack:
             plan[slot, : len(places), 0] = places
             plan[slot, : len(places), 1:] = labels.reshape(len(places), -1)
             longest = max(longest, int(self.tokens.lengths[places].max()))
-        self._plan.copy_(torch.from_numpy(plan))
+        self._plan.copy_(torch.from_numpy(plan), non_blocking=True)
         if self._dropout is not None:
             self._dropout.draw({slot: len(places) for slot, (places, _) in batches.items()})
         self._adam.warm_up(taken)
-        self._replays.take(-(-longest // self._multiple) * self._multiple)
+        self._replays.take(self._step, -(-longest // self._multiple) * self._multiple)
 
     @torch.no_grad()
     def _step(self, width: int) -> None:
@@ -166,7 +164,7 @@ class Stack:
             trained = {name: weight.detach().requires_grad_() for name, weight in small.items()}
             logits = self._logits(trained, embedded, is_word, training=True)
             labels = labels if self._task.multilabel else labels.squeeze(2)
-            losses = self._task.stacked_losses(logits.float(), labels, self._class_weights)
+            losses = self._task.stacked_losses(logits, labels, self._class_weights)
             counted = (places >= 0).to(losses)
             means = (losses * (counted / counted.sum(1, keepdim=True).clamp(min=1))).sum(1)  # (S,)
             of_words, *others = torch.autograd.grad(means.sum(), [embedded, *trained.values()])
