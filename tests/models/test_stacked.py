@@ -154,14 +154,14 @@ def test_jobs_of_another_kind_wait_for_a_stack_of_their_own(stacks):
 
 
 def test_out_of_memory_halves_the_slots_and_loses_nothing(stacks, monkeypatch, caplog):
-    """There is room for three; it runs out in the middle of an epoch, when some runs have ended."""
+    """There is room for three; it runs out when some runs have ended and others are in the middle of an epoch."""
     texts = telling_texts(120, 3)
     wanted, jobs = jobs_on(*texts), jobs_on(*texts)
     step, steps = Stack._step, []
 
     def limited(stack, width):
         steps.append(stack.n_slots)
-        if stack.n_slots > 3 and len(steps) > 11:
+        if stack.n_slots > 3 and len(steps) > 18:
             raise torch.OutOfMemoryError("CUDA out of memory")
         step(stack, width)
 
@@ -174,6 +174,23 @@ def test_out_of_memory_halves_the_slots_and_loses_nothing(stacks, monkeypatch, c
     assert [each.getMessage() for each in caplog.records] == [
         "the memory is not enough for 6 models side by side; it goes on with 3"
     ]
+
+
+@pytest.mark.parametrize("method", ["load", "write", "__init__"])
+def test_out_of_memory_between_steps_loses_nothing_either(method, monkeypatch):
+    texts = telling_texts(80, 3)
+    wanted, jobs = (jobs_on(*texts, n_jobs=5, validation=False) for _ in range(2))
+    called, whole = [], getattr(Stack, method)
+
+    def fails_at_third(stack, *arguments, **options):
+        called.append(1)
+        if len(called) == (1 if method == "__init__" else 3):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(stack, *arguments, **options)
+
+    monkeypatch.setattr(Stack, method, fails_at_third)
+    assert train_together(jobs, ACCELERATOR, 4) == alone(wanted)
+    assert distance(jobs, wanted) < 1e-9
 
 
 def test_without_memory_for_two_each_is_trained_alone(stacks, monkeypatch):
@@ -277,4 +294,4 @@ def test_on_a_card_without_dropout_a_run_is_as_if_it_were_alone(kind):
     texts = telling_texts(120, 3)
     wanted, jobs = (jobs_on(*texts, kind, model_options={"dropout": 0.0}) for _ in range(2))
     assert train_together(jobs, ACCELERATOR) == alone(wanted)
-    assert distance(jobs, wanted) < 1e-7
+    assert distance(jobs, wanted) < 1e-6
