@@ -10,8 +10,9 @@ advances with each replay.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ Record = Callable[[Callable[[], None]], Callable[[], object]]
 
 
 class Replays:
-    """A step at several widths, which is recorded at each of them once it was taken there, and from then on replayed.
+    """Parts of steps, such as one at several widths, each of which is recorded and from then on replayed.
 
     Attributes:
         is_recording: False without anything to record with, and once recording has failed: the step is then taken as
@@ -49,16 +50,16 @@ class Replays:
     def __init__(self, name: str, record: Record | None) -> None:
         """Replays of steps of what has that name."""
         self._name, self._record = name, record
-        self._replays: dict[int, Callable[[], object]] = {}
-        self._taken: Counter[int] = Counter()
+        self._replays: dict[Hashable, Callable[[], object]] = {}
+        self._taken: Counter[Hashable] = Counter()
         self.is_recording = record is not None
 
-    def take(self, step: Callable[[int], None], width: int) -> None:
-        """Take `step`, always the same one, on what lies on the device, padded to `width` tokens."""
-        self._taken[width] += 1
-        if self._record and self.is_recording and width not in self._replays and self._taken[width] > EAGER_STEPS:
+    def take(self, step: Callable[[], None], key: Hashable) -> None:
+        """Take a step on what lies on the device; steps of one key do the same on the same tensors."""
+        self._taken[key] += 1
+        if self._record and self.is_recording and key not in self._replays and self._taken[key] > EAGER_STEPS:
             try:
-                self._replays[width] = self._record(lambda: step(width))
+                self._replays[key] = self._record(step)
             except RuntimeError as error:
                 self.is_recording = False
                 self._replays.clear()
@@ -66,7 +67,7 @@ class Replays:
                     "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
                     *(self._name, str(error).splitlines()[0]),
                 )
-        self._replays.get(width, lambda: step(width))()
+        self._replays.get(key, step)()
 
     def forget(self) -> None:
         """Record anew, because the step now works on other tensors."""
@@ -133,7 +134,8 @@ class CapturedSteps:
             longest = int(self._widths[torch.from_numpy(batch)].max())
             self._rows.copy_(rows_there[i])
             self._counts.copy_(counts_there[i])
-            self._replays.take(self._step, min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
+            width = min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1])
+            self._replays.take(partial(self._step, width), width)
             if schedule is not None:
                 schedule.step()
         return len(batches)
