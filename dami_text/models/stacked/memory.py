@@ -34,8 +34,7 @@ def bytes_a_job(jobs: Sequence[TrainingJob], device: torch.device) -> int:
     stack = Stack(job.model, 1, job.config, device, vocab_size=vocab_size)
     places, n_texts = stack.places(job.data), job.config.train_batch_size
     longest = np.full(n_texts, stack.tokens.lengths[places].argmax())
-    stack.load(0, job.model, job.data.labels, balanced=False)
-    stack.begin_dropout(0, job.state)
+    stack.load(0, job)
     step = {0: (places[longest], job.data.labels[longest])}
     kept = bytes_kept(lambda: stack.step(step, {0: 0}))
     return COPIES * stack.bytes_of_weights + ACTIVATIONS * kept // PARTS[type(job.model)]
