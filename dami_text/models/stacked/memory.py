@@ -21,7 +21,10 @@ SHARE = 0.7
 
 
 def slots_that_fit(jobs: Sequence[TrainingJob], device: torch.device) -> int:
-    """How many jobs like these suit the device at a time: one on a CPU, as many as fit into a card's memory there."""
+    """How many jobs like these suit the device at a time: as many as fit into a card's memory.
+
+    On a CPU it is one: there, CNNs side by side take as long as one after another, and BiLSTMs half as long again.
+    """
     if device.type == "cpu" or not jobs:
         return 1
     return max(1, int(SHARE * free_bytes(device) / bytes_a_job(jobs, device)))
