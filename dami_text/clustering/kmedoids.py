@@ -21,6 +21,7 @@ from dami_text.clustering.distances import (
     Vectors,
     assign,
     nearest,
+    on_card,
     pairwise,
     prepare,
     row_slices,
@@ -62,8 +63,9 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         max_iter: sweeps over the candidates, or rounds of the alternation, at most.
         max_memory: bytes that a matrix of distances may take, twice what the sample's may. Beside these a fit needs
             a float32 copy of the data, a distance for each row and medoid, and some 200 MB.
-        max_seconds: about how long "auto" may take, on one core of usual speed. The estimate is of the sizes alone, so
-            that the same data have the same medoids on every machine. What "sampled" needs at least it takes anyway.
+        max_seconds: about how long "auto" may take, on one core of usual speed or, for a tensor on a CUDA card, on the
+            card. The estimate is of the sizes alone, so that the same data have the same medoids on every machine. What
+            "sampled" needs at least it takes anyway.
         random_state: None, an integer, or a NumPy Generator or RandomState. The same seed gives the same medoids.
 
     Attributes:
@@ -128,6 +130,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             max_memory=max_memory,
             init_given=init_given,
             max_seconds=seconds,
+            on_card=on_card(rows.device),
         )
         vectors = prepare(rows, self.metric)
         if weights is not None:
@@ -207,7 +210,11 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             raise ValueError(f"X has the shape {tuple(X.shape)}; it must be (rows, numbers), with one of each at least")
         if X.is_complex():
             raise ValueError(f"Complex data not supported: X is of the type {X.dtype}; pass real numbers")
-        bad = torch.cat([~X[part].isfinite().all(dim=1) for part in row_slices(*X.shape)]).nonzero().view(-1)
+        bad = (
+            torch.cat([~X[part].isfinite().all(dim=1) for part in row_slices(*X.shape, device=X.device)])
+            .nonzero()
+            .view(-1)
+        )
         if len(bad):
             raise ValueError(
                 f"{len(bad)} of the {len(X)} rows of X have NaN or inf: {', '.join(map(str, bad[:10].tolist()))}"

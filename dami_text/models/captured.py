@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
+from dami_text.models.recording import EAGER_STEPS, Record, cuda_recorder
 from dami_text.models.tasks import task_of
 
 logger = logging.getLogger(__name__)
@@ -28,14 +29,8 @@ logger = logging.getLogger(__name__)
 #: Batches are padded to a multiple of so many tokens, so that a few graphs do for all of them.
 WIDTH = 16
 
-#: Steps of a width before its graph is recorded: in them, libraries choose their kernels and take their memory.
-EAGER_STEPS = 2
-
 #: Tokens of all labelled texts, padded to the longest, that are kept on the card: 1 GiB with their mask.
 MAX_TOKENS = 2**26
-
-#: Records what a function does on the device and returns what repeats it.
-Record = Callable[[Callable[[], None]], Callable[[], object]]
 
 
 class CapturedSteps:
@@ -77,7 +72,7 @@ class CapturedSteps:
         self._on_the_left = bool(texts.attention_mask[:, -1].all())  # all texts end where the batch does
         self._widths = texts.attention_mask.sum(dim=1).clamp(min=1).cpu()
         self._class_weights, self._loss, self._newest = class_weights, loss, newest
-        self._autocast, self._record = autocast, record or _recorder()
+        self._autocast, self._record = autocast, record or cuda_recorder()
         self._rows = torch.zeros(batch_size, dtype=torch.long, device=labels.device)
         self._counts = class_weights.new_zeros(batch_size)  # 1 / n for the n texts of the batch, 0 for others
         self._replays: dict[int, Callable[[], object]] = {}
@@ -133,23 +128,3 @@ class CapturedSteps:
         loss.backward()
         self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)
         self._optimizer.step()
-
-
-def _recorder() -> Record:
-    """What records CUDA graphs, which share their memory: never are two of them replayed at a time."""
-    pool = torch.cuda.graph_pool_handle()
-
-    def record(function: Callable[[], None]) -> Callable[[], object]:
-        graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
-        before = generator.clone_state()
-        torch.cuda.synchronize()
-        try:
-            with torch.cuda.graph(graph, pool=pool):
-                function()
-        except RuntimeError:
-            # The generator would take every draw for a part of the recording that failed, and refuse it.
-            generator.graphsafe_set_state(before)
-            raise
-        return graph.replay
-
-    return record

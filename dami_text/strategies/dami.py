@@ -197,7 +197,8 @@ class Dami:
 
         def medoids(representations: NDArray[np.float32], k: int) -> Rows:
             representations = self.representation.compact(representations, model, pool.texts)
-            clusters = Processes.all().on_main(lambda: self._clustering(k, rng).fit(representations))
+            rows = torch.from_numpy(representations).to(device_of(model))
+            clusters = Processes.all().on_main(lambda: self._clustering(k, rng).fit(rows))
             counts = np.bincount(clusters.labels_, minlength=k)
             order = np.argsort(-counts, kind="stable")
             sizes[:k], details["clustering"] = counts[order], clusters.method_

@@ -16,7 +16,8 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.models import captured, training
 from dami_text.models.adapters import adapter_config, add_adapter
-from dami_text.models.captured import EAGER_STEPS, CapturedSteps
+from dami_text.models.captured import CapturedSteps
+from dami_text.models.recording import EAGER_STEPS
 from dami_text.processes import make_accelerator
 
 
@@ -35,7 +36,7 @@ def recorded(monkeypatch):
         return function
 
     optimizer = training._optimizer
-    monkeypatch.setattr(captured, "_recorder", lambda: record)
+    monkeypatch.setattr(captured, "cuda_recorder", lambda: record)
     monkeypatch.setattr(training._Steps, "_captures", lambda steps: True)
     monkeypatch.setattr(training, "_optimizer", lambda model, config, capturable: optimizer(model, config, False))
     return widths

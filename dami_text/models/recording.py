@@ -1,0 +1,31 @@
+"""CUDA graphs: what a function launches on a card, recorded once and replayed as one launch."""
+
+from collections.abc import Callable
+
+import torch
+
+#: Calls of a function before it is recorded: in them, libraries choose their kernels and take their memory.
+EAGER_STEPS = 2
+
+#: Records what a function does on the device and returns what repeats it.
+Record = Callable[[Callable[[], None]], Callable[[], object]]
+
+
+def cuda_recorder() -> Record:
+    """What records CUDA graphs, which share their memory: never are two of them replayed at a time."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(function: Callable[[], None]) -> Callable[[], object]:
+        graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
+        before = generator.clone_state()
+        torch.cuda.synchronize()
+        try:
+            with torch.cuda.graph(graph, pool=pool):
+                function()
+        except RuntimeError:
+            # The generator would take every draw for a part of the recording that failed, and refuse it.
+            generator.graphsafe_set_state(before)
+            raise
+        return graph.replay
+
+    return record
