@@ -16,13 +16,13 @@ from dami_text.clustering.distances import (
     assign,
     first_least,
     members_of,
-    on_card,
     pair_by_pair,
     tile_numbers,
     totals,
 )
 from dami_text.clustering.progress import progress
 from dami_text.models.scores import ROUNDING
+from dami_text.processes import is_card
 
 LARGE = 1_000  # members of a cluster that are compared with each other, to tell which are equally good medoids
 
@@ -61,7 +61,7 @@ def first_of_equals(vectors: Vectors, medoids: Tensor, matrix: Matrix | None = N
     good only where they are the same, the first row that is the medoid's equal is taken.
     """
     labels, distances = assign(vectors, medoids)
-    if on_card(medoids.device):
+    if is_card(medoids.device):
         return _first_of_all(vectors, labels, distances, len(medoids))
     first = medoids.clone()
     for slot, members in enumerate(members_of(labels, len(medoids))):

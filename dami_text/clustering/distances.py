@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.models.scores import ROUNDING
+from dami_text.processes import is_card
 
 Metric = Literal["euclidean", "cosine"]
 
@@ -281,12 +282,7 @@ def totals(distances: Distances) -> Tensor:
 
 def tile_numbers(device: torch.device) -> int:
     """How many numbers a temporary array on the device has."""
-    return CARD_TILE_NUMBERS if on_card(device) else TILE_NUMBERS
-
-
-def on_card(device: torch.device) -> bool:
-    """Whether the device is a CUDA card: there the search keeps its state on it, and arrays are large."""
-    return device.type == "cuda"
+    return CARD_TILE_NUMBERS if is_card(device) else TILE_NUMBERS
 
 
 def row_slices(n_rows: int, row_size: int, *, device: torch.device = CPU) -> list[slice]:
@@ -367,7 +363,7 @@ def widened(values: Tensor) -> Tensor:
 def _blocks(shape: tuple[int, int], device: torch.device) -> list[slice]:
     points, candidates = shape
     size = min(BLOCK_NUMBERS // points, BLOCK_CANDIDATES)
-    if on_card(device):
+    if is_card(device):
         size = min(CARD_BLOCK_NUMBERS // points, CARD_BLOCK_CANDIDATES)
     size = max(1, size)
     return [slice(start, min(start + size, candidates)) for start in range(0, candidates, size)]

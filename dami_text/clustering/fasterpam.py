@@ -18,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dami_text.clustering.distances import Distances, on_card
+from dami_text.clustering.distances import Distances
 from dami_text.clustering.on_card import CardClustering
 from dami_text.clustering.on_host import assigned
 from dami_text.clustering.progress import progress
 from dami_text.data.ids import Rows
 from dami_text.models.scores import ROUNDING
+from dami_text.processes import is_card
 
 
 class Search(Protocol):
@@ -54,7 +55,7 @@ Begin = Callable[[Distances, Tensor], Search]
 
 def beginning(device: torch.device) -> Begin:
     """What begins searches on the device; those that follow each other have the same number of points and medoids."""
-    return CardClustering().begin if on_card(device) else assigned
+    return CardClustering().begin if is_card(device) else assigned
 
 
 def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> tuple[Tensor, int]:

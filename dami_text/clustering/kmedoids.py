@@ -21,7 +21,6 @@ from dami_text.clustering.distances import (
     Vectors,
     assign,
     nearest,
-    on_card,
     pairwise,
     prepare,
     row_slices,
@@ -33,7 +32,7 @@ from dami_text.clustering.plan import Method, Plan, plan
 from dami_text.clustering.sampled import first_medoids, swap_sampled
 from dami_text.clustering.streamed import SMALL, swap_narrowing
 from dami_text.config.defaults import CLUSTERING_MEMORY, CLUSTERING_SECONDS
-from dami_text.processes import where_float64_is
+from dami_text.processes import is_card, where_float64_is
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +129,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             max_memory=max_memory,
             init_given=init_given,
             max_seconds=seconds,
-            on_card=on_card(rows.device),
+            on_card=is_card(rows.device),
         )
         vectors = prepare(rows, self.metric)
         if weights is not None:

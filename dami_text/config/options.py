@@ -135,7 +135,7 @@ class TrainingConfig(Options):
         "f1: models predict the rarer of two classes, or with --task multilabel each label, from that probability on "
         "at which its cross-validated F1 is highest, in place of one half; for linear and frozen encoders",
     )
-    mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
+    mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training and of passes, by accelerate")
     device: Device = option(
         "auto",
         "what computes; auto is a GPU where there is one, but for cnn, bilstm and mlp the CPU unless it is a CUDA card",

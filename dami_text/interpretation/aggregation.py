@@ -15,8 +15,9 @@ so the nearest rivals within reach of a generous guess are kept beside the word,
 texts with more rivals than were kept are interpreted again, with Ibar.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from torch.nn import functional
 
 from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
+from dami_text.models.inference import in_halves
 from dami_text.processes import ALONE, Processes, where_float64_is
 
 #: What rounding in float32 may do to a difference of squared distances, relative to the largest term in it.
@@ -72,12 +74,15 @@ def informative_words(
     total, n_texts = np.zeros(1), 0  # the sum over texts of the mean over their words (D,)
     center, stages = total, []  # J, and of each stage the texts and the J that chose their words
 
+    def around(point: NDArray[np.float64], reach: float | None) -> Callable[[Rows], _Choice]:
+        return lambda positions: _choose(positions, *_interpreted(interpreter, positions), point, reach)
+
     begin = 0
     while begin < len(batches):
         stage, before = batches[begin : max(1, 2 * begin)], center
         center = total / max(n_texts, 1)
         reach = REACH * float(np.linalg.norm(center - before))
-        found = (_choose(p, *_interpreted(interpreter, p), center, reach) for p in processes.share(stage))
+        found = _choices(around(center, reach), processes.share(stage))
         for choice in processes.gather(found):
             chosen.take(choice)
             total, n_texts = total + choice.total, n_texts + len(choice.positions)
@@ -90,7 +95,7 @@ def informative_words(
         errors[positions] = np.linalg.norm(center - mean)
     doubtful = chosen.settle(mean, errors)
     again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size)]
-    found = (_choose(p, *_interpreted(interpreter, p), mean, None) for p in processes.share(again))
+    found = _choices(around(mean, None), processes.share(again))
     for choice in processes.gather(found):
         chosen.take(choice)
     return InformativeWords(
@@ -130,7 +135,7 @@ def words_by_score(
         )
 
     batches = batches_by_length(lengths, batch_size)
-    for choice in processes.gather(choose(positions) for positions in processes.share(batches)):
+    for choice in processes.gather(_choices(choose, processes.share(batches))):
         chosen.take(choice)
         total, n_texts = total + choice.total, n_texts + len(choice.positions)
     mean = total / max(n_texts, 1)
@@ -193,6 +198,27 @@ class _Choice:
     total: NDArray[np.float64]
     rivals: _Rivals
     radii: NDArray[np.float64]
+
+
+def _choices(choose: Callable[[Rows], _Choice], batches: Iterable[Rows]) -> Iterator[_Choice]:
+    """The choice for each batch of positions, which is halved where the device has no memory for it."""
+    for positions in batches:
+        parts = in_halves(choose, positions)
+        yield parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _joined(parts: Sequence[_Choice]) -> _Choice:
+    """The choices for the parts of a batch as one."""
+
+    def joined(name: str, parts: Sequence[Any]) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    rivals = [part.rivals for part in parts]
+    return _Choice(
+        **{name: joined(name, parts) for name in ("positions", "words", "representations", "radii")},
+        rivals=_Rivals(**{field.name: joined(field.name, rivals) for field in fields(_Rivals)}),
+        total=np.sum([part.total for part in parts], axis=0),
+    )
 
 
 def _choose(

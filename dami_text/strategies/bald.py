@@ -42,6 +42,7 @@ from dami_text.models.inference import (
 )
 from dami_text.models.last_layer import head_of
 from dami_text.models.mlp import MLPForSequenceClassification
+from dami_text.models.precision import asked_precision
 from dami_text.models.tasks import Task, task_of
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.randomness import hashed_noise, torch_stream
@@ -148,7 +149,7 @@ class Bald:
                 passes = [reader(**batch.inputs).logits.float() for _ in range(self.samples)]
             return disagreement(task, torch.stack(passes, dim=1))
 
-        with dropout_mode(reader), torch.no_grad():
+        with dropout_mode(reader), torch.no_grad(), asked_precision(reader, source):
             return over_batches(scores, source, pool.unlabeled, device_of(reader), self.batch_size)
 
 

@@ -30,8 +30,9 @@ from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.interpretation.word_gradients import Target, TargetClass, interpret, weights_by_word, word_influence
-from dami_text.models.inference import device_of
+from dami_text.models.inference import batch_size_on, device_of
 from dami_text.models.regions import FeatureRows, in_fewer_numbers, regions_of
+from dami_text.models.resident import resident
 from dami_text.processes import Processes, where_float64_is
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query, word_to_show
@@ -78,11 +79,11 @@ class Representation:
     def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
         reader, texts = self._read(model, pool.texts)
-        rows, lengths = pool.unlabeled, texts.lengths[pool.unlabeled]
-        batch_size = max(self.batch_size, texts.least_batch)
+        rows, lengths, device = pool.unlabeled, texts.lengths[pool.unlabeled], device_of(reader)
+        batch_size, collating = batch_size_on(device, self.batch_size, texts.least_batch), resident(texts, device)
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-            batch = texts.collate(rows[positions]).to(device_of(reader))
+            batch = collating.collate(rows[positions]).to(device)
             return interpret(reader, batch, self.target, self.target_class), batch.is_word
 
         if self.word == "deviation":

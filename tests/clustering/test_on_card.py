@@ -21,7 +21,7 @@ METHODS = ["fasterpam", "streamed"]
 def as_on_card(monkeypatch):
     """The CPU is taken for a card, with small blocks, and a recorded step is repeated by running it."""
     for module in (distances, fasterpam, alternate, kmedoids):
-        monkeypatch.setattr(module, "on_card", lambda device: True)
+        monkeypatch.setattr(module, "is_card", lambda device: True)
     monkeypatch.setattr(distances, "CARD_BLOCK_CANDIDATES", 100)
     monkeypatch.setattr(distances, "CARD_TILE_NUMBERS", 5_000)
     monkeypatch.setattr(on_card, "cuda_recorder", lambda: lambda function: function)
