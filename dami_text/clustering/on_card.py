@@ -20,7 +20,7 @@ from torch import Tensor
 from dami_text.clustering.distances import Distances
 from dami_text.clustering.on_host import TOLERANCE
 from dami_text.data.ids import Rows
-from dami_text.models.recording import EAGER_STEPS, Record, cuda_recorder
+from dami_text.models.recording import EAGER_STEPS, Record, recorder
 from dami_text.models.scores import ROUNDING
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class CardClustering:
         if self._replay is None:
             if self._steps >= EAGER_STEPS:
                 try:
-                    self._replay = (self._record or cuda_recorder())(self._step)
+                    self._replay = (self._record or recorder())(self._step)
                 except RuntimeError as error:
                     logger.info("a swap cannot be recorded as a CUDA graph (%s)", str(error).splitlines()[0])
                     self._replay = self._step

@@ -286,9 +286,13 @@ class EncodedTexts(StoredTexts):
         """The token ids of a row, without padding: a view of the memory map."""
         return self._ids[row]
 
-    def flat_ids(self) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
-        """All texts' token ids (M,), one text after another, and the words that they are pieces of, where they are."""
-        return self._ids.flat(), None if self._word_ids is None else self._word_ids.flat()
+    def all_token_ids(self) -> NDArray[np.int32]:
+        """The token ids of all texts, one text after another, without padding."""
+        return self._ids.flat()
+
+    def all_word_ids(self) -> NDArray[np.int32] | None:
+        """The number of the word that each of `all_token_ids` is a piece of; None where every token is a word."""
+        return None if self._word_ids is None else self._word_ids.flat()
 
     def counts_of(self, token_id: int) -> Rows:
         """How often a token is in each text (N,)."""

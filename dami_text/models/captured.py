@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
-from dami_text.models.recording import EAGER_STEPS, Record, cuda_recorder
+from dami_text.models.recording import EAGER_STEPS, Record, recorder
 from dami_text.models.tasks import task_of
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,43 @@ WIDTH = 16
 MAX_TOKENS = 2**26
 
 
-class CapturedSteps:
-    """Training steps on batches of labelled texts that lie on the device.
+class Replays:
+    """A step at several widths, which is recorded at each of them and from then on replayed.
 
     Attributes:
-        is_recording: False once recording has failed: all steps are then taken as they come.
+        is_recording: False without anything to record with, and once recording has failed: the step is then taken as
+            it comes.
     """
+
+    def __init__(self, step: Callable[[int], None], name: str, record: Record | None) -> None:
+        """Replays of `step`, which does its work on the device by a number of tokens, for a model of that name."""
+        self._step, self._name, self._record = step, name, record
+        self._replays: dict[int, Callable[[], object]] = {}
+        self._taken: Counter[int] = Counter()
+        self.is_recording = record is not None
+
+    def take(self, width: int) -> None:
+        """Take the step at a width."""
+        self._taken[width] += 1
+        if self._record and self.is_recording and width not in self._replays and self._taken[width] > EAGER_STEPS:
+            try:
+                self._replays[width] = self._record(lambda: self._step(width))
+            except RuntimeError as error:
+                self.is_recording = False
+                self._replays.clear()
+                logger.info(
+                    "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
+                    *(self._name, str(error).splitlines()[0]),
+                )
+        self._replays.get(width, lambda: self._step(width))()
+
+    def forget(self) -> None:
+        """Record anew, because the step now works on other tensors."""
+        self._replays.clear()
+
+
+class CapturedSteps:
+    """Training steps on batches of labelled texts that lie on the device."""
 
     def __init__(
         self,
@@ -72,12 +103,14 @@ class CapturedSteps:
         self._on_the_left = bool(texts.attention_mask[:, -1].all())  # all texts end where the batch does
         self._widths = texts.attention_mask.sum(dim=1).clamp(min=1).cpu()
         self._class_weights, self._loss, self._newest = class_weights, loss, newest
-        self._autocast, self._record = autocast, record or cuda_recorder()
+        self._autocast, self._replays = autocast, Replays(self._step, type(model).__name__, record or recorder())
         self._rows = torch.zeros(batch_size, dtype=torch.long, device=labels.device)
         self._counts = class_weights.new_zeros(batch_size)  # 1 / n for the n texts of the batch, 0 for others
-        self._replays: dict[int, Callable[[], object]] = {}
-        self._taken: Counter[int] = Counter()
-        self.is_recording = True
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether recording has not failed so far."""
+        return self._replays.is_recording
 
     def one_pass(self, batches: Iterable[Rows], schedule: LRScheduler | None) -> int:
         """Take a step on each batch of places (B,) among the labelled texts; how many steps that were."""
@@ -95,25 +128,10 @@ class CapturedSteps:
             longest = int(self._widths[torch.from_numpy(batch)].max())
             self._rows.copy_(rows_there[i])
             self._counts.copy_(counts_there[i])
-            self._take(min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
+            self._replays.take(min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
             if schedule is not None:
                 schedule.step()
         return len(batches)
-
-    def _take(self, width: int) -> None:
-        """Take a step on `self._rows`, padded to `width` tokens."""
-        self._taken[width] += 1
-        if self.is_recording and width not in self._replays and self._taken[width] > EAGER_STEPS:
-            try:
-                self._replays[width] = self._record(lambda: self._step(width))
-            except RuntimeError as error:
-                self.is_recording = False
-                self._replays.clear()
-                logger.info(
-                    "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
-                    *(type(self._model).__name__, str(error).splitlines()[0]),
-                )
-        self._replays.get(width, lambda: self._step(width))()
 
     def _step(self, width: int) -> None:
         """The step itself; nothing of it waits for the device."""

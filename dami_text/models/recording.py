@@ -11,7 +11,7 @@ EAGER_STEPS = 2
 Record = Callable[[Callable[[], None]], Callable[[], object]]
 
 
-def cuda_recorder() -> Record:
+def recorder() -> Record:
     """What records CUDA graphs, which share their memory: never are two of them replayed at a time."""
     pool = torch.cuda.graph_pool_handle()
 

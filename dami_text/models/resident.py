@@ -24,7 +24,7 @@ class ResidentTexts:
 
     def __init__(self, texts: EncodedTexts, device: torch.device) -> None:
         self.device, self.lengths = device, texts.lengths
-        ids, words = texts.flat_ids()
+        ids, words = texts.all_token_ids(), texts.all_word_ids()
         self._ids, self._words = self._sent(ids), None if words is None else self._sent(words)
         self._starts = self._sent(np.cumsum(texts.lengths) - texts.lengths)
         self._lengths = self._sent(texts.lengths)

@@ -24,7 +24,7 @@ def as_on_card(monkeypatch):
         monkeypatch.setattr(module, "is_card", lambda device: True)
     monkeypatch.setattr(distances, "CARD_BLOCK_CANDIDATES", 100)
     monkeypatch.setattr(distances, "CARD_TILE_NUMBERS", 5_000)
-    monkeypatch.setattr(on_card, "cuda_recorder", lambda: lambda function: function)
+    monkeypatch.setattr(on_card, "recorder", lambda: lambda function: function)
 
 
 def heavy_tailed(n, d, seed=0):
@@ -197,7 +197,7 @@ def test_swaps_that_cannot_be_recorded_are_made_one_by_one(as_on_card, monkeypat
 
     X = heavy_tailed(300, 5)
     wanted = KMedoids(20, method="fasterpam", init="random", random_state=0).fit(X).medoid_indices_
-    monkeypatch.setattr(on_card, "cuda_recorder", lambda: failing)
+    monkeypatch.setattr(on_card, "recorder", lambda: failing)
     with caplog.at_level(logging.INFO):
         found = KMedoids(20, method="fasterpam", init="random", random_state=0).fit(X).medoid_indices_
     assert found.tolist() == wanted.tolist()

@@ -36,7 +36,7 @@ def recorded(monkeypatch):
         return function
 
     optimizer = training._optimizer
-    monkeypatch.setattr(captured, "cuda_recorder", lambda: record)
+    monkeypatch.setattr(captured, "recorder", lambda: record)
     monkeypatch.setattr(training._Steps, "_captures", lambda steps: True)
     monkeypatch.setattr(training, "_optimizer", lambda model, config, capturable: optimizer(model, config, False))
     return widths
