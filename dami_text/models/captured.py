@@ -113,7 +113,10 @@ class CapturedSteps:
         return self._replays.is_recording
 
     def one_pass(self, batches: Iterable[Rows], schedule: LRScheduler | None) -> int:
-        """Take a step on each batch of places (B,) among the labelled texts; how many steps that were."""
+        """Take a step on each batch of places (B,) among the labelled texts; how many steps that were.
+
+        They are fewer than the batches where the device's memory has no room for one.
+        """
         batches = list(batches)
         if not batches:
             return 0
@@ -128,7 +131,11 @@ class CapturedSteps:
             longest = int(self._widths[torch.from_numpy(batch)].max())
             self._rows.copy_(rows_there[i])
             self._counts.copy_(counts_there[i])
-            self._replays.take(min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
+            try:
+                self._replays.take(min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
+            except torch.OutOfMemoryError:
+                self._replays.forget()
+                return i
             if schedule is not None:
                 schedule.step()
         return len(batches)

@@ -1,13 +1,14 @@
 """How many texts a card takes at a time: as many as keep it busy, and as its memory has room for, which is measured."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,43 @@ class Room:
         """Memory had no room for a batch of so many tokens: later ones are at most half as large."""
         self._limit = max(1, min(self._limit, tokens // 2))
         self._tokens = min(self._tokens, self._limit)
+
+
+class StepRoom:
+    """The parts in which the texts of a training step are computed: a step adds up their gradients."""
+
+    def __init__(self, lengths: NDArray[np.int64], batch_size: int, tokens: int, *, may_halve: bool) -> None:
+        """For texts of `lengths` (n,): parts of `batch_size` texts and so many tokens, with padding, at most.
+
+        Where memory runs out although, they are halved if they `may`.
+        """
+        self._lengths, self._batch_size, self._tokens, self._may_halve = lengths, batch_size, tokens, may_halve
+
+    def add_up(self, batches: list[Rows], add: Callable[[list[Rows]], None], undo: Callable[[], None]) -> None:
+        """Have `add` add up the gradients of the parts of a step's batches of positions (B,).
+
+        Where memory runs out, all is begun again with parts half as large, after `undo`; later steps begin with these.
+
+        Raises:
+            torch.OutOfMemoryError: there is no room for one text, or parts may not be halved.
+        """
+        while True:
+            parts = [part for positions in batches for part in self._parts(positions)]
+            most = max(map(len, parts))
+            try:
+                return add(parts)
+            except torch.OutOfMemoryError:
+                if most == 1 or not self._may_halve:
+                    raise
+            undo()  # not before the error is forgotten, which holds on to memory
+            torch.cuda.empty_cache()
+            tell_of_halving("training steps", most)
+            self._tokens = max(len(part) * int(self._lengths[part].max()) for part in parts if len(part) > 1) // 2
+
+    def _parts(self, positions: Rows) -> list[Rows]:
+        """A batch in parts that memory has room for."""
+        parts = batches_by_length(self._lengths[positions], self._batch_size, self._tokens / self._batch_size)
+        return [positions[part] for part in parts]
 
 
 _told: set[str] = set()

@@ -117,6 +117,31 @@ def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("first", [0, 12])
+def test_where_memory_runs_out_the_rest_is_trained_in_halves(first, recorded, monkeypatch):
+    """From step number `first` on, memory holds five texts: of batches of eight, recorded or not."""
+    config = TrainingConfig(steps=30, train_batch_size=8, learning_rate=1e-3)
+    data = labelled("cnn")
+    expected = training.train(
+        model := new_model("cnn", data), data, None, config, make_accelerator(), rng=np.random.default_rng(1)
+    )
+    forward, called = type(model).forward, []
+
+    def limited(self, input_ids=None, **inputs):
+        called.append(len(input_ids))
+        if len(called) > first and len(input_ids) > 5:
+            raise torch.OutOfMemoryError("no room")
+        return forward(self, input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(type(model), "forward", limited)
+    other = new_model("cnn", data)
+    found = training.train(other, data, None, config, make_accelerator(), rng=np.random.default_rng(1))
+    assert found == expected
+    assert called[: first + 1] == [8] * (first + 1)
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], weight, rtol=1e-7, atol=1e-9, msg=name)
+
+
 @pytest.mark.parametrize(("window", "is_captured"), [(None, True), (20, True), (19, False)])
 def test_steps_on_texts_in_several_windows_are_not_recorded(window, is_captured):
     """How many windows a text has would be read from the card in the middle of a step."""
