@@ -8,7 +8,6 @@ Nothing of it waits for the host. Each step is replayed as one launch, whatever 
 The result is the same in every run: of what is added up in any order, all numbers are whole.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Self
 
@@ -20,10 +19,8 @@ from torch import Tensor
 from dami_text.clustering.distances import Distances
 from dami_text.clustering.on_host import TOLERANCE
 from dami_text.data.ids import Rows
-from dami_text.models.recording import EAGER_STEPS, Record, recorder
+from dami_text.models.recording import EAGER_STEPS, Record, recorder, tell_not_recorded
 from dami_text.models.scores import ROUNDING
-
-logger = logging.getLogger(__name__)
 
 WHOLE = 2.0**53  # up to which float64 holds, and adds, whole numbers exactly
 
@@ -117,7 +114,7 @@ class CardClustering:
                 try:
                     self._replay = (self._record or recorder())(self._step)
                 except RuntimeError as error:
-                    logger.info("a swap cannot be recorded as a CUDA graph (%s)", str(error).splitlines()[0])
+                    tell_not_recorded("a swap of K-medoids", error)
                     self._replay = self._step
             self._steps += 1
         (self._replay or self._step)()

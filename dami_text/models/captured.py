@@ -8,7 +8,6 @@ What the step computes is what `training` does without a graph: dropout draws fr
 advances with each replay.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -21,10 +20,8 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
-from dami_text.models.recording import EAGER_STEPS, Record, recorder
+from dami_text.models.recording import EAGER_STEPS, Record, recorder, tell_not_recorded
 from dami_text.models.tasks import task_of
-
-logger = logging.getLogger(__name__)
 
 #: Batches are padded to a multiple of so many tokens, so that a few graphs do for all of them.
 WIDTH = 16
@@ -57,10 +54,7 @@ class Replays:
             except RuntimeError as error:
                 self.is_recording = False
                 self._replays.clear()
-                logger.info(
-                    "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
-                    *(self._name, str(error).splitlines()[0]),
-                )
+                tell_not_recorded(f"a training step of {self._name}", error)
         self._replays.get(width, lambda: self._step(width))()
 
     def forget(self) -> None:

@@ -1,8 +1,11 @@
 """CUDA graphs: what a function launches on a card, recorded once and replayed as one launch."""
 
+import logging
 from collections.abc import Callable
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 #: Calls of a function before it is recorded: in them, libraries choose their kernels and take their memory.
 EAGER_STEPS = 2
@@ -29,3 +32,14 @@ def recorder() -> Record:
         return graph.replay
 
     return record
+
+
+_told: set[str] = set()
+
+
+def tell_not_recorded(what: str, error: RuntimeError) -> None:
+    """Say, once in this process, that `what` cannot be recorded, and why."""
+    if what not in _told:
+        _told.add(what)
+        reason = str(error).splitlines()[0]
+        logger.info("%s cannot be recorded as a CUDA graph (%s); kernels are launched one by one", what, reason)

@@ -14,7 +14,7 @@ from strategy_cases import pool_of
 
 from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
-from dami_text.models import captured, training
+from dami_text.models import captured, recording, training
 from dami_text.models.adapters import adapter_config, add_adapter
 from dami_text.models.captured import CapturedSteps
 from dami_text.models.recording import EAGER_STEPS
@@ -98,7 +98,9 @@ def steps_of(data, record):
     )
 
 
-def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
+def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog, monkeypatch):
+    monkeypatch.setattr(recording, "_told", set())
+
     def failing(function):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
@@ -107,6 +109,7 @@ def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
     batches = [np.arange(8)] * (EAGER_STEPS + 3)
     with caplog.at_level(logging.INFO):
         assert steps.one_pass(batches, None) == len(batches)
+        steps_of(data, failing).one_pass(batches, None)
     assert [record.getMessage() for record in caplog.records] == [
         "a training step of TextCNNForSequenceClassification cannot be recorded as a CUDA graph (operation not "
         "permitted when stream is capturing); kernels are launched one by one"
@@ -115,6 +118,34 @@ def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
     plain.one_pass(batches, None)
     for found, wanted in zip(steps._model.parameters(), plain._model.parameters(), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_a_step_reads_nothing_back_from_the_device(kind, monkeypatch):
+    """The device "meta" has shapes and no numbers, so that whatever asks for one raises."""
+    monkeypatch.setattr("transformers.utils.import_utils.is_cuda_stream_capturing", lambda: True)
+    data = labelled(kind)
+    model = new_model(kind, data)
+    whole = data.texts.collate(data.rows)
+    steps = CapturedSteps(
+        model,
+        optimizer := torch.optim.SGD(model.parameters(), 0.1),
+        whole,
+        torch.from_numpy(data.labels),
+        batch_size=8,
+        class_weights=torch.ones(3),
+        loss=torch.zeros(()),
+        newest=0.5,
+        autocast=nullcontext,
+        record=lambda function: function,
+    )
+    for name in ("_ids", "_mask", "_labels", "_rows", "_counts", "_class_weights", "_loss"):
+        setattr(steps, name, getattr(steps, name).to("meta"))
+    model.to("meta")
+    optimizer.param_groups[0]["params"] = list(model.parameters())
+    steps._step(16)
+    with pytest.raises(RuntimeError, match="meta"):
+        float(steps._loss)
 
 
 @pytest.mark.parametrize("first", [0, 12])
