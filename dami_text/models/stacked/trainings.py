@@ -72,16 +72,15 @@ def trained_as_they_end(
             job = waiting.popleft()
             yield job, _alone(job, accelerator)
             continue
-        slots = _Slots(alike, n_slots, accelerator)
+        slots = _Slots(alike, accelerator)
         try:
-            yield from slots.outcomes(waiting)
+            yield from slots.outcomes(waiting, n_slots)
             continue
         except torch.OutOfMemoryError:
             waiting.extendleft(run.job for run in reversed(slots.runs))
         most = n_slots // 2
         logger.info("the memory is not enough for %d models side by side; it goes on with %d", n_slots, most)
-        del slots
-        gc.collect()  # the frames that the error went through hold tensors
+        gc.collect()
         torch.cuda.empty_cache()
 
 
@@ -125,33 +124,41 @@ def _kind(job: TrainingJob) -> tuple[Any, ...]:
 class _Slots:
     """Slots of a stack, and the runs in them."""
 
-    def __init__(self, jobs: Sequence[TrainingJob], n_slots: int, accelerator: Accelerator) -> None:
-        """Empty slots for jobs of the kind of these."""
-        self._accelerator, self._kind, first = accelerator, _kind(jobs[0]), jobs[0]
+    def __init__(self, jobs: Sequence[TrainingJob], accelerator: Accelerator) -> None:
+        """Slots for jobs of the kind of these."""
+        self._accelerator, self._kind, self._first = accelerator, _kind(jobs[0]), jobs[0]
         self._vocab_size = max(job.model.config.vocab_size for job in jobs)
-        self._stack = Stack(first.model, n_slots, first.config, accelerator.device, vocab_size=self._vocab_size)
         self.runs: list[RunningJob] = []
 
-    def outcomes(self, waiting: deque[TrainingJob]) -> Iterator[tuple[TrainingJob, Training | DamiError]]:
-        """Do the jobs that fit until none is left, and give each as it ends."""
-        self._fill(waiting)
-        while self.runs:
-            ended = [run for run in self.runs if run.is_over or run.error]
-            for run in ended:
-                self.runs.remove(run)
-                yield run.job, self._outcome(run)
-            if ended:
-                self._fill(waiting)
-            else:
-                self._advance()
+    def outcomes(self, waiting: deque[TrainingJob], n_slots: int) -> Iterator[tuple[TrainingJob, Training | DamiError]]:
+        """Do the jobs that fit, in so many slots, until none is left, and give each as it ends.
+
+        Where memory runs out, `runs` are those that are not done.
+        """
+        model, config = self._first.model, self._first.config
+        self._stack = Stack(model, n_slots, config, self._accelerator.device, vocab_size=self._vocab_size)
+        try:
+            self._fill(waiting)
+            while self.runs:
+                ended = [run for run in self.runs if run.is_over or run.error]
+                for run in ended:
+                    outcome = self._outcome(run)
+                    self.runs.remove(run)
+                    yield run.job, outcome
+                if ended:
+                    self._fill(waiting)
+                else:
+                    self._advance()
+        finally:
+            del self._stack  # the next one needs the memory
 
     def _fill(self, waiting: deque[TrainingJob]) -> None:
         """Put jobs that wait and fit into free slots."""
         free = sorted(set(range(self._stack.n_slots)) - {run.slot for run in self.runs})
         for job in [*waiting] if free else []:
             if free and self._fits(job):
-                waiting.remove(job)
                 self.runs.append(self._begun(job, free.pop(0)))
+                waiting.remove(job)
 
     def _fits(self, job: TrainingJob) -> bool:
         fits = job.model.config.vocab_size <= self._vocab_size and _kind(job) == self._kind
