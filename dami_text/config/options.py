@@ -216,7 +216,8 @@ class StrategyConfig(Options):
     )
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(
-        BATCH_SIZE, "texts in a batch of predictions or interpretations; in predictions 16 times as many on a CUDA card"
+        BATCH_SIZE,
+        "texts in a batch of predictions or interpretations; on a CUDA card as many as keep it busy",
     )
     pool_subsample: int | None = option(
         None,

@@ -15,6 +15,7 @@ so the nearest rivals within reach of a generous guess are kept beside the word,
 texts with more rivals than were kept are interpreted again, with Ibar.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from dami_text.data.batches import batches_by_length
+from dami_text.data.batches import TOKENS_A_TEXT, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.models.inference import in_halves
 from dami_text.processes import ALONE, Processes, where_float64_is
@@ -61,14 +62,20 @@ class InformativeWords:
 
 
 def informative_words(
-    interpreter: Interpreter, lengths: NDArray[np.int64], batch_size: int, processes: Processes = ALONE
+    interpreter: Interpreter,
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    processes: Processes = ALONE,
+    *,
+    tokens_a_text: float = TOKENS_A_TEXT,
 ) -> InformativeWords:
     """The informative words of N texts, the same that two full passes (first Ibar, then the argmax) would choose.
 
-    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,). The processes share the batches,
-    and each gets all of the result, which does not depend on their number.
+    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,), as `batches_by_length` makes them,
+    or with parts of them where the device has no memory for all. The processes share the batches, and each gets all of
+    the result, which does not depend on their number.
     """
-    batches = batches_by_length(lengths, batch_size)
+    batches = batches_by_length(lengths, batch_size, tokens_a_text)
     batches = [batches[i] for i in evenly_spread(len(batches))]
     chosen = _Chosen(len(lengths))
     total, n_texts = np.zeros(1), 0  # the sum over texts of the mean over their words (D,)
@@ -94,7 +101,7 @@ def informative_words(
     for positions, center in stages:
         errors[positions] = np.linalg.norm(center - mean)
     doubtful = chosen.settle(mean, errors)
-    again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size)]
+    again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size, tokens_a_text)]
     found = _choices(around(mean, None), processes.share(again))
     for choice in processes.gather(found):
         chosen.take(choice)
@@ -113,6 +120,8 @@ def words_by_score(
     lengths: NDArray[np.int64],
     batch_size: int,
     processes: Processes = ALONE,
+    *,
+    tokens_a_text: float = TOKENS_A_TEXT,
 ) -> InformativeWords:
     """The words of N texts that `scorer` gives the highest score, the first of equal ones: ablations of the deviation.
 
@@ -134,7 +143,7 @@ def words_by_score(
             is_word=is_word,
         )
 
-    batches = batches_by_length(lengths, batch_size)
+    batches = batches_by_length(lengths, batch_size, tokens_a_text)
     for choice in processes.gather(_choices(choose, processes.share(batches))):
         chosen.take(choice)
         total, n_texts = total + choice.total, n_texts + len(choice.positions)
@@ -201,9 +210,13 @@ class _Choice:
 
 
 def _choices(choose: Callable[[Rows], _Choice], batches: Iterable[Rows]) -> Iterator[_Choice]:
-    """The choice for each batch of positions, which is halved where the device has no memory for it."""
+    """The choice for each batch of positions; where the device has no memory for one, it and later ones are halved."""
+    most: float = np.inf  # positions that there was room for
     for positions in batches:
-        parts = in_halves(choose, positions)
+        pieces = np.array_split(positions, math.ceil(len(positions) / most) or 1)
+        parts = [part for piece in pieces for part in in_halves(choose, piece)]
+        if len(parts) > len(pieces):
+            most = math.ceil(len(positions) / len(parts))
         yield parts[0] if len(parts) == 1 else _joined(parts)
 
 

@@ -11,14 +11,14 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from dami_text.config.defaults import BATCH_SIZE
-from dami_text.data.batches import Batch, FeatureBatch, batches_by_length
+from dami_text.data.batches import TOKENS_A_TEXT, Batch, FeatureBatch, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
 from dami_text.models.last_layer import head_of, read_by_head
 from dami_text.models.precision import asked_precision
 from dami_text.models.resident import resident
-from dami_text.models.room import CardMemory, Room, tell_of_halving
+from dami_text.models.room import ENOUGH, CardMemory, Room, tell_of_halving
 from dami_text.models.tasks import task_of
 from dami_text.models.windows import windows_of
 from dami_text.processes import Processes, is_card
@@ -91,19 +91,20 @@ def over_batches(
     batch_size: int = BATCH_SIZE,
     *,
     processes: Processes | None = None,
+    is_measured: bool = True,
 ) -> NDArray[Any]:
     """The results (n, ...) of `function`, a row of it a text, in the order of `rows` (n,) of `texts`.
 
     Without `processes`, all those of the launch share the work, and every one of them gets the whole result. The
-    batches do not depend on their number. On a card they are `ON_CARD` times as large; under a single process, as large
-    as is useful and as memory has room for (see `room`), whatever `batch_size` is. One that there is no room for is
-    halved.
+    batches do not depend on their number. On a card they are up to `ON_CARD` times as large. Under a single process, if
+    this `is_measured`, they are as large as is useful and as memory has room for (see `room`), whatever `batch_size`
+    is. One that there is no room for is halved.
     """
     processes = Processes.all() if processes is None else processes
     collating, lengths = resident(texts, device), texts.lengths[rows]
-    room = Room(CardMemory(device)) if is_card(device) and processes.count == 1 else None
+    room = Room(CardMemory(device)) if is_measured and is_card(device) and processes.count == 1 else None
     if room is None:
-        batches = processes.share(batches_by_length(lengths, batch_size_on(device, batch_size, texts.least_batch)))
+        batches = processes.share(batches_by_length(lengths, *batch_limits(device, batch_size, texts.least_batch)))
 
     def compute(positions: Rows) -> torch.Tensor:
         return function(collating.collate(rows[positions]).to(device))
@@ -128,9 +129,13 @@ def over_batches(
     return assembled
 
 
-def batch_size_on(device: torch.device, batch_size: int, least: int) -> int:
-    """How many texts a pass on the device takes at once, where `batch_size` and at least `least` were asked for."""
-    return max(batch_size, least) * (ON_CARD if is_card(device) else 1)
+def batch_limits(device: torch.device, batch_size: int, least: int) -> tuple[int, float]:
+    """How many texts a pass on the device takes at once, and how many tokens for each, where it is not measured.
+
+    `batch_size` texts were asked for, and at least `least`.
+    """
+    size = max(batch_size, least)
+    return (size * ON_CARD, ENOUGH / (size * ON_CARD)) if is_card(device) else (size, TOKENS_A_TEXT)
 
 
 def in_halves(function: Callable[[Rows], T], positions: Rows) -> list[T]:

@@ -150,7 +150,9 @@ class Bald:
             return disagreement(task, torch.stack(passes, dim=1))
 
         with dropout_mode(reader), torch.no_grad(), asked_precision(reader, source):
-            return over_batches(scores, source, pool.unlabeled, device_of(reader), self.batch_size)
+            # A batch's noise depends on which texts are in it, and so must not depend on what memory is free.
+            device, size = device_of(reader), self.batch_size
+            return over_batches(scores, source, pool.unlabeled, device, size, is_measured=False)
 
 
 def thinned_layers(model: WordLevelForSequenceClassification | MLPForSequenceClassification) -> list[nn.Linear]:

@@ -30,7 +30,7 @@ from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.interpretation.word_gradients import Target, TargetClass, interpret, weights_by_word, word_influence
-from dami_text.models.inference import batch_size_on, device_of
+from dami_text.models.inference import batch_limits, device_of
 from dami_text.models.regions import FeatureRows, in_fewer_numbers, regions_of
 from dami_text.models.resident import resident
 from dami_text.processes import Processes, where_float64_is
@@ -80,14 +80,15 @@ class Representation:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
         reader, texts = self._read(model, pool.texts)
         rows, lengths, device = pool.unlabeled, texts.lengths[pool.unlabeled], device_of(reader)
-        batch_size, collating = batch_size_on(device, self.batch_size, texts.least_batch), resident(texts, device)
+        batch_size, tokens = batch_limits(device, self.batch_size, texts.least_batch)
+        collating, processes = resident(texts, device), Processes.all()
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
             batch = collating.collate(rows[positions]).to(device)
             return interpret(reader, batch, self.target, self.target_class), batch.is_word
 
         if self.word == "deviation":
-            return informative_words(interpretations, lengths, batch_size, Processes.all())
+            return informative_words(interpretations, lengths, batch_size, processes, tokens_a_text=tokens)
         seed = int(rng.integers(2**63)) if self.word == "random" else 0
 
         def noise(positions: Rows, found: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
@@ -95,7 +96,7 @@ class Representation:
             return torch.from_numpy(values.astype(np.float32)).to(is_word.device)
 
         scorer = noise if self.word == "random" else norms
-        return words_by_score(scorer, interpretations, lengths, batch_size, Processes.all())
+        return words_by_score(scorer, interpretations, lengths, batch_size, processes, tokens_a_text=tokens)
 
     def _read(self, model: PreTrainedModel, texts: Texts) -> tuple[PreTrainedModel, Texts | FeatureRows]:
         """What is differentiated, and what it reads of the texts."""
