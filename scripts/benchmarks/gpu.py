@@ -11,6 +11,7 @@ begins after --seconds. With --rehearse, a little of everything is done on any d
 """
 
 import argparse
+import copy
 import gc
 import json
 import tempfile
@@ -229,14 +230,15 @@ def side_by_side(bench: Bench) -> Iterator[Figure]:
     """A step and a validation pass of one of many models that are trained side by side."""
     n, data, validation = bench.sizes.models, bench.labeled(bench.sizes.labeled), bench.labeled(bench.sizes.validated)
     for name, step, validated in (("cnn", 0.1, 0.5), ("bilstm", 0.3, 2.0)):
+        model = bench.new_model(name)
 
-        def seconds(steps: int, name: str = name) -> float:
+        def seconds(steps: int, model: PreTrainedModel = model) -> float:
             config, jobs = TrainingConfig(steps=steps), []
             for seed in range(n):
                 with torch_stream(seed, 0, "steps"):
                     state, rng = TorchState.now(), np.random.default_rng(seed)
-                model = bench.new_model(name, seed)
-                jobs.append(TrainingJob(model=model, data=data, validation=None, config=config, rng=rng, state=state))
+                new = copy.deepcopy(model)
+                jobs.append(TrainingJob(model=new, data=data, validation=None, config=config, rng=rng, state=state))
             with bench.timed() as taken:
                 for outcome in train_together(jobs, bench.accelerator, n):
                     if isinstance(outcome, Exception):
@@ -244,7 +246,6 @@ def side_by_side(bench: Bench) -> Iterator[Figure]:
             return taken[0] / n
 
         yield Figure(f"{name}: a step of one of {n}", bench.milliseconds(seconds), "ms", step)
-        model = bench.new_model(name)
         stack = Stack(model, n, TrainingConfig(), bench.device, vocab_size=model.config.vocab_size)
         for slot in range(n):
             stack.load(slot, model, data.labels, balanced=False)

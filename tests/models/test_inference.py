@@ -299,3 +299,17 @@ def test_texts_go_to_a_card_once_and_leave_it_with_the_texts(as_on_card):
     del texts, there
     gc.collect()
     assert len(resident._there) < n
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_passes_on_a_real_card_find_what_those_on_the_cpu_do(kind):
+    pool = pool_of(["", *make_texts(900, longest=25), "never again"], kind=kind)
+    model = tiny_model("bert", 3) if kind == "bert" else small_model(kind, len(pool.texts.tokenizer), 3)
+    rows = np.random.default_rng(0).permutation(902)
+    wanted = predict_probabilities(model, pool.texts, rows), predict_features(model, pool.texts, rows)
+    model.cuda()
+    found = predict_probabilities(model, pool.texts, rows), predict_features(model, pool.texts, rows)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
