@@ -14,8 +14,9 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import LabeledTexts
-from dami_text.models.captured import WIDTH, Record, Replays, recorder
+from dami_text.models.captured import WIDTH, Replays
 from dami_text.models.jobs import TrainingJob
+from dami_text.models.recording import Record, recorder
 from dami_text.models.stacked.adam import StackedAdam
 from dami_text.models.stacked.dropout import Dropout
 from dami_text.models.stacked.networks import FEATURES, PARTS
