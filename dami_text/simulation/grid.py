@@ -1,88 +1,38 @@
 """A grid of runs, one for each data set, model, strategy and seed: each an ordinary run in a folder of its own.
 
-joblib runs them side by side. What depends on the data set, the model and the seed alone is made once for all
-strategies: the split, the tokenizer and the word vectors in each worker, the first round's model in the grid's folder.
+One process runs them side by side (see `lockstep`), or joblib in several (see `cells`).
 """
 
 import itertools
 import json
 import logging
-import os
 import re
-import threading
-import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import joblib
-import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from joblib.externals.loky import get_reusable_executor
-from tqdm import tqdm
 
-from dami_text.config.options import StrategyConfig
 from dami_text.config.run import RunConfig
-from dami_text.data.hub import no_progress_bars
-from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
+from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
-from dami_text.files import remove_unfinished, whole_file, write_whole
-from dami_text.learning.learner import ActiveLearner
-from dami_text.learning.preparation import PreparedData, prepare
-from dami_text.models.shared_weights import own_weights
-from dami_text.models.training import Training
-from dami_text.orphans import end_with
+from dami_text.files import write_whole
+from dami_text.simulation.cells import Cell, Job, Outcome, record_error, run_cell
 from dami_text.simulation.grid_config import GridConfig
 from dami_text.simulation.records import ROUNDS, RunFolder
-from dami_text.simulation.run import Run, is_finished
+from dami_text.simulation.run import is_finished
 
-#: In a cell's folder: why its last run failed.
-ERROR = "error.txt"
 #: In the grid's folder: a line a run that was ever asked for, with its path in the folder and its options.
 ASKED = "asked.jsonl"
-#: In the grid's folder: the first rounds' models, as long as runs are left that want them.
-FIRST_ROUNDS = ".first-rounds"
 #: Names that Windows keeps for devices, whatever follows a point.
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 TOGETHER = 2  # times that a cell may lose its worker beside others: any of them may be why
 
 logger = logging.getLogger(__name__)
-
-Status = Literal["finished", "failed", "busy"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid: its number, its options and, below the grid's folder, its own."""
-
-    number: int
-    config: RunConfig
-    path: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended; `message` says what went wrong in one that failed or in which another process is at work."""
-
-    cell: Cell
-    status: Status
-    message: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What all cells of a grid have in common; `process` is the one that hands them out."""
-
-    root: Path
-    working_directory: Path
-    process: int
-    overwrite: bool = False
-    save_models: bool = True
 
 
 def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[Cell]:
@@ -213,7 +163,7 @@ class GridRun:
 
     def _failed(self, cell: Cell, error: str) -> Outcome:
         message = f"its worker died {TOGETHER + 1} times, of lack of memory perhaps ({error})"
-        _record_error(cell, message)
+        record_error(cell, message)
         del self._left[cell.path]
         return Outcome(cell, "failed", message)
 
@@ -252,104 +202,3 @@ def _dask_client(scheduler: str | None) -> Any:
         client.close()
         raise ConfigError(f"dask's workers have {threads} threads; start them with --nthreads 1, several a machine")
     return client
-
-
-# In a worker ------------------------------------------------------------------------------------------------------
-
-_ONE_AT_A_TIME = threading.Lock()  # a run's random streams are the process's
-
-
-def run_cell(cell: Cell, job: Job) -> Outcome:
-    """Run one cell, on one thread, or what is left of it; errors are recorded, not raised."""
-    with _ONE_AT_A_TIME:
-        _set_up_worker(cell, job)
-        try:
-            (cell.path / ERROR).unlink(missing_ok=True)
-            for _ in _run_of(cell, job).rounds():
-                pass
-        except BusyError as error:
-            return Outcome(cell, "busy", str(error))
-        except Exception as error:
-            message = str(error) if isinstance(error, DamiError) else f"{type(error).__name__}: {error}"
-            _record_error(cell, f"{message}\n\n{traceback.format_exc()}")
-            return Outcome(cell, "failed", message)
-        return Outcome(cell, "finished")
-
-
-def _record_error(cell: Cell, text: str) -> None:
-    with suppress(OSError):
-        cell.path.mkdir(parents=True, exist_ok=True)
-        (cell.path / ERROR).write_text(text + "\n", encoding="utf-8")
-
-
-def _set_up_worker(cell: Cell, job: Job) -> None:
-    """Its thread, its GPU and its folder; no output but results; and it ends with the grid's process."""
-    torch.set_num_threads(1)
-    if torch.cuda.device_count() > 1:  # read once, by the worker's first run
-        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", f"cuda:{cell.number % torch.cuda.device_count()}")
-    os.chdir(job.working_directory)  # where relative paths and a strategy of one's own are found
-    logging.getLogger("dami_text").setLevel(logging.ERROR)
-    no_progress_bars()
-    tqdm.set_lock(threading.RLock())  # its own would outlive a worker that is killed
-    if os.getppid() == job.process:
-        end_with(job.process)  # its runs are free then for whoever goes on with them
-
-
-def _run_of(cell: Cell, job: Job) -> Run:
-    config = RunFolder(cell.path, cell.config, job.overwrite).config
-    common = _common(config)
-    data = _prepare(common)
-
-    def train(learner: ActiveLearner) -> Training:
-        return learner.train() if learner.round > 0 else _first_round(learner, common, data, job.root / FIRST_ROUNDS)
-
-    return Run(config, cell.path, job.overwrite, data=data, train=train, save_model=job.save_models)
-
-
-def _common(config: RunConfig) -> RunConfig:
-    """The config with a strategy that stands for all which share the data and the first round's model.
-
-    Those that interpret a frozen encoder's features have models of their own, with a network beside the head.
-    """
-    alone = config.model.freeze_encoder and not config.strategy.interprets_features
-    return replace(config, strategy=StrategyConfig(strategy="random") if alone else StrategyConfig())
-
-
-@lru_cache(maxsize=1)
-def _prepare(config: RunConfig) -> PreparedData:
-    return prepare(config, any_strategy=True)  # the config has the default one for all
-
-
-def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, folder: Path) -> Training:
-    """Train the learner's first model, or take it from a cell that has trained it on the same labelled texts."""
-    content = sha256(repr((config, data.class_names)).encode() + learner.pool.labeled.tobytes())
-    for texts in filter(None, (data.train, data.validation)):
-        content.update(texts.texts.keys(texts.rows).tobytes() + texts.labels.tobytes())
-    file = folder / f"{content.hexdigest()[:32]}.pt"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
-        if file.exists():
-            saved = torch.load(file, map_location="cpu", weights_only=True)
-            held_out = saved.get("cross_validated")  # None in files of versions without it
-            held_out = None if held_out is None else held_out.numpy()
-            training = replace(Training(**saved["training"]), cross_validated=held_out)
-            learner.restore(saved["weights"], training)
-            return training
-        training = learner.train()
-        held_out = training.cross_validated
-        told = {
-            "weights": own_weights(learner.trained_model()),
-            "training": asdict(replace(training, cross_validated=None)),
-            "cross_validated": None if held_out is None else torch.from_numpy(held_out),
-        }
-        with whole_file(file) as unfinished:
-            torch.save(told, unfinished)
-        return training
-
-
-def forget_first_rounds(root: Path) -> None:
-    """Remove the first rounds' models, but for one that another grid in the same folder is about to use."""
-    for file in (root / FIRST_ROUNDS).glob("*.lock"):
-        with suppress(Timeout), FileLock(file, blocking=False):
-            file.with_suffix(".pt").unlink(missing_ok=True)
-            remove_unfinished(file.with_suffix(".pt"))
