@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import torch
 from filelock import FileLock
 from joblib.externals.loky import get_reusable_executor
 
@@ -22,7 +23,8 @@ from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
 from dami_text.files import write_whole
 from dami_text.simulation.cells import Cell, Job, Outcome, record_error, run_cell
-from dami_text.simulation.grid_config import GridConfig
+from dami_text.simulation.grid_config import LOKY, GridConfig
+from dami_text.simulation.lockstep import Lockstep, can_go_together
 from dami_text.simulation.records import ROUNDS, RunFolder
 from dami_text.simulation.run import is_finished
 
@@ -42,7 +44,7 @@ def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[C
     root/DATASET/MODEL/STRATEGY/seed-S.
 
     Raises:
-        ConfigError: an option that cannot work, or two cells with the same folder.
+        ConfigError: an option that cannot work or has no effect, or two cells with the same folder.
     """
     lists = {"dataset": grid.datasets, "model": grid.models, "strategy": grid.strategies}
     every = {"seed": grid.seed_list(), **lists}
@@ -59,6 +61,12 @@ def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[C
                 f"{strategy} would share the folder {path}; run them with an --output-dir each"
             )
         cells[path] = Cell(len(cells), config, path)
+    together, models = grid.side_by_side.value or 1, {cell.config.model.model for cell in cells.values()}
+    if together > 1 and not any(can_go_together(cell.config) for cell in cells.values()):
+        raise ConfigError(
+            f"--side-by-side {together} is for cnn and bilstm, and --model is {', '.join(sorted(models))}; leave it "
+            "out, or use --workers"
+        )
     return list(cells.values())
 
 
@@ -111,13 +119,14 @@ def share_done(cell: Cell) -> float:
 
 
 class GridRun:
-    """The cells that are left, run side by side by joblib."""
+    """The cells that are left, run side by side: in this process where `--side-by-side` says so, or by joblib."""
 
     def __init__(self, cells: Sequence[Cell], job: Job, grid: GridConfig) -> None:
         self._left = {cell.path: cell for cell in cells}
         self._job, self._grid = job, grid
         self._order: list[Cell] = []
         self._parallel: Any = None
+        self._lockstep: Lockstep | None = None
 
     @property
     def left(self) -> list[Cell]:
@@ -126,19 +135,30 @@ class GridRun:
 
     @property
     def running(self) -> list[Cell]:
-        """The cells that were handed to workers and have not ended."""
+        """The cells that have begun, or were handed to workers, and have not ended."""
         started = self._order[: self._parallel.n_dispatched_tasks] if self._parallel is not None else []
+        started += self._lockstep.running if self._lockstep is not None else []
         return [cell for cell in started if cell.path in self._left]
 
     def outcomes(self) -> Iterator[Outcome]:
         """Each cell's outcome as it ends.
 
+        Raises:
+            ConfigError: the backend is not there, or runs nothing.
+        """
+        if together := [cell for cell in self.left if goes_together(cell.config, self._grid)]:
+            self._lockstep = Lockstep(together, self._job, self._grid.side_by_side.value)
+            for outcome in self._lockstep.outcomes():
+                del self._left[outcome.cell.path]
+                yield outcome
+        yield from self._by_workers()
+
+    def _by_workers(self) -> Iterator[Outcome]:
+        """The outcomes of the cells that joblib runs.
+
         A worker that is killed may take the others with it: the cells that were running then are started again, and go
         on from their records. Those to which this happens repeatedly are run alone at the end, and the one whose worker
         is killed even then has failed.
-
-        Raises:
-            ConfigError: the backend is not there, or runs nothing.
         """
         lost: Counter[Path] = Counter()
         with _backend(self._grid):
@@ -168,6 +188,16 @@ class GridRun:
         return Outcome(cell, "failed", message)
 
 
+def goes_together(config: RunConfig, grid: GridConfig) -> bool:
+    """Whether a run goes side by side with others in one process; without a number, only where there is a card."""
+    if grid.side_by_side.value is not None:
+        wanted = grid.side_by_side.value > 1
+    else:
+        wanted = grid.workers == 1 and grid.backend == LOKY and config.training.device != "cpu"
+        wanted = wanted and torch.cuda.is_available()
+    return wanted and can_go_together(config)
+
+
 @contextmanager
 def _backend(grid: GridConfig) -> Iterator[None]:
     """joblib set to run cells with the grid's backend."""
@@ -175,7 +205,7 @@ def _backend(grid: GridConfig) -> Iterator[None]:
         with _dask_client(grid.scheduler) as client, joblib.parallel_config("dask", client=client, n_jobs=-1):
             yield
         return
-    threads = {"inner_max_num_threads": 1} if grid.backend == "loky" else {}
+    threads = {"inner_max_num_threads": 1} if grid.backend == LOKY else {}
     try:
         config = joblib.parallel_config(grid.backend, n_jobs=grid.workers, **threads)
     except ValueError as error:
@@ -184,7 +214,7 @@ def _backend(grid: GridConfig) -> Iterator[None]:
         with config:
             yield
     finally:
-        if grid.backend == "loky" and grid.workers > 1:  # else the workers stay for minutes, and this process with them
+        if grid.backend == LOKY and grid.workers > 1:  # else the workers stay for minutes, and this process with them
             get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
