@@ -280,6 +280,14 @@ class EncodedTexts(StoredTexts):
         """The token ids of a row, without padding: a view of the memory map."""
         return self._ids[row]
 
+    def all_token_ids(self) -> NDArray[np.int32]:
+        """The token ids of all texts, one text after another, without padding."""
+        parts = [
+            values[offsets[0] : offsets[-1]]
+            for values, offsets in zip(self._ids.values, self._ids.offsets, strict=True)
+        ]
+        return np.concatenate([np.zeros(0, np.int32), *parts])
+
     def counts_of(self, token_id: int) -> Rows:
         """How often a token is in each text (N,)."""
         counts = [np.zeros(0, np.int64)]

@@ -13,7 +13,7 @@ from dami_text.models.training import Training, train
 from dami_text.randomness import TorchState
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingJob:
     """A training that is to be done: what `training.train` takes, and where its random numbers come from.
 
