@@ -24,8 +24,8 @@ class GridConfig(Options):
     workers: int = option(1, "runs side by side on this machine, in processes of one thread each")
     side_by_side: Count = option(
         Count("auto"),
-        "runs of cnn and bilstm that one process trains together; auto is as many as a CUDA card's memory has room for, "
-        "and 1 without a card",
+        "runs of cnn and bilstm that one process trains together; auto is as many as a CUDA card has memory for, and 1 "
+        "without a card",
     )
     backend: str = option(LOKY, "loky (processes on this machine), dask, or another backend that joblib knows")
     scheduler: str | None = option(None, "dask: the address of the scheduler, such as tcp://10.0.0.1:8786")

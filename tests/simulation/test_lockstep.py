@@ -18,9 +18,11 @@ from dami_text.cli.run import run_al
 from dami_text.config.run import RunConfig
 from dami_text.errors import TrainingError
 from dami_text.learning.learner import ActiveLearner
+from dami_text.models.stacked import trainings
 from dami_text.simulation import grid as grid_module
-from dami_text.simulation import lockstep
-from dami_text.simulation.grid import goes_together
+from dami_text.simulation import lockstep, plots
+from dami_text.simulation.cells import Job, Outcome
+from dami_text.simulation.grid import GridRun, cells_of, goes_together
 from dami_text.simulation.grid_config import GridConfig
 
 OPTIONS = {
@@ -32,7 +34,7 @@ OPTIONS = {
     "learning_rate": 1e-2,
     "initial_size": 20,
     "query_size": 8,
-    "budget": 40,
+    "budget": 36,
 }
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
 SIX = ("--strategies", "margin", "random", "--seeds", "0-2")
@@ -43,20 +45,28 @@ CELLS = [(strategy, seed) for seed in range(3) for strategy in ("margin", "rando
 MINE = """
 import os, signal
 from pathlib import Path
-from dami_text.strategies import MarginSampling
+from dami_text.strategies import RandomSampling
 
-class Fails(MarginSampling):
+class Fails(RandomSampling):
     def query(self, model, pool, n, rng):
         if len(pool.labeled) > 20:
             raise ArithmeticError("no more than 20")
         return super().query(model, pool, n, rng)
 
-class Dies(MarginSampling):
+class Dies(RandomSampling):
     def query(self, model, pool, n, rng):
         if len(pool.labeled) > 20 and Path("kill").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return super().query(model, pool, n, rng)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_curves():
+    """Curves are drawn elsewhere; here they would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "plot_learning_curve", lambda path, *_, **__: path.touch())
+        yield
 
 
 @pytest.fixture
@@ -75,22 +85,17 @@ def plain(tmp_path_factory, reviews):
     """The records of run_al.py by strategy and seed, each run by itself."""
     root = tmp_path_factory.mktemp("plain")
     for strategy, seed in CELLS:
-        run = [
-            f"--dataset={reviews}",
-            f"--strategy={strategy}",
-            f"--seed={seed}",
-            f"--output-dir={root / strategy}{seed}",
-        ]
-        assert run_al([*run, *FLAGS]) == 0
+        own = [f"--strategy={strategy}", f"--seed={seed}", f"--output-dir={root / strategy}{seed}"]
+        assert run_al([f"--dataset={reviews}", *FLAGS, *own]) == 0
     return {(strategy, seed): records(root / f"{strategy}{seed}") for strategy, seed in CELLS}
 
 
-def grid(*arguments, out="out"):
-    return run_grid(["--datasets=reviews.csv", f"--output-dir={out}", *FLAGS, *arguments])
+def grid(*arguments):
+    return run_grid(["--datasets=reviews.csv", "--output-dir=out", "--no-save-models", *FLAGS, *arguments])
 
 
-def cell(strategy, seed=0, out="out"):
-    return Path(out, "reviews.csv/cnn", strategy, f"seed-{seed}")
+def cell(strategy, seed=0):
+    return Path("out/reviews.csv/cnn") / strategy / f"seed-{seed}"
 
 
 def records(path):
@@ -127,7 +132,6 @@ def assert_same(path, wanted):
         for line, other in zip(found[0], wanted[0], strict=True):
             np.testing.assert_allclose(numbers(line[name]), numbers(other[name]), atol=1e-4, err_msg=name)
     np.testing.assert_allclose(numbers(found[1]), numbers(wanted[1]), atol=1e-4)
-    assert sorted(file.name for file in (path / "model").iterdir())
 
 
 # The records ------------------------------------------------------------------------------------------------------
@@ -135,8 +139,9 @@ def assert_same(path, wanted):
 
 @pytest.mark.parametrize("n", [1, 3, 6])
 def test_runs_side_by_side_are_those_one_after_another(folder, plain, capsys, n):
-    assert grid(*SIX, f"--side-by-side={n}") == 0
+    assert grid(*SIX, f"--side-by-side={n}", f"--save-models={'true' if n == 6 else 'false'}") == 0
     assert capsys.readouterr().out == "6 of 6 runs are finished in out\n"
+    assert all((cell(*key) / "model").is_dir() == (n == 6) for key in CELLS)
     for strategy, seed in CELLS:
         assert_same(cell(strategy, seed), plain[strategy, seed])
     assert sorted(file.name for file in Path("out").iterdir() if file.name[0] != ".") == ["asked.jsonl", "reviews.csv"]
@@ -164,10 +169,10 @@ def test_runs_that_are_under_way_take_turns_and_share_their_first_models(folder,
 
     monkeypatch.setattr(lockstep._CellWork, "advance", advance)
     start = time.perf_counter()
-    assert grid(*SIX, "--side-by-side=4", "--no-save-models") == 0
+    assert grid(*SIX, "--side-by-side=4") == 0
     wall = time.perf_counter() - start
-    assert sorted(trained) == [0] * 3 + [1] * 6 + [2] * 6 + [3] * 6
-    assert sorted(rounds) == [20] * 3 + [28] * 6 + [36] * 6 + [40] * 6
+    assert sorted(trained) == [0] * 3 + [1] * 6 + [2] * 6
+    assert sorted(rounds) == [20] * 3 + [28] * 6 + [36] * 6
     assert len(set(under_way[:4])) == 4, "four begin before the first is trained"
     assert len(set(under_way)) == 6
     lines = {key: records(cell(*key))[0] for key in CELLS}
@@ -175,6 +180,29 @@ def test_runs_that_are_under_way_take_turns_and_share_their_first_models(folder,
         first, second = (lines[strategy, seed][0]["seconds"]["train"] for strategy in ("margin", "random"))
         assert first == second > 0, "what it took to train it, once"
     assert sum(line["seconds"]["train"] for key in CELLS for line in lines[key][key[0] == "random" :]) < wall
+
+
+def test_the_stack_has_a_slot_for_each_run_that_is_under_way(folder, monkeypatch):
+    """At first three trainings are those that the others wait for; at last two runs are left, with two rounds to go."""
+    sizes = []
+    begin = trainings.Stack.__init__
+
+    def recording(self, like, n_slots, *arguments, **options):
+        sizes.append(n_slots)
+        begin(self, like, n_slots, *arguments, **options)
+
+    monkeypatch.setattr(trainings.Stack, "__init__", recording)
+    assert grid(*SIX, "--side-by-side=6") == 0
+    assert sizes == [3, 6]
+    for key in CELLS[:2]:
+        file = cell(*key) / "rounds.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:1]))
+    for key in CELLS[2:]:
+        file = cell(*key) / "rounds.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
+    sizes.clear()
+    assert grid(*SIX, "--side-by-side=6") == 0
+    assert sizes == [6, 2]
 
 
 def test_killed_in_the_middle_of_trainings_and_resumed_with_another_number(folder, plain):
@@ -195,7 +223,7 @@ def test_killed_in_the_middle_of_trainings_and_resumed_with_another_number(folde
         ]
     )
     arguments = ["--datasets=reviews.csv", "--output-dir=out", *FLAGS, *SIX, "--side-by-side=6"]
-    process = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, timeout=600)
+    process = subprocess.run([sys.executable, "-c", script, *arguments], check=False, capture_output=True, timeout=600)
     assert process.returncode == -signal.SIGKILL, process.stderr
     before = {
         key: len(file.read_text().splitlines()) for key in CELLS if (file := cell(*key) / "rounds.jsonl").exists()
@@ -211,9 +239,9 @@ def test_killed_in_the_middle_of_trainings_and_resumed_with_another_number(folde
 
 def test_runs_that_have_come_to_different_rounds_go_on_together(folder, plain):
     """The records of whole runs are cut, so that the first ones have other numbers of labels than the last."""
-    assert grid(*SIX, "--no-save-models") == 0
+    assert grid(*SIX) == 0
     for i, (strategy, seed) in enumerate(CELLS):
-        keep, file = i % 4, cell(strategy, seed) / "rounds.jsonl"
+        keep, file = i % 3, cell(strategy, seed) / "rounds.jsonl"
         file.write_text("".join(file.read_text().splitlines(keepends=True)[:keep]))
     assert grid(*SIX, "--side-by-side=6") == 0
     for strategy, seed in CELLS:
@@ -270,8 +298,7 @@ def test_an_error_that_ends_the_grid_lets_go_of_the_folders(folder, plain, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lockstep, "trained_as_they_end", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        grid(*SIX, "--side-by-side=3")
+    assert grid(*SIX, "--side-by-side=3") != 0
     monkeypatch.undo()
     os.chdir(folder)
     assert grid("--strategies", "random", "--side-by-side=3") == 0
@@ -288,18 +315,17 @@ def test_a_run_waits_for_the_first_model_that_another_process_trains_and_the_oth
 
     def release():
         deadline = time.monotonic() + 60
-        while not (found := [seed for seed in (1, 2) if (cell("margin", seed) / "model").exists()]) == [1, 2]:
-            if time.monotonic() > deadline:
-                break
+        others = [cell("margin", seed) / "learning_curve.png" for seed in (1, 2)]
+        while not all(file.exists() for file in others) and time.monotonic() < deadline:
             time.sleep(0.01)
-        done_before.append((found, (cell("margin", 0) / "rounds.jsonl").exists()))
+        done_before.append((all(file.exists() for file in others), (cell("margin") / "rounds.jsonl").exists()))
         lock.release()
 
     thread = threading.Thread(target=release)
     thread.start()
     assert grid(*SIX, "--side-by-side=6") == 0
     thread.join()
-    assert done_before == [([1, 2], False)]
+    assert done_before == [(True, False)]
     assert_same(cell("margin"), plain["margin", 0])
 
 
@@ -357,14 +383,31 @@ def test_without_a_number_runs_go_side_by_side_on_a_card_only(monkeypatch):
             assert goes_together(config, GridConfig(side_by_side="4"))
 
 
-def test_models_that_cannot_be_trained_together_run_beside_those_that_can(folder, monkeypatch):
-    begun = []
-    run_of = lockstep.run_of
-    monkeypatch.setattr(
-        lockstep, "run_of", lambda cell, job: begun.append(cell.config.model.model) or run_of(cell, job)
-    )
-    flags = [flag for flag in FLAGS if not flag.startswith(("--word-vec", "--epoch", "--learning"))]
-    arguments = ["--datasets=reviews.csv", "--models", "cnn", "linear", "--strategies", "random", "margin", *flags]
-    assert run_grid([*arguments, "--output-dir=out", "--side-by-side=2", "--budget=28", "--word-vectors=random"]) == 0
-    assert begun == ["cnn", "cnn"]
-    assert len(list(Path("out").glob("*/*/*/*/model"))) == 4
+def test_models_that_cannot_be_trained_together_run_as_without_the_option(tmp_path, monkeypatch):
+    together, alone = [], []
+
+    class Recording(lockstep.Lockstep):
+        def outcomes(self):
+            for cells in self._groups.values():
+                together.append([cell.path.relative_to(tmp_path).as_posix() for cell in cells])
+                yield from (Outcome(cell, "finished") for cell in cells)
+
+    def run_cell(cell, job):
+        alone.append(cell.path.relative_to(tmp_path).as_posix())
+        return Outcome(cell, "finished")
+
+    monkeypatch.setattr(grid_module, "Lockstep", Recording)
+    monkeypatch.setattr(grid_module, "run_cell", run_cell)
+    lists = {"models": ["linear", "bilstm", "cnn"], "strategies": ["margin", "random"], "seeds": "0-1"}
+    options = GridConfig(datasets=["subj", "mr"], side_by_side=4, **lists)
+    cells = cells_of({}, options, tmp_path)
+    run = GridRun(cells, Job(root=tmp_path, working_directory=tmp_path, process=0), options)
+    assert {outcome.cell.path for outcome in run.outcomes()} == {cell.path for cell in cells}
+    assert run.left == []
+    assert len(alone) == 8
+    assert all("/linear/" in path for path in alone)
+    assert together == [
+        [f"{dataset}/{model}/{strategy}/seed-{seed}" for seed in (0, 1) for strategy in ("margin", "random")]
+        for dataset in ("subj", "mr")
+        for model in ("bilstm", "cnn")
+    ]

@@ -67,12 +67,13 @@ def trained_as_they_end(
     most = side_by_side
     while waiting:
         alike = [] if most == 1 else _alike(waiting, accelerator)
-        n_slots = min(len(alike), most or slots_that_fit(alike, accelerator.device))
+        room = most or slots_that_fit(alike, accelerator.device)
+        n_slots = min(len(alike), room)
         if n_slots <= 1:
             job = waiting.popleft()
             yield job, _alone(job, accelerator)
             continue
-        slots = _Slots(alike, n_slots, accelerator)
+        slots = _Slots(alike, n_slots, accelerator, has_room=n_slots < room)
         try:
             yield from slots.outcomes(waiting)
             continue
@@ -125,8 +126,9 @@ def _kind(job: TrainingJob) -> tuple[Any, ...]:
 class _Slots:
     """Slots of a stack, and the runs in them."""
 
-    def __init__(self, jobs: Sequence[TrainingJob], n_slots: int, accelerator: Accelerator) -> None:
-        """Empty slots for jobs of the kind of these."""
+    def __init__(self, jobs: Sequence[TrainingJob], n_slots: int, accelerator: Accelerator, *, has_room: bool) -> None:
+        """Empty slots for jobs of the kind of these; whether there is room for more of them."""
+        self._has_room = has_room
         self._accelerator, self._kind, first = accelerator, _kind(jobs[0]), jobs[0]
         self._vocab_size = max(job.model.config.vocab_size for job in jobs)
         self._stack = Stack(first.model, n_slots, first.config, accelerator.device, vocab_size=self._vocab_size)
@@ -140,10 +142,21 @@ class _Slots:
             for run in ended:
                 self.runs.remove(run)
                 yield run.job, self._outcome(run)
-            if ended:
-                self._fill(waiting)
-            else:
+            if not ended:
                 self._advance()
+            elif self._suit(waiting):
+                self._fill(waiting)
+
+    def _suit(self, waiting: Sequence[TrainingJob]) -> bool:
+        """Whether the slots suit the jobs that are left; otherwise they run empty, and others take their place.
+
+        They are too few for jobs that have come up since and that there is room for, too many where most would be
+        empty for good, or too small for a vocabulary.
+        """
+        alike = [job for job in waiting if _kind(job) == self._kind and _can_be_stacked(job, self._accelerator)]
+        n_jobs, n_slots = len(self.runs) + len(alike), self._stack.n_slots
+        too_few, too_many = self._has_room and n_jobs >= 2 * n_slots, 2 * n_jobs <= n_slots
+        return not (too_few or too_many) and all(self._fits(job) for job in alike)
 
     def _fill(self, waiting: deque[TrainingJob]) -> None:
         """Put jobs that wait and fit into free slots."""
