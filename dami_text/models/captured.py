@@ -10,8 +10,9 @@ advances with each replay.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,26 +40,26 @@ Record = Callable[[Callable[[], None]], Callable[[], object]]
 
 
 class Replays:
-    """A step at several widths, which is recorded at each of them and from then on replayed.
+    """Parts of steps, such as one at several widths, each of which is recorded and from then on replayed.
 
     Attributes:
         is_recording: False without anything to record with, and once recording has failed: the step is then taken as
             it comes.
     """
 
-    def __init__(self, step: Callable[[int], None], name: str, record: Record | None) -> None:
-        """Replays of `step`, which does its work on the device by a number of tokens, for a model of that name."""
-        self._step, self._name, self._record = step, name, record
-        self._replays: dict[int, Callable[[], object]] = {}
-        self._taken: Counter[int] = Counter()
+    def __init__(self, name: str, record: Record | None) -> None:
+        """Replays of steps of what has that name."""
+        self._name, self._record = name, record
+        self._replays: dict[Hashable, Callable[[], object]] = {}
+        self._taken: Counter[Hashable] = Counter()
         self.is_recording = record is not None
 
-    def take(self, width: int) -> None:
-        """Take the step at a width."""
-        self._taken[width] += 1
-        if self._record and self.is_recording and width not in self._replays and self._taken[width] > EAGER_STEPS:
+    def take(self, step: Callable[[], None], key: Hashable) -> None:
+        """Take a step on what lies on the device; steps of one key do the same on the same tensors."""
+        self._taken[key] += 1
+        if self._record and self.is_recording and key not in self._replays and self._taken[key] > EAGER_STEPS:
             try:
-                self._replays[width] = self._record(lambda: self._step(width))
+                self._replays[key] = self._record(step)
             except RuntimeError as error:
                 self.is_recording = False
                 self._replays.clear()
@@ -66,7 +67,7 @@ class Replays:
                     "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
                     *(self._name, str(error).splitlines()[0]),
                 )
-        self._replays.get(width, lambda: self._step(width))()
+        self._replays.get(key, step)()
 
     def forget(self) -> None:
         """Record anew, because the step now works on other tensors."""
@@ -108,7 +109,7 @@ class CapturedSteps:
         self._on_the_left = bool(texts.attention_mask[:, -1].all())  # all texts end where the batch does
         self._widths = texts.attention_mask.sum(dim=1).clamp(min=1).cpu()
         self._class_weights, self._loss, self._newest = class_weights, loss, newest
-        self._autocast, self._replays = autocast, Replays(self._step, type(model).__name__, record or recorder())
+        self._autocast, self._replays = autocast, Replays(type(model).__name__, record or recorder())
         self._rows = torch.zeros(batch_size, dtype=torch.long, device=labels.device)
         self._counts = class_weights.new_zeros(batch_size)  # 1 / n for the n texts of the batch, 0 for others
 
@@ -133,7 +134,8 @@ class CapturedSteps:
             longest = int(self._widths[torch.from_numpy(batch)].max())
             self._rows.copy_(rows_there[i])
             self._counts.copy_(counts_there[i])
-            self._replays.take(min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
+            width = min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1])
+            self._replays.take(partial(self._step, width), width)
             if schedule is not None:
                 schedule.step()
         return len(batches)
@@ -146,7 +148,7 @@ class CapturedSteps:
         with self._autocast():
             logits = self._model(input_ids=ids, attention_mask=mask).logits
         labels, weights = self._labels[self._rows], self._class_weights
-        losses = self._task.loss(logits.float(), labels, weights, reduction="none")
+        losses = self._task.loss(logits, labels, weights, reduction="none")
         loss = losses @ self._counts.to(losses)
         loss.backward()
         self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)

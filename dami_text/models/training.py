@@ -317,7 +317,7 @@ class _Steps:
             labels = torch.from_numpy(self._data.labels[mine]).to(self._accelerator.device)
             with self._accelerator.autocast():
                 logits = self._trained(**batch.inputs).logits
-            loss = self._task.loss(logits.float(), labels, self._class_weights, reduction="sum")
+            loss = self._task.loss(logits, labels, self._class_weights, reduction="sum")
             # The mean over the step's texts, also where processes hold a part each and average their gradients.
             self._accelerator.backward(loss * (self.processes.count / n))
             self._loss += loss.detach() * (NEWEST / n)

@@ -50,7 +50,7 @@ class StackedAdam:
         rates = torch.full(self._rates.shape, self._rate, dtype=self._rates.dtype)
         for slot, steps in taken.items():
             rates[slot] = self._rate * min(1.0, (steps + 1) / self._warmup)
-        self._rates.copy_(rates)
+        self._rates.copy_(rates, non_blocking=True)
 
     def step(self) -> None:
         """Take a step of all models."""

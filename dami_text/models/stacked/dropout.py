@@ -47,5 +47,5 @@ class Dropout:
             if step == 0:
                 self._drawn[slot].bernoulli_(self._keep, generator=self._generators[slot])
             steps[slot], self._taken[slot] = step, self._taken[slot] + 1
-        places = (self._firsts + steps).to(self.masks.device)
+        places = (self._firsts + steps).to(self.masks.device, non_blocking=True)
         torch.div(self._drawn.flatten(0, 1).index_select(0, places), self._keep, out=self.masks)

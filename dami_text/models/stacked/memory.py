@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from dami_text.models.jobs import TrainingJob
+from dami_text.models.stacked.networks import PARTS
 from dami_text.models.stacked.stack import Stack
 
 #: Copies of the weights that a training keeps: their gradients, two moments, the best ones, and they themselves.
@@ -27,7 +28,7 @@ def slots_that_fit(jobs: Sequence[TrainingJob], device: torch.device) -> int:
 
 
 def bytes_a_job(jobs: Sequence[TrainingJob], device: torch.device) -> int:
-    """What a job takes at most while it is done, as measured in a step of one model on the longest text."""
+    """What a job takes at most while it is done with others, as measured in a step of one model on the longest text."""
     job = max(jobs, key=lambda job: int(job.data.texts.lengths[job.data.rows].max()))
     vocab_size = max(job.model.config.vocab_size for job in jobs)
     stack = Stack(job.model, 1, job.config, device, vocab_size=vocab_size)
@@ -36,7 +37,8 @@ def bytes_a_job(jobs: Sequence[TrainingJob], device: torch.device) -> int:
     stack.load(0, job.model, job.data.labels, balanced=False)
     stack.begin_dropout(0, job.state)
     step = {0: (places[longest], job.data.labels[longest])}
-    return COPIES * stack.bytes_of_weights + ACTIVATIONS * bytes_kept(lambda: stack.step(step, {0: 0}))
+    kept = bytes_kept(lambda: stack.step(step, {0: 0}))
+    return COPIES * stack.bytes_of_weights + ACTIVATIONS * kept // PARTS[type(job.model)]
 
 
 def bytes_kept(work: Callable[[], Any]) -> int:

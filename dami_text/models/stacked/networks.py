@@ -78,6 +78,10 @@ def _lstm(inputs: torch.Tensor, recurrent: torch.Tensor) -> torch.Tensor:
     return torch.stack(states, dim=1)
 
 
+#: Into how many parts the models of a step are dealt, by the length of their batches, so that the short ones are not
+#: padded to the longest of all. A CNN's step takes as long as there are words, a BiLSTM's as its longest text.
+PARTS: dict[type[PreTrainedModel], int] = {TextCNNForSequenceClassification: 4, BiLSTMForSequenceClassification: 1}
+
 #: By the class of a model.
 FEATURES: dict[type[PreTrainedModel], Features] = {
     TextCNNForSequenceClassification: cnn_features,

@@ -1,6 +1,8 @@
 """The weights of many models of one architecture, stacked; a training step and a pass of all of them at once."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from dami_text.data.texts import LabeledTexts
 from dami_text.models.captured import WIDTH, Record, Replays, recorder
 from dami_text.models.stacked.adam import StackedAdam
 from dami_text.models.stacked.dropout import Dropout
-from dami_text.models.stacked.networks import FEATURES
+from dami_text.models.stacked.networks import FEATURES, PARTS
 from dami_text.models.stacked.tokens import TokenTable
 from dami_text.models.tasks import task_of
 from dami_text.models.training import NEWEST
@@ -77,11 +79,13 @@ class Stack:
         self._losses = torch.zeros(n_slots, device=device)
         rate, masks = like.config.dropout, torch.zeros(n_slots, n_texts, like.config.feature_dim, **options)
         self._dropout = Dropout(rate, masks) if rate > 0 else None
+        self._order = torch.arange(n_slots, device=device)  # by the length of their batches
+        bounds = np.linspace(0, n_slots, min(n_slots, PARTS[type(like)]) + 1).astype(int).tolist()
+        self._parts = [slice(*each) for each in pairwise(bounds)]
         on_card = device.type == "cuda"
         self._multiple = WIDTH if on_card or record else 1
-        self._replays = Replays(
-            self._step, f"{n_slots} {type(like).__name__}", record or (recorder() if on_card else None)
-        )
+        name, record = f"{n_slots} {type(like).__name__}", record or (recorder() if on_card else None)
+        self._replays = Replays(name, record)
 
     @property
     def bytes_of_weights(self) -> int:
@@ -140,58 +144,57 @@ class Stack:
             batches: of each slot, places (B,) in the table of tokens and labels (B,) or (B, C).
             taken: how many steps each has taken before.
         """
-        plan = np.zeros(self._plan.shape, np.int64)
+        plan, longest = np.zeros(self._plan.shape, np.int64), np.ones(self.n_slots, np.int64)
         plan[:, :, 0] = -1
-        longest = 1
         for slot, (places, labels) in batches.items():
             plan[slot, : len(places), 0] = places
             plan[slot, : len(places), 1:] = labels.reshape(len(places), -1)
-            longest = max(longest, int(self.tokens.lengths[places].max()))
-        self._plan.copy_(torch.from_numpy(plan))
+            longest[slot] = max(1, self.tokens.lengths[places].max())
+        order = np.argsort(longest, kind="stable")
+        self._plan.copy_(torch.from_numpy(plan), non_blocking=True)
+        self._order.copy_(torch.from_numpy(order), non_blocking=True)
         if self._dropout is not None:
             self._dropout.draw({slot: len(places) for slot, (places, _) in batches.items()})
         self._adam.warm_up(taken)
-        self._replays.take(-(-longest // self._multiple) * self._multiple)
+        for part in self._parts:
+            width = -(-int(longest[order[part]].max()) // self._multiple) * self._multiple
+            self._replays.take(partial(self._differentiate, part, width), (part.start, width))
+        self._replays.take(self._update, "update")
 
     @torch.no_grad()
-    def _step(self, width: int) -> None:
-        """The step itself, on what lies on the device; nothing of it waits for the device."""
-        places, labels = self._plan[:, :, 0], self._plan[:, :, 1:]
+    def _differentiate(self, part: slice, width: int) -> None:
+        """Find the gradients of the models whose places in `_order` are `part`, on what lies on the device."""
+        slots = self._order[part]
+        plan, n_words = self._plan[slots], self._weights[EMBEDDING].shape[1]
+        places, labels = plan[:, :, 0], plan[:, :, 1:] if self._task.multilabel else plan[:, :, 1]
         ids, is_word = self.tokens.batch(places, width)
-        vocabulary = torch.arange(self.n_slots, device=self._device) * self._weights[EMBEDDING].shape[1]
-        words = (ids + vocabulary[:, None, None]).flatten()
+        words = (ids + (slots * n_words)[:, None, None]).flatten()
         embedded = self._embedded(words).view(*ids.shape, -1).requires_grad_()
-        small = {name: weight for name, weight in self._weights.items() if name != EMBEDDING}
+        trained = {name: weight[slots].requires_grad_() for name, weight in self._weights.items() if name != EMBEDDING}
         with torch.enable_grad():
-            trained = {name: weight.detach().requires_grad_() for name, weight in small.items()}
-            logits = self._logits(trained, embedded, is_word, training=True)
-            labels = labels if self._task.multilabel else labels.squeeze(2)
-            losses = self._task.stacked_losses(logits.float(), labels, self._class_weights)
+            features = self._features(self._config, trained, embedded, is_word)
+            if self._dropout is not None:
+                features = features * self._dropout.masks[slots]
+            losses = self._task.stacked_losses(_logits(trained, features), labels, self._class_weights[slots])
             counted = (places >= 0).to(losses)
-            means = (losses * (counted / counted.sum(1, keepdim=True).clamp(min=1))).sum(1)  # (S,)
+            means = (losses * (counted / counted.sum(1, keepdim=True).clamp(min=1))).sum(1)  # (G,)
             of_words, *others = torch.autograd.grad(means.sum(), [embedded, *trained.values()])
         for name, gradient in zip(trained, others, strict=True):
-            self._gradients[name].copy_(gradient)
-        by_word = self._gradients[EMBEDDING].flatten(0, 1)  # (S V, D), all of it 0 between two steps
-        by_word.index_add_(0, words, of_words.flatten(0, 2))
+            self._gradients[name].index_copy_(0, slots, gradient)
+        self._gradients[EMBEDDING].flatten(0, 1).index_add_(0, words, of_words.flatten(0, 2))
+        averages = self._losses[slots] * (1 - NEWEST) + means.detach() * NEWEST
+        self._losses.index_copy_(0, slots, averages.to(self._losses))
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        """Move the weights of all models against their gradients."""
         self._gradients[EMBEDDING][:, self._config.pad_token_id] = 0  # as an embedding's padding has it
-        self._losses.mul_(1 - NEWEST).add_(means * NEWEST)
         self._adam.step()
-        by_word.index_fill_(0, words, 0)
+        self._gradients[EMBEDDING].zero_()
 
     def _embedded(self, words: torch.Tensor) -> torch.Tensor:
         """The embeddings (n, D) of words (n,), numbered through the vocabularies of all models."""
         return self._weights[EMBEDDING].flatten(0, 1).index_select(0, words)
-
-    def _logits(
-        self, weights: Mapping[str, torch.Tensor], embedded: torch.Tensor, is_word: torch.Tensor, *, training: bool
-    ) -> torch.Tensor:
-        """Logits (S, B, C) from embeddings (S, B, T, D) and which places are words (S, B, T)."""
-        features = self._features(self._config, weights, embedded, is_word)
-        if training and self._dropout is not None:
-            features = features * self._dropout.masks
-        bias, weight = weights["classifier.bias"].unsqueeze(1), weights["classifier.weight"].transpose(1, 2)
-        return torch.baddbmm(bias, features, weight)
 
     @torch.no_grad()
     def probabilities(self, slots: Sequence[int], places: Sequence[Rows]) -> list[NDArray[np.float32]]:
@@ -209,9 +212,16 @@ class Stack:
         for batch in batches_by_length(lengths, max(1, PASS_TEXTS[self._device.type] // len(slots))):
             ids, is_word = self.tokens.batch(there[:, batch[0] : batch[-1] + 1], max(1, int(lengths[batch[-1]])))
             embedded = self._embedded((ids + first_words).flatten()).view(*ids.shape, -1)
-            found.append(self._task.probabilities(self._logits(weights, embedded, is_word, training=False).float()))
+            logits = _logits(weights, self._features(self._config, weights, embedded, is_word))
+            found.append(self._task.probabilities(logits.float()))
         values = torch.cat(found, dim=1).cpu().numpy()
         results = [np.empty((len(each), values.shape[2]), values.dtype) for each in places]
         for result, order, value in zip(results, orders, values, strict=True):
             result[order] = value[n_texts - len(order) :]
         return results
+
+
+def _logits(weights: Mapping[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+    """Logits (S, B, C) of features (S, B, H), by the last layers of S models."""
+    bias, weight = weights["classifier.bias"].unsqueeze(1), weights["classifier.weight"].transpose(1, 2)
+    return torch.baddbmm(bias, features, weight)

@@ -73,16 +73,15 @@ def trained_as_they_end(
             job = waiting.popleft()
             yield job, _alone(job, accelerator)
             continue
-        slots = _Slots(alike, n_slots, accelerator, has_room=n_slots < room)
+        slots = _Slots(alike, accelerator, has_room=n_slots < room)
         try:
-            yield from slots.outcomes(waiting)
+            yield from slots.outcomes(waiting, n_slots)
             continue
         except torch.OutOfMemoryError:
             waiting.extendleft(run.job for run in reversed(slots.runs))
         most = n_slots // 2
         logger.info("the memory is not enough for %d models side by side; it goes on with %d", n_slots, most)
-        del slots
-        gc.collect()  # the frames that the error went through hold tensors
+        gc.collect()
         torch.cuda.empty_cache()
 
 
@@ -126,26 +125,34 @@ def _kind(job: TrainingJob) -> tuple[Any, ...]:
 class _Slots:
     """Slots of a stack, and the runs in them."""
 
-    def __init__(self, jobs: Sequence[TrainingJob], n_slots: int, accelerator: Accelerator, *, has_room: bool) -> None:
-        """Empty slots for jobs of the kind of these; whether there is room for more of them."""
+    def __init__(self, jobs: Sequence[TrainingJob], accelerator: Accelerator, *, has_room: bool) -> None:
+        """Slots for jobs of the kind of these; whether there is room for more jobs than these."""
         self._has_room = has_room
-        self._accelerator, self._kind, first = accelerator, _kind(jobs[0]), jobs[0]
+        self._accelerator, self._kind, self._first = accelerator, _kind(jobs[0]), jobs[0]
         self._vocab_size = max(job.model.config.vocab_size for job in jobs)
-        self._stack = Stack(first.model, n_slots, first.config, accelerator.device, vocab_size=self._vocab_size)
         self.runs: list[RunningJob] = []
 
-    def outcomes(self, waiting: deque[TrainingJob]) -> Iterator[tuple[TrainingJob, Training | DamiError]]:
-        """Do the jobs that fit until none is left, and give each as it ends."""
-        self._fill(waiting)
-        while self.runs:
-            ended = [run for run in self.runs if run.is_over or run.error]
-            for run in ended:
-                self.runs.remove(run)
-                yield run.job, self._outcome(run)
-            if not ended:
-                self._advance()
-            elif self._suit(waiting):
-                self._fill(waiting)
+    def outcomes(self, waiting: deque[TrainingJob], n_slots: int) -> Iterator[tuple[TrainingJob, Training | DamiError]]:
+        """Do the jobs that fit, in so many slots, until none is left, and give each as it ends.
+
+        Where memory runs out, `runs` are those that are not done.
+        """
+        model, config = self._first.model, self._first.config
+        self._stack = Stack(model, n_slots, config, self._accelerator.device, vocab_size=self._vocab_size)
+        try:
+            self._fill(waiting)
+            while self.runs:
+                ended = [run for run in self.runs if run.is_over or run.error]
+                for run in ended:
+                    outcome = self._outcome(run)
+                    self.runs.remove(run)
+                    yield run.job, outcome
+                if not ended:
+                    self._advance()
+                elif self._suit(waiting):
+                    self._fill(waiting)
+        finally:
+            del self._stack  # the next one needs the memory
 
     def _suit(self, waiting: Sequence[TrainingJob]) -> bool:
         """Whether the slots suit the jobs that are left; otherwise they run empty, and others take their place.
@@ -163,8 +170,8 @@ class _Slots:
         free = sorted(set(range(self._stack.n_slots)) - {run.slot for run in self.runs})
         for job in [*waiting] if free else []:
             if free and self._fits(job):
-                waiting.remove(job)
                 self.runs.append(self._begun(job, free.pop(0)))
+                waiting.remove(job)
 
     def _fits(self, job: TrainingJob) -> bool:
         fits = job.model.config.vocab_size <= self._vocab_size and _kind(job) == self._kind
