@@ -64,8 +64,8 @@ def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[C
     together, models = grid.side_by_side.value or 1, {cell.config.model.model for cell in cells.values()}
     if together > 1 and not any(can_go_together(cell.config) for cell in cells.values()):
         raise ConfigError(
-            f"--side-by-side {together} is for cnn and bilstm, and --model is {', '.join(sorted(models))}; leave it "
-            "out, or use --workers"
+            f"--side-by-side {together} is for cnn and bilstm without --mixed-precision, --gradient-accumulation-steps "
+            f"and --distributed-training; --model is {', '.join(sorted(models))}; leave it out, or use --workers"
         )
     return list(cells.values())
 

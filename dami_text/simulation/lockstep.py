@@ -17,7 +17,7 @@ from dami_text.config.run import RunConfig
 from dami_text.learning.jobs import PAUSE, Work
 from dami_text.models.jobs import TrainingJob
 from dami_text.models.kinds.word_level import WordLevel
-from dami_text.models.stacked.trainings import trained_as_they_end
+from dami_text.models.stacked.trainings import stacks_can_take, trained_as_they_end
 from dami_text.models.training import Training
 from dami_text.simulation.cells import Cell, Job, Outcome, failure, run_of, set_up_worker
 from dami_text.simulation.records import Line
@@ -28,7 +28,7 @@ MOST = 128
 
 def can_go_together(config: RunConfig) -> bool:
     """Whether a run's trainings can be done side by side with those of others."""
-    return isinstance(config.model.kind, WordLevel)
+    return isinstance(config.model.kind, WordLevel) and stacks_can_take(config.training)
 
 
 class Lockstep:

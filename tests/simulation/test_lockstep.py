@@ -358,7 +358,13 @@ def test_a_folder_in_which_another_process_is_at_work_is_skipped(folder, plain, 
         ),
         (
             ["--side-by-side=4", "--model=linear", "--strategy=margin"],
-            "--side-by-side 4 is for cnn and bilstm, and --model is linear; leave it out, or use --workers",
+            "--side-by-side 4 is for cnn and bilstm without --mixed-precision, --gradient-accumulation-steps and "
+            "--distributed-training; --model is linear; leave it out, or use --workers",
+        ),
+        (
+            ["--side-by-side=4", "--gradient-accumulation-steps=2"],
+            "--side-by-side 4 is for cnn and bilstm without --mixed-precision, --gradient-accumulation-steps and "
+            "--distributed-training; --model is cnn; leave it out, or use --workers",
         ),
     ],
 )
@@ -378,6 +384,7 @@ def test_without_a_number_runs_go_side_by_side_on_a_card_only(monkeypatch):
         assert not goes_together(cnn, GridConfig(workers=2))
         assert not goes_together(cnn, GridConfig(side_by_side=1))
         assert not goes_together(linear, GridConfig())
+        assert not goes_together(RunConfig.of(mixed_precision="bf16"), GridConfig())
         assert not goes_together(on_cpu, GridConfig())
         for config in (cnn, on_cpu):
             assert goes_together(config, GridConfig(side_by_side="4"))

@@ -28,9 +28,14 @@ logger = logging.getLogger(__name__)
 
 def can_train_together(model: PreTrainedModel, config: TrainingConfig) -> bool:
     """Whether models of this kind can be stacked, and trained so with these options."""
-    whole = config.gradient_accumulation_steps == 1 and not config.distributed_training
     all_trained = all(weight.requires_grad for weight in model.parameters())
-    return type(model) in FEATURES and all_trained and whole and config.mixed_precision == "no"
+    return type(model) in FEATURES and all_trained and stacks_can_take(config)
+
+
+def stacks_can_take(config: TrainingConfig) -> bool:
+    """Whether stacks take steps with these options."""
+    whole = config.gradient_accumulation_steps == 1 and not config.distributed_training
+    return whole and config.mixed_precision == "no"
 
 
 def train_together(
@@ -69,7 +74,8 @@ def trained_as_they_end(
         alike = [] if most == 1 else _alike(waiting, accelerator)
         room = most or slots_that_fit(alike, accelerator.device)
         n_slots = min(len(alike), room)
-        if n_slots <= 1:
+        # On a card, dropout in a stack is not that of a model alone, and must not depend on how many others there are.
+        if not alike or room == 1 or (n_slots == 1 and accelerator.device.type == "cpu"):
             job = waiting.popleft()
             yield job, _alone(job, accelerator)
             continue
@@ -79,7 +85,7 @@ def trained_as_they_end(
             continue
         except torch.OutOfMemoryError:
             waiting.extendleft(run.job for run in reversed(slots.runs))
-        most = n_slots // 2
+        most = max(1, n_slots // 2)
         logger.info("the memory is not enough for %d models side by side; it goes on with %d", n_slots, most)
         gc.collect()
         torch.cuda.empty_cache()
