@@ -73,7 +73,7 @@ class Run:
         overwrite: bool = False,
         *,
         data: PreparedData | None = None,
-        trainings: Callable[[ActiveLearner], Trainings] = ActiveLearner.training_jobs,
+        trainings: Callable[[ActiveLearner], Trainings] | None = None,
         save_model: bool = True,
     ) -> None:
         """A run of `config` in `output_dir`; runs of a grid share the data and their first model."""
@@ -124,7 +124,8 @@ class Run:
         with ExitStack() as lock:
             self._processes.on_main(lambda: lock.enter_context(self.folder.locked()))
             if len(self.folder.rounds) < len(self.sizes):
-                trainings, stop = partial(self._trainings, self.learner), self._stops if self._stopping else None
+                trainings = partial(self._trainings, self.learner) if self._trainings else self.learner.training_jobs
+                stop = self._stops if self._stopping else None
                 yield from simulation(
                     self.learner, self._oracle, self.sizes, self._evaluate, trainings, self._finish, stop
                 )
