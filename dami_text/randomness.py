@@ -6,10 +6,15 @@ resumed run draws what an uninterrupted one would have drawn.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _sequence(seed: int, round_number: int, purpose: str) -> np.random.SeedSequence:
@@ -35,6 +40,44 @@ def torch_stream(seed: int, round_number: int, purpose: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(integer_seed(seed, round_number, purpose))
         yield
+
+
+@dataclass(frozen=True)
+class TorchState:
+    """How far torch's global generators are in a stream, to go on there later, whatever is drawn meanwhile.
+
+    Attributes:
+        cpu: the state of the CPU's generator.
+        cards: those of the CUDA cards.
+    """
+
+    cpu: "torch.Tensor"
+    cards: "tuple[torch.Tensor, ...]"
+
+    @classmethod
+    def now(cls) -> Self:
+        """The state at this moment."""
+        import torch
+
+        return cls(torch.get_rng_state(), tuple(torch.cuda.get_rng_state_all()))
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Draw from there on inside the block, and restore the generators after it."""
+        import torch
+
+        with torch.random.fork_rng(devices=range(len(self.cards))):
+            torch.set_rng_state(self.cpu)
+            torch.cuda.set_rng_state_all(self.cards)
+            yield
+
+    def generator(self, device: "torch.device") -> "torch.Generator":
+        """A generator of its own that goes on there, on the CPU or a card."""
+        import torch
+
+        generator = torch.Generator(device)
+        generator.set_state(self.cpu if device.type == "cpu" else self.cards[device.index or 0])
+        return generator
 
 
 def hashed_noise(seed: int, keys: NDArray[np.uint64], n: int) -> NDArray[np.uint16]:

@@ -8,10 +8,10 @@ What the step computes is what `training` does without a graph: dropout draws fr
 advances with each replay.
 """
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,29 +21,50 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
+from dami_text.models.recording import EAGER_STEPS, Record, recorder, take_step, tell_not_recorded
 from dami_text.models.tasks import task_of
-
-logger = logging.getLogger(__name__)
 
 #: Batches are padded to a multiple of so many tokens, so that a few graphs do for all of them.
 WIDTH = 16
 
-#: Steps of a width before its graph is recorded: in them, libraries choose their kernels and take their memory.
-EAGER_STEPS = 2
-
 #: Tokens of all labelled texts, padded to the longest, that are kept on the card: 1 GiB with their mask.
 MAX_TOKENS = 2**26
 
-#: Records what a function does on the device and returns what repeats it.
-Record = Callable[[Callable[[], None]], Callable[[], object]]
+
+class Replays:
+    """Parts of steps, such as one at several widths, each of which is recorded and from then on replayed.
+
+    Attributes:
+        is_recording: False without anything to record with, and once recording has failed: the step is then taken as
+            it comes.
+    """
+
+    def __init__(self, name: str, record: Record | None) -> None:
+        """Replays of steps of what has that name."""
+        self._name, self._record = name, record
+        self._replays: dict[Hashable, Callable[[], object]] = {}
+        self._taken: Counter[Hashable] = Counter()
+        self.is_recording = record is not None
+
+    def take(self, step: Callable[[], None], key: Hashable) -> None:
+        """Take a step on what lies on the device; steps of one key do the same on the same tensors."""
+        self._taken[key] += 1
+        if self._record and self.is_recording and key not in self._replays and self._taken[key] > EAGER_STEPS:
+            try:
+                self._replays[key] = self._record(step)
+            except RuntimeError as error:
+                self.is_recording = False
+                self._replays.clear()
+                tell_not_recorded(f"a training step of {self._name}", error)
+        self._replays.get(key, step)()
+
+    def forget(self) -> None:
+        """Record anew, because the step now works on other tensors."""
+        self._replays.clear()
 
 
 class CapturedSteps:
-    """Training steps on batches of labelled texts that lie on the device.
-
-    Attributes:
-        is_recording: False once recording has failed: all steps are then taken as they come.
-    """
+    """Training steps on batches of labelled texts that lie on the device."""
 
     def __init__(
         self,
@@ -77,15 +98,20 @@ class CapturedSteps:
         self._on_the_left = bool(texts.attention_mask[:, -1].all())  # all texts end where the batch does
         self._widths = texts.attention_mask.sum(dim=1).clamp(min=1).cpu()
         self._class_weights, self._loss, self._newest = class_weights, loss, newest
-        self._autocast, self._record = autocast, record or _recorder()
+        self._autocast, self._replays = autocast, Replays(type(model).__name__, record or recorder())
         self._rows = torch.zeros(batch_size, dtype=torch.long, device=labels.device)
         self._counts = class_weights.new_zeros(batch_size)  # 1 / n for the n texts of the batch, 0 for others
-        self._replays: dict[int, Callable[[], object]] = {}
-        self._taken: Counter[int] = Counter()
-        self.is_recording = True
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether recording has not failed so far."""
+        return self._replays.is_recording
 
     def one_pass(self, batches: Iterable[Rows], schedule: LRScheduler | None) -> int:
-        """Take a step on each batch of places (B,) among the labelled texts; how many steps that were."""
+        """Take a step on each batch of places (B,) among the labelled texts; how many steps that were.
+
+        They are fewer than the batches where the device's memory has no room for one.
+        """
         batches = list(batches)
         if not batches:
             return 0
@@ -100,25 +126,15 @@ class CapturedSteps:
             longest = int(self._widths[torch.from_numpy(batch)].max())
             self._rows.copy_(rows_there[i])
             self._counts.copy_(counts_there[i])
-            self._take(min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1]))
+            width = min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1])
+            try:
+                self._replays.take(partial(self._step, width), width)
+            except torch.OutOfMemoryError:
+                self._replays.forget()
+                return i
             if schedule is not None:
                 schedule.step()
         return len(batches)
-
-    def _take(self, width: int) -> None:
-        """Take a step on `self._rows`, padded to `width` tokens."""
-        self._taken[width] += 1
-        if self.is_recording and width not in self._replays and self._taken[width] > EAGER_STEPS:
-            try:
-                self._replays[width] = self._record(lambda: self._step(width))
-            except RuntimeError as error:
-                self.is_recording = False
-                self._replays.clear()
-                logger.info(
-                    "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
-                    *(type(self._model).__name__, str(error).splitlines()[0]),
-                )
-        self._replays.get(width, lambda: self._step(width))()
 
     def _step(self, width: int) -> None:
         """The step itself; nothing of it waits for the device."""
@@ -128,28 +144,8 @@ class CapturedSteps:
         with self._autocast():
             logits = self._model(input_ids=ids, attention_mask=mask).logits
         labels, weights = self._labels[self._rows], self._class_weights
-        losses = self._task.loss(logits.float(), labels, weights, reduction="none")
+        losses = self._task.loss(logits, labels, weights, reduction="none")
         loss = losses @ self._counts.to(losses)
         loss.backward()
         self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)
-        self._optimizer.step()
-
-
-def _recorder() -> Record:
-    """What records CUDA graphs, which share their memory: never are two of them replayed at a time."""
-    pool = torch.cuda.graph_pool_handle()
-
-    def record(function: Callable[[], None]) -> Callable[[], object]:
-        graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
-        before = generator.clone_state()
-        torch.cuda.synchronize()
-        try:
-            with torch.cuda.graph(graph, pool=pool):
-                function()
-        except RuntimeError:
-            # The generator would take every draw for a part of the recording that failed, and refuse it.
-            generator.graphsafe_set_state(before)
-            raise
-        return graph.replay
-
-    return record
+        take_step(self._optimizer)

@@ -42,7 +42,10 @@ class Task(Protocol):
     def loss(
         self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, *, reduction: Reduction
     ) -> torch.Tensor:
-        """The loss of each text (N,), weighted by what `weights` gives, or their sum."""
+        """The loss of each text (N,), weighted by what `weights` gives, or their sum; of half precision in single."""
+
+    def stacked_losses(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The losses (S, B) of S models' texts, of logits (S, B, C), each model with weights of its own (S, ...)."""
 
     def weights(self, labels: Labels, n_classes: int, *, balanced: bool) -> torch.Tensor:
         """The weights of a training's loss: 1, or so that rare classes count as much as others."""
@@ -71,7 +74,13 @@ class OneClass:
         self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, *, reduction: Reduction
     ) -> torch.Tensor:
         """The cross-entropy."""
-        return functional.cross_entropy(logits, labels, weights, reduction=reduction)
+        logits = _at_least_single(logits)
+        return functional.cross_entropy(logits, labels, weights.to(logits), reduction=reduction)
+
+    def stacked_losses(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The cross-entropies; labels are (S, B)."""
+        losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        return losses.view_as(labels) * weights.to(losses).gather(1, labels)
 
     def weights(self, labels: Labels, n_classes: int, *, balanced: bool) -> torch.Tensor:
         """Of each class 1, or n / (number of classes present * count) where they are balanced; 0 for none."""
@@ -112,10 +121,17 @@ class AnyLabels:
         self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, *, reduction: Reduction
     ) -> torch.Tensor:
         """The mean of the labels' binary cross-entropies."""
+        logits = _at_least_single(logits)
         weight = torch.where(labels > 0, weights[1], weights[0])
         found = functional.binary_cross_entropy_with_logits(logits, labels.to(logits), weight, reduction="none")
         losses = found.mean(dim=1)
         return losses if reduction == "none" else losses.sum()
+
+    def stacked_losses(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The means of the labels' binary cross-entropies; labels are (S, B, C)."""
+        weight = torch.where(labels > 0, weights[:, 1, None], weights[:, 0, None])
+        found = functional.binary_cross_entropy_with_logits(logits, labels.to(logits), weight, reduction="none")
+        return found.mean(dim=2)
 
     def weights(self, labels: Labels, n_classes: int, *, balanced: bool) -> torch.Tensor:
         """1, or where they are balanced n / (2 * count) of the texts with the label, and of those without it."""
@@ -136,6 +152,11 @@ class AnyLabels:
         """The mean over texts and labels of -log of the probability of what is so."""
         right = np.where(labels == 1, probabilities, 1 - probabilities)
         return float(-np.log(right + LEAST).mean())
+
+
+def _at_least_single(values: torch.Tensor) -> torch.Tensor:
+    """The values in single precision where they are in half, which a loss would lose too much of."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 ONE_CLASS, ANY_LABELS = OneClass(), AnyLabels()

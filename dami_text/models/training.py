@@ -18,14 +18,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
-from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
-from dami_text.data.labels import label_counts
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.best_weights import BestWeights
 from dami_text.models.captured import MAX_TOKENS, CapturedSteps
 from dami_text.models.contrastive import SAMPLE, tune_encoder
+from dami_text.models.early_stopping import EarlyStopping
 from dami_text.models.evaluation import scorer_of
 from dami_text.models.frozen_features import features_of
 from dami_text.models.inference import predict_probabilities
@@ -34,8 +33,10 @@ from dami_text.models.lexical import fit_with_tokens
 from dami_text.models.logistic import Choices, LogisticFit, Regression, Ways
 from dami_text.models.one_vs_rest import fit_each_label
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
+from dami_text.models.resident import resident
+from dami_text.models.room import StepRoom
 from dami_text.models.tasks import task_of
-from dami_text.models.unseen import never_predicted
+from dami_text.models.unseen import has_nothing_to_learn, never_predicted, unseen_classes
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
 from dami_text.progress import tell_progress
@@ -119,16 +120,12 @@ def train(
     """
     if not len(data.rows):
         raise TrainingError("there is no labelled text to train on; label one at least")
-    names, task = class_names_of(model.config), task_of(model)
-    counts = label_counts(data.labels, len(names))
-    (unseen,), (seen,) = np.nonzero(counts == 0), np.nonzero(counts)
-    nothing_to_learn = len(seen) == (0 if task.multilabel else 1)
-    if nothing_to_learn and task.multilabel:
+    unseen, nothing_to_learn = unseen_classes(model, data.labels), has_nothing_to_learn(model, data.labels)
+    if nothing_to_learn and task_of(model).multilabel:
         logger.warning("no labelled text has any label: the model predicts none; label others too")
     elif nothing_to_learn:
-        logger.warning(
-            "all labels are of one class, %r: the model always predicts it; label others too", names[seen[0]]
-        )
+        name = class_names_of(model.config)[data.labels[0]]
+        logger.warning("all labels are of one class, %r: the model always predicts it; label others too", name)
     with never_predicted(model, unseen):
         if isinstance(model, Fitted):
             training = model.fit(data, config)
@@ -153,23 +150,33 @@ def _train(
     rng: np.random.Generator,
 ) -> Training:
     """Train by steps, as `train` says."""
-    steps = _Steps(model, data, config, accelerator, rng)
+    steps, stopping = _Steps(model, data, config, accelerator, rng), None
     try:
         if validation is None:
-            epochs, best = 1, None
             _train_by_steps(steps, config)
         else:
-            epochs, best = _train_by_epochs(steps, model, validation, config)
+            stopping = _train_by_epochs(steps, model, validation, config)
     finally:
         steps.end()
-    nothing_kept = best is not None and best.score is None
+    return result(model, config, steps.taken, stopping, has_begun=steps.has_begun)
+
+
+def result(
+    model: PreTrainedModel, config: TrainingConfig, steps: int, stopping: EarlyStopping | None, *, has_begun: bool
+) -> Training:
+    """How a training by steps went that is over, and has left the model with its weights.
+
+    Raises:
+        TrainingError: the weights or all probabilities are not finite.
+    """
+    nothing_kept = stopping is not None and stopping.score is None
     if nothing_kept or not all(bool(weight.isfinite().all()) for weight in model.parameters()):
         raise TrainingError(
-            f"after {steps.taken} training steps the model's weights or outputs are not finite; lower --learning-rate "
+            f"after {steps} training steps the model's weights or outputs are not finite; lower --learning-rate "
             f"(it is {config.learning_rate}) or use --mixed-precision no"
         )
-    has_learned = steps.has_begun or steps.taken < FEW_STEPS
-    return Training(epochs, steps.taken, best.score if best else None, has_learned)
+    has_learned = has_begun or steps < FEW_STEPS
+    return Training(stopping.epochs if stopping else 1, steps, stopping.score if stopping else None, has_learned)
 
 
 #: How to fit a head on an encoder's features.
@@ -231,26 +238,26 @@ def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:
 
 def _train_by_epochs(
     steps: "_Steps", model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig
-) -> tuple[int, BestWeights]:
-    """Train until the validation split says stop; the number of epochs, and the best weights, which the model has."""
-    score = scorer_of(model, config.metric)
-    best, epochs, learning = BestWeights(steps.model, score), 0, False
-    while epochs < config.epochs and best.age < config.patience:
-        tell_progress("training, in epochs", epochs, config.epochs)
+) -> EarlyStopping:
+    """Train until the validation split says stop; the model then has the best weights."""
+    best, stopping = BestWeights(steps.model), EarlyStopping(task_of(model), scorer_of(model, config.metric), config)
+    while not stopping.is_over:
+        tell_progress("training, in epochs", stopping.epochs, config.epochs)
         end = steps.taken + config.epoch_steps
         while steps.taken < end:
             steps.one_pass()
-        epochs += 1
-        learning = learning or steps.has_begun
+        stopping.has_begun = stopping.has_begun or steps.has_begun
         rows = validation.rows
         probabilities = predict_probabilities(model, validation.texts, rows, processes=steps.processes)
-        if not np.isfinite(probabilities).all():
-            break  # it only gets worse; what was kept before still counts
-        best.offer(probabilities, validation.labels)
-        if not learning:
-            best.age = 0
+        if stopping.offer(probabilities, validation.labels):
+            best.keep()
     best.restore()
-    return epochs, best
+    return stopping
+
+
+def has_begun(loss: float, guess: float) -> bool:
+    """Whether a training has begun to learn: its loss is below that of the best constant guess, which is `guess`."""
+    return guess == 0 or loss < BEGUN * guess
 
 
 class _Steps:
@@ -275,6 +282,9 @@ class _Steps:
         model.to(accelerator.device)
         self.model, self._texts = model, data.texts
         self._lengths = data.texts.lengths[data.rows]
+        # Processes that train together must do the same passes: there is no going back for one of them.
+        tokens, alone = config.train_batch_size * TOKENS_A_TEXT, self.processes.count == 1
+        self._room = StepRoom(self._lengths, config.train_batch_size, tokens, may_halve=alone)
         self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
         captures = self._captures()
         adam, self._schedule = _optimizer(self.model, config, capturable=captures)
@@ -292,44 +302,48 @@ class _Steps:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the training has begun to learn: its loss is below that of the best constant guess."""
+        """Whether the training has begun to learn."""
         loss = self._accelerator.reduce(self._loss) if self.processes.count > 1 else self._loss
-        return self._guess == 0 or float(loss) < BEGUN * self._guess
+        return has_begun(float(loss), self._guess)
 
     def one_pass(self, most: int | None = None) -> None:
         """Take the steps of one pass over the texts, in a new order, or the first `most` of them."""
         self._trained.train()
         batches = training_batches(self._lengths, self._config.train_batch_size, self._rng)
         if self._captured is not None:
-            self.taken += self._captured.one_pass(islice(batches, most), self._schedule)
-            return
+            left = list(islice(batches, most))
+            done = self._captured.one_pass(left, self._schedule)
+            self.taken += done
+            if done == len(left):
+                return
+            self._captured, batches = None, iter(left[done:])  # memory has run out: it goes on in halves
+            self._optimizer.zero_grad()
         for group in islice(_groups(batches, self._config), most):
-            self._take([part for positions in group for part in self._parts(positions)])
-
-    def _parts(self, positions: Rows) -> list[Rows]:
-        """A batch in parts that memory has room for, where its texts are long: a step adds up their gradients."""
-        size = self._config.train_batch_size
-        return [positions[part] for part in batches_by_length(self._lengths[positions], size, TOKENS_A_TEXT)]
+            self._take(group)
 
     def _take(self, group: list[Rows]) -> None:
-        """Take a step on parts of positions of the labelled texts."""
-        n = sum(map(len, group))
-        self._loss *= 1 - NEWEST
-        for positions in group:
-            mine = self.processes.share(positions)
-            batch = self._texts.collate(self._data.rows[mine]).to(self._accelerator.device)
-            labels = torch.from_numpy(self._data.labels[mine]).to(self._accelerator.device)
-            with self._accelerator.autocast():
-                logits = self._trained(**batch.inputs).logits
-            loss = self._task.loss(logits.float(), labels, self._class_weights, reduction="sum")
-            # The mean over the step's texts, also where processes hold a part each and average their gradients.
-            self._accelerator.backward(loss * (self.processes.count / n))
-            self._loss += loss.detach() * (NEWEST / n)
+        """Take a step on batches of positions of the labelled texts."""
+        self._room.add_up(group, self._add_gradients, self._optimizer.zero_grad)
         self._optimizer.step()
         if self._schedule is not None:
             self._schedule.step()
         self._optimizer.zero_grad()
         self.taken += 1
+
+    def _add_gradients(self, parts: list[Rows]) -> None:
+        """Add up the gradients of a step, part by part of its texts."""
+        n, total = sum(map(len, parts)), torch.zeros_like(self._loss)
+        for positions in parts:
+            mine = self.processes.share(positions)
+            batch = self._texts.collate(self._data.rows[mine]).to(self._accelerator.device)
+            labels = torch.from_numpy(self._data.labels[mine]).to(self._accelerator.device)
+            with self._accelerator.autocast():
+                logits = self._trained(**batch.inputs).logits
+            loss = self._task.loss(logits, labels, self._class_weights, reduction="sum")
+            # The mean over the step's texts, also where processes hold a part each and average their gradients.
+            self._accelerator.backward(loss * (self.processes.count / n))
+            total += loss.detach()
+        self._loss.mul_(1 - NEWEST).add_(total * (NEWEST / n))
 
     def _captures(self) -> bool:
         """Whether steps are recorded: on a CUDA card, of one batch whole, without gradients to scale.
@@ -347,7 +361,7 @@ class _Steps:
         return CapturedSteps(
             self.model,
             optimizer,
-            self._texts.collate(self._data.rows).to(device),
+            resident(self._texts, device).collate(self._data.rows).to(device),
             torch.from_numpy(self._data.labels).to(device),
             batch_size=min(self._config.train_batch_size, len(self._lengths)),
             class_weights=self._class_weights,

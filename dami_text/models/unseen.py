@@ -14,10 +14,23 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from dami_text.data.labels import label_counts
 from dami_text.models.last_layer import UNSEEN, last_bias
+from dami_text.models.tasks import task_of
 from dami_text.models.word_level import class_names_of
 
 logger = logging.getLogger(__name__)
+
+
+def unseen_classes(model: PreTrainedModel, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The classes (U,) of the model that none of the labels, (n,) or (n, C), is of."""
+    return np.flatnonzero(label_counts(labels, len(class_names_of(model.config))) == 0)
+
+
+def has_nothing_to_learn(model: PreTrainedModel, labels: NDArray[np.int64]) -> bool:
+    """Whether all labels are of one class or, of any number of labels, no text has any."""
+    n_seen = len(class_names_of(model.config)) - len(unseen_classes(model, labels))
+    return n_seen == (0 if task_of(model).multilabel else 1)
 
 
 @contextmanager

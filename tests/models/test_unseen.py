@@ -21,12 +21,13 @@ from dami_text.config.data_options import TokenizationConfig
 from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import FeatureTexts, LabeledTexts, Texts
 from dami_text.data.tfidf import TfidfEncoder, TfidfTexts
-from dami_text.models.best_weights import BestWeights
+from dami_text.models.early_stopping import EarlyStopping
 from dami_text.models.evaluation import compute_metrics, scorer
 from dami_text.models.frozen_features import frozen_features
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.last_layer import UNSEEN
 from dami_text.models.linear import LinearConfig, LinearForSequenceClassification
+from dami_text.models.tasks import ONE_CLASS
 from dami_text.models.training import Training, train
 from dami_text.models.unseen import never_predicted, seen_logits
 
@@ -210,10 +211,10 @@ def test_an_epoch_whose_metric_is_no_number_is_the_lowest(tmp_path):
     probabilities = np.array([[0.9, 0.1]] * 4, np.float32), np.array([[0.4, 0.6]] * 4, np.float32)
     assert np.isnan(compute_metrics(probabilities[0], np.ones(4, np.int64), own)[own])
     for order in ((0, 1, 0), (1, 0, 0)):
-        best = BestWeights(new_model("mlp", 2), scorer(own))
-        for place in order:
-            best.offer(probabilities[place], np.ones(4, np.int64))
-        assert best.score == 1
+        stopping = EarlyStopping(ONE_CLASS, scorer(own), TrainingConfig())
+        kept = [stopping.offer(probabilities[place], np.ones(4, np.int64)) for place in order]
+        assert stopping.score == 1
+        assert kept == [True, order[0] == 0, False]
 
 
 @pytest.mark.parametrize("label", [0, 1])
