@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 from numpy.typing import NDArray
 
@@ -17,6 +18,9 @@ from dami_text.errors import ConfigError, DamiError
 
 #: The kind of device that `use_device` has chosen, if it has.
 _chosen: list[str] = []
+
+#: What `--mixed-precision` computes in.
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 T = TypeVar("T")
 M = TypeVar("M", bound=torch.nn.Module)
@@ -36,6 +40,12 @@ def make_accelerator(mixed_precision: str = "no") -> Accelerator:
         raise ConfigError(
             f"--mixed-precision {mixed_precision} cannot be used in this process: {error}; start a new process"
         ) from error
+
+
+def asked_half() -> torch.dtype | None:
+    """The type of half precision that this process has begun with (`--mixed-precision`), if it has."""
+    asked: str = AcceleratorState._shared_state.get("_mixed_precision", "no")
+    return HALVES.get(asked)
 
 
 def use_device(wanted: str, small: bool) -> None:
@@ -71,6 +81,11 @@ def on_own_device(model: M) -> M:
     """The model, moved to the device of this process."""
     torch.nn.Module.to(model, own_device())
     return model
+
+
+def is_card(device: torch.device) -> bool:
+    """Whether the device is a CUDA card, which waits for Python between small pieces of work."""
+    return device.type == "cuda"
 
 
 def lacks_float64(values: torch.Tensor) -> bool:

@@ -4,11 +4,25 @@ Source: Park & Jun, "A simple and fast algorithm for K-medoids clustering", Expe
 2009. It finds much worse medoids than swaps do where the data are heavy-tailed, and is here for replication.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from dami_text.clustering.distances import Matrix, Tiles, Vectors, assign, first_least, members_of, totals
+from dami_text.clustering.distances import (
+    Matrix,
+    Tiles,
+    Vectors,
+    assign,
+    first_least,
+    members_of,
+    pair_by_pair,
+    tile_numbers,
+    totals,
+)
 from dami_text.clustering.progress import progress
+from dami_text.models.scores import ROUNDING
+from dami_text.processes import is_card
 
 LARGE = 1_000  # members of a cluster that are compared with each other, to tell which are equally good medoids
 
@@ -47,6 +61,8 @@ def first_of_equals(vectors: Vectors, medoids: Tensor, matrix: Matrix | None = N
     good only where they are the same, the first row that is the medoid's equal is taken.
     """
     labels, distances = assign(vectors, medoids)
+    if is_card(medoids.device):
+        return _first_of_all(vectors, labels, distances, len(medoids))
     first = medoids.clone()
     for slot, members in enumerate(members_of(labels, len(medoids))):
         if len(members) > LARGE:
@@ -54,6 +70,49 @@ def first_of_equals(vectors: Vectors, medoids: Tensor, matrix: Matrix | None = N
         elif len(members) > 1:
             first[slot] = _best(vectors, members, matrix)
     return first
+
+
+def _first_of_all(vectors: Vectors, labels: Tensor, to_own: Tensor, n_clusters: int) -> Tensor:
+    """What `first_of_equals` returns, of many clusters at once: a card waits for Python between them.
+
+    Args:
+        vectors: the rows (N,).
+        labels: (N,) their slots.
+        to_own: (N,) their distances to their medoids.
+        n_clusters: K.
+    """
+    sizes = torch.bincount(labels, minlength=n_clusters)
+    order, ends = labels.argsort(stable=True), sizes.cumsum(dim=0)
+    sums = torch.where(to_own == 0, 0.0, torch.inf).double()  # of large clusters
+    for slots in _groups(sizes.tolist(), tile_numbers(labels.device)):
+        rows = order[ends[slots.start] - sizes[slots.start] : ends[slots.stop - 1]]
+        of = labels[rows]
+        partners = sizes[of]
+        firsts = partners.cumsum(dim=0) - partners
+        pairs = torch.arange(len(rows), device=rows.device).repeat_interleave(partners)
+        others = (ends - sizes)[of][pairs] + torch.arange(len(pairs), device=rows.device) - firsts[pairs]
+        distances = pair_by_pair(vectors, order[others], vectors, rows[pairs]).double()
+        if vectors.weights is not None:
+            distances *= vectors.weights[order[others]]
+        sums[rows] = distances.new_zeros(len(rows)).index_add_(0, pairs, distances)
+    least = sums.new_full((n_clusters,), torch.inf).scatter_reduce_(0, labels, sums, "amin")
+    good = sums <= (least + ROUNDING * least.abs())[labels]
+    places = torch.arange(len(labels), device=labels.device).where(good, len(labels))
+    return places.new_full((n_clusters,), len(labels)).scatter_reduce_(0, labels, places, "amin")
+
+
+def _groups(sizes: list[int], most: int) -> Iterator[range]:
+    """The slots of clusters of these sizes that follow each other, with `most` pairs of members or one cluster.
+
+    Large clusters are left out.
+    """
+    start, pairs = 0, 0
+    for slot, size in enumerate([*sizes, LARGE + 1]):
+        if size > LARGE or pairs + size**2 > most:
+            if slot > start:
+                yield range(start, slot)
+            start, pairs = (slot + 1, 0) if size > LARGE else (slot, 0)
+        pairs += size**2 if size <= LARGE else 0
 
 
 def _best(vectors: Vectors, members: Tensor, matrix: Matrix | None = None) -> Tensor:

@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.models.scores import ROUNDING
+from dami_text.processes import is_card
 
 Metric = Literal["euclidean", "cosine"]
+
+CPU = torch.device("cpu")
 
 # Below this share of ||a||^2 a squared distance from the product is computed again: from the differences or, where more
 # than the share `MANY` of a tile is so close, by a product in float64, which is cheaper then. Where that leaves `MOST`
@@ -28,6 +31,10 @@ MANY, MOST = 0.02, 0.25
 TILE_NUMBERS = 2**18  # numbers in a temporary array, such that it stays in the processor's cache
 BLOCK_CANDIDATES = 128
 BLOCK_NUMBERS = 2**24  # distances in a block of candidates at most
+# The same on a CUDA card, which waits for Python between small arrays.
+CARD_TILE_NUMBERS = 2**24
+CARD_BLOCK_CANDIDATES = 2_048
+CARD_BLOCK_NUMBERS = 2**26
 CENTRE_ROWS = 10_000  # the centre is the median of so many rows at most
 PROBED_ROWS = 500  # whose distances to their neighbours tell whether float32's rounding matters
 TOLERABLE = 1e-5  # share of such a distance that rounding may be
@@ -94,7 +101,7 @@ def prepare(X: Tensor, metric: Metric) -> Vectors:
     values = torch.empty(source.shape, dtype=torch.float32, device=X.device)
     probe = centred(slice(None, None, len(X) // PROBED_ROWS + 1))
     rest = torch.empty_like(values) if metric == "euclidean" and _rounding_matters(probe) else None
-    for chunk in row_slices(*source.shape):
+    for chunk in row_slices(*source.shape, device=X.device):
         wide = centred(chunk)
         values[chunk] = wide
         if rest is not None:
@@ -104,7 +111,7 @@ def prepare(X: Tensor, metric: Metric) -> Vectors:
         values /= magnitude
         rest = None if rest is None else rest.div_(magnitude)
         unit *= magnitude
-    norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in row_slices(*source.shape)])
+    norms = torch.cat([values[chunk].square().sum(dim=1) for chunk in row_slices(*source.shape, device=X.device)])
     return Vectors(values=values, rest=rest, norms=norms, metric=metric, unit=unit)
 
 
@@ -121,7 +128,7 @@ def _rounding_matters(rows: Tensor) -> bool:
 def pairwise(a: Vectors, b: Vectors, out: Tensor | None = None) -> Tensor:
     """The distances (A, B) between the rows of a and of b, float32, in units of `a.unit`."""
     out = empty((len(a), len(b)), a.values.device) if out is None else out
-    for tile in row_slices(len(a), len(b)):
+    for tile in row_slices(len(a), len(b), device=a.values.device):
         _finish(_squared(a[tile], b, out[tile]), a.metric)
     return out
 
@@ -144,10 +151,17 @@ def _squared(a: Vectors, b: Vectors, out: Tensor) -> Tensor:
             return out.copy_(torch.cdist(wide_a, wide_b, compute_mode="donot_use_mm_for_euclid_dist").square_())
         out.copy_(wide)
         rows = torch.arange(len(a), device=out.device)
-    for part in close.split(TILE_NUMBERS // a.values.shape[1] + 1):
+    for part in close.split(tile_numbers(out.device) // a.values.shape[1] + 1):
         a_rows, b_rows = rows[part // len(b)], part % len(b)
         out[a_rows, b_rows] = _differences(a, a_rows, b, b_rows)
     return out
+
+
+def pair_by_pair(a: Vectors, a_rows: Tensor, b: Vectors, b_rows: Tensor) -> Tensor:
+    """The distances (P,) of rows of a from rows of b, by their differences, float32, in units of `a.unit`."""
+    step = tile_numbers(a_rows.device) // a.values.shape[1] + 1
+    parts = zip(a_rows.split(step), b_rows.split(step), strict=True)
+    return _finish(torch.cat([_differences(a, of_a, b, of_b) for of_a, of_b in parts]), a.metric)
 
 
 def _differences(a: Vectors, a_rows: Tensor, b: Vectors, b_rows: Tensor) -> Tensor:
@@ -186,11 +200,11 @@ class Matrix:
 
     def __init__(self, vectors: Vectors) -> None:
         self.shape = (len(vectors), len(vectors))
-        self.blocks = _blocks(self.shape)
         self.device, self.weights = vectors.values.device, vectors.weights
+        self.blocks = _blocks(self.shape, self.device)
         self._size = self.blocks[0].stop
         self._parts = empty((len(self.blocks), len(vectors), self._size), self.device)  # the last one's end is unused
-        group = max(1, TILE_NUMBERS // self._size**2)
+        group = max(1, tile_numbers(self.device) // self._size**2)
         for i, part in enumerate(self.blocks):  # the rows of the block and all after them, to the block
             distances = self._part(part)
             corner = pairwise(vectors[part], vectors[part], distances[part])
@@ -235,8 +249,8 @@ class Tiles:
 
     def __init__(self, points: Vectors, candidates: Vectors) -> None:
         self.shape = (len(points), len(candidates))
-        self.blocks = _blocks(self.shape)
         self.device, self.weights = points.values.device, points.weights
+        self.blocks = _blocks(self.shape, self.device)
         self._points, self._candidates = points, candidates
         self._buffer = empty((len(points) * (self.blocks[0].stop - self.blocks[0].start),), self.device)
 
@@ -266,10 +280,15 @@ def totals(distances: Distances) -> Tensor:
     return torch.cat([distances.block(part).sum(dim=0, dtype=torch.float64) for part in distances.blocks])
 
 
-def row_slices(n_rows: int, row_size: int, start: int = 0) -> list[slice]:
-    """The rows of an array, from `start` on, in parts that stay in the processor's cache."""
-    step = max(1, TILE_NUMBERS // row_size)
-    return [slice(first, first + step) for first in range(start, n_rows, step)]
+def tile_numbers(device: torch.device) -> int:
+    """How many numbers a temporary array on the device has."""
+    return CARD_TILE_NUMBERS if is_card(device) else TILE_NUMBERS
+
+
+def row_slices(n_rows: int, row_size: int, *, device: torch.device = CPU) -> list[slice]:
+    """The rows of an array in parts that stay in the processor's cache or, on a card, are as large as it wants them."""
+    step = max(1, tile_numbers(device) // row_size)
+    return [slice(first, first + step) for first in range(0, n_rows, step)]
 
 
 def empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -306,12 +325,10 @@ def assign(vectors: Vectors, medoids: Tensor) -> tuple[Tensor, Tensor]:
     A medoid is in its own slot, even where another one is the same vector.
     """
     centres = vectors[medoids]
-    parts = row_slices(len(vectors), len(medoids))
+    parts = row_slices(len(vectors), len(medoids), device=medoids.device)
     labels = torch.cat([nearest(pairwise(vectors[part], centres)) for part in parts])
     labels[medoids] = torch.arange(len(medoids), device=medoids.device)
-    rows = torch.arange(len(vectors), device=medoids.device).split(TILE_NUMBERS // vectors.values.shape[1] + 1)
-    squared = torch.cat([_differences(vectors, part, centres, labels[part]) for part in rows])
-    return labels, _finish(squared, vectors.metric)
+    return labels, pair_by_pair(vectors, torch.arange(len(vectors), device=medoids.device), centres, labels)
 
 
 def members_of(labels: Tensor, n_clusters: int) -> tuple[Tensor, ...]:
@@ -322,7 +339,7 @@ def members_of(labels: Tensor, n_clusters: int) -> tuple[Tensor, ...]:
 
 def _unit_rows(X: Tensor) -> Tensor:
     rows = torch.empty(X.shape, dtype=torch.float32, device=X.device)
-    for chunk in row_slices(*X.shape):
+    for chunk in row_slices(*X.shape, device=X.device):
         wide = widened(X[chunk])
         wide = wide / wide.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
         rows[chunk] = torch.nn.functional.normalize(wide, dim=1).float()
@@ -332,7 +349,8 @@ def _unit_rows(X: Tensor) -> Tensor:
 
 def _magnitude(values: Tensor) -> float:
     """The power of two next above the largest absolute value, or the nearest that can be divided by."""
-    largest = max(float(widened(values[chunk]).abs().max()) for chunk in row_slices(*values.shape))
+    parts = row_slices(*values.shape, device=values.device)
+    largest = max(float(widened(values[part]).abs().max()) for part in parts)
     limit = 1020 if values.dtype == torch.float64 else 120
     return 2.0 ** min(max(math.frexp(largest)[1], -limit), limit)
 
@@ -342,7 +360,10 @@ def widened(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _blocks(shape: tuple[int, int]) -> list[slice]:
+def _blocks(shape: tuple[int, int], device: torch.device) -> list[slice]:
     points, candidates = shape
-    size = max(1, min(BLOCK_NUMBERS // points, BLOCK_CANDIDATES))
+    size = min(BLOCK_NUMBERS // points, BLOCK_CANDIDATES)
+    if is_card(device):
+        size = min(CARD_BLOCK_NUMBERS // points, CARD_BLOCK_CANDIDATES)
+    size = max(1, size)
     return [slice(start, min(start + size, candidates)) for start in range(0, candidates, size)]

@@ -6,47 +6,56 @@ that one pass over a candidate's distances gives the change of the loss for its 
 the points nearer to the candidate than to their second-nearest medoid, about 2 in K, have a part in it.
 
 Here candidates come in blocks: one pass finds each one's best swap, then the promising ones are looked at again, the
-best first, and swapped at once where the loss still falls. The pass over a block is torch's, on the data's device; the
-swaps are NumPy's, whose calls on the few points that a swap touches cost a fraction of torch's.
+best first, and swapped at once where the loss still falls. What a search knows of its points is kept where that is
+fastest: see `on_host` and `on_card`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dami_text.clustering.distances import Distances, first_least, row_slices
+from dami_text.clustering.distances import Distances
+from dami_text.clustering.on_card import CardClustering
+from dami_text.clustering.on_host import assigned
 from dami_text.clustering.progress import progress
+from dami_text.data.ids import Rows
 from dami_text.models.scores import ROUNDING
+from dami_text.processes import is_card
 
-TOLERANCE = 1e-9  # a swap must lower the loss by more than this share of it
+
+class Search(Protocol):
+    """A clustering that swaps change."""
+
+    @property
+    def medoids(self) -> NDArray[np.int64]:
+        """The medoids (K,), candidates."""
+
+    @property
+    def loss(self) -> float:
+        """The sum of the points' distances to their nearest medoids."""
+
+    @property
+    def swaps(self) -> int:
+        """How many swaps were made."""
+
+    def best_changes(self, block: Tensor, candidates: slice) -> NDArray[np.floating]:
+        """The change of the loss (B,) by each candidate's best swap, for distances (N, B); infinite for medoids."""
+
+    def swap_where_better(self, candidates: Rows, columns: Tensor) -> None:
+        """Take each candidate (P,) in turn, with its distances (P, N): do its best swap where the loss falls."""
 
 
-@dataclass(kw_only=True)
-class Clustering:
-    """The state of the search: K medoids, and for each of N points its two nearest.
+#: Begins a search with medoids (K,).
+Begin = Callable[[Distances, Tensor], Search]
 
-    Attributes:
-        medoids: (K,) candidates. A place in this list is a medoid's slot.
-        is_medoid: (C,) bool.
-        to_medoids: (N, K) float32, each point's distances to the medoids.
-        nearest, second: (N,) slots of the nearest and the second-nearest medoid, the first ones where it is a tie.
-        nearest_distance, second_distance: (N,) float32; the second is infinite where there is one medoid only.
-        removal_loss: (K,) float64, by how much the loss would rise if the medoid went.
-        loss: the sum of nearest_distance in float64, kept up to date from swap to swap.
-    """
 
-    medoids: NDArray[np.int64]
-    is_medoid: NDArray[np.bool_]
-    to_medoids: NDArray[np.float32]
-    nearest: NDArray[np.intp]
-    second: NDArray[np.intp]
-    nearest_distance: NDArray[np.float32]
-    second_distance: NDArray[np.float32]
-    removal_loss: NDArray[np.float64]
-    loss: float
+def beginning(device: torch.device) -> Begin:
+    """What begins searches on the device; those that follow each other have the same number of points and medoids."""
+    return CardClustering().begin if is_card(device) else assigned
 
 
 def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> tuple[Tensor, int]:
@@ -54,121 +63,29 @@ def swap_until_optimal(distances: Distances, medoids: Tensor, max_iter: int) -> 
 
     Returns the medoids and the number of sweeps over the candidates that were begun.
     """
-    state = assigned(distances, medoids)
-    last_loss, unchanged = state.loss, 0
-    for sweep in range(1, max_iter + 1):
+    state = beginning(distances.device)(distances, medoids)
+    swaps, unchanged, sweep = 0, 0, 0
+    while sweep < max_iter and unchanged < len(distances.blocks):
+        sweep += 1
         for candidates in progress(distances.blocks, f"K-medoids, sweep {sweep}"):
             swap_block(distances, state, candidates)
-            unchanged = unchanged + 1 if state.loss == last_loss else 0
-            last_loss = state.loss
+            unchanged = unchanged + 1 if state.swaps == swaps else 0
+            swaps = state.swaps
             if unchanged == len(distances.blocks):
-                return torch.from_numpy(state.medoids).to(medoids.device), sweep
-    return torch.from_numpy(state.medoids).to(medoids.device), max_iter
+                break
+    return torch.from_numpy(state.medoids).to(medoids.device), sweep
 
 
-def assigned(distances: Distances, medoids: Tensor) -> Clustering:
-    """The clustering of all points by the medoids (K,)."""
-    N, C, K = *distances.shape, len(medoids)
-    slots = medoids.cpu().numpy().copy()
-    state = Clustering(
-        medoids=slots,
-        is_medoid=np.isin(np.arange(C), slots),
-        to_medoids=distances.to(medoids).cpu().numpy(),
-        nearest=np.zeros(N, np.intp),
-        second=np.zeros(N, np.intp),
-        nearest_distance=np.empty(N, np.float32),
-        second_distance=np.empty(N, np.float32),
-        removal_loss=np.zeros(K),
-        loss=0.0,
-    )
-    points = np.arange(N)
-    for part in row_slices(N, K):
-        _rank(state, points[part])
-    _add_removal_loss(state, points, 1)
-    state.loss = float(state.nearest_distance.sum(dtype=np.float64))
-    return state
-
-
-def swap_block(distances: Distances, state: Clustering, candidates: slice) -> NDArray[np.floating]:
+def swap_block(distances: Distances, state: Search, candidates: slice) -> NDArray[np.floating]:
     """Do the swaps that a block of candidates offers, the most profitable first.
 
     Returns what the change of the loss by each candidate's best swap was at first, (B,); infinite for medoids.
     """
     block = distances.block(candidates)
-    changes = _best_changes(state, block)
-    changes[state.is_medoid[candidates]] = np.inf
-    steps = changes / (ROUNDING * state.loss) if state.loss > 0 else changes
+    changes, loss = state.best_changes(block, candidates), state.loss
+    steps = changes / (ROUNDING * loss) if loss > 0 else changes
     order = steps.round().argsort(kind="stable")  # of candidates that are as good but for rounding, the first first
     promising = order[changes[order] < 0]
-    columns = distances.columns(candidates, torch.from_numpy(promising).to(block.device)).cpu().numpy()
-    threshold = -TOLERANCE * state.loss
-    for place, column in zip(promising.tolist(), columns, strict=True):
-        change, slot = _best_swap(state, column)
-        if change < threshold:
-            _swap(state, slot, candidates.start + place, column)
-            state.loss += change
+    columns = distances.columns(candidates, torch.from_numpy(promising).to(block.device))
+    state.swap_where_better(candidates.start + promising, columns)
     return changes
-
-
-def _best_changes(state: Clustering, block: Tensor) -> NDArray[np.floating]:
-    """The change of the loss (B,) by each candidate's best swap, for distances (N, B), in float32's accuracy."""
-    (N, B), K = block.shape, len(state.medoids)
-    if K == 1:
-        return block.sum(dim=0, dtype=torch.float64).cpu().numpy() - state.loss
-    nearest, first, second = (
-        torch.from_numpy(each).to(block.device)
-        for each in (state.nearest, state.nearest_distance[:, None], state.second_distance[:, None])
-    )
-    gained = torch.zeros(B, device=block.device)  # where no medoid goes
-    lost = torch.zeros((K, B), device=block.device)  # by what the gain is less where a medoid goes
-    for part in row_slices(N, B):
-        nearer = torch.minimum(block[part], first[part])
-        # Without removal_loss, whose size would hide small changes where the second-nearest medoid is far away.
-        lost.index_add_(0, nearest[part], torch.minimum(block[part], second[part]).sub_(nearer))
-        gained += nearer.sub_(first[part]).sum(dim=0)
-    return lost.amin(dim=0).add_(gained).cpu().numpy()
-
-
-def _best_swap(state: Clustering, column: NDArray[np.float32]) -> tuple[float, int]:
-    """The change of the loss by a candidate's best swap, in float64, and its slot, for distances (N,)."""
-    K = len(state.medoids)
-    if K == 1:
-        return float(column.sum(dtype=np.float64)) - state.loss, 0
-    near = (column < state.second_distance).nonzero()[0]
-    distance = column[near].astype(np.float64)
-    first, second = state.nearest_distance[near], state.second_distance[near]
-    kept = np.bincount(state.nearest[near], np.maximum(distance, first) - second, minlength=K)
-    changes = kept + state.removal_loss + np.minimum(distance - first, 0).sum()
-    slot = first_least(changes)
-    return float(changes[slot]), slot
-
-
-def _swap(state: Clustering, slot: int, candidate: int, column: NDArray[np.float32]) -> None:
-    """Put the candidate, with distances column (N,), in the slot, and update the points that this touches."""
-    touched = (state.nearest == slot) | (state.second == slot)
-    points = (touched | (column < state.second_distance)).nonzero()[0]
-    _add_removal_loss(state, points, -1)
-    state.is_medoid[state.medoids[slot]] = False
-    state.is_medoid[candidate] = True
-    state.medoids[slot] = candidate
-    state.to_medoids[:, slot] = column
-    _rank(state, points)
-    _add_removal_loss(state, points, 1)
-
-
-def _rank(state: Clustering, points: NDArray[np.intp]) -> None:
-    """Find the two nearest of all medoids for some points."""
-    distances, places = state.to_medoids[points], np.arange(len(points))
-    nearest = distances.argmin(axis=1)
-    state.nearest[points], state.nearest_distance[points] = nearest, distances[places, nearest]
-    distances[places, nearest] = np.inf
-    second = distances.argmin(axis=1)
-    state.second[points], state.second_distance[points] = second, distances[places, second]
-
-
-def _add_removal_loss(state: Clustering, points: NDArray[np.intp], sign: int) -> None:
-    """Count some points in the removal losses, or out of them; with one medoid only there is no second-nearest."""
-    if len(state.medoids) == 1:
-        return
-    rise = state.second_distance[points].astype(np.float64) - state.nearest_distance[points]
-    state.removal_loss += sign * np.bincount(state.nearest[points], rise, minlength=len(state.removal_loss))

@@ -32,7 +32,7 @@ from dami_text.clustering.plan import Method, Plan, plan
 from dami_text.clustering.sampled import first_medoids, swap_sampled
 from dami_text.clustering.streamed import SMALL, swap_narrowing
 from dami_text.config.defaults import CLUSTERING_MEMORY, CLUSTERING_SECONDS
-from dami_text.processes import where_float64_is
+from dami_text.processes import is_card, where_float64_is
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,9 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         max_iter: sweeps over the candidates, or rounds of the alternation, at most.
         max_memory: bytes that a matrix of distances may take, twice what the sample's may. Beside these a fit needs
             a float32 copy of the data, a distance for each row and medoid, and some 200 MB.
-        max_seconds: about how long "auto" may take, on one core of usual speed. The estimate is of the sizes alone, so
-            that the same data have the same medoids on every machine. What "sampled" needs at least it takes anyway.
+        max_seconds: about how long "auto" may take, on one core of usual speed or, for a tensor on a CUDA card, on the
+            card. The estimate is of the sizes alone, so that the same data have the same medoids on every machine. What
+            "sampled" needs at least it takes anyway.
         random_state: None, an integer, or a NumPy Generator or RandomState. The same seed gives the same medoids.
 
     Attributes:
@@ -128,6 +129,7 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             max_memory=max_memory,
             init_given=init_given,
             max_seconds=seconds,
+            on_card=is_card(rows.device),
         )
         vectors = prepare(rows, self.metric)
         if weights is not None:
@@ -207,7 +209,11 @@ class KMedoids(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             raise ValueError(f"X has the shape {tuple(X.shape)}; it must be (rows, numbers), with one of each at least")
         if X.is_complex():
             raise ValueError(f"Complex data not supported: X is of the type {X.dtype}; pass real numbers")
-        bad = torch.cat([~X[part].isfinite().all(dim=1) for part in row_slices(*X.shape)]).nonzero().view(-1)
+        bad = (
+            torch.cat([~X[part].isfinite().all(dim=1) for part in row_slices(*X.shape, device=X.device)])
+            .nonzero()
+            .view(-1)
+        )
         if len(bad):
             raise ValueError(
                 f"{len(bad)} of the {len(X)} rows of X have NaN or inf: {', '.join(map(str, bad[:10].tolist()))}"

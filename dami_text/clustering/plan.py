@@ -17,6 +17,10 @@ MATRIX_ROWS = 8_192
 # in a run that is resumed.
 NUMBERS, DISTANCE = 3e10, 80
 LOOKS, PREPARED, MEDOIDS = 7e8, 1e8, 1_500
+# The same on a CUDA card, fitted to what a prototype took on one H200 with 100 numbers a row: 7,000 rows (140 medoids)
+# 0.18 s, 20,000 (400) 1.05 s, 100,000 (1,000) 7.5 s. There a look multiplies by which of the medoids is the nearest,
+# so that it costs a number for each medoid, and each medoid some hundreds of looks at all distances to medoids.
+CARD_NUMBERS, CARD_LOOKED, CARD_TO_MEDOIDS, CARD_MEDOIDS = 1e13, 2.5e13, 1.8e7, 1_000
 SWEEPS = 1.6  # what the sweeps of a search cost beside the first one, where distances are not in memory,
 MATRIX_SWEEPS = 3.6  # and where they are
 # Rows of a sample: at least so many, and so many for each medoid.
@@ -34,6 +38,7 @@ class Plan:
         n_rows, n_dimensions, n_clusters: N, D, K.
         sample: rows of the sample where the search starts, or 0 where it starts on all rows.
         candidates, evaluators: rows that "sampled" swaps in and sums over.
+        on_card: whether a CUDA card does it.
     """
 
     method: Method
@@ -43,6 +48,7 @@ class Plan:
     sample: int
     candidates: int
     evaluators: int
+    on_card: bool = False
 
     @property
     def distances(self) -> int:
@@ -58,18 +64,35 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """About how long the fit takes on one core of usual speed."""
+        """About how long the fit takes, on one core of usual speed or on a card."""
+        if self.on_card:
+            to_medoids = self._points * self.n_clusters / CARD_TO_MEDOIDS + self.n_clusters / CARD_MEDOIDS
+            return self.distances * self._seconds_a_distance + to_medoids
         in_matrices = self.sample**2 + (self.n_rows**2 if self.method == "fasterpam" else 0)
-        matrices = in_matrices * (_seconds_of(self.n_dimensions) / 2 + MATRIX_SWEEPS / LOOKS)  # half are copied
-        rest = (self.distances - in_matrices) * (_seconds_of(self.n_dimensions) + 1 / LOOKS)
+        computed = (DISTANCE + self.n_dimensions) / NUMBERS
+        matrices = in_matrices * (computed / 2 + MATRIX_SWEEPS / LOOKS)  # half are copied
+        rest = (self.distances - in_matrices) * self._seconds_a_distance
         return matrices + rest + self.n_rows * self.n_dimensions / PREPARED + self.n_clusters / MEDOIDS
 
     @property
     def bytes(self) -> int:
         """About how much memory the fit takes, with a copy of the data and the distances of points to medoids."""
         matrix = 4 * max(self.sample**2, self.n_rows**2 if self.method == "fasterpam" else 0)
-        points = self.evaluators if self.method == "sampled" else self.n_rows
-        return 4 * (self.n_rows * self.n_dimensions + points * self.n_clusters) + max(matrix, 2**27)
+        to_medoids = self._points * self.n_clusters * (2 if self.on_card else 1)
+        return 4 * (self.n_rows * self.n_dimensions + to_medoids) + max(matrix, 2**30 if self.on_card else 2**27)
+
+    @property
+    def _points(self) -> int:
+        """The rows that the loss is summed over."""
+        return self.evaluators if self.method == "sampled" else self.n_rows
+
+    @property
+    def _seconds_a_distance(self) -> float:
+        """About how long it takes to compute a distance that is not kept, and to look at it in a sweep."""
+        numbers = DISTANCE + self.n_dimensions
+        if self.on_card:
+            return numbers / CARD_NUMBERS + self.n_clusters / CARD_LOOKED
+        return numbers / NUMBERS + 1 / LOOKS
 
     def __str__(self) -> str:
         return (
@@ -88,12 +111,13 @@ def plan(
     *,
     init_given: bool,
     max_seconds: float = CLUSTERING_SECONDS,
+    on_card: bool = False,
 ) -> Plan:
     """Choose the method and the sizes such that the matrices stay within max_memory bytes.
 
     "auto" takes the best method whose estimate is within max_seconds, and "sampled" as many candidates and evaluators
     as there is time for, but no fewer than it needs. `init_given`: the search starts from row numbers of the user, and
-    so from no sample.
+    so from no sample. `on_card`: whether a CUDA card does it.
     """
     sample = min(_size(SAMPLE, n_clusters), math.isqrt(max_memory // 8))
     if method == "alternate" or init_given or not 2 * n_clusters <= sample <= n_rows // 2:
@@ -112,6 +136,7 @@ def plan(
             sample=sample,
             candidates=max(n_clusters, min(candidates, affordable)),
             evaluators=max(n_clusters, min(evaluators, affordable)),
+            on_card=on_card,
         )
 
     if method != "auto":
@@ -121,14 +146,9 @@ def plan(
     if planned("streamed").seconds <= max_seconds:
         return planned("streamed")
     least = planned("sampled")
-    left = (max_seconds - least.seconds) / (_seconds_of(n_dimensions) + 1 / LOOKS)
+    left = (max_seconds - least.seconds) / least._seconds_a_distance
     spent = least.candidates * least.evaluators
     return planned("sampled", spent + max(0, int(left / SWEEPS)))
-
-
-def _seconds_of(n_dimensions: int) -> float:
-    """About how long a distance takes between vectors of so many numbers."""
-    return (DISTANCE + n_dimensions) / NUMBERS
 
 
 def _sweeps(candidates: int, evaluators: int) -> int:

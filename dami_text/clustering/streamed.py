@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dami_text.clustering.distances import Tiles, Vectors
-from dami_text.clustering.fasterpam import assigned, swap_block
+from dami_text.clustering.fasterpam import Begin, beginning, swap_block
 from dami_text.clustering.progress import progress
 
 PROMISING = 0.3  # the share of the candidates that the next sweep looks at again
@@ -27,14 +27,14 @@ def swap_narrowing(points: Vectors, candidates: Vectors, medoids: Tensor, max_it
     Returns the medoids and the number of sweeps, max_iter at most.
     """
     every = torch.arange(len(candidates), device=medoids.device)
-    small, sweeps = len(every) <= SMALL, 0
+    small, sweeps, begin = len(every) <= SMALL, 0, beginning(medoids.device)
 
     def sweep(rows: Tensor) -> tuple[Tensor, NDArray[np.floating], float]:
         nonlocal sweeps
         sweeps += 1
         distances = Tiles(points, candidates[rows])
         places = torch.isin(rows, medoids).nonzero().view(-1)
-        places, changes, gained = _sweep(distances, places, f"K-medoids, sweep {sweeps}")
+        places, changes, gained = _sweep(distances, places, begin, f"K-medoids, sweep {sweeps}")
         return rows[places], changes, gained
 
     while sweeps < max_iter:
@@ -55,15 +55,15 @@ def swap_narrowing(points: Vectors, candidates: Vectors, medoids: Tensor, max_it
     return medoids, sweeps
 
 
-def _sweep(distances: Tiles, medoids: Tensor, title: str) -> tuple[Tensor, NDArray[np.floating], float]:
+def _sweep(distances: Tiles, medoids: Tensor, begin: Begin, title: str) -> tuple[Tensor, NDArray[np.floating], float]:
     """One sweep over the candidates, whose places the medoids (K,) are.
 
     Returns the new medoids, how much each candidate would have changed the loss (-inf for medoids, which so stay among
     the promising), and the share of the loss that was gained.
     """
-    state = assigned(distances, medoids)
+    state = begin(distances, medoids)
     before = state.loss
     changes = np.concatenate([swap_block(distances, state, block) for block in progress(distances.blocks, title)])
-    changes[state.medoids] = -np.inf
-    found = torch.from_numpy(state.medoids).to(medoids.device)
-    return found, changes, (before - state.loss) / before if before > 0 else 0.0
+    found, after = state.medoids, state.loss
+    changes[found] = -np.inf
+    return torch.from_numpy(found).to(medoids.device), changes, (before - after) / before if before > 0 else 0.0

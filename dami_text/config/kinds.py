@@ -27,6 +27,8 @@ OF_STEPS = frozenset({"optimizer", "learning_rate", "weight_decay", "warmup_step
     *("train_batch_size", "gradient_accumulation_steps", "patience", "steps", "mixed_precision"),
     "distributed_training",
 }
+#: Those of them that passes over texts heed too.
+OF_PASSES = frozenset({"mixed_precision"})
 
 
 class ModelKind(ABC):
@@ -60,7 +62,7 @@ class ModelKind(ABC):
 
     def validates(self, options: Mapping[str, Any]) -> bool:
         """Whether trainings stop by a validation split where there is one, given the other options."""
-        return not self.ignored(options) >= OF_STEPS
+        return not self.ignored(options) >= OF_STEPS - OF_PASSES
 
     def require(self, config: Any) -> None:  # noqa: B027 - most kinds need nothing
         """Raise ConfigError if what the options of a run (a RunConfig) need is not installed."""

@@ -135,7 +135,7 @@ class TrainingConfig(Options):
         "f1: models predict the rarer of two classes, or with --task multilabel each label, from that probability on "
         "at which its cross-validated F1 is highest, in place of one half; for linear and frozen encoders",
     )
-    mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training, by accelerate")
+    mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "precision of training and of passes, by accelerate")
     device: Device = option(
         "auto",
         "what computes; auto is a GPU where there is one, but for cnn, bilstm and mlp the CPU unless it is a CUDA card",
@@ -216,7 +216,8 @@ class StrategyConfig(Options):
     )
     egl_parameters: Literal["all", "head"] = option("all", "egl: all weights, or the last layer's")
     inference_batch_size: int = option(
-        BATCH_SIZE, "texts in a batch of predictions or interpretations; in predictions 16 times as many on a CUDA card"
+        BATCH_SIZE,
+        "texts in a batch of predictions or interpretations; on a CUDA card as many as keep it busy",
     )
     pool_subsample: int | None = option(
         None,

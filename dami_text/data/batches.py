@@ -97,7 +97,11 @@ def sparse_tensor(matrix: sparse.csr_matrix) -> torch.Tensor:
     return torch.sparse_coo_tensor(places, values, part.shape, check_invariants=False)
 
 
-def batches_by_length(lengths: NDArray[np.int64], batch_size: int, tokens_a_text: int = 256) -> list[Rows]:
+#: Tokens for each text of a full batch that a pass over texts has at most, padding among them.
+TOKENS_A_TEXT = 256
+
+
+def batches_by_length(lengths: NDArray[np.int64], batch_size: int, tokens_a_text: float = TOKENS_A_TEXT) -> list[Rows]:
     """The positions of `lengths` (n,) dealt into batches of like length, shortest first.
 
     A batch has at most `batch_size` texts and, padded, at most `tokens_a_text` tokens a text of a full batch, so that

@@ -86,6 +86,12 @@ class _Lists:
         """The lists of all parts, one after another."""
         return cls([each for part in parts for each in part.values], [each for part in parts for each in part.offsets])
 
+    def flat(self) -> NDArray[np.int32]:
+        """The lists, one after another."""
+        chunks = zip(self.values, self.offsets, strict=True)
+        empty = np.zeros(0, np.int32)
+        return np.concatenate([empty, *(values[offsets[0] : offsets[-1]] for values, offsets in chunks)])
+
     def __getitem__(self, row: int) -> NDArray[np.int32]:
         chunk = int(np.searchsorted(self._first_rows, row, side="right")) - 1
         offsets, local = self.offsets[chunk], row - self._first_rows[chunk]
@@ -282,11 +288,11 @@ class EncodedTexts(StoredTexts):
 
     def all_token_ids(self) -> NDArray[np.int32]:
         """The token ids of all texts, one text after another, without padding."""
-        parts = [
-            values[offsets[0] : offsets[-1]]
-            for values, offsets in zip(self._ids.values, self._ids.offsets, strict=True)
-        ]
-        return np.concatenate([np.zeros(0, np.int32), *parts])
+        return self._ids.flat()
+
+    def all_word_ids(self) -> NDArray[np.int32] | None:
+        """The number of the word that each of `all_token_ids` is a piece of; None where every token is a word."""
+        return None if self._word_ids is None else self._word_ids.flat()
 
     def counts_of(self, token_id: int) -> Rows:
         """How often a token is in each text (N,)."""

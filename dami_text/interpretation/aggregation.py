@@ -15,16 +15,19 @@ so the nearest rivals within reach of a generous guess are kept beside the word,
 texts with more rivals than were kept are interpreted again, with Ibar.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from dami_text.data.batches import batches_by_length
+from dami_text.data.batches import TOKENS_A_TEXT, batches_by_length
 from dami_text.data.ids import Rows
+from dami_text.models.inference import in_halves
 from dami_text.processes import ALONE, Processes, where_float64_is
 
 #: What rounding in float32 may do to a difference of squared distances, relative to the largest term in it.
@@ -59,25 +62,34 @@ class InformativeWords:
 
 
 def informative_words(
-    interpreter: Interpreter, lengths: NDArray[np.int64], batch_size: int, processes: Processes = ALONE
+    interpreter: Interpreter,
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    processes: Processes = ALONE,
+    *,
+    tokens_a_text: float = TOKENS_A_TEXT,
 ) -> InformativeWords:
     """The informative words of N texts, the same that two full passes (first Ibar, then the argmax) would choose.
 
-    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,). The processes share the batches,
-    and each gets all of the result, which does not depend on their number.
+    `interpreter` is called with batches of positions 0..N-1 of like `lengths` (N,), as `batches_by_length` makes them,
+    or with parts of them where the device has no memory for all. The processes share the batches, and each gets all of
+    the result, which does not depend on their number.
     """
-    batches = batches_by_length(lengths, batch_size)
+    batches = batches_by_length(lengths, batch_size, tokens_a_text)
     batches = [batches[i] for i in evenly_spread(len(batches))]
     chosen = _Chosen(len(lengths))
     total, n_texts = np.zeros(1), 0  # the sum over texts of the mean over their words (D,)
     center, stages = total, []  # J, and of each stage the texts and the J that chose their words
+
+    def around(point: NDArray[np.float64], reach: float | None) -> Callable[[Rows], _Choice]:
+        return lambda positions: _choose(positions, *_interpreted(interpreter, positions), point, reach)
 
     begin = 0
     while begin < len(batches):
         stage, before = batches[begin : max(1, 2 * begin)], center
         center = total / max(n_texts, 1)
         reach = REACH * float(np.linalg.norm(center - before))
-        found = (_choose(p, *_interpreted(interpreter, p), center, reach) for p in processes.share(stage))
+        found = _choices(around(center, reach), processes.share(stage))
         for choice in processes.gather(found):
             chosen.take(choice)
             total, n_texts = total + choice.total, n_texts + len(choice.positions)
@@ -89,8 +101,8 @@ def informative_words(
     for positions, center in stages:
         errors[positions] = np.linalg.norm(center - mean)
     doubtful = chosen.settle(mean, errors)
-    again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size)]
-    found = (_choose(p, *_interpreted(interpreter, p), mean, None) for p in processes.share(again))
+    again = [doubtful[positions] for positions in batches_by_length(lengths[doubtful], batch_size, tokens_a_text)]
+    found = _choices(around(mean, None), processes.share(again))
     for choice in processes.gather(found):
         chosen.take(choice)
     return InformativeWords(
@@ -108,6 +120,8 @@ def words_by_score(
     lengths: NDArray[np.int64],
     batch_size: int,
     processes: Processes = ALONE,
+    *,
+    tokens_a_text: float = TOKENS_A_TEXT,
 ) -> InformativeWords:
     """The words of N texts that `scorer` gives the highest score, the first of equal ones: ablations of the deviation.
 
@@ -129,8 +143,8 @@ def words_by_score(
             is_word=is_word,
         )
 
-    batches = batches_by_length(lengths, batch_size)
-    for choice in processes.gather(choose(positions) for positions in processes.share(batches)):
+    batches = batches_by_length(lengths, batch_size, tokens_a_text)
+    for choice in processes.gather(_choices(choose, processes.share(batches))):
         chosen.take(choice)
         total, n_texts = total + choice.total, n_texts + len(choice.positions)
     mean = total / max(n_texts, 1)
@@ -193,6 +207,31 @@ class _Choice:
     total: NDArray[np.float64]
     rivals: _Rivals
     radii: NDArray[np.float64]
+
+
+def _choices(choose: Callable[[Rows], _Choice], batches: Iterable[Rows]) -> Iterator[_Choice]:
+    """The choice for each batch of positions; where the device has no memory for one, it and later ones are halved."""
+    most: float = np.inf  # positions that there was room for
+    for positions in batches:
+        pieces = np.array_split(positions, math.ceil(len(positions) / most) or 1)
+        parts = [part for piece in pieces for part in in_halves(choose, piece)]
+        if len(parts) > len(pieces):
+            most = math.ceil(len(positions) / len(parts))
+        yield parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _joined(parts: Sequence[_Choice]) -> _Choice:
+    """The choices for the parts of a batch as one."""
+
+    def joined(name: str, parts: Sequence[Any]) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    rivals = [part.rivals for part in parts]
+    return _Choice(
+        **{name: joined(name, parts) for name in ("positions", "words", "representations", "radii")},
+        rivals=_Rivals(**{field.name: joined(field.name, rivals) for field in fields(_Rivals)}),
+        total=np.sum([part.total for part in parts], axis=0),
+    )
 
 
 def _choose(

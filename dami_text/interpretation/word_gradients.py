@@ -5,7 +5,7 @@ weights of the linear function that a piecewise linear model is at that text, an
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from dami_text.data.batches import Batch, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import Texts
 from dami_text.models.inference import device_of, evaluation_mode
+from dami_text.models.precision import asked_precision
 from dami_text.models.tasks import task_of
 from dami_text.models.unseen import seen_logits
 from dami_text.models.windows import windows_of
@@ -65,8 +66,13 @@ def by_token(model: PreTrainedModel, values: torch.Tensor, batch: Batch) -> torc
 
 @contextmanager
 def interpretation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """No dropout, gradients on, and cuDNN off, which refuses to go backward through an RNN out of training mode."""
-    with evaluation_mode(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+    """No dropout, and gradients on; for an RNN cuDNN off, which refuses to go backward through it out of training mode.
+
+    (Convolutions without cuDNN would be computed text by text.)
+    """
+    recurrent = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
+    cudnn = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
+    with evaluation_mode(model), torch.enable_grad(), cudnn:
         yield
 
 
@@ -85,7 +91,8 @@ def interpret(
     the model never predicts, for lack of a label, do not count: C is without them.
     """
     with interpretation_mode(model), embedding_hook(model) as captured:
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
+        with asked_precision(model, for_gradients=True):
+            logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float()
         logits = seen_logits(model, logits)
         gradients: list[torch.Tensor] = []
         log_odds_of = _label_log_odds if task_of(model).multilabel else _log_odds

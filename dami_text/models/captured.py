@@ -8,8 +8,6 @@ What the step computes is what `training` does without a graph: dropout draws fr
 advances with each replay.
 """
 
-import logging
-import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
@@ -23,21 +21,14 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
+from dami_text.models.recording import EAGER_STEPS, Record, recorder, take_step, tell_not_recorded
 from dami_text.models.tasks import task_of
-
-logger = logging.getLogger(__name__)
 
 #: Batches are padded to a multiple of so many tokens, so that a few graphs do for all of them.
 WIDTH = 16
 
-#: Steps of a width before its graph is recorded: in them, libraries choose their kernels and take their memory.
-EAGER_STEPS = 2
-
 #: Tokens of all labelled texts, padded to the longest, that are kept on the card: 1 GiB with their mask.
 MAX_TOKENS = 2**26
-
-#: Records what a function does on the device and returns what repeats it.
-Record = Callable[[Callable[[], None]], Callable[[], object]]
 
 
 class Replays:
@@ -64,10 +55,7 @@ class Replays:
             except RuntimeError as error:
                 self.is_recording = False
                 self._replays.clear()
-                logger.info(
-                    "a training step of %s cannot be recorded as a CUDA graph (%s); kernels are launched one by one",
-                    *(self._name, str(error).splitlines()[0]),
-                )
+                tell_not_recorded(f"a training step of {self._name}", error)
         self._replays.get(key, step)()
 
     def forget(self) -> None:
@@ -120,7 +108,10 @@ class CapturedSteps:
         return self._replays.is_recording
 
     def one_pass(self, batches: Iterable[Rows], schedule: LRScheduler | None) -> int:
-        """Take a step on each batch of places (B,) among the labelled texts; how many steps that were."""
+        """Take a step on each batch of places (B,) among the labelled texts; how many steps that were.
+
+        They are fewer than the batches where the device's memory has no room for one.
+        """
         batches = list(batches)
         if not batches:
             return 0
@@ -136,7 +127,11 @@ class CapturedSteps:
             self._rows.copy_(rows_there[i])
             self._counts.copy_(counts_there[i])
             width = min(-(-longest // WIDTH) * WIDTH, self._ids.shape[1])
-            self._replays.take(partial(self._step, width), width)
+            try:
+                self._replays.take(partial(self._step, width), width)
+            except torch.OutOfMemoryError:
+                self._replays.forget()
+                return i
             if schedule is not None:
                 schedule.step()
         return len(batches)
@@ -154,30 +149,3 @@ class CapturedSteps:
         loss.backward()
         self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)
         take_step(self._optimizer)
-
-
-def take_step(optimizer: Optimizer) -> None:
-    """Take a step without torch's warning of an optimizer for graphs: its first steps are taken before recording."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True", UserWarning)
-        optimizer.step()
-
-
-def recorder() -> Record:
-    """What records CUDA graphs, which share their memory: never are two of them replayed at a time."""
-    pool = torch.cuda.graph_pool_handle()
-
-    def record(function: Callable[[], None]) -> Callable[[], object]:
-        graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
-        before = generator.clone_state()
-        torch.cuda.synchronize()
-        try:
-            with torch.cuda.graph(graph, pool=pool):
-                function()
-        except RuntimeError:
-            # The generator would take every draw for a part of the recording that failed, and refuse it.
-            generator.graphsafe_set_state(before)
-            raise
-        return graph.replay
-
-    return record

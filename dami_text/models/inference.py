@@ -1,9 +1,8 @@
 """Passes over texts: batches of like length, dealt out whole to the processes, rows travelling with their results."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,19 +11,22 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from dami_text.config.defaults import BATCH_SIZE
-from dami_text.data.batches import Batch, FeatureBatch, batches_by_length
+from dami_text.data.batches import TOKENS_A_TEXT, Batch, FeatureBatch, batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, Texts
 from dami_text.models.heads import head_alone
 from dami_text.models.last_layer import head_of, read_by_head
+from dami_text.models.precision import asked_precision
+from dami_text.models.resident import resident
+from dami_text.models.room import ENOUGH, CardMemory, Room, tell_of_halving
 from dami_text.models.tasks import task_of
 from dami_text.models.windows import windows_of
-from dami_text.processes import Processes
+from dami_text.processes import Processes, is_card
 
-logger = logging.getLogger(__name__)
-
-#: How many times larger batches are on a CUDA card, which would wait for Python between small ones.
+#: How many times larger batches are on a CUDA card where they are not measured: it would wait between small ones.
 ON_CARD = 16
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -89,33 +91,33 @@ def over_batches(
     batch_size: int = BATCH_SIZE,
     *,
     processes: Processes | None = None,
+    is_measured: bool = True,
 ) -> NDArray[Any]:
     """The results (n, ...) of `function`, a row of it a text, in the order of `rows` (n,) of `texts`.
 
-    The batches do not depend on the number of processes. Without `processes`, all those of the launch share the work,
-    and every one of them gets the whole result. On a card, batches are `ON_CARD` times as large, and one that its
-    memory has no room for is halved.
+    Without `processes`, all those of the launch share the work, and every one of them gets the whole result. The
+    batches do not depend on their number. On a card they are up to `ON_CARD` times as large. Under a single process, if
+    this `is_measured`, they are as large as is useful and as memory has room for (see `room`), whatever `batch_size`
+    is. One that there is no room for is halved.
     """
     processes = Processes.all() if processes is None else processes
-    size = max(batch_size, texts.least_batch) * (ON_CARD if device.type == "cuda" else 1)
-    batches = batches_by_length(texts.lengths[rows], size)
+    collating, lengths = resident(texts, device), texts.lengths[rows]
+    room = Room(CardMemory(device)) if is_measured and is_card(device) and processes.count == 1 else None
+    if room is None:
+        batches = processes.share(batches_by_length(lengths, *batch_limits(device, batch_size, texts.least_batch)))
 
-    def of(positions: Rows) -> torch.Tensor:
-        try:
-            return function(texts.collate(rows[positions]).to(device))
-        except torch.OutOfMemoryError:
-            if len(positions) == 1:
-                raise
-        logger.info("a batch of %d texts is more than the device has memory for; it is halved", len(positions))
-        return torch.cat([of(half) for half in np.array_split(positions, 2)])
+    def compute(positions: Rows) -> torch.Tensor:
+        return function(collating.collate(rows[positions]).to(device))
 
     def results() -> Iterator[tuple[Rows, NDArray[Any]]]:
         before: tuple[Rows, torch.Tensor] | None = None  # a card computes while the next batch is made
-        for positions in processes.share(batches):
-            values = of(positions)
+        for positions in batches if room is None else room.batches(lengths):
+            parts = in_halves(compute, positions)
+            if room is not None and len(parts) > 1:
+                room.ran_out(len(positions) * int(lengths[positions].max(initial=1)))
             if before is not None:
                 yield before[0], before[1].cpu().numpy()
-            before = positions, values
+            before = positions, torch.cat(parts) if len(parts) > 1 else parts[0]
         if before is not None:
             yield before[0], before[1].cpu().numpy()
 
@@ -125,6 +127,30 @@ def over_batches(
             assembled = np.zeros((len(rows), *values.shape[1:]), values.dtype)
         assembled[positions] = values
     return assembled
+
+
+def batch_limits(device: torch.device, batch_size: int, least: int) -> tuple[int, float]:
+    """How many texts a pass on the device takes at once, and how many tokens for each, where it is not measured.
+
+    `batch_size` texts were asked for, and at least `least`.
+    """
+    size = max(batch_size, least)
+    return (size * ON_CARD, ENOUGH / (size * ON_CARD)) if is_card(device) else (size, TOKENS_A_TEXT)
+
+
+def in_halves(function: Callable[[Rows], T], positions: Rows) -> list[T]:
+    """What `function` makes of positions (B,), in halves where the device has no memory for all of them at once.
+
+    Raises:
+        torch.OutOfMemoryError: there is no room for one.
+    """
+    try:
+        return [function(positions)]
+    except torch.OutOfMemoryError:
+        if len(positions) == 1:
+            raise
+    tell_of_halving("passes", len(positions))
+    return [found for half in np.array_split(positions, 2) for found in in_halves(function, half)]
 
 
 def predict_probabilities(
@@ -186,7 +212,7 @@ def _predict(
     def of_batch(batch: Batch | FeatureBatch) -> torch.Tensor:
         return function(reader(**batch.inputs).logits.float())
 
-    with evaluation_mode(reader), torch.no_grad():
+    with evaluation_mode(reader), torch.no_grad(), asked_precision(reader, source):
         return over_batches(
             of_batch, source, rows, device=device_of(reader), batch_size=batch_size, processes=processes
         )
@@ -251,7 +277,7 @@ def predict_features(
 
     hook = (layer or head_of(model)).register_forward_pre_hook(capture)
     try:
-        with evaluation_mode(reader), torch.no_grad():
+        with evaluation_mode(reader), torch.no_grad(), asked_precision(reader, source):
             return over_batches(
                 features, source, rows, device=device_of(reader), batch_size=batch_size, processes=processes
             )

@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
-from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import FeatureTexts, LabeledTexts
 from dami_text.errors import TrainingError
@@ -34,6 +33,8 @@ from dami_text.models.lexical import fit_with_tokens
 from dami_text.models.logistic import LogisticFit, Regression, Ways, fit_logistic
 from dami_text.models.one_vs_rest import fit_each_label
 from dami_text.models.regions import FeatureRows, fit_regions, regions_of
+from dami_text.models.resident import resident
+from dami_text.models.room import StepRoom
 from dami_text.models.tasks import task_of
 from dami_text.models.unseen import has_nothing_to_learn, never_predicted, unseen_classes
 from dami_text.models.word_level import class_names_of
@@ -271,6 +272,9 @@ class _Steps:
         model.to(accelerator.device)
         self.model, self._texts = model, data.texts
         self._lengths = data.texts.lengths[data.rows]
+        # Processes that train together must do the same passes: there is no going back for one of them.
+        tokens, alone = config.train_batch_size * TOKENS_A_TEXT, self.processes.count == 1
+        self._room = StepRoom(self._lengths, config.train_batch_size, tokens, may_halve=alone)
         self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
         captures = self._captures()
         adam, self._schedule = _optimizer(self.model, config, capturable=captures)
@@ -297,21 +301,29 @@ class _Steps:
         self._trained.train()
         batches = training_batches(self._lengths, self._config.train_batch_size, self._rng)
         if self._captured is not None:
-            self.taken += self._captured.one_pass(islice(batches, most), self._schedule)
-            return
+            left = list(islice(batches, most))
+            done = self._captured.one_pass(left, self._schedule)
+            self.taken += done
+            if done == len(left):
+                return
+            self._captured, batches = None, iter(left[done:])  # memory has run out: it goes on in halves
+            self._optimizer.zero_grad()
         for group in islice(_groups(batches, self._config), most):
-            self._take([part for positions in group for part in self._parts(positions)])
-
-    def _parts(self, positions: Rows) -> list[Rows]:
-        """A batch in parts that memory has room for, where its texts are long: a step adds up their gradients."""
-        size = self._config.train_batch_size
-        return [positions[part] for part in batches_by_length(self._lengths[positions], size, TOKENS_A_TEXT)]
+            self._take(group)
 
     def _take(self, group: list[Rows]) -> None:
-        """Take a step on parts of positions of the labelled texts."""
-        n = sum(map(len, group))
-        self._loss *= 1 - NEWEST
-        for positions in group:
+        """Take a step on batches of positions of the labelled texts."""
+        self._room.add_up(group, self._add_gradients, self._optimizer.zero_grad)
+        self._optimizer.step()
+        if self._schedule is not None:
+            self._schedule.step()
+        self._optimizer.zero_grad()
+        self.taken += 1
+
+    def _add_gradients(self, parts: list[Rows]) -> None:
+        """Add up the gradients of a step, part by part of its texts."""
+        n, total = sum(map(len, parts)), torch.zeros_like(self._loss)
+        for positions in parts:
             mine = self.processes.share(positions)
             batch = self._texts.collate(self._data.rows[mine]).to(self._accelerator.device)
             labels = torch.from_numpy(self._data.labels[mine]).to(self._accelerator.device)
@@ -320,12 +332,8 @@ class _Steps:
             loss = self._task.loss(logits, labels, self._class_weights, reduction="sum")
             # The mean over the step's texts, also where processes hold a part each and average their gradients.
             self._accelerator.backward(loss * (self.processes.count / n))
-            self._loss += loss.detach() * (NEWEST / n)
-        self._optimizer.step()
-        if self._schedule is not None:
-            self._schedule.step()
-        self._optimizer.zero_grad()
-        self.taken += 1
+            total += loss.detach()
+        self._loss.mul_(1 - NEWEST).add_(total * (NEWEST / n))
 
     def _captures(self) -> bool:
         """Whether steps are recorded: on a CUDA card, of one batch whole, without gradients to scale.
@@ -343,7 +351,7 @@ class _Steps:
         return CapturedSteps(
             self.model,
             optimizer,
-            self._texts.collate(self._data.rows).to(device),
+            resident(self._texts, device).collate(self._data.rows).to(device),
             torch.from_numpy(self._data.labels).to(device),
             batch_size=min(self._config.train_batch_size, len(self._lengths)),
             class_weights=self._class_weights,

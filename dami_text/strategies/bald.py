@@ -42,6 +42,7 @@ from dami_text.models.inference import (
 )
 from dami_text.models.last_layer import head_of
 from dami_text.models.mlp import MLPForSequenceClassification
+from dami_text.models.precision import asked_precision
 from dami_text.models.tasks import Task, task_of
 from dami_text.models.word_level import WordLevelForSequenceClassification
 from dami_text.randomness import hashed_noise, torch_stream
@@ -148,8 +149,10 @@ class Bald:
                 passes = [reader(**batch.inputs).logits.float() for _ in range(self.samples)]
             return disagreement(task, torch.stack(passes, dim=1))
 
-        with dropout_mode(reader), torch.no_grad():
-            return over_batches(scores, source, pool.unlabeled, device_of(reader), self.batch_size)
+        with dropout_mode(reader), torch.no_grad(), asked_precision(reader, source):
+            # A batch's noise depends on which texts are in it, and so must not depend on what memory is free.
+            device, size = device_of(reader), self.batch_size
+            return over_batches(scores, source, pool.unlabeled, device, size, is_measured=False)
 
 
 def thinned_layers(model: WordLevelForSequenceClassification | MLPForSequenceClassification) -> list[nn.Linear]:

@@ -30,8 +30,9 @@ from dami_text.data.pool import Pool
 from dami_text.data.texts import Texts
 from dami_text.interpretation.aggregation import InformativeWords, informative_words, words_by_score
 from dami_text.interpretation.word_gradients import Target, TargetClass, interpret, weights_by_word, word_influence
-from dami_text.models.inference import device_of
+from dami_text.models.inference import batch_limits, device_of
 from dami_text.models.regions import FeatureRows, in_fewer_numbers, regions_of
+from dami_text.models.resident import resident
 from dami_text.processes import Processes, where_float64_is
 from dami_text.randomness import hashed_noise
 from dami_text.strategies.base import Query, word_to_show
@@ -78,15 +79,16 @@ class Representation:
     def of_unlabeled(self, model: PreTrainedModel, pool: Pool, rng: np.random.Generator) -> InformativeWords:
         """The informative words of the unlabelled texts, in the order of `pool.unlabeled`."""
         reader, texts = self._read(model, pool.texts)
-        rows, lengths = pool.unlabeled, texts.lengths[pool.unlabeled]
-        batch_size = max(self.batch_size, texts.least_batch)
+        rows, lengths, device = pool.unlabeled, texts.lengths[pool.unlabeled], device_of(reader)
+        batch_size, tokens = batch_limits(device, self.batch_size, texts.least_batch)
+        collating, processes = resident(texts, device), Processes.all()
 
         def interpretations(positions: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-            batch = texts.collate(rows[positions]).to(device_of(reader))
+            batch = collating.collate(rows[positions]).to(device)
             return interpret(reader, batch, self.target, self.target_class), batch.is_word
 
         if self.word == "deviation":
-            return informative_words(interpretations, lengths, batch_size, Processes.all())
+            return informative_words(interpretations, lengths, batch_size, processes, tokens_a_text=tokens)
         seed = int(rng.integers(2**63)) if self.word == "random" else 0
 
         def noise(positions: Rows, found: torch.Tensor, is_word: torch.Tensor) -> torch.Tensor:
@@ -94,7 +96,7 @@ class Representation:
             return torch.from_numpy(values.astype(np.float32)).to(is_word.device)
 
         scorer = noise if self.word == "random" else norms
-        return words_by_score(scorer, interpretations, lengths, batch_size, Processes.all())
+        return words_by_score(scorer, interpretations, lengths, batch_size, processes, tokens_a_text=tokens)
 
     def _read(self, model: PreTrainedModel, texts: Texts) -> tuple[PreTrainedModel, Texts | FeatureRows]:
         """What is differentiated, and what it reads of the texts."""
@@ -197,7 +199,8 @@ class Dami:
 
         def medoids(representations: NDArray[np.float32], k: int) -> Rows:
             representations = self.representation.compact(representations, model, pool.texts)
-            clusters = Processes.all().on_main(lambda: self._clustering(k, rng).fit(representations))
+            rows = torch.from_numpy(representations).to(device_of(model))
+            clusters = Processes.all().on_main(lambda: self._clustering(k, rng).fit(rows))
             counts = np.bincount(clusters.labels_, minlength=k)
             order = np.argsort(-counts, kind="stable")
             sizes[:k], details["clustering"] = counts[order], clusters.method_

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.interpretation.word_gradients import by_token, embedding_hook, interpretation_mode
+from dami_text.models.precision import asked_precision
 from dami_text.models.tasks import Task, task_of
 from dami_text.models.unseen import seen_logits
 
@@ -30,7 +31,8 @@ from dami_text.models.unseen import seen_logits
 def expected_word_gradients(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """sum_c p(c|x) ||d loss(x, c) / d E_w||_2 (B, T) of the word w at each place, its occurrences summed."""
     with interpretation_mode(model), embedding_hook(model) as embedded:
-        logits = _logits(model, batch)
+        with asked_precision(model, for_gradients=True):
+            logits = _logits(model, batch)
         same = _same_word(batch).to(embedded[0])
         lengths: torch.Tensor = torch.zeros_like(same[:, 0])
         for weights, (gradient,) in _loss_gradients(task_of(model), logits, embedded):

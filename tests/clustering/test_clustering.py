@@ -16,8 +16,9 @@ from dami_text.clustering import KMedoids, distances, sampled, streamed
 from dami_text.clustering import plan as planning
 from dami_text.clustering.alternate import best_members
 from dami_text.clustering.distances import Matrix, Tiles, assign, first_least, pairwise, prepare
-from dami_text.clustering.fasterpam import assigned, swap_block
+from dami_text.clustering.fasterpam import swap_block
 from dami_text.clustering.initialization import k_means_plus_plus, park_jun
+from dami_text.clustering.on_host import assigned
 from dami_text.clustering.progress import progress
 from dami_text.clustering.sampled import _chances, _draw_weighted
 

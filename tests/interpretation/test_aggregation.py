@@ -118,6 +118,38 @@ def by_length(rng, n, D):
 MAKERS = [normal, heavy_tailed, saturated, same_direction, offset, two_camps, mostly_zero, by_length]
 
 
+@pytest.mark.parametrize("most", [1, 5, 30])
+def test_the_words_are_the_same_where_memory_has_room_for_few_texts(most):
+    texts = [text.astype(np.float32) for text in normal(np.random.default_rng(0), 200, D=7)]
+    interpreter, sizes = Padded(texts), []
+
+    def limited(positions):
+        sizes.append(len(positions))
+        if len(positions) > most:
+            raise torch.OutOfMemoryError("no room")
+        return interpreter(positions)
+
+    found = informative_words(limited, np.array([len(text) for text in texts]), 32)
+    assert_is_reference(found, texts)
+    wanted = run(texts, 32)
+    np.testing.assert_array_equal(found.words, wanted.words)
+    np.testing.assert_array_equal(found.deviations, wanted.deviations)
+    assert sum(size > most for size in sizes) <= 4 * 31, "the first batch of each stage; others are in parts"
+
+
+def test_batches_have_few_tokens_where_they_are_asked_to():
+    texts = [text.astype(np.float32) for text in normal(np.random.default_rng(0), 200, D=3)]
+    lengths, asked = np.array([len(text) for text in texts]), []
+    interpreter = Padded(texts)
+
+    def noting(positions):
+        asked.append(len(positions) * int(lengths[positions].max()))
+        return interpreter(positions)
+
+    assert_is_reference(informative_words(noting, lengths, 100, tokens_a_text=0.5), texts)
+    assert max(asked) <= max(50, lengths.max())
+
+
 @pytest.mark.parametrize("maker", MAKERS)
 @pytest.mark.parametrize(
     ("n", "batch_size"), [(1, 1), (2, 1), (2, 4), (50, 1), (50, 7), (50, 64), (500, 16), (500, 100)]

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from dami_text.data.batches import Batch
-from dami_text.interpretation.word_gradients import embedding_hook, interpret
+from dami_text.interpretation.word_gradients import embedding_hook, interpret, interpretation_mode
 
 KINDS = ["cnn", "bilstm"]
 TARGETS = ["probability", "logit"]
@@ -272,3 +272,21 @@ def test_the_hook_gives_the_words_embeddings_and_goes():
         assert captured[0].is_leaf
     model(batch.input_ids, batch.attention_mask)
     assert len(captured) == 1
+
+
+def test_cudnn_is_off_for_recurrent_networks_only():
+    for kind, enabled in (("cnn", True), ("bilstm", False)):
+        before = torch.backends.cudnn.enabled
+        with interpretation_mode(small_model(kind, VOCABULARY)):
+            assert torch.backends.cudnn.enabled == (before and enabled)
+        assert torch.backends.cudnn.enabled == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_card_the_same_gradients(kind):
+    model, batch = small_model(kind, VOCABULARY, 3), random_batch([4, 0, 7, 1])
+    wanted = interpret(model, batch)
+    found = interpret(model.cuda(), batch.to("cuda")).cpu()
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-3)

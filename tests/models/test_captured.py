@@ -16,9 +16,10 @@ from strategy_cases import pool_of
 
 from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
-from dami_text.models import captured, training
+from dami_text.models import captured, recording, training
 from dami_text.models.adapters import adapter_config, add_adapter
-from dami_text.models.captured import EAGER_STEPS, CapturedSteps, take_step
+from dami_text.models.captured import CapturedSteps
+from dami_text.models.recording import EAGER_STEPS, take_step
 from dami_text.processes import make_accelerator
 
 
@@ -99,7 +100,9 @@ def steps_of(data, record):
     )
 
 
-def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
+def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog, monkeypatch):
+    monkeypatch.setattr(recording, "_told", set())
+
     def failing(function):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
@@ -108,6 +111,7 @@ def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog):
     batches = [np.arange(8)] * (EAGER_STEPS + 3)
     with caplog.at_level(logging.INFO):
         assert steps.one_pass(batches, None) == len(batches)
+        steps_of(data, failing).one_pass(batches, None)
     assert [record.getMessage() for record in caplog.records] == [
         "a training step of TextCNNForSequenceClassification cannot be recorded as a CUDA graph (operation not "
         "permitted when stream is capturing); kernels are launched one by one"
@@ -125,6 +129,59 @@ def test_steps_before_a_recording_do_not_warn():
     take_step(SimpleNamespace(step=lambda: warnings.warn(told + ", but", stacklevel=1)))
     with pytest.raises(UserWarning, match="other"):
         take_step(SimpleNamespace(step=lambda: warnings.warn("other", stacklevel=1)))
+
+
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_a_step_reads_nothing_back_from_the_device(kind, monkeypatch):
+    """The device "meta" has shapes and no numbers, so that whatever asks for one raises."""
+    monkeypatch.setattr("transformers.utils.import_utils.is_cuda_stream_capturing", lambda: True)
+    data = labelled(kind)
+    model = new_model(kind, data)
+    whole = data.texts.collate(data.rows)
+    steps = CapturedSteps(
+        model,
+        optimizer := torch.optim.SGD(model.parameters(), 0.1),
+        whole,
+        torch.from_numpy(data.labels),
+        batch_size=8,
+        class_weights=torch.ones(3),
+        loss=torch.zeros(()),
+        newest=0.5,
+        autocast=nullcontext,
+        record=lambda function: function,
+    )
+    for name in ("_ids", "_mask", "_labels", "_rows", "_counts", "_class_weights", "_loss"):
+        setattr(steps, name, getattr(steps, name).to("meta"))
+    model.to("meta")
+    optimizer.param_groups[0]["params"] = list(model.parameters())
+    steps._step(16)
+    with pytest.raises(RuntimeError, match="meta"):
+        float(steps._loss)
+
+
+@pytest.mark.parametrize("first", [0, 12])
+def test_where_memory_runs_out_the_rest_is_trained_in_halves(first, recorded, monkeypatch):
+    """From step number `first` on, memory holds five texts: of batches of eight, recorded or not."""
+    config = TrainingConfig(steps=30, train_batch_size=8, learning_rate=1e-3)
+    data = labelled("cnn")
+    expected = training.train(
+        model := new_model("cnn", data), data, None, config, make_accelerator(), rng=np.random.default_rng(1)
+    )
+    forward, called = type(model).forward, []
+
+    def limited(self, input_ids=None, **inputs):
+        called.append(len(input_ids))
+        if len(called) > first and len(input_ids) > 5:
+            raise torch.OutOfMemoryError("no room")
+        return forward(self, input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(type(model), "forward", limited)
+    other = new_model("cnn", data)
+    found = training.train(other, data, None, config, make_accelerator(), rng=np.random.default_rng(1))
+    assert found == expected
+    assert called[: first + 1] == [8] * (first + 1)
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], weight, rtol=1e-7, atol=1e-9, msg=name)
 
 
 @pytest.mark.parametrize(("window", "is_captured"), [(None, True), (20, True), (19, False)])

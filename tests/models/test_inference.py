@@ -1,5 +1,6 @@
 """Passes over texts: order, batches, modes, and the sharing of batches among processes."""
 
+import gc
 import logging
 from copy import deepcopy
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import encode_texts, in_processes, make_texts, small_model
-from strategy_cases import odd_pool
+from encoder_cases import tiny_model
+from strategy_cases import odd_pool, pool_of
 
 from dami_text.data.texts import EncodedTexts
-from dami_text.models.inference import device_of, evaluation_mode, over_batches, predict_probabilities
+from dami_text.models import inference, resident, room
+from dami_text.models.inference import device_of, evaluation_mode, over_batches, predict_features, predict_probabilities
 from dami_text.processes import ALONE, Processes
 
 KINDS = ["cnn", "bilstm"]
@@ -142,7 +145,8 @@ def test_the_number_of_processes_changes_no_bit(kind, monkeypatch):
         np.testing.assert_array_equal(shared, alone)
 
 
-def test_a_batch_without_room_in_memory_is_halved(caplog):
+def test_a_batch_without_room_in_memory_is_halved(caplog, monkeypatch):
+    monkeypatch.setattr(room, "_told", set())
     pool = odd_pool(30)
     sizes = []
 
@@ -156,7 +160,8 @@ def test_a_batch_without_room_in_memory_is_halved(caplog):
         found = over_batches(lengths, pool.texts, pool.unlabeled, torch.device("cpu"), 16)
     assert found.tolist() == pool.texts.lengths[pool.unlabeled].tolist()
     assert max(sizes) == 16
-    assert "a batch of 16 texts is more than the device has memory for; it is halved" in caplog.text
+    told = "a batch of 16 texts is more than the device has memory for; batches of passes are halved"
+    assert [record.getMessage() for record in caplog.records] == [told]
 
 
 def test_a_text_without_room_in_memory_is_an_error():
@@ -165,3 +170,146 @@ def test_a_text_without_room_in_memory_is_an_error():
 
     with pytest.raises(torch.OutOfMemoryError, match="no room"):
         over_batches(full, odd_pool().texts, np.arange(3), torch.device("cpu"), 16)
+
+
+class Scripted:
+    """A memory in which a token takes so many bytes, and more the wider the batch is."""
+
+    def __init__(self, free, bytes_of_token=lambda width: 100):
+        self._free, self._bytes, self.taken, self.measured = free, bytes_of_token, 0, 0
+
+    def begin(self):
+        self.taken = 0
+        self.measured += 1
+
+    def compute(self, n, width):
+        self.taken = max(self.taken, n * width * self._bytes(width))
+        if self.taken > self._free:
+            raise torch.OutOfMemoryError("no room")
+
+    def peak(self):
+        return self.taken
+
+    def free(self):
+        return self._free
+
+
+def batches_in(memory, lengths):
+    found = []
+    for positions in room.Room(memory).batches(lengths):
+        memory.compute(len(positions), max(1, int(lengths[positions].max())))
+        found.append(positions)
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 40, 9_000])
+def test_batches_on_a_card_hold_every_text_once_with_little_padding(n):
+    lengths = np.random.default_rng(0).integers(0, 60, n)
+    memory = Scripted(10**12)
+    found = batches_in(memory, lengths)
+    assert sorted(np.concatenate(found).tolist()) == list(range(n))
+    for positions in found:
+        padded, real = len(positions) * max(1, lengths[positions].max()), np.maximum(lengths[positions], 1).sum()
+        assert padded <= room.ENOUGH or real >= (1 - room.PADDING) * padded
+    assert sum(len(p) * lengths[p].max() for p in found) <= 1.25 * lengths.sum() + room.ENOUGH
+    assert memory.measured <= 8
+
+
+def test_texts_of_one_length_come_in_two_batches_where_there_is_memory():
+    lengths = np.full(50_000, 20)
+    assert [len(p) for p in batches_in(Scripted(10**12), lengths)] == [room.ENOUGH // 20, 50_000 - room.ENOUGH // 20]
+
+
+def test_batches_on_a_card_keep_to_half_of_the_memory_that_was_measured():
+    lengths = np.random.default_rng(0).integers(1, 400, 3_000)
+    memory = Scripted(4_000_000, lambda width: 100 + width)  # as attention has it
+    found = batches_in(memory, lengths)
+    assert max(len(p) * lengths[p].max() * (100 + lengths[p].max()) for p in found) <= 4_000_000
+    assert len(found) > 50
+
+
+def test_after_memory_has_run_out_batches_are_at_most_half_as_large():
+    plan = room.Room(Scripted(10**12))
+    batches = plan.batches(np.full(3_000, 10))
+    first = next(batches)
+    plan.ran_out(10 * len(first))
+    assert {len(p) for p in list(batches)[:-1]} == {len(first) // 2}
+
+
+@pytest.fixture
+def as_on_card(monkeypatch):
+    """Passes on the CPU take the way of a card's."""
+    memory = Scripted(10**12)
+    monkeypatch.setattr(inference, "is_card", lambda device: True)
+    monkeypatch.setattr(inference, "CardMemory", lambda device: memory)
+    monkeypatch.setattr(resident, "is_card", lambda device: True)
+    return memory
+
+
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_passes_on_a_card_find_what_those_on_the_cpu_do(kind, as_on_card, monkeypatch):
+    pool = pool_of(["", *make_texts(90, longest=25), "never again"], kind=kind)
+    model = tiny_model("bert", 3) if kind == "bert" else small_model(kind, len(pool.texts.tokenizer), 3)
+    rows = np.random.default_rng(0).permutation(92)[:70]
+    found = predict_probabilities(model, pool.texts, rows)
+    features = predict_features(model, pool.texts, rows)
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, predict_probabilities(model, pool.texts, rows), atol=1e-6)
+    np.testing.assert_allclose(features, predict_features(model, pool.texts, rows), rtol=1e-5, atol=1e-6)
+
+
+def test_a_pass_on_a_card_without_room_is_halved_and_told_once(as_on_card, monkeypatch, caplog):
+    monkeypatch.setattr(room, "_told", set())
+    texts, sizes = encoded_texts(), []
+
+    def lengths(batch):
+        sizes.append(len(batch.input_ids))
+        if len(batch.input_ids) > 5:
+            raise torch.OutOfMemoryError("no room")
+        return batch.attention_mask.sum(dim=1)
+
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            found = over_batches(lengths, texts, np.arange(len(texts)), CPU)
+            assert found.tolist() == texts.lengths.tolist()
+    assert len(caplog.records) == 1
+    assert sizes[0] == len(texts)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("kind", ["cnn", "bert"])
+def test_texts_that_lie_on_a_device_make_the_same_batches(kind, side, monkeypatch):
+    pool = pool_of(["", *make_texts(20), "so good", ""], kind=kind)
+    monkeypatch.setattr(pool.texts.tokenizer, "padding_side", side)
+    there = resident.ResidentTexts(pool.texts, CPU)
+    for rows in (np.array([0]), np.array([3, 1, 0, 22, 3]), np.arange(23)[::-1]):
+        found, wanted = there.collate(rows), pool.texts.collate(rows)
+        for name in ("input_ids", "attention_mask", "word_ids"):
+            one, other = getattr(found, name), getattr(wanted, name)
+            assert (one is None) == (other is None)
+            assert one is None or torch.equal(one, other), name
+
+
+def test_texts_go_to_a_card_once_and_leave_it_with_the_texts(as_on_card):
+    texts = encoded_texts()
+    there = resident.resident(texts, CPU)
+    assert resident.resident(texts, CPU) is there
+    assert resident.resident(encoded_texts(), CPU) is not there
+    n = len(resident._there)
+    del texts, there
+    gc.collect()
+    assert len(resident._there) < n
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+@pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
+def test_passes_on_a_real_card_find_what_those_on_the_cpu_do(kind):
+    pool = pool_of(["", *make_texts(900, longest=25), "never again"], kind=kind)
+    model = tiny_model("bert", 3) if kind == "bert" else small_model(kind, len(pool.texts.tokenizer), 3)
+    rows = np.random.default_rng(0).permutation(902)
+    wanted = predict_probabilities(model, pool.texts, rows), predict_features(model, pool.texts, rows)
+    model.cuda()
+    found = predict_probabilities(model, pool.texts, rows), predict_features(model, pool.texts, rows)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)

@@ -1,5 +1,6 @@
 """Training: what it learns, when it stops, what it keeps, and that it repeats itself to the bit."""
 
+import logging
 import math
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.errors import TrainingError
-from dami_text.models import training
+from dami_text.models import room, training
 from dami_text.models.evaluation import accuracy
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.tasks import ONE_CLASS
@@ -313,6 +314,49 @@ def test_mixed_precision_trains_too():
     test = np.arange(120, 200)
     assert accuracy(predict_probabilities(model, encoded, test), labels[test]) >= 0.9
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def without_room(monkeypatch, model, most):
+    """Have the model's memory hold no more than so many texts at once; how many it was called with each time."""
+    called, forward = [], type(model).forward
+
+    def limited(self, input_ids=None, **inputs):
+        called.append(len(input_ids))
+        if len(input_ids) > most:
+            raise torch.OutOfMemoryError("no room")
+        return forward(self, input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(type(model), "forward", limited)
+    monkeypatch.setattr(room, "_told", set())
+    return called
+
+
+@pytest.mark.parametrize("accumulated", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_without_room_in_memory_is_taken_in_halves_and_told_once(kind, accumulated, monkeypatch, caplog):
+    encoded, labels = toy_texts()
+    data, validation = of_rows(encoded, labels, range(90)), of_rows(encoded, labels, range(100, 120))
+    options = {"model_options": {"dropout": 0.0}, "gradient_accumulation_steps": accumulated, "epochs": 4}
+    wanted_model, wanted = train_small(kind, data, validation, **options)
+    called = without_room(monkeypatch, wanted_model, 6)
+    with caplog.at_level(logging.INFO):
+        model, found = train_small(kind, data, validation, **options)
+    assert found == wanted
+    for name, weight in wanted_model.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], weight, rtol=1e-3, atol=1e-5, msg=name)
+    told = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert told == [
+        "a batch of 20 texts is more than the device has memory for; batches of training steps are halved",
+        "a batch of 20 texts is more than the device has memory for; batches of passes are halved",
+    ]
+    assert sum(n > 6 for n in called) < 0.3 * len(called), "later steps begin with the smaller parts"
+
+
+def test_a_step_without_room_for_one_text_is_an_error(monkeypatch):
+    encoded, labels = toy_texts()
+    without_room(monkeypatch, small_model("cnn", len(encoded.tokenizer)), 0)
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        train_small("cnn", of_rows(encoded, labels, range(20)), None)
 
 
 def test_weight_decay_keeps_weights_small():

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from dami_text.config.kinds import OF_STEPS, ModelKind
+from dami_text.config.kinds import OF_PASSES, OF_STEPS, ModelKind
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,7 +44,7 @@ class PretrainedEncoder(ModelKind):
 
     def ignored(self, options: Mapping[str, Any]) -> frozenset[str]:
         """The options of steps and of a head to start from, where the head is found by logistic regression."""
-        return OF_STEPS | {"new_head"} if _finds_head(options) else self.ignores
+        return OF_STEPS - OF_PASSES | {"new_head"} if _finds_head(options) else self.ignores
 
     def require(self, config: "RunConfig") -> None:
         """Raise ConfigError if there is to be an adapter, and peft is not installed."""
@@ -74,7 +74,7 @@ class PretrainedEncoder(ModelKind):
         if taken < longest != TokenizationConfig.max_length:
             logger.warning("--max-length is %d, and %s takes %d tokens at most", longest, config.model.model, taken)
         read_long_texts(encoder.pretrained, encoder.tokenizer, config.tokenization.long_texts)
-        source, rate = EncoderSource(encoder), config.strategy.bald_head_dropout
+        source, rate = EncoderSource(encoder, config.training.mixed_precision), config.strategy.bald_head_dropout
         if source.has_dropout and rate != StrategyConfig.bald_head_dropout:
             raise ConfigError(
                 f"--bald-head-dropout is {rate}, and --model {config.model.model} has dropout of its own, which bald "
@@ -91,7 +91,9 @@ def _finds_head(options: Mapping[str, Any]) -> bool:
 class EncoderSource:
     """The models of one run, each a copy of one encoder with a head to be trained; see `models.source.ModelSource`."""
 
-    def __init__(self, encoder: "Encoder") -> None:
+    def __init__(self, encoder: "Encoder", precision: str = "no") -> None:
+        """`precision`: that of a frozen encoder's features, as `--mixed-precision` names it."""
+        self._precision = precision
         self.encoder, self.preprocessor, self.commit = encoder, encoder.tokenizer, encoder.commit
         self.gives = ENCODER.gives | ({"classes"} if encoder.knows_classes else set())
 
@@ -122,7 +124,9 @@ class EncoderSource:
         warn_of_unknown_pieces(encoded, self.preprocessor)
         if not self.encoder.frozen:
             return encoded
-        features = frozen_features(on_own_device(self.encoder.pretrained), EncodedTexts.joined(encoded))
+        features = frozen_features(
+            on_own_device(self.encoder.pretrained), EncodedTexts.joined(encoded), precision=self._precision
+        )
         ends = np.cumsum([0, *map(len, encoded)]).tolist()
         lexicon = self._lexicon(encoded[0])
         return [
