@@ -8,6 +8,7 @@ What the step computes is what `training` does without a graph: dropout draws fr
 advances with each replay.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
@@ -148,4 +149,11 @@ class CapturedSteps:
         loss = losses @ self._counts.to(losses)
         loss.backward()
         self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)
-        self._optimizer.step()
+        take_step(self._optimizer)
+
+
+def take_step(optimizer: Optimizer) -> None:
+    """Take a step without torch's warning of an optimizer for graphs: its first steps are taken before recording."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True", UserWarning)
+        optimizer.step()

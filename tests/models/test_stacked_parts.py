@@ -115,6 +115,10 @@ def test_the_table_of_tokens_gives_what_a_batch_has():
         assert torch.equal(is_word[0], batch.attention_mask.bool())
         assert torch.equal(ids[0] * is_word[0], batch.input_ids * batch.attention_mask)
         assert table.lengths[there].tolist() == texts.lengths.tolist()
+    n_texts = table.n_texts
+    read_anew = table.places(LabeledTexts(encode_texts(make_texts(20)), np.arange(20), np.zeros(20)))
+    assert read_anew.tolist() == places[1].tolist()
+    assert table.n_texts == n_texts == 23
     ids, is_word = table.batch(torch.tensor([[-1, 1]]), 5)
     assert is_word.tolist() == [[[False] * 5, [True] * 3 + [False] * 2]]
 
@@ -158,7 +162,7 @@ def test_a_pass_of_some_slots_predicts_what_their_models_predict(kind, monkeypat
     jobs = jobs_on(encoded, labels, kind, 4)
     stack = Stack(jobs[0].model, 4, jobs[0].config, CPU, vocab_size=len(encoded.tokenizer) + 3)
     for slot, job in enumerate(jobs):
-        stack.load(slot, job.model, job.data.labels, balanced=False)
+        stack.load(slot, job)
     rows = {3: np.arange(50)[::-1], 1: np.array([7, 0, 33])}
     data = [LabeledTexts(encoded, each, labels[each]) for each in rows.values()]
     found = stack.probabilities(list(rows), [stack.places(each) for each in data])

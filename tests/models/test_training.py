@@ -82,7 +82,8 @@ def evaluations(monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("learning_rate", [1e-3, 0.1, 0.5])
-def test_early_stopping_restores_the_best_epochs_weights(kind, learning_rate, evaluations):
+def test_early_stopping_restores_the_best_epochs_weights(kind, learning_rate, evaluations, monkeypatch):
+    monkeypatch.setattr(training, "BEGUN", np.inf)  # patience counts from the first epoch on
     encoded, labels = toy_texts()
     noisy = np.where(np.random.default_rng(1).random(200) < 0.25, 1 - labels, labels)
     data, validation = of_rows(encoded, noisy, range(60)), of_rows(encoded, noisy, range(100, 140))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dami_text.config.options import TrainingConfig
+from dami_text.models.captured import take_step
 
 
 class StackedAdam:
@@ -54,4 +55,4 @@ class StackedAdam:
 
     def step(self) -> None:
         """Take a step of all models."""
-        self._optimizer.step()
+        take_step(self._optimizer)

@@ -21,7 +21,10 @@ SHARE = 0.7
 
 
 def slots_that_fit(jobs: Sequence[TrainingJob], device: torch.device) -> int:
-    """How many jobs like these suit the device at a time: one on a CPU, as many as fit into a card's memory there."""
+    """How many jobs like these suit the device at a time: as many as fit into a card's memory.
+
+    On a CPU it is one: there, CNNs side by side take as long as one after another, and BiLSTMs half as long again.
+    """
     if device.type == "cpu" or not jobs:
         return 1
     return max(1, int(SHARE * free_bytes(device) / bytes_a_job(jobs, device)))
@@ -34,8 +37,7 @@ def bytes_a_job(jobs: Sequence[TrainingJob], device: torch.device) -> int:
     stack = Stack(job.model, 1, job.config, device, vocab_size=vocab_size)
     places, n_texts = stack.places(job.data), job.config.train_batch_size
     longest = np.full(n_texts, stack.tokens.lengths[places].argmax())
-    stack.load(0, job.model, job.data.labels, balanced=False)
-    stack.begin_dropout(0, job.state)
+    stack.load(0, job)
     step = {0: (places[longest], job.data.labels[longest])}
     kept = bytes_kept(lambda: stack.step(step, {0: 0}))
     return COPIES * stack.bytes_of_weights + ACTIVATIONS * kept // PARTS[type(job.model)]

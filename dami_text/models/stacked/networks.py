@@ -11,6 +11,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from dami_text.models.bilstm import BiLSTMForSequenceClassification
+from dami_text.models.stacked.lstm import lstm_states
 from dami_text.models.text_cnn import TextCNNForSequenceClassification
 
 Weights = Mapping[str, torch.Tensor]
@@ -54,7 +55,8 @@ def bilstm_features(config: Any, weights: Weights, embedded: torch.Tensor, is_wo
     bias: torch.Tensor = (of_both("bias_ih") + of_both("bias_hh")).unsqueeze(1)
     read = torch.stack([embedded, reversed_words], dim=1).flatten(0, 1).transpose(1, 2)  # (2 S, T, B, D)
     inputs = torch.baddbmm(bias, read.flatten(1, 2), of_both("weight_ih").transpose(1, 2))
-    states = _lstm(inputs.unflatten(1, (length, n_texts)), of_both("weight_hh").transpose(1, 2))
+    inputs = inputs.unflatten(1, (length, n_texts))
+    states = lstm_states(inputs, of_both("weight_hh").transpose(1, 2))
     states = states.unflatten(0, (n_models, 2))  # (S, 2, T, B, H / 2)
     if config.pooling == "max":
         padding = (place > last).transpose(1, 2)[:, None, :, :, None]  # (S, 1, T, B, 1)
@@ -63,19 +65,6 @@ def bilstm_features(config: Any, weights: Weights, embedded: torch.Tensor, is_wo
         ends = last.squeeze(-1)[:, None, None, :, None].expand(-1, 2, 1, -1, states.shape[-1])
         pooled = states.gather(2, ends).squeeze(2)
     return pooled.transpose(1, 2).flatten(2)  # (S, B, H)
-
-
-def _lstm(inputs: torch.Tensor, recurrent: torch.Tensor) -> torch.Tensor:
-    """The states (M, T, B, H) of M LSTMs, of the products of their inputs (M, T, B, 4 H) and weights (M, H, 4 H)."""
-    n_models, _, n_texts, width = inputs.shape
-    state = cell = inputs.new_zeros(n_models, n_texts, width // 4)
-    states = []
-    for of_word in inputs.unbind(1):
-        into, forget, candidate, out = torch.baddbmm(of_word, state, recurrent).chunk(4, dim=2)  # torch's order
-        cell = torch.sigmoid(forget) * cell + torch.sigmoid(into) * torch.tanh(candidate)
-        state = torch.sigmoid(out) * torch.tanh(cell)
-        states.append(state)
-    return torch.stack(states, dim=1)
 
 
 #: Into how many parts the models of a step are dealt, by the length of their batches, so that the short ones are not

@@ -19,7 +19,8 @@ class RunningJob:
     """A job in a slot.
 
     Attributes:
-        job, slot, places: the job, its slot, and the places (n,) of its texts in the table of tokens.
+        job, slot: the job and its slot.
+        places, held_out: the places (n,) of its texts in the table of tokens, and those of its validation split.
         batch: the positions (B,) of the next batch among its texts; None where there is none.
         is_validating: whether its validation split is to be looked at before the next batch is known.
         is_over: whether there is nothing more to do.
@@ -28,8 +29,9 @@ class RunningJob:
         error: what ended it before its end, if anything did.
     """
 
-    def __init__(self, job: TrainingJob, slot: int, places: Rows, guess: float) -> None:
-        self.job, self.slot, self.places, self._guess = job, slot, places, guess
+    def __init__(self, job: TrainingJob, slot: int, places: Rows, held_out: Rows | None, guess: float) -> None:
+        """A job from its beginning; `guess` is the loss of the best constant guess."""
+        self.job, self.slot, self.places, self.held_out, self._guess = job, slot, places, held_out, guess
         self.stopping: EarlyStopping | None = None
         if job.validation is not None:
             self.stopping = EarlyStopping(task_of(job.model), scorer_of(job.model, job.config.metric), job.config)

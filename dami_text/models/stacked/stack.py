@@ -15,6 +15,7 @@ from dami_text.data.batches import batches_by_length
 from dami_text.data.ids import Rows
 from dami_text.data.texts import LabeledTexts
 from dami_text.models.captured import WIDTH, Replays
+from dami_text.models.jobs import TrainingJob
 from dami_text.models.recording import Record, recorder
 from dami_text.models.stacked.adam import StackedAdam
 from dami_text.models.stacked.dropout import Dropout
@@ -23,7 +24,6 @@ from dami_text.models.stacked.tokens import TokenTable
 from dami_text.models.tasks import task_of
 from dami_text.models.training import NEWEST
 from dami_text.models.word_level import class_names_of
-from dami_text.randomness import TorchState
 
 #: Texts, of all models together, in a batch of a pass.
 PASS_TEXTS = {"cpu": 256, "cuda": 4_096}
@@ -94,15 +94,18 @@ class Stack:
         return sum(weight.nbytes for weight in self._weights.values())
 
     @torch.no_grad()
-    def load(self, slot: int, model: PreTrainedModel, labels: NDArray[np.int64], *, balanced: bool) -> float:
-        """Put a model that is to be trained on these labels into a slot; the loss of the best constant guess."""
-        for name, weight in model.named_parameters():
+    def load(self, slot: int, job: TrainingJob) -> float:
+        """Put the model of a job that begins into a slot; the loss of the best constant guess."""
+        for name, weight in job.model.named_parameters():
             self._weights[name][slot].zero_()[: len(weight)].copy_(weight)
-        class_weights = self._task.weights(labels, len(class_names_of(model.config)), balanced=balanced)
-        guess = self._task.guess_loss(labels, class_weights.numpy())
+        n_classes, balanced = len(class_names_of(job.model.config)), job.config.class_weights == "balanced"
+        class_weights = self._task.weights(job.data.labels, n_classes, balanced=balanced)
+        guess = self._task.guess_loss(job.data.labels, class_weights.numpy())
         self._class_weights[slot] = class_weights.to(self._device)
         self._losses[slot] = guess
         self._adam.begin(slot)
+        if self._dropout is not None:
+            self._dropout.begin(slot, job.state)
         return guess
 
     def places(self, data: LabeledTexts) -> Rows:
@@ -112,11 +115,6 @@ class Stack:
         if self.tokens.n_texts > before:
             self._replays.forget()
         return places
-
-    def begin_dropout(self, slot: int, state: TorchState) -> None:
-        """Draw the dropout of the model in a slot from there."""
-        if self._dropout is not None:
-            self._dropout.begin(slot, state)
 
     @torch.no_grad()
     def keep(self, slot: int) -> None:

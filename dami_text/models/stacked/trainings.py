@@ -166,11 +166,11 @@ class _Slots:
 
     def _begun(self, job: TrainingJob, slot: int) -> RunningJob:
         """A job in a slot, from its beginning."""
-        data, balanced = job.data, job.config.class_weights == "balanced"
-        with never_predicted(job.model, unseen_classes(job.model, data.labels)):
-            guess = self._stack.load(slot, job.model, data.labels, balanced=balanced)
-        self._stack.begin_dropout(slot, job.state)
-        return RunningJob(job, slot, self._stack.places(data), guess)
+        with never_predicted(job.model, unseen_classes(job.model, job.data.labels)):
+            guess = self._stack.load(slot, job)
+        places = self._stack.places(job.data)
+        held_out = None if job.validation is None else self._stack.places(job.validation)
+        return RunningJob(job, slot, places, held_out, guess)
 
     def _advance(self) -> None:
         """Take a step of all runs, and look at the validation splits of those that have come to an epoch's end."""
@@ -187,7 +187,7 @@ class _Slots:
     def _validate(self, runs: Sequence[RunningJob]) -> None:
         if not runs:
             return
-        places = [self._stack.places(run.job.validation) for run in runs if run.job.validation is not None]
+        places = [run.held_out for run in runs if run.held_out is not None]
         found, losses = self._stack.probabilities([run.slot for run in runs], places), self._stack.losses()
         for run, probabilities in zip(runs, found, strict=True):
             try:
