@@ -49,8 +49,13 @@ class CardMemory:
 
     def free(self) -> int:
         """See Memory."""
-        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return int(torch.cuda.mem_get_info(self._device)[0] + kept)
+        return free_bytes(self._device)
+
+
+def free_bytes(device: torch.device) -> int:
+    """What is free on a card, with what torch holds and does not use."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 class Room:

@@ -318,6 +318,8 @@ class _Steps:
                 return
             self._captured, batches = None, iter(left[done:])  # memory has run out: it goes on in halves
             self._optimizer.zero_grad()
+            for weights in self._optimizer.param_groups:
+                weights["capturable"] = False
         for group in islice(_groups(batches, self._config), most):
             self._take(group)
 

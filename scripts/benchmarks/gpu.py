@@ -228,17 +228,12 @@ def steps_alone(bench: Bench) -> Iterator[Figure]:
 
 def side_by_side(bench: Bench) -> Iterator[Figure]:
     """A step and a validation pass of one of many models that are trained side by side."""
-    n, data, validation = bench.sizes.models, bench.labeled(bench.sizes.labeled), bench.labeled(bench.sizes.validated)
+    n, validation = bench.sizes.models, bench.labeled(bench.sizes.validated)
     for name, step, validated in (("cnn", 0.1, 0.5), ("bilstm", 0.3, 2.0)):
         model = bench.new_model(name)
 
         def seconds(steps: int, model: PreTrainedModel = model) -> float:
-            config, jobs = TrainingConfig(steps=steps), []
-            for seed in range(n):
-                with torch_stream(seed, 0, "steps"):
-                    state, rng = TorchState.now(), np.random.default_rng(seed)
-                new = copy.deepcopy(model)
-                jobs.append(TrainingJob(model=new, data=data, validation=None, config=config, rng=rng, state=state))
+            jobs = [job(bench, model, steps, seed) for seed in range(n)]
             with bench.timed() as taken:
                 for outcome in train_together(jobs, bench.accelerator, n):
                     if isinstance(outcome, Exception):
@@ -248,10 +243,18 @@ def side_by_side(bench: Bench) -> Iterator[Figure]:
         yield Figure(f"{name}: a step of one of {n}", bench.milliseconds(seconds), "ms", step)
         stack = Stack(model, n, TrainingConfig(), bench.device, vocab_size=model.config.vocab_size)
         for slot in range(n):
-            stack.load(slot, model, data.labels, balanced=False)
+            stack.load(slot, job(bench, model, 1, slot))
         places = [stack.places(validation)] * n
-        found = bench.seconds(lambda stack=stack, places=places: stack.probabilities(range(n), places)) / n  # type: ignore[misc]
+        found = bench.seconds(partial(stack.probabilities, range(n), places)) / n
         yield Figure(f"{name}: a validation pass of one of {n}", 1000 * found, "ms", validated)
+
+
+def job(bench: Bench, model: PreTrainedModel, steps: int, seed: int) -> TrainingJob:
+    """A training of a copy of the model."""
+    with torch_stream(seed, 0, "steps"):
+        state, rng = TorchState.now(), np.random.default_rng(seed)
+    data, config, new = bench.labeled(bench.sizes.labeled), TrainingConfig(steps=steps), copy.deepcopy(model)
+    return TrainingJob(model=new, data=data, validation=None, config=config, rng=rng, state=state)
 
 
 def passes(bench: Bench) -> Iterator[Figure]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from dami_text.models.jobs import TrainingJob
+from dami_text.models.room import free_bytes
 from dami_text.models.stacked.networks import PARTS
 from dami_text.models.stacked.stack import Stack
 
@@ -55,9 +56,3 @@ def bytes_kept(work: Callable[[], Any]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         work()
     return sum(kept.values())
-
-
-def free_bytes(device: torch.device) -> int:
-    """What is free on a card, with what torch holds and does not use."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
