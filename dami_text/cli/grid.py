@@ -16,7 +16,7 @@ from dami_text.escaping import printable, terminal_line
 from dami_text.simulation.grid_config import GridConfig
 
 if TYPE_CHECKING:
-    from dami_text.simulation.grid import Outcome
+    from dami_text.simulation.cells import Outcome
 
 DESCRIPTION = "Run a grid of simulations, one for each data set, model, strategy and seed; finished ones are skipped."
 
@@ -50,7 +50,8 @@ def _run(given: dict[str, Any], grid: GridConfig, output: GridOutputConfig) -> i
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from dami_text.simulation.grid import GridRun, Job, cells_of, forget_first_rounds, record_asked
+    from dami_text.simulation.cells import Job, forget_first_rounds
+    from dami_text.simulation.grid import GridRun, cells_of, record_asked
     from dami_text.simulation.grid_progress import grid_bar, unfinished
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn, Self, get_args, get_origin, get_type
 
 from dami_text.config.data_options import JOIN
 from dami_text.config.defaults import implied_options
-from dami_text.config.fields import Size, flag, inner_type
+from dami_text.config.fields import Count, Size, flag, inner_type
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, DamiError
 from dami_text.escaping import terminal_line
@@ -113,7 +113,7 @@ def _how(kind: Any, name: str) -> dict[str, Any]:
         return {"nargs": "+", "metavar": "VALUE"}
     if choices := get_args(kind):  # of a Literal
         return {"choices": choices}
-    return {"type": kind, "metavar": {int: "N", float: "X", Size: "SIZE"}.get(kind, "VALUE")}
+    return {"type": kind, "metavar": {int: "N", float: "X", Size: "SIZE", Count: "N|auto"}.get(kind, "VALUE")}
 
 
 def _as_bool(text: str) -> bool:

@@ -7,6 +7,9 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 from dami_text.errors import ConfigError
 
+#: What stands for a number that is found.
+AUTO = "auto"
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -47,6 +50,36 @@ class Size:
 
     def __str__(self) -> str:
         return str(self.value)
+
+
+@dataclass(frozen=True, init=False)
+class Count:
+    """A number of things, from 1, or auto.
+
+    Examples:
+        >>> Count("4").value, Count("auto").value
+        (4, None)
+
+    Attributes:
+        value: the number; None is auto.
+
+    Raises:
+        ValueError: for anything else.
+    """
+
+    value: int | None
+
+    def __init__(self, value: "int | str | Count") -> None:
+        if isinstance(value, Count):
+            value = value.value or AUTO
+        if isinstance(value, str) and value != AUTO and value.isascii() and value.isdigit():
+            value = int(value)
+        if value != AUTO and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ValueError(f"a number of at least 1, or {AUTO}")
+        object.__setattr__(self, "value", None if value == AUTO else value)
+
+    def __str__(self) -> str:
+        return AUTO if self.value is None else str(self.value)
 
 
 def option(default: Any, help: str) -> Any:  # noqa: A002 - argparse's word
@@ -105,9 +138,9 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         if value in get_args(kind):
             return value
         wanted = "one of " + ", ".join(map(str, get_args(kind)))
-    elif kind is Size:
+    elif kind in (Size, Count):
         try:
-            return Size(value)
+            return kind(value)
         except ValueError as error:
             wanted = str(error)
     else:

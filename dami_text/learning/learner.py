@@ -25,14 +25,16 @@ from dami_text.data.texts import LabeledTexts, Texts
 from dami_text.errors import DataError, DataTypeError, QueryError
 from dami_text.learning.anchors import near_anchors
 from dami_text.learning.cold_start import FirstQuery, random_rows
+from dami_text.learning.jobs import Trainings, in_turn, result_of
 from dami_text.models.adapters import has_adapter, merge_copy, save_adapter
+from dami_text.models.jobs import TrainingJob, train_alone
 from dami_text.models.last_layer import record_unseen
 from dami_text.models.shared_weights import own_weights
 from dami_text.models.source import Preprocessor
 from dami_text.models.threshold import Threshold, choose_thresholds, moved
-from dami_text.models.training import Training, train
+from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator
-from dami_text.randomness import numpy_stream, torch_stream
+from dami_text.randomness import TorchState, numpy_stream, torch_stream
 from dami_text.strategies import Query, QueryStrategy, check_query
 
 logger = logging.getLogger(__name__)
@@ -149,12 +151,20 @@ class ActiveLearner:
 
     def train(self) -> Training:
         """Train a new model on what is labelled, and once more, with a warning, where that fails (`has_learned`)."""
+        return result_of(in_turn(self.training_jobs(), self.train_job))
+
+    def training_jobs(self) -> Trainings:
+        """The same, step by step (see `learning.jobs`): each training that it comes to is a job for someone else."""
         if self.round < 0:
             raise DataError("nothing is labelled yet; tell labels first")
-        start = time.perf_counter()
-        self.model, self._thresholds = None, []
+        self.model, self._thresholds, seconds = None, [], 0.0
         for attempt in range(ATTEMPTS):
-            model, training = self._trained(attempt)
+            start = time.perf_counter()
+            job = self._job(attempt)
+            seconds += time.perf_counter() - start
+            training: Training = yield job
+            seconds += training.seconds
+            self._processes.broadcast(own_weights(job.model).values())
             if training.has_learned:
                 break
             logger.warning(
@@ -164,8 +174,8 @@ class ActiveLearner:
                 if attempt + 1 < ATTEMPTS
                 else "see whether the labels are right, or try another --learning-rate or more --steps",
             )
-        self.model, self._thresholds = model, self._chosen_thresholds(training)
-        return replace(training, seconds=time.perf_counter() - start)
+        self.model, self._thresholds = job.model, self._chosen_thresholds(training)
+        return replace(training, seconds=seconds)
 
     def _chosen_thresholds(self, training: Training | None) -> list[Threshold]:
         """From which probabilities on the model of a training predicts, where the options have that chosen."""
@@ -173,21 +183,26 @@ class ActiveLearner:
             return []
         return choose_thresholds(training.cross_validated, self.labels)
 
-    def _trained(self, attempt: int) -> tuple[PreTrainedModel, Training]:
-        """A new model, trained on what is labelled; each attempt has random streams of its own."""
+    def _job(self, attempt: int) -> TrainingJob:
+        """The training of a new model on what is labelled; each attempt has random streams of its own."""
         number = f" {attempt}" if attempt else ""
-        data = LabeledTexts(self.pool.texts, self.pool.labeled, self.labels)
-        rng = numpy_stream(self._seed, self.round, f"batches{number}")
-
-        def on_this_process() -> Training:
-            return train(model, data, self._validation, config=self._config, accelerator=self._accelerator, rng=rng)
-
         with torch_stream(self._seed, self.round, f"training{number}"):
             model = self._new_model().to(self._accelerator.device)
-            together = self._config.distributed_training
-            training = on_this_process() if together else self._processes.on_main(on_this_process)
-        self._processes.broadcast(own_weights(model).values())
-        return model, training
+            state = TorchState.now()  # the training draws from where the new model's weights end
+        return TrainingJob(
+            model=model,
+            data=LabeledTexts(self.pool.texts, self.pool.labeled, self.labels),
+            validation=self._validation,
+            config=self._config,
+            rng=numpy_stream(self._seed, self.round, f"batches{number}"),
+            state=state,
+        )
+
+    def train_job(self, job: TrainingJob) -> Training:
+        """Train a job's model by itself, on the main process unless the options say otherwise."""
+        if self._config.distributed_training:
+            return train_alone(job, self._accelerator)
+        return self._processes.on_main(lambda: train_alone(job, self._accelerator))
 
     def save_pretrained(self, folder: Path | str, merged: bool = False) -> None:
         """Write this round's model with its tokenizer, which is all that transformers' `pipeline` needs to load it.

@@ -8,7 +8,6 @@ What the step computes is what `training` does without a graph: dropout draws fr
 advances with each replay.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
@@ -22,7 +21,7 @@ from transformers import PreTrainedModel
 
 from dami_text.data.batches import Batch
 from dami_text.data.ids import Rows
-from dami_text.models.recording import EAGER_STEPS, Record, recorder, tell_not_recorded
+from dami_text.models.recording import EAGER_STEPS, Record, recorder, take_step, tell_not_recorded
 from dami_text.models.tasks import task_of
 
 #: Batches are padded to a multiple of so many tokens, so that a few graphs do for all of them.
@@ -150,10 +149,3 @@ class CapturedSteps:
         loss.backward()
         self._loss.mul_(1 - self._newest).add_(loss.detach() * self._newest)
         take_step(self._optimizer)
-
-
-def take_step(optimizer: Optimizer) -> None:
-    """Take a step without torch's warning of an optimizer for graphs: its first steps are taken before recording."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True", UserWarning)
-        optimizer.step()

@@ -1,9 +1,11 @@
 """CUDA graphs: what a function launches on a card, recorded once and replayed as one launch."""
 
 import logging
+import warnings
 from collections.abc import Callable
 
 import torch
+from torch.optim import Optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -43,3 +45,10 @@ def tell_not_recorded(what: str, error: RuntimeError) -> None:
         _told.add(what)
         reason = str(error).splitlines()[0]
         logger.info("%s cannot be recorded as a CUDA graph (%s); kernels are launched one by one", what, reason)
+
+
+def take_step(optimizer: Optimizer) -> None:
+    """Take a step without torch's warning of an optimizer for graphs: its first steps are taken before recording."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True", UserWarning)
+        optimizer.step()

@@ -22,7 +22,8 @@ from dami_text.escaping import visible
 from dami_text.files import whole_file
 from dami_text.learning.bars import bar_kind
 from dami_text.learning.inputs import is_frame
-from dami_text.simulation.grid import GridRun, Job, Outcome, cells_of, forget_first_rounds, record_asked
+from dami_text.simulation.cells import Job, Outcome, forget_first_rounds
+from dami_text.simulation.grid import GridRun, cells_of, record_asked
 from dami_text.simulation.grid_config import GridConfig
 from dami_text.simulation.grid_progress import grid_bar, unfinished
 from dami_text.simulation.report import measured, sentences, title_of, write_report

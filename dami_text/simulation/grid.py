@@ -1,88 +1,40 @@
 """A grid of runs, one for each data set, model, strategy and seed: each an ordinary run in a folder of its own.
 
-joblib runs them side by side. What depends on the data set, the model and the seed alone is made once for all
-strategies: the split, the tokenizer and the word vectors in each worker, the first round's model in the grid's folder.
+One process runs them side by side (see `lockstep`), or joblib in several (see `cells`).
 """
 
 import itertools
 import json
 import logging
-import os
 import re
-import threading
-import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import joblib
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from joblib.externals.loky import get_reusable_executor
-from tqdm import tqdm
 
-from dami_text.config.options import StrategyConfig
 from dami_text.config.run import RunConfig
-from dami_text.data.hub import no_progress_bars
-from dami_text.errors import BusyError, ConfigError, DamiError, RecordError
+from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
-from dami_text.files import remove_unfinished, whole_file, write_whole
-from dami_text.learning.learner import ActiveLearner
-from dami_text.learning.preparation import PreparedData, prepare
-from dami_text.models.shared_weights import own_weights
-from dami_text.models.training import Training
-from dami_text.orphans import end_with
-from dami_text.simulation.grid_config import GridConfig
+from dami_text.files import write_whole
+from dami_text.simulation.cells import Cell, Job, Outcome, record_error, run_cell
+from dami_text.simulation.grid_config import LOKY, GridConfig
+from dami_text.simulation.lockstep import Lockstep, can_go_together
 from dami_text.simulation.records import ROUNDS, RunFolder
-from dami_text.simulation.run import Run, is_finished
+from dami_text.simulation.run import is_finished
 
-#: In a cell's folder: why its last run failed.
-ERROR = "error.txt"
 #: In the grid's folder: a line a run that was ever asked for, with its path in the folder and its options.
 ASKED = "asked.jsonl"
-#: In the grid's folder: the first rounds' models, as long as runs are left that want them.
-FIRST_ROUNDS = ".first-rounds"
 #: Names that Windows keeps for devices, whatever follows a point.
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 TOGETHER = 2  # times that a cell may lose its worker beside others: any of them may be why
 
 logger = logging.getLogger(__name__)
-
-Status = Literal["finished", "failed", "busy"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid: its number, its options and, below the grid's folder, its own."""
-
-    number: int
-    config: RunConfig
-    path: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended; `message` says what went wrong in one that failed or in which another process is at work."""
-
-    cell: Cell
-    status: Status
-    message: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What all cells of a grid have in common; `process` is the one that hands them out."""
-
-    root: Path
-    working_directory: Path
-    process: int
-    overwrite: bool = False
-    save_models: bool = True
 
 
 def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[Cell]:
@@ -92,7 +44,7 @@ def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[C
     root/DATASET/MODEL/STRATEGY/seed-S.
 
     Raises:
-        ConfigError: an option that cannot work, or two cells with the same folder.
+        ConfigError: an option that cannot work or has no effect, or two cells with the same folder.
     """
     lists = {"dataset": grid.datasets, "model": grid.models, "strategy": grid.strategies}
     every = {"seed": grid.seed_list(), **lists}
@@ -109,6 +61,12 @@ def cells_of(options: Mapping[str, Any], grid: GridConfig, root: Path) -> list[C
                 f"{strategy} would share the folder {path}; run them with an --output-dir each"
             )
         cells[path] = Cell(len(cells), config, path)
+    together, models = grid.side_by_side.value or 1, {cell.config.model.model for cell in cells.values()}
+    if together > 1 and not any(can_go_together(cell.config) for cell in cells.values()):
+        raise ConfigError(
+            f"--side-by-side {together} is for cnn and bilstm without --mixed-precision, --gradient-accumulation-steps "
+            f"and --distributed-training; --model is {', '.join(sorted(models))}; leave it out, or use --workers"
+        )
     return list(cells.values())
 
 
@@ -161,13 +119,14 @@ def share_done(cell: Cell) -> float:
 
 
 class GridRun:
-    """The cells that are left, run side by side by joblib."""
+    """The cells that are left, run side by side: in this process where `--side-by-side` says so, or by joblib."""
 
     def __init__(self, cells: Sequence[Cell], job: Job, grid: GridConfig) -> None:
         self._left = {cell.path: cell for cell in cells}
         self._job, self._grid = job, grid
         self._order: list[Cell] = []
         self._parallel: Any = None
+        self._lockstep: Lockstep | None = None
 
     @property
     def left(self) -> list[Cell]:
@@ -176,19 +135,30 @@ class GridRun:
 
     @property
     def running(self) -> list[Cell]:
-        """The cells that were handed to workers and have not ended."""
+        """The cells that have begun, or were handed to workers, and have not ended."""
         started = self._order[: self._parallel.n_dispatched_tasks] if self._parallel is not None else []
+        started += self._lockstep.running if self._lockstep is not None else []
         return [cell for cell in started if cell.path in self._left]
 
     def outcomes(self) -> Iterator[Outcome]:
         """Each cell's outcome as it ends.
 
+        Raises:
+            ConfigError: the backend is not there, or runs nothing.
+        """
+        if together := [cell for cell in self.left if goes_together(cell.config, self._grid)]:
+            self._lockstep = Lockstep(together, self._job, self._grid.side_by_side.value)
+            for outcome in self._lockstep.outcomes():
+                del self._left[outcome.cell.path]
+                yield outcome
+        yield from self._by_workers()
+
+    def _by_workers(self) -> Iterator[Outcome]:
+        """The outcomes of the cells that joblib runs.
+
         A worker that is killed may take the others with it: the cells that were running then are started again, and go
         on from their records. Those to which this happens repeatedly are run alone at the end, and the one whose worker
         is killed even then has failed.
-
-        Raises:
-            ConfigError: the backend is not there, or runs nothing.
         """
         lost: Counter[Path] = Counter()
         with _backend(self._grid):
@@ -213,9 +183,19 @@ class GridRun:
 
     def _failed(self, cell: Cell, error: str) -> Outcome:
         message = f"its worker died {TOGETHER + 1} times, of lack of memory perhaps ({error})"
-        _record_error(cell, message)
+        record_error(cell, message)
         del self._left[cell.path]
         return Outcome(cell, "failed", message)
+
+
+def goes_together(config: RunConfig, grid: GridConfig) -> bool:
+    """Whether a run goes side by side with others in one process; without a number, only where there is a card."""
+    if grid.side_by_side.value is not None:
+        wanted = grid.side_by_side.value > 1
+    else:
+        wanted = grid.workers == 1 and grid.backend == LOKY and config.training.device != "cpu"
+        wanted = wanted and torch.cuda.is_available()
+    return wanted and can_go_together(config)
 
 
 @contextmanager
@@ -225,7 +205,7 @@ def _backend(grid: GridConfig) -> Iterator[None]:
         with _dask_client(grid.scheduler) as client, joblib.parallel_config("dask", client=client, n_jobs=-1):
             yield
         return
-    threads = {"inner_max_num_threads": 1} if grid.backend == "loky" else {}
+    threads = {"inner_max_num_threads": 1} if grid.backend == LOKY else {}
     try:
         config = joblib.parallel_config(grid.backend, n_jobs=grid.workers, **threads)
     except ValueError as error:
@@ -234,7 +214,7 @@ def _backend(grid: GridConfig) -> Iterator[None]:
         with config:
             yield
     finally:
-        if grid.backend == "loky" and grid.workers > 1:  # else the workers stay for minutes, and this process with them
+        if grid.backend == LOKY and grid.workers > 1:  # else the workers stay for minutes, and this process with them
             get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
@@ -252,104 +232,3 @@ def _dask_client(scheduler: str | None) -> Any:
         client.close()
         raise ConfigError(f"dask's workers have {threads} threads; start them with --nthreads 1, several a machine")
     return client
-
-
-# In a worker ------------------------------------------------------------------------------------------------------
-
-_ONE_AT_A_TIME = threading.Lock()  # a run's random streams are the process's
-
-
-def run_cell(cell: Cell, job: Job) -> Outcome:
-    """Run one cell, on one thread, or what is left of it; errors are recorded, not raised."""
-    with _ONE_AT_A_TIME:
-        _set_up_worker(cell, job)
-        try:
-            (cell.path / ERROR).unlink(missing_ok=True)
-            for _ in _run_of(cell, job).rounds():
-                pass
-        except BusyError as error:
-            return Outcome(cell, "busy", str(error))
-        except Exception as error:
-            message = str(error) if isinstance(error, DamiError) else f"{type(error).__name__}: {error}"
-            _record_error(cell, f"{message}\n\n{traceback.format_exc()}")
-            return Outcome(cell, "failed", message)
-        return Outcome(cell, "finished")
-
-
-def _record_error(cell: Cell, text: str) -> None:
-    with suppress(OSError):
-        cell.path.mkdir(parents=True, exist_ok=True)
-        (cell.path / ERROR).write_text(text + "\n", encoding="utf-8")
-
-
-def _set_up_worker(cell: Cell, job: Job) -> None:
-    """Its thread, its GPU and its folder; no output but results; and it ends with the grid's process."""
-    torch.set_num_threads(1)
-    if torch.cuda.device_count() > 1:  # read once, by the worker's first run
-        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", f"cuda:{cell.number % torch.cuda.device_count()}")
-    os.chdir(job.working_directory)  # where relative paths and a strategy of one's own are found
-    logging.getLogger("dami_text").setLevel(logging.ERROR)
-    no_progress_bars()
-    tqdm.set_lock(threading.RLock())  # its own would outlive a worker that is killed
-    if os.getppid() == job.process:
-        end_with(job.process)  # its runs are free then for whoever goes on with them
-
-
-def _run_of(cell: Cell, job: Job) -> Run:
-    config = RunFolder(cell.path, cell.config, job.overwrite).config
-    common = _common(config)
-    data = _prepare(common)
-
-    def train(learner: ActiveLearner) -> Training:
-        return learner.train() if learner.round > 0 else _first_round(learner, common, data, job.root / FIRST_ROUNDS)
-
-    return Run(config, cell.path, job.overwrite, data=data, train=train, save_model=job.save_models)
-
-
-def _common(config: RunConfig) -> RunConfig:
-    """The config with a strategy that stands for all which share the data and the first round's model.
-
-    Those that interpret a frozen encoder's features have models of their own, with a network beside the head.
-    """
-    alone = config.model.freeze_encoder and not config.strategy.interprets_features
-    return replace(config, strategy=StrategyConfig(strategy="random") if alone else StrategyConfig())
-
-
-@lru_cache(maxsize=1)
-def _prepare(config: RunConfig) -> PreparedData:
-    return prepare(config, any_strategy=True)  # the config has the default one for all
-
-
-def _first_round(learner: ActiveLearner, config: RunConfig, data: PreparedData, folder: Path) -> Training:
-    """Train the learner's first model, or take it from a cell that has trained it on the same labelled texts."""
-    content = sha256(repr((config, data.class_names)).encode() + learner.pool.labeled.tobytes())
-    for texts in filter(None, (data.train, data.validation)):
-        content.update(texts.texts.keys(texts.rows).tobytes() + texts.labels.tobytes())
-    file = folder / f"{content.hexdigest()[:32]}.pt"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
-        if file.exists():
-            saved = torch.load(file, map_location="cpu", weights_only=True)
-            held_out = saved.get("cross_validated")  # None in files of versions without it
-            held_out = None if held_out is None else held_out.numpy()
-            training = replace(Training(**saved["training"]), cross_validated=held_out)
-            learner.restore(saved["weights"], training)
-            return training
-        training = learner.train()
-        held_out = training.cross_validated
-        told = {
-            "weights": own_weights(learner.trained_model()),
-            "training": asdict(replace(training, cross_validated=None)),
-            "cross_validated": None if held_out is None else torch.from_numpy(held_out),
-        }
-        with whole_file(file) as unfinished:
-            torch.save(told, unfinished)
-        return training
-
-
-def forget_first_rounds(root: Path) -> None:
-    """Remove the first rounds' models, but for one that another grid in the same folder is about to use."""
-    for file in (root / FIRST_ROUNDS).glob("*.lock"):
-        with suppress(Timeout), FileLock(file, blocking=False):
-            file.with_suffix(".pt").unlink(missing_ok=True)
-            remove_unfinished(file.with_suffix(".pt"))

@@ -4,7 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dami_text.config.fields import Options, option
+from dami_text.config.fields import Count, Options, option
+from dami_text.errors import ConfigError
+
+#: joblib's processes on this machine.
+LOKY = "loky"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +22,12 @@ class GridConfig(Options):
     strategies: list[str] | None = option(None, "one --strategy or more")
     seeds: list[str] | None = option(None, "seeds and ranges of seeds, such as 0-9 or 0 3 5-7")
     workers: int = option(1, "runs side by side on this machine, in processes of one thread each")
-    backend: str = option("loky", "loky (processes on this machine), dask, or another backend that joblib knows")
+    side_by_side: Count = option(
+        Count("auto"),
+        "runs of cnn and bilstm that one process trains together; auto is as many as a CUDA card has memory for, and 1 "
+        "without a card",
+    )
+    backend: str = option(LOKY, "loky (processes on this machine), dask, or another backend that joblib knows")
     scheduler: str | None = option(None, "dask: the address of the scheduler, such as tcp://10.0.0.1:8786")
     shard: str | None = option(None, "I/N takes every N-th run, from the I-th of N on: for job arrays")
     save_models: bool = option(True, "save each run's last model")
@@ -28,12 +37,25 @@ class GridConfig(Options):
             values = getattr(self, name)
             self.require(values is None or len(set(values)) == len(values) > 0, name, "one or more, each once")
         self.require(self.workers >= 1, "workers", "at least 1")
+        self._check_side_by_side()
         dask = self.backend == "dask"
         self.require(
             dask == (self.scheduler is not None), "scheduler", "the address of a scheduler with --backend dask only"
         )
         self.seed_list()
         self.shard_slice()
+
+    def _check_side_by_side(self) -> None:
+        """Raise ConfigError for runs side by side in one process where there are to be others."""
+        n = self.side_by_side.value
+        if n is None or n == 1:
+            return
+        for name, alone in (("workers", 1), ("backend", LOKY)):
+            if (value := getattr(self, name)) != alone:
+                raise ConfigError(
+                    f"--side-by-side {n} trains runs together in one process, and --{name} is {value}; leave one of "
+                    "them out"
+                )
 
     def seed_list(self) -> list[int] | None:
         """The seeds, ranges written out."""

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from dami_text.errors import DamiError
-from dami_text.simulation.grid import Cell, GridRun, Outcome, finished, share_done
+from dami_text.simulation.cells import Cell, Outcome
+from dami_text.simulation.grid import GridRun, finished, share_done
 
 
 def unfinished(cells: Sequence[Cell], save_models: bool, overwrite: bool = False) -> tuple[list[Cell], list[Outcome]]:

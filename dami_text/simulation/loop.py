@@ -3,17 +3,20 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel
 
 from dami_text.config.fields import Size
 from dami_text.data.pool import Oracle
 from dami_text.errors import ConfigError
+from dami_text.learning.jobs import Trainings, Work
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.text_learner import TextLearner
 from dami_text.models.training import Training
 from dami_text.strategies import Query
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +82,33 @@ def simulate(
     Yields:
         Each round before its query's labels are told: what is done with it then comes before anything else happens.
     """
+
+    def trainings() -> Trainings:
+        yield from ()  # no job is left to anyone else
+        return train(learner) if train else learner.train()
+
+    steps = simulation(learner, oracle, n_labeled, evaluate, trainings, lambda round_: round_, stop)
+    return (step for step in steps if isinstance(step, Round))
+
+
+def simulation(
+    learner: ActiveLearner | TextLearner,
+    oracle: Oracle,
+    n_labeled: Sequence[int],
+    evaluate: Callable[[PreTrainedModel], dict[str, float]],
+    trainings: Callable[[], Trainings],
+    finish: Callable[[Round], T],
+    stop: Callable[[PreTrainedModel], bool] | None = None,
+) -> Work[T, None]:
+    """What `simulate` does, as work that comes to trainings (see `learning.jobs`).
+
+    Args:
+        learner, oracle, n_labeled, evaluate, stop: as in `simulate`.
+        trainings: gives the learner its round's model.
+        finish: what to yield of a round.
+    """
     for number in range(learner.round, len(n_labeled)):
-        training = train(learner) if train else learner.train()
+        training = yield from trainings()
         trained = time.perf_counter()
         with learner.predicting() as model:
             metrics = evaluate(model)
@@ -91,8 +119,9 @@ def simulate(
         seconds = {"train": training.seconds, "evaluate": evaluated - trained, "query": time.perf_counter() - decided}
         if stop is not None:
             seconds["stop"] = decided - evaluated
-        yield Round(
-            number=number, n_labeled=n_labeled[number], training=training, metrics=metrics, query=query, seconds=seconds
+        n = n_labeled[number]
+        yield finish(
+            Round(number=number, n_labeled=n, training=training, metrics=metrics, query=query, seconds=seconds)
         )
         if query is None:
             return

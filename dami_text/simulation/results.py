@@ -25,8 +25,9 @@ from dami_text.errors import ConfigError, RecordError
 from dami_text.escaping import to_json
 from dami_text.publishing.cards import labels_counted, public_name
 from dami_text.simulation.by_class import class_score
+from dami_text.simulation.cells import ERROR
 from dami_text.simulation.comparison import LearningCurve
-from dami_text.simulation.grid import ASKED, ERROR, folder_name, read_asked
+from dami_text.simulation.grid import ASKED, folder_name, read_asked
 from dami_text.simulation.records import CONFIG, ROUNDS, Line, former_options, in_todays_names
 
 ARCHIVE = "records.jsonl.gz"

@@ -20,6 +20,7 @@ from dami_text.data.labels import label_counts, named
 from dami_text.data.pool import Oracle
 from dami_text.environment import environment
 from dami_text.errors import RecordError
+from dami_text.learning.jobs import Trainings, Work, in_turn
 from dami_text.learning.learner import ActiveLearner
 from dami_text.learning.preparation import PreparedData, learner_of, prepare
 from dami_text.models.auto import is_own
@@ -29,11 +30,10 @@ from dami_text.models.kinds.automatic import settled
 from dami_text.models.loading import holds_adapter, load_classifier
 from dami_text.models.scores import ClassReport, results_by_class
 from dami_text.models.tasks import ANY_LABELS, ONE_CLASS
-from dami_text.models.training import Training
 from dami_text.processes import Processes, make_accelerator, use_device
 from dami_text.publishing.cards import labels_counted, model_card, run_facts
 from dami_text.publishing.push import export_code, labeled_dataset
-from dami_text.simulation.loop import Round, schedule, simulate
+from dami_text.simulation.loop import Round, schedule, simulation
 from dami_text.simulation.records import CURVE, MODEL, START, Line, RunFolder
 from dami_text.simulation.stopping import stopping_of
 from dami_text.strategies import PLACE, Query
@@ -73,11 +73,11 @@ class Run:
         overwrite: bool = False,
         *,
         data: PreparedData | None = None,
-        train: Callable[[ActiveLearner], Training] | None = None,
+        trainings: Callable[[ActiveLearner], Trainings] | None = None,
         save_model: bool = True,
     ) -> None:
-        """A run of `config` in `output_dir`; runs of a grid share the data and what trains their first model."""
-        self._train, self._saves_model = train, save_model
+        """A run of `config` in `output_dir`; runs of a grid share the data and their first model."""
+        self._trainings, self._saves_model = trainings, save_model
         if config.model.model == AUTO:  # what is chosen is what the folder records
             use_device(config.training.device, small=False)
             data = data or Processes.all().main_first(lambda: prepare(config))
@@ -117,21 +117,28 @@ class Run:
 
     def rounds(self) -> Iterator[Line]:
         """Run what is left, and yield each round's line once it is on disk; the folder is locked meanwhile."""
+        return in_turn(self.steps(), self.learner.train_job)
+
+    def steps(self) -> Work[Line, None]:
+        """The same, with the trainings left to others (see `learning.jobs`) among the rounds' lines."""
         with ExitStack() as lock:
             self._processes.on_main(lambda: lock.enter_context(self.folder.locked()))
             if len(self.folder.rounds) < len(self.sizes):
-                yield from self._remaining_rounds()
+                trainings = partial(self._trainings, self.learner) if self._trainings else self.learner.training_jobs
+                stop = self._stops if self._stopping else None
+                yield from simulation(
+                    self.learner, self._oracle, self.sizes, self._evaluate, trainings, self._finish, stop
+                )
             elif self._saves_model and self._processes.on_main(lambda: not self.folder.has_model()):
-                self.learner.train()
+                yield from self.learner.training_jobs()
                 self._processes.on_main(partial(self._save_model, self.folder.rounds))
             self._processes.on_main(self._plot)
 
-    def _remaining_rounds(self) -> Iterator[Line]:
-        stop = self._stops if self._stopping else None
-        for round_ in simulate(self.learner, self._oracle, self.sizes, self._evaluate, self._train, stop):
-            line = self._round_line(round_)
-            self._processes.on_main(partial(self._record, round_, line))
-            yield line
+    def _finish(self, round_: Round) -> Line:
+        """Commit a round; its line."""
+        line = self._round_line(round_)
+        self._processes.on_main(partial(self._record, round_, line))
+        return line
 
     @property
     def n_validation(self) -> int:

@@ -18,8 +18,8 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.models import captured, recording, training
 from dami_text.models.adapters import adapter_config, add_adapter
-from dami_text.models.captured import CapturedSteps, take_step
-from dami_text.models.recording import EAGER_STEPS
+from dami_text.models.captured import CapturedSteps
+from dami_text.models.recording import EAGER_STEPS, take_step
 from dami_text.processes import make_accelerator
 
 
@@ -122,6 +122,15 @@ def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog, monkeypatc
         torch.testing.assert_close(found, wanted)
 
 
+def test_steps_before_a_recording_do_not_warn():
+    """torch says on a card what an optimizer for graphs is not for; whatever else it warns of is an error here."""
+    told = "This instance was constructed with capturable=True"
+    assert told in inspect.getsource(torch.optim.Optimizer)
+    take_step(SimpleNamespace(step=lambda: warnings.warn(told + ", but", stacklevel=1)))
+    with pytest.raises(UserWarning, match="other"):
+        take_step(SimpleNamespace(step=lambda: warnings.warn("other", stacklevel=1)))
+
+
 @pytest.mark.parametrize("kind", ["cnn", "bilstm", "bert"])
 def test_a_step_reads_nothing_back_from_the_device(kind, monkeypatch):
     """The device "meta" has shapes and no numbers, so that whatever asks for one raises."""
@@ -173,15 +182,6 @@ def test_where_memory_runs_out_the_rest_is_trained_in_halves(first, recorded, mo
     assert called[: first + 1] == [8] * (first + 1)
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], weight, rtol=1e-7, atol=1e-9, msg=name)
-
-
-def test_steps_before_a_recording_do_not_warn():
-    """torch says on a card what an optimizer for graphs is not for; whatever else it warns of is an error here."""
-    told = "This instance was constructed with capturable=True"
-    assert told in inspect.getsource(torch.optim.Optimizer)
-    take_step(SimpleNamespace(step=lambda: warnings.warn(told + ", but", stacklevel=1)))
-    with pytest.raises(UserWarning, match="other"):
-        take_step(SimpleNamespace(step=lambda: warnings.warn("other", stacklevel=1)))
 
 
 @pytest.mark.parametrize(("window", "is_captured"), [(None, True), (20, True), (19, False)])

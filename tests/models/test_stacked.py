@@ -140,6 +140,52 @@ def test_what_comes_later_takes_the_places_of_those_that_have_ended(stacks):
     assert not waiting
 
 
+@pytest.mark.parametrize(
+    ("first", "later", "slots"),
+    [
+        (2, 3, [2]),  # more than there are slots, but not twice as many
+        (2, 4, [2, 4]),
+        (6, 3, [6, 3]),  # half of the slots would be empty
+        (6, 4, [6]),
+    ],
+)
+def test_slots_that_do_not_suit_the_jobs_run_empty_and_others_take_their_place(stacks, first, later, slots):
+    """All jobs end at the same step, and `later` come up at the first end."""
+    texts = telling_texts(80, 3)
+    wanted, jobs = (jobs_on(*texts, n_jobs=first + later, validation=False) for _ in range(2))
+    waiting, coming, found = deque(jobs[:first]), deque(jobs[first:]), {}
+    for job, outcome in trained_as_they_end(waiting, ACCELERATOR, 6):
+        found[id(job)] = outcome
+        waiting.extend(coming)
+        coming.clear()
+    assert [found[id(job)] for job in jobs] == alone(wanted)
+    assert distance(jobs, wanted) < 1e-9
+    assert [stack.n_slots for stack in stacks] == slots
+
+
+def test_a_larger_vocabulary_does_not_wait_until_all_others_are_done(stacks):
+    texts = telling_texts(80, 3)
+    order = []
+
+    def growing():
+        return [
+            *jobs_on(*texts, n_jobs=6, validation=False),
+            *jobs_on(*texts, n_jobs=1, validation=False, model_options={"vocab_size": 90}),
+        ]
+
+    wanted, jobs = growing(), growing()
+    waiting, coming, found = deque(jobs[:2]), deque([jobs[6], *jobs[2:6]]), {}
+    for job, outcome in trained_as_they_end(waiting, ACCELERATOR, 2):
+        found[id(job)] = outcome
+        order.append(jobs.index(job))
+        if coming:
+            waiting.append(coming.popleft())
+    assert [found[id(job)] for job in jobs] == alone(wanted)
+    assert distance(jobs, wanted) < 1e-9
+    assert order.index(6) < 4
+    assert [stack.n_slots for stack in stacks] == [2, 2]
+
+
 def test_jobs_of_another_kind_wait_for_a_stack_of_their_own(stacks):
     texts = telling_texts(80, 3)
     options = {"validation": False}

@@ -17,7 +17,8 @@ from dami_text.cli.run import run_al
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError
 from dami_text.learning.learner import ActiveLearner
-from dami_text.simulation.grid import Cell, cells_of, share_done
+from dami_text.simulation.cells import Cell
+from dami_text.simulation.grid import cells_of, share_done
 from dami_text.simulation.grid_config import GridConfig
 from dami_text.simulation.run import Run
 
@@ -149,8 +150,8 @@ def test_options_that_cannot_work(options, message):
 
 def test_a_grid_writes_what_plain_runs_write_and_trains_the_first_models_once(folder, capsys, monkeypatch):
     trained = []
-    train = ActiveLearner.train
-    monkeypatch.setattr(ActiveLearner, "train", lambda self: trained.append(self.round) or train(self))
+    train = ActiveLearner.training_jobs
+    monkeypatch.setattr(ActiveLearner, "training_jobs", lambda self: trained.append(self.round) or train(self))
     assert grid("--strategies", "random", "dami", "bald", "--seeds", "0-1") == 0
     assert sorted(trained) == [0] * 2 + [1] * 6 + [2] * 6 + [3] * 6
     assert capsys.readouterr().out == "6 of 6 runs are finished in out\n"
@@ -195,16 +196,16 @@ def test_a_finished_grid_without_models_makes_them_when_it_is_asked_to(folder, c
 
 
 def test_a_finished_grid_leaves_alone_the_first_models_that_another_one_in_the_folder_uses(folder, monkeypatch):
-    train = ActiveLearner.train
+    train = ActiveLearner.training_jobs
 
     def train_while_another_grid_ends(self):
         if self.round == 0:
-            monkeypatch.setattr(ActiveLearner, "train", train)
+            monkeypatch.setattr(ActiveLearner, "training_jobs", train)
             assert grid("--strategies", "random", "--seeds", "0") == 0
         return train(self)
 
     assert grid("--strategies", "random", "--seeds", "0") == 0
-    monkeypatch.setattr(ActiveLearner, "train", train_while_another_grid_ends)
+    monkeypatch.setattr(ActiveLearner, "training_jobs", train_while_another_grid_ends)
     assert grid("--strategies", "margin", "--seeds", "1") == 0
     assert content(cell("margin", 1)) == plain("margin", 1)
 

@@ -139,12 +139,12 @@ DIES = """
 import os, signal, sys
 from dami_text.cli.run import run_al
 from dami_text.learning.learner import ActiveLearner
-train = ActiveLearner.train
+train = ActiveLearner.training_jobs
 def train_or_die(self):
     if self.round == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return train(self)
-ActiveLearner.train = train_or_die
+ActiveLearner.training_jobs = train_or_die
 run_al(sys.argv[1:])
 """
 

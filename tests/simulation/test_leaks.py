@@ -13,11 +13,12 @@ from dami_text.config.run import RunConfig
 from dami_text.data.pool import Oracle, Pool
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.cold_start import build_first_query
+from dami_text.learning.jobs import in_turn, result_of
 from dami_text.learning.preparation import learner_of, prepare
 from dami_text.models.training import train
 from dami_text.processes import make_accelerator
 from dami_text.randomness import numpy_stream, torch_stream
-from dami_text.simulation.grid import _first_round
+from dami_text.simulation.cells import _first_round
 from dami_text.simulation.run import Run
 from dami_text.strategies import KMeansFeatures, build_strategy
 
@@ -196,7 +197,7 @@ def test_a_grids_first_model_is_never_that_of_another_seed(texts, tmp_path):
         seeded = config.changed(seed=seed)
         learner = learner_of(seeded, data.train.texts, data.class_names, data.source, validation=data.validation)
         learner.tell(rows, data.train.labels[rows])
-        _first_round(learner, seeded, data, tmp_path)
+        result_of(in_turn(_first_round(learner, seeded, data, tmp_path), learner.train_job))
         weights.append({name: weight.clone() for name, weight in learner.trained_model().state_dict().items()})
     assert not same(weights[0], weights[1])
     assert same(weights[0], weights[2])

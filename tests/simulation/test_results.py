@@ -10,7 +10,8 @@ import yaml
 
 from dami_text.config.run import RunConfig
 from dami_text.errors import ConfigError, RecordError
-from dami_text.simulation.grid import Cell, record_asked
+from dami_text.simulation.cells import Cell
+from dami_text.simulation.grid import record_asked
 from dami_text.simulation.results import compare, failures, read_runs, spans, write_archive
 
 

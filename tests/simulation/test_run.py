@@ -317,7 +317,7 @@ def copy(finished, tmp_path):
 def test_a_finished_run_given_again_trains_nothing_changes_nothing_and_prints_the_table(
     finished, reviews, copy, capsys, monkeypatch
 ):
-    monkeypatch.setattr(ActiveLearner, "train", None)
+    monkeypatch.setattr(ActiveLearner, "training_jobs", None)
     before = content(copy), (copy / "rounds.jsonl").read_bytes()
     assert run_al(command(reviews, copy)) == 0
     assert (content(copy), (copy / "rounds.jsonl").read_bytes()) == before
@@ -407,14 +407,14 @@ def kill_now():
 
 
 def die_in_training(number):
-    train = ActiveLearner.train
+    train = ActiveLearner.training_jobs
 
     def train_or_die(self):
         if self.round == number:
             kill_now()
         return train(self)
 
-    ActiveLearner.train = train_or_die
+    ActiveLearner.training_jobs = train_or_die
 
 
 def die_in_append(name, number, share):

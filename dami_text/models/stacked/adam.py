@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dami_text.config.options import TrainingConfig
-from dami_text.models.captured import take_step
+from dami_text.models.recording import take_step
 
 
 class StackedAdam:

@@ -28,9 +28,14 @@ logger = logging.getLogger(__name__)
 
 def can_train_together(model: PreTrainedModel, config: TrainingConfig) -> bool:
     """Whether models of this kind can be stacked, and trained so with these options."""
-    whole = config.gradient_accumulation_steps == 1 and not config.distributed_training
     all_trained = all(weight.requires_grad for weight in model.parameters())
-    return type(model) in FEATURES and all_trained and whole and config.mixed_precision == "no"
+    return type(model) in FEATURES and all_trained and stacks_can_take(config)
+
+
+def stacks_can_take(config: TrainingConfig) -> bool:
+    """Whether stacks take steps with these options."""
+    whole = config.gradient_accumulation_steps == 1 and not config.distributed_training
+    return whole and config.mixed_precision == "no"
 
 
 def train_together(
@@ -67,18 +72,20 @@ def trained_as_they_end(
     most = side_by_side
     while waiting:
         alike = [] if most == 1 else _alike(waiting, accelerator)
-        n_slots = min(len(alike), most or slots_that_fit(alike, accelerator.device))
-        if n_slots <= 1:
+        room = most or slots_that_fit(alike, accelerator.device)
+        n_slots = min(len(alike), room)
+        # On a card, dropout in a stack is not that of a model alone, and must not depend on how many others there are.
+        if not alike or room == 1 or (n_slots == 1 and accelerator.device.type == "cpu"):
             job = waiting.popleft()
             yield job, _alone(job, accelerator)
             continue
-        slots = _Slots(alike, accelerator)
+        slots = _Slots(alike, accelerator, has_room=n_slots < room)
         try:
             yield from slots.outcomes(waiting, n_slots)
             continue
         except torch.OutOfMemoryError:
             waiting.extendleft(run.job for run in reversed(slots.runs))
-        most = n_slots // 2
+        most = max(1, n_slots // 2)
         logger.info("the memory is not enough for %d models side by side; it goes on with %d", n_slots, most)
         gc.collect()
         torch.cuda.empty_cache()
@@ -124,8 +131,9 @@ def _kind(job: TrainingJob) -> tuple[Any, ...]:
 class _Slots:
     """Slots of a stack, and the runs in them."""
 
-    def __init__(self, jobs: Sequence[TrainingJob], accelerator: Accelerator) -> None:
-        """Slots for jobs of the kind of these."""
+    def __init__(self, jobs: Sequence[TrainingJob], accelerator: Accelerator, *, has_room: bool) -> None:
+        """Slots for jobs of the kind of these; whether there is room for more jobs than these."""
+        self._has_room = has_room
         self._accelerator, self._kind, self._first = accelerator, _kind(jobs[0]), jobs[0]
         self._vocab_size = max(job.model.config.vocab_size for job in jobs)
         self.runs: list[RunningJob] = []
@@ -145,12 +153,23 @@ class _Slots:
                     outcome = self._outcome(run)
                     self.runs.remove(run)
                     yield run.job, outcome
-                if ended:
-                    self._fill(waiting)
-                else:
+                if not ended:
                     self._advance()
+                elif self._suit(waiting):
+                    self._fill(waiting)
         finally:
             del self._stack  # the next one needs the memory
+
+    def _suit(self, waiting: Sequence[TrainingJob]) -> bool:
+        """Whether the slots suit the jobs that are left; otherwise they run empty, and others take their place.
+
+        They are too few for jobs that have come up since and that there is room for, too many where most would be
+        empty for good, or too small for a vocabulary.
+        """
+        alike = [job for job in waiting if _kind(job) == self._kind and _can_be_stacked(job, self._accelerator)]
+        n_jobs, n_slots = len(self.runs) + len(alike), self._stack.n_slots
+        too_few, too_many = self._has_room and n_jobs >= 2 * n_slots, 2 * n_jobs <= n_slots
+        return not (too_few or too_many) and all(self._fits(job) for job in alike)
 
     def _fill(self, waiting: deque[TrainingJob]) -> None:
         """Put jobs that wait and fit into free slots."""
