@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import small_model
 
 from dami_text.config.options import TrainingConfig
 from dami_text.errors import DataError
@@ -13,7 +14,6 @@ from dami_text.learning.learner import ActiveLearner
 from dami_text.models.jobs import TrainingJob
 from dami_text.models.training import Training
 from dami_text.strategies import Query
-from tests.conftest import small_model
 
 LABELS = np.arange(60) % 2
 
