@@ -19,20 +19,14 @@ from transformers import PreTrainedModel
 
 from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
-from dami_text.data.texts import FeatureTexts, LabeledTexts
+from dami_text.data.texts import LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models.best_weights import BestWeights
 from dami_text.models.captured import MAX_TOKENS, CapturedSteps
-from dami_text.models.contrastive import SAMPLE, tune_encoder
 from dami_text.models.early_stopping import EarlyStopping
 from dami_text.models.evaluation import scorer_of
-from dami_text.models.frozen_features import features_of
+from dami_text.models.fitted_heads import fit_by_pairs, fit_frozen
 from dami_text.models.inference import predict_probabilities
-from dami_text.models.last_layer import head_of
-from dami_text.models.lexical import fit_with_tokens
-from dami_text.models.logistic import Choices, LogisticFit, Regression, Ways
-from dami_text.models.one_vs_rest import fit_each_label
-from dami_text.models.regions import FeatureRows, fit_regions, regions_of
 from dami_text.models.resident import resident
 from dami_text.models.room import StepRoom
 from dami_text.models.tasks import task_of
@@ -126,13 +120,15 @@ def train(
     elif nothing_to_learn:
         name = class_names_of(model.config)[data.labels[0]]
         logger.warning("all labels are of one class, %r: the model always predicts it; label others too", name)
+    balanced = config.class_weights == "balanced"
     with never_predicted(model, unseen):
         if isinstance(model, Fitted):
             training = model.fit(data, config)
         elif getattr(model.config, "contrastive", False):
-            training = _fit_by_pairs(model, data, config, rng)
+            training = Training(1, fit_by_pairs(model, data, rng, balanced=balanced), None)
         elif data.texts.frozen_features is not None:
-            training = _fit_frozen(model, data, data.texts.frozen_features, config)
+            fit = fit_frozen(model, data, data.texts.frozen_features, balanced=balanced)
+            training = Training(1, fit.iterations, None, cross_validated=fit.cross_validated)
         elif nothing_to_learn:
             training = Training(0, 0, None)
         else:
@@ -177,56 +173,6 @@ def result(
         )
     has_learned = has_begun or steps < FEW_STEPS
     return Training(stopping.epochs if stopping else 1, steps, stopping.score if stopping else None, has_learned)
-
-
-#: How to fit a head on an encoder's features.
-WAYS = Ways(balanced=5.0, free=10.0)
-
-
-def _fit_frozen(model: PreTrainedModel, data: LabeledTexts, texts: FeatureTexts, config: TrainingConfig) -> Training:
-    """Find the head of a frozen encoder, and the network of its linear regions, if it has one."""
-    head, balanced, features = head_of(model), config.class_weights == "balanced", texts.features[data.rows]
-    lexical, mean = (None, None) if texts.lexical is None else (texts.lexical[data.rows], texts.lexical_mean)
-
-    def fit_classes(labels: NDArray[np.int64], n_classes: int) -> tuple[LogisticFit, NDArray[np.floating[Any]] | None]:
-        regression = Regression(features, labels, n_classes, texts.mean, WAYS, balanced=balanced)
-        if lexical is None or mean is None:
-            return regression.fit(), None
-        return fit_with_tokens(regression, features, texts.mean, lexical, mean, labels, n_classes, balanced=balanced)
-
-    several = task_of(model).multilabel
-    fit, tokens = fit_each_label(data.labels, fit_classes) if several else fit_classes(data.labels, head.out_features)
-    if tokens is not None:
-        lexicon: Any = model.lexicon
-        with torch.no_grad():
-            lexicon.weight[:-1] = torch.from_numpy(tokens.T)
-    fit.write(head)
-    if (network := regions_of(model)) is not None:
-        fit_regions(network, FeatureRows(texts).collate(data.rows), data.labels)
-    return Training(1, fit.iterations, None, cross_validated=fit.cross_validated)
-
-
-def _fit_by_pairs(
-    model: PreTrainedModel, data: LabeledTexts, config: TrainingConfig, rng: np.random.Generator
-) -> Training:
-    """Fine-tune the encoder on pairs of labelled texts, and find the last layer's weights.
-
-    A fine-tuned encoder has seen every labelled text with its label: none can be held out. So what cross-validation
-    chooses for the regression is chosen with the encoder as it was before.
-    """
-    n, head, balanced = len(data.texts), head_of(model), config.class_weights == "balanced"
-    sample = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
-
-    def regression(choices: Choices | None) -> Regression:
-        mean = features_of(model, data.texts, sample).mean(axis=0, dtype=np.float64)
-        features = features_of(model, data.texts, data.rows)
-        classes, labels = head.out_features, data.labels
-        return Regression(features, labels, classes, mean, WAYS, balanced=balanced, choices=choices)
-
-    choices = regression(None).choices
-    steps = tune_encoder(model, data, rng)
-    regression(choices).fit().write(head)
-    return Training(1, steps, None)
 
 
 def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:

@@ -16,7 +16,7 @@ from dami_text.errors import ConfigError
 from dami_text.labeling.rounds import create_session
 from dami_text.labeling.session import SessionConfig
 from dami_text.learning.factory import make_learner
-from dami_text.models import training
+from dami_text.models import fitted_heads
 from dami_text.models.contrastive import (
     TEMPERATURE,
     TOGETHER,
@@ -170,7 +170,7 @@ def test_what_the_regression_chooses_is_chosen_before_the_encoder_has_seen_the_l
             super().__init__(*args, **options)
             found.append((options.get("choices"), self.choices))
 
-    monkeypatch.setattr(training, "Regression", Noted)
+    monkeypatch.setattr(fitted_heads, "Regression", Noted)
     folder = save_encoder(tmp_path / "encoder")
     frozen, tuned = learner_of(folder, freeze_encoder=True), learner_of(folder, contrastive=True)
     for learner in (frozen, tuned):

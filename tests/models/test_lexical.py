@@ -13,12 +13,12 @@ from dami_text.config.run import RunConfig
 from dami_text.data.texts import EncodedTexts
 from dami_text.data.tokenization import encode
 from dami_text.learning.factory import make_learner
+from dami_text.models.fitted_heads import WAYS
 from dami_text.models.inference import predict_both, predict_probabilities
 from dami_text.models.kept_heads import give_classes
 from dami_text.models.last_layer import UNSEEN
 from dami_text.models.lexical import fit_with_tokens, lexical_features, lexicon_of, token_counts
 from dami_text.models.logistic import Regression, Ways
-from dami_text.models.training import WAYS
 
 TEXTS = [
     "the film is good",
