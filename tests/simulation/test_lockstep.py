@@ -76,6 +76,7 @@ def folder(tmp_path, monkeypatch, reviews):
     monkeypatch.setattr(sys, "path", [*sys.path])
     Path("reviews.csv").write_bytes(reviews.read_bytes())
     Path("mine.py").write_text(MINE)
+    sys.modules.pop("mine", None)  # that of another test
     yield tmp_path
     sys.modules.pop("mine", None)
 
