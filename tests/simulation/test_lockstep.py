@@ -75,10 +75,9 @@ def folder(tmp_path, monkeypatch, reviews):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     Path("reviews.csv").write_bytes(reviews.read_bytes())
-    Path("mine.py").write_text(MINE)
-    sys.modules.pop("mine", None)  # that of another test
+    Path("together.py").write_text(MINE)
     yield tmp_path
-    sys.modules.pop("mine", None)
+    sys.modules.pop("together", None)
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +252,13 @@ def test_runs_that_have_come_to_different_rounds_go_on_together(folder, plain):
 
 
 def test_a_run_that_fails_leaves_the_others_alone(folder, plain, capsys):
-    assert grid("--strategies", "mine:Fails", "random", "mine:Missing", "--side-by-side=3") == 1
+    assert grid("--strategies", "together:Fails", "random", "together:Missing", "--side-by-side=3") == 1
     out, error = capsys.readouterr()
     assert out == "1 of 3 runs are finished in out\n"
-    assert f"failed: {cell('mine-Fails')}: ArithmeticError: no more than 20" in error
-    assert f"failed: {cell('mine-Missing')}: cannot make --strategy mine:Missing" in error
-    assert "Traceback" in (cell("mine-Fails") / "error.txt").read_text()
-    assert len(records(cell("mine-Fails"))[0]) == 1
+    assert f"failed: {cell('together-Fails')}: ArithmeticError: no more than 20" in error
+    assert f"failed: {cell('together-Missing')}: cannot make --strategy together:Missing" in error
+    assert "Traceback" in (cell("together-Fails") / "error.txt").read_text()
+    assert len(records(cell("together-Fails"))[0]) == 1
     assert_same(cell("random"), plain["random", 0])
 
 
