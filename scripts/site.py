@@ -31,6 +31,7 @@ SHOWN = (
     "results/*/*.png",
     "results/*/figures/*.png",
     "results/*/*/figures/*.png",
+    "results/*/*/*/figures/*.png",
     "results/*/report.html",
     "results/benchmarks/*.json",
 )
