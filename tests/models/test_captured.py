@@ -83,8 +83,8 @@ def test_the_same_weights_as_without_capturing(kind, options, recorded, monkeypa
         torch.testing.assert_close(weights[name], weight, rtol=1e-7, atol=1e-9, msg=name)
 
 
-def steps_of(data, record):
-    model = new_model("cnn", data)
+def steps_of(data, record, kind="cnn"):
+    model = new_model(kind, data)
     whole = data.texts.collate(data.rows)
     return CapturedSteps(
         model,
@@ -135,25 +135,11 @@ def test_steps_before_a_recording_do_not_warn():
 def test_a_step_reads_nothing_back_from_the_device(kind, monkeypatch):
     """The device "meta" has shapes and no numbers, so that whatever asks for one raises."""
     monkeypatch.setattr("transformers.utils.import_utils.is_cuda_stream_capturing", lambda: True)
-    data = labelled(kind)
-    model = new_model(kind, data)
-    whole = data.texts.collate(data.rows)
-    steps = CapturedSteps(
-        model,
-        optimizer := torch.optim.SGD(model.parameters(), 0.1),
-        whole,
-        torch.from_numpy(data.labels),
-        batch_size=8,
-        class_weights=torch.ones(3),
-        loss=torch.zeros(()),
-        newest=0.5,
-        autocast=nullcontext,
-        record=lambda function: function,
-    )
+    steps = steps_of(labelled(kind), lambda function: function, kind)
     for name in ("_ids", "_mask", "_labels", "_rows", "_counts", "_class_weights", "_loss"):
         setattr(steps, name, getattr(steps, name).to("meta"))
-    model.to("meta")
-    optimizer.param_groups[0]["params"] = list(model.parameters())
+    steps._model.to("meta")
+    steps._optimizer.param_groups[0]["params"] = list(steps._model.parameters())
     steps._step(16)
     with pytest.raises(RuntimeError, match="meta"):
         float(steps._loss)
