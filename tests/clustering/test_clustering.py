@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from kmedoids_cases import assert_the_first_of_equals_is_the_medoid, heavy_tailed
 from scipy.spatial.distance import cdist
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
@@ -23,13 +24,6 @@ from dami_text.clustering.progress import progress
 from dami_text.clustering.sampled import _chances, _draw_weighted
 
 METHODS = ["fasterpam", "streamed", "sampled", "alternate"]
-
-
-def heavy_tailed(n, d, seed=0):
-    """Clusters of very different sizes and spreads, as gradients have them."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_t(3, size=(20, d))[rng.integers(20, size=n)]
-    return ((centres + 0.5 * rng.normal(size=(n, d))) * rng.lognormal(size=(n, 1))).astype(np.float32)
 
 
 def on_a_grid(n, d, seed=0):
@@ -149,14 +143,7 @@ def test_a_matrix_of_distances_is_symmetric_to_the_bit(n, metric):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_of_pairs_and_of_equal_rows_the_first_is_the_medoid(method):
-    rng = np.random.default_rng(0)
-    firsts = rng.normal(size=(100, 8)) * 20
-    pairs = np.stack([firsts, firsts + rng.normal(size=(100, 8))], axis=1).reshape(200, 8).astype(np.float32)
-    found = KMedoids(100, method=method, init=np.arange(1, 200, 2)).fit(pairs)
-    assert found.medoid_indices_.tolist() == list(range(0, 200, 2))
-    crowds = np.repeat(rng.normal(size=(3, 4)), 1_100, axis=0).astype(np.float32)
-    found = KMedoids(3, method=method, init=np.array([500, 2_199, 3_000])).fit(crowds)
-    assert found.medoid_indices_.tolist() == [0, 1_100, 2_200]
+    assert_the_first_of_equals_is_the_medoid(method)
 
 
 # New rows

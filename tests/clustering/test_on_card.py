@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from kmedoids_cases import assert_the_first_of_equals_is_the_medoid, heavy_tailed
 from scipy.spatial.distance import cdist
 
 from dami_text.clustering import KMedoids, alternate, distances, fasterpam, kmedoids, on_card
@@ -26,12 +27,6 @@ def as_on_card(monkeypatch):
     monkeypatch.setattr(distances, "CARD_BLOCK_CANDIDATES", 100)
     monkeypatch.setattr(distances, "CARD_TILE_NUMBERS", 5_000)
     monkeypatch.setattr(on_card, "recorder", lambda: lambda function: function)
-
-
-def heavy_tailed(n, d, seed=0):
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_t(3, size=(20, d))[rng.integers(20, size=n)]
-    return ((centres + 0.5 * rng.normal(size=(n, d))) * rng.lognormal(size=(n, 1))).astype(np.float32)
 
 
 def with_ties(n, seed=0):
@@ -114,14 +109,7 @@ def test_mid_size_data_within_a_thousandth_of_the_host(method, request):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_of_pairs_and_of_equal_rows_the_first_is_the_medoid(method, as_on_card):
-    rng = np.random.default_rng(0)
-    firsts = rng.normal(size=(100, 8)) * 20
-    pairs = np.stack([firsts, firsts + rng.normal(size=(100, 8))], axis=1).reshape(200, 8).astype(np.float32)
-    found = KMedoids(100, method=method, init=np.arange(1, 200, 2)).fit(pairs)
-    assert found.medoid_indices_.tolist() == list(range(0, 200, 2))
-    crowds = np.repeat(rng.normal(size=(3, 4)), 1_100, axis=0).astype(np.float32)
-    found = KMedoids(3, method=method, init=np.array([500, 2_199, 3_000])).fit(crowds)
-    assert found.medoid_indices_.tolist() == [0, 1_100, 2_200]
+    assert_the_first_of_equals_is_the_medoid(method)
 
 
 @pytest.mark.parametrize("method", METHODS)
