@@ -55,7 +55,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
 }
 #: Frozen encoders that are as good as "frozen" where no text is long: they are run where they are named.
 ON_LONG_TEXTS = ("head-tail", "windows")
-YARDSTICKS = ("TF-IDF + LR", "SentenceTransformer + LR", "setfit")
+YARDSTICKS = ("TF-IDF + LR", "character TF-IDF + LR", "SentenceTransformer + LR", "setfit")
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,20 @@ def tfidf(rows: Rows) -> Predictor:
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-    union = make_union(words, characters).fit(rows.pool)
-    pool, test = union.transform(rows.pool), union.transform(rows.test)
-    return regression(pool, test, rows, strength=30)
+    return regression_on(make_union(words, characters), rows)
+
+
+def character_tfidf(rows: Rows) -> Predictor:
+    """TF-IDF of one to three characters, as one would write it where no blanks stand between words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return regression_on(TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True), rows)
+
+
+def regression_on(vectorizer: Any, rows: Rows) -> Predictor:
+    """scikit-learn's logistic regression, on what a vectorizer makes of the texts."""
+    vectorizer.fit(rows.pool)
+    return regression(vectorizer.transform(rows.pool), vectorizer.transform(rows.test), rows, strength=30)
 
 
 def sentence_transformer(rows: Rows) -> Predictor:
@@ -178,7 +189,13 @@ def predictors(name: str, rows: Rows) -> Callable[[int], Predictor]:
     """The learner or yardstick of that name, by seed."""
     if name in LEARNERS:
         return learner_of(name, rows)
-    made = {"TF-IDF + LR": tfidf, "SentenceTransformer + LR": sentence_transformer, "setfit": setfit}[name](rows)
+    makers = {
+        "TF-IDF + LR": tfidf,
+        "character TF-IDF + LR": character_tfidf,
+        "SentenceTransformer + LR": sentence_transformer,
+        "setfit": setfit,
+    }
+    made = makers[name](rows)
     return lambda seed: made
 
 
