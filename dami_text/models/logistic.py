@@ -37,8 +37,8 @@ Labels = NDArray[np.int64]
 #: Labelled texts up to which sparse features are centred, by a matrix of all pairs. With more, the intercept is known.
 MOST_CENTRED = 5_000
 
-#: Parts of the cross-validation. With more classes than MANY_CLASSES there are fewer of them, for the sake of time. With 3
-#: to MANY_CLASSES, Newton's method takes .5 to .9 of L-BFGS's time; with two it is level, and with more it is slower.
+#: Parts of the cross-validation. With more than MANY_CLASSES classes there are fewer of them, for the sake of time.
+#: With 3 to MANY_CLASSES, Newton's method takes .5 to .9 of L-BFGS's time; with two it is level, with more slower.
 FOLDS, FEWER_FOLDS, MANY_CLASSES = 5, 3, 20
 
 #: What is tried for the sharpness and for the balanced fit's weight.
