@@ -31,6 +31,7 @@ from dami_text.models.resident import resident
 from dami_text.models.room import StepRoom
 from dami_text.models.tasks import task_of
 from dami_text.models.unseen import has_nothing_to_learn, never_predicted, unseen_classes
+from dami_text.models.used_rows import in_place, used_rows
 from dami_text.models.word_level import class_names_of
 from dami_text.processes import ALONE, Processes
 from dami_text.progress import tell_progress
@@ -233,7 +234,11 @@ class _Steps:
         self._room = StepRoom(self._lengths, config.train_batch_size, tokens, may_halve=alone)
         self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
         captures = self._captures()
-        adam, self._schedule = _optimizer(self.model, config, capturable=captures)
+        # Weight decay moves rows that have no gradient.
+        few = alone and not config.weight_decay
+        self._used = used_rows(model, data) if few else None
+        with in_place(model, self._used):
+            adam, self._schedule = _optimizer(model, config, capturable=captures)
         # The wrapper scales fp16's gradients. Where there is nothing to scale, it costs as much as a small model's
         # step.
         self._optimizer = accelerator.prepare_optimizer(adam) if accelerator.scaler else adam
@@ -266,8 +271,9 @@ class _Steps:
             self._optimizer.zero_grad()
             for weights in self._optimizer.param_groups:
                 weights["capturable"] = False
-        for group in islice(_groups(batches, self._config), most):
-            self._take(group)
+        with in_place(self.model, self._used):
+            for group in islice(_groups(batches, self._config), most):
+                self._take(group)
 
     def _take(self, group: list[Rows]) -> None:
         """Take a step on batches of positions of the labelled texts."""
