@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 # Relative, so that transformers finds the file and copies it along (publishing.push.export_code).
-from .window_maxima import window_maxima
+from .window_maxima import maxima_of_words, window_maxima
 from .word_level import WordLevelConfig, WordLevelForSequenceClassification
 
 
@@ -51,7 +51,19 @@ class TextCNNForSequenceClassification(WordLevelForSequenceClassification):
         text shorter than a filter has its windows too. A text without words has features 0.
         """
         starts = attention_mask != 0
-        is_full = embedded.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-        products = is_full and embedded.device.type == "cpu"
+        products = _suits_products(embedded)
         maxima = window_maxima(embedded * attention_mask.unsqueeze(-1), starts, self.convolutions, products=products)
         return torch.relu(maxima)
+
+    def features_of_ids(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The same from the ids of words (B, T): on a CPU, each distinct word is multiplied once."""
+        words, places = input_ids.unique(return_inverse=True)
+        if 2 * len(words) > input_ids.numel() or not _suits_products(self.embedding.weight):
+            return super().features_of_ids(input_ids, attention_mask)
+        return torch.relu(maxima_of_words(self.embedding(words), places, attention_mask != 0, self.convolutions))
+
+
+def _suits_products(numbers: torch.Tensor) -> bool:
+    """Whether matrix products are quicker than convolutions: on a CPU, in full precision."""
+    is_full = numbers.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+    return is_full and numbers.device.type == "cpu"

@@ -3,7 +3,8 @@
 A maximum depends on one window. So the gradient with respect to a filter is a weighted sum of one window a text, and
 that with respect to the embeddings reaches one window a filter. The backward pass of a convolution multiplies all
 windows, of which a text has T and all but one get nothing. On a CPU, `window_maxima` looks at the largest ones alone:
-what it computes is the same but for rounding, and a training step takes about half as long.
+what it computes is the same but for rounding, and a training step takes about half as long. Where no gradient is
+wanted, `maxima_of_words` takes half the time of `window_maxima`.
 """
 
 from collections.abc import Iterable
@@ -39,6 +40,36 @@ def window_maxima(
     channels = padded.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T + longest - 1); a slice for each size would be copied
     maps = [convolution(channels).squeeze(2).transpose(1, 2)[:, :length] for convolution in of_sizes]
     return torch.cat([(each + outside.unsqueeze(-1)).max(dim=1).values for each in maps], dim=1)
+
+
+def maxima_of_words(
+    vectors: torch.Tensor, places: torch.Tensor, is_word: torch.Tensor, convolutions: Iterable[nn.Module]
+) -> torch.Tensor:
+    """The same maxima (B, H), without a gradient, of texts whose words are rows of `vectors` (U, D).
+
+    A window's value is a sum of products of its words with parts of the filter, and a word's products are the same
+    wherever it stands. So the fewer distinct words there are among many, the less is to be multiplied.
+
+    Args:
+        vectors: (U, D) of distinct words.
+        places: (B, T), which of these each word is.
+        is_word: (B, T), whether there is a word; zeros stand elsewhere, and no window starts there.
+        convolutions: as for `window_maxima`.
+    """
+    (n, length), nothing = places.shape, len(vectors)
+    outside = torch.zeros_like(is_word, dtype=vectors.dtype).masked_fill(~is_word, -torch.inf).unsqueeze(-1)
+    places = places.masked_fill(~is_word, nothing)
+    vectors = functional.pad(vectors, (0, 0, 0, 1))
+    of_sizes: list[Any] = list(convolutions)
+    found: list[torch.Tensor] = []
+    for convolution in of_sizes:
+        n_filters, _, _, size = convolution.weight.shape
+        products = vectors @ convolution.weight.squeeze(2).permute(2, 1, 0)  # (size, U + 1, M)
+        windows = functional.pad(places, (0, size - 1), value=nothing).unfold(1, size, 1)  # (B, T, size)
+        windows = (windows + torch.arange(size) * len(vectors)).reshape(-1, size)
+        maps = functional.embedding_bag(windows, products.view(-1, n_filters), mode="sum").view(n, length, n_filters)
+        found.append(maps.add_(outside).amax(dim=1) + convolution.bias)
+    return torch.cat(found, dim=1)
 
 
 class _WindowMaxima(torch.autograd.Function):

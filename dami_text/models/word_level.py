@@ -69,6 +69,10 @@ class WordLevelForSequenceClassification(PreTrainedModel):
         """The features (B, H) that the classifier's last layer reads, from embeddings (B, T, D) and mask (B, T)."""
         raise NotImplementedError
 
+    def features_of_ids(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The same from the ids of words (B, T) where no gradient is wanted, for which there may be a quicker way."""
+        return self.features(self.embedding(input_ids), attention_mask)
+
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -88,14 +92,24 @@ class WordLevelForSequenceClassification(PreTrainedModel):
         if inputs_embeds is None:
             if input_ids is None:
                 raise ValueError("neither input_ids nor inputs_embeds were given; give one of them")
-            inputs_embeds = self.embedding(input_ids.long())  # a tokenizer's ids of nothing but empty texts are floats
-            if attention_mask is None:
-                attention_mask = (input_ids != self.config.pad_token_id).long()
-        if attention_mask is None:
-            attention_mask = inputs_embeds.new_ones(inputs_embeds.shape[:2], dtype=torch.long)
-        if inputs_embeds.shape[1] == 0:
-            inputs_embeds = nn.functional.pad(inputs_embeds, (0, 0, 0, 1))
-            attention_mask = nn.functional.pad(attention_mask, (0, 1))
-        logits = self.classifier(self.dropout(self.features(inputs_embeds, attention_mask)))
+            features = self._of_ids(input_ids.long(), attention_mask)  # of nothing but empty texts they are floats
+        else:
+            features = self._of_embeddings(inputs_embeds, attention_mask)
+        logits = self.classifier(self.dropout(features))
         loss = None if labels is None else self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _of_ids(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        if attention_mask is None:
+            attention_mask = (input_ids != self.config.pad_token_id).long()
+        if torch.is_grad_enabled() or not input_ids.shape[1]:
+            return self._of_embeddings(self.embedding(input_ids), attention_mask)
+        return self.features_of_ids(input_ids, attention_mask)
+
+    def _of_embeddings(self, embedded: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        if attention_mask is None:
+            attention_mask = embedded.new_ones(embedded.shape[:2], dtype=torch.long)
+        if embedded.shape[1] == 0:
+            embedded = nn.functional.pad(embedded, (0, 0, 0, 1))
+            attention_mask = nn.functional.pad(attention_mask, (0, 1))
+        return self.features(embedded, attention_mask)

@@ -5,9 +5,11 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from conftest import small_model
 from torch import nn
 
-from dami_text.models.window_maxima import window_maxima
+from dami_text.models import text_cnn
+from dami_text.models.window_maxima import maxima_of_words, window_maxima
 
 SIZES = (2, 3, 5)
 
@@ -109,3 +111,34 @@ def test_many_places_are_sorted_as_few_are() -> None:
         maxima = window_maxima(embedded, torch.ones(n, length, dtype=torch.bool), filters, products=products)
         gradients.append(torch.autograd.grad(maxima.sum(), embedded)[0])
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_the_maxima_of_words_that_recur_are_the_same(length: int) -> None:
+    filters, rng = convolutions(), np.random.default_rng(3)
+    vectors, places = embeddings((4, 3)), torch.from_numpy(rng.integers(0, 4, (5, length)))
+    is_word = torch.arange(length) < torch.tensor([[length], [1], [0], [length - 1], [length]])
+    is_word[4, ::2] = False  # between words
+    embedded = vectors[places] * is_word.unsqueeze(-1)
+    with torch.no_grad():
+        found = maxima_of_words(vectors, places, is_word, filters)
+        wanted = window_maxima(embedded, is_word, filters, products=True)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found, by_hand(embedded, is_word, filters), atol=1e-12)
+
+
+@pytest.mark.parametrize(("n_words", "is_quick"), [(10, True), (1000, False)])
+def test_a_cnn_takes_the_words_once_where_they_recur_and_no_gradient_is_wanted(n_words, is_quick, monkeypatch):
+    model, calls = small_model("cnn", 1000).double(), []
+    monkeypatch.setattr(text_cnn, "maxima_of_words", lambda *given: calls.append(1) or maxima_of_words(*given))
+    ids = torch.from_numpy(np.random.default_rng(4).integers(1, n_words, (6, 9)))
+    ids[1, 3:] = ids[2] = 0
+    wanted = model(ids).logits
+    assert not calls
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids).logits, wanted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(model(ids, (ids != 0).long()).logits, wanted, rtol=0, atol=1e-12)
+    assert len(calls) == 2 * is_quick
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        model.float()(ids)
+    assert len(calls) == 2 * is_quick, "rounded numbers are multiplied by convolutions"
