@@ -234,8 +234,8 @@ class _Steps:
         self._room = StepRoom(self._lengths, config.train_batch_size, tokens, may_halve=alone)
         self._trained = accelerator.prepare_model(self.model) if config.distributed_training else self.model
         captures = self._captures()
-        # Weight decay moves rows that have no gradient.
-        few = alone and not config.weight_decay
+        # Weight decay moves rows that have no gradient, and a recorded step reads the embedding.
+        few = alone and not config.weight_decay and not captures
         self._used = used_rows(model, data) if few else None
         with in_place(model, self._used):
             adam, self._schedule = _optimizer(model, config, capturable=captures)
