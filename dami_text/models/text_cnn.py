@@ -56,11 +56,14 @@ class TextCNNForSequenceClassification(WordLevelForSequenceClassification):
         return torch.relu(maxima)
 
     def features_of_ids(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """The same from the ids of words (B, T): on a CPU, each distinct word is multiplied once."""
-        words, places = input_ids.unique(return_inverse=True)
-        if 2 * len(words) > input_ids.numel() or not _suits_products(self.embedding.weight):
-            return super().features_of_ids(input_ids, attention_mask)
-        return torch.relu(maxima_of_words(self.embedding(words), places, attention_mask != 0, self.convolutions))
+        """The same from the ids of words (B, T); where words recur, each is multiplied once on a CPU."""
+        if _suits_products(self.embedding.weight):
+            words, places = input_ids.unique(return_inverse=True)
+            if 2 * len(words) <= input_ids.numel():
+                return torch.relu(
+                    maxima_of_words(self.embedding(words), places, attention_mask != 0, self.convolutions)
+                )
+        return super().features_of_ids(input_ids, attention_mask)
 
 
 def _suits_products(numbers: torch.Tensor) -> bool:

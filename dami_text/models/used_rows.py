@@ -1,7 +1,7 @@
 """Training the rows of an embedding that the labelled texts use.
 
 No other row has a gradient, so Adam leaves it as it is. Its step over all of a vocabulary, with gradients of zeros, is
-a good part of a small model's step: of MR's words, a tenth of the texts use one in three.
+a good part of a small model's step: a tenth of MR's texts use four words in ten of its vocabulary.
 """
 
 from collections.abc import Iterator

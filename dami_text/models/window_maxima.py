@@ -45,7 +45,7 @@ def window_maxima(
 def maxima_of_words(
     vectors: torch.Tensor, places: torch.Tensor, is_word: torch.Tensor, convolutions: Iterable[nn.Module]
 ) -> torch.Tensor:
-    """The same maxima (B, H), without a gradient, of texts whose words are rows of `vectors` (U, D).
+    """The maxima (B, H) that `window_maxima` gives, without a gradient, of words that are rows of `vectors` (U, D).
 
     A window's value is a sum of products of its words with parts of the filter, and a word's products are the same
     wherever it stands. So the fewer distinct words there are among many, the less is to be multiplied.

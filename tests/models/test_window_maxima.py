@@ -142,3 +142,12 @@ def test_a_cnn_takes_the_words_once_where_they_recur_and_no_gradient_is_wanted(n
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         model.float()(ids)
     assert len(calls) == 2 * is_quick, "rounded numbers are multiplied by convolutions"
+
+
+def test_a_pass_on_a_card_does_not_count_words() -> None:
+    """The device "meta" has no numbers, so that counting raises; on a card it would wait for them."""
+    model, ids = small_model("cnn", 10).to("meta"), torch.ones(6, 9, dtype=torch.long, device="meta")
+    with torch.no_grad():
+        assert model(ids).logits.shape == (6, 2)
+    with pytest.raises(NotImplementedError):
+        ids.unique()
