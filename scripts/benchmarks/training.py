@@ -127,8 +127,8 @@ def main() -> None:
     prepared, of = None, None
     for dataset, model, share, seed in tqdm(wanted, unit="cell"):
         config = RunConfig.of(dataset=dataset, model=model, seed=seed)
-        if of != (dataset, seed):
-            prepared, of = prepare(config), (dataset, seed)
+        if of != (dataset, model, seed):
+            prepared, of = prepare(config), (dataset, model, seed)
         cell = {"dataset": dataset, "model": model, "share": share, "seed": seed} | measure(config, prepared, share)
         cells.append(cell)
         with options.output.open("a") as file:
