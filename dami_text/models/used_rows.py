@@ -6,6 +6,7 @@ a good part of a small model's step: a tenth of MR's texts use four words in ten
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class UsedRows(nn.Module):
     def __init__(self, embedding: nn.Embedding, tokens: torch.Tensor) -> None:
         """The rows of tokens (U,), distinct ones, of which one is padding."""
         super().__init__()
-        self._embedding, self._tokens = [embedding], tokens  # in a list, so that its weights are not this module's
+        self._tokens = tokens
         self._places = torch.full((embedding.num_embeddings,), -1)
         self._places[tokens] = torch.arange(len(tokens))
         self._padding = int(self._places[embedding.padding_idx])
@@ -37,10 +38,10 @@ class UsedRows(nn.Module):
         """The vectors (B, T, D) of token ids (B, T)."""
         return functional.embedding(self._places[ids], self.weight, self._padding)
 
-    def write_back(self) -> None:
-        """Give the rows to the embedding."""
+    def write_to(self, embedding: nn.Embedding) -> None:
+        """Give the rows to the embedding that they are of."""
         with torch.no_grad():
-            self._embedding[0].weight[self._tokens] = self.weight
+            embedding.weight[self._tokens] = self.weight
 
 
 def used_rows(model: PreTrainedModel, data: LabeledTexts) -> UsedRows | None:
@@ -60,9 +61,10 @@ def in_place(model: PreTrainedModel, rows: UsedRows | None) -> Iterator[None]:
     if rows is None:
         yield
         return
-    whole, model.embedding = model.embedding, rows
+    whole: Any = model.embedding
+    model.embedding = rows
     try:
         yield
     finally:
         model.embedding = whole
-        rows.write_back()
+        rows.write_to(whole)
