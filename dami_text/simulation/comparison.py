@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -109,17 +110,24 @@ def share_won(first: LearningCurve, second: LearningCurve) -> float:
     return float(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
-def significantly_better(first: LearningCurve, second: LearningCurve) -> float:
-    """The share of rounds in which `first` is significantly better; NaN for a single seed.
+def significant_wins(curves: Sequence[LearningCurve]) -> Floats:
+    """The share of rounds in which a curve (row) is significantly better than another (column), (K, K).
 
-    Two-sided t-tests, paired by seed, one a round (round 0 as in `share_won`), Holm-corrected over the rounds. Source:
-    the pairwise matrix of Ash et al. 2020 (BADGE), which does not correct.
+    Two-sided t-tests, paired by seed, one a pair of curves and round (round 0 as in `share_won`), Holm-corrected over
+    all of them. NaN on the diagonal, and everywhere for a single seed. Source: the pairwise matrix of Ash et al. 2020
+    (BADGE), which does not correct.
     """
-    if len(first.seeds) < 2:
-        return math.nan
-    difference = _difference(first, second)
-    significant = holm(paired_p_values(difference)) < 1 - CONFIDENCE
-    return float((significant & (difference.mean(axis=0) > 0)).mean())
+    won = np.full((len(curves), len(curves)), np.nan)
+    if len(curves) < 2 or len(curves[0].seeds) < 2:
+        return won
+    pairs = list(combinations(range(len(curves)), 2))
+    differences = [_difference(curves[i], curves[j]) for i, j in pairs]
+    p_values = holm(np.concatenate([paired_p_values(difference) for difference in differences]))
+    last = np.cumsum([difference.shape[1] for difference in differences])
+    for (i, j), difference, p in zip(pairs, differences, np.split(p_values, last[:-1]), strict=True):
+        significant, mean = p < 1 - CONFIDENCE, difference.mean(axis=0)
+        won[i, j], won[j, i] = (significant & (mean > 0)).mean(), (significant & (mean < 0)).mean()
+    return won
 
 
 def _difference(first: LearningCurve, second: LearningCurve) -> Floats:

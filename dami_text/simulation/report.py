@@ -20,7 +20,7 @@ from dami_text.simulation.comparison import (
     matrix,
     mean_interval,
     share_won,
-    significantly_better,
+    significant_wins,
 )
 from dami_text.simulation.plots import plot_curves, plot_matrix
 from dami_text.simulation.ranks import rankings
@@ -254,7 +254,7 @@ def _labels(value: EqualLabels, n: NDArray[np.int64]) -> str:
 def _matrices(curves: Sequence[LearningCurve], figures: Path, name: str, label: str) -> dict[str, Any]:
     """How often each strategy wins against each other, by comparisons and, of several seeds, by tests."""
     names = [curve.strategy for curve in curves]
-    won, tests = matrix(curves, share_won), matrix(curves, significantly_better)
+    won, tests = matrix(curves, share_won), significant_wins(curves)
     plot_matrix(pictures(figures, f"{name}-matrix"), names, won, label)
     pairs = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
     write_csv(
@@ -270,7 +270,7 @@ def _matrices(curves: Sequence[LearningCurve], figures: Path, name: str, label: 
     if len(curves[0].seeds) > 1:
         text = (
             "The share of rounds in which the row's strategy is significantly better than the column's: t-tests paired "
-            "by seed, two-sided at 5%, Holm-corrected over the rounds of a pair, and not over the pairs."
+            "by seed, two-sided at 5%, Holm-corrected over all pairs and rounds of this table."
         )
         told["tests"] = {"text": text, "table": table(["", *names], _matrix_rows(names, tests))}
     return told

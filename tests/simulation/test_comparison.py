@@ -18,7 +18,7 @@ from dami_text.simulation.comparison import (
     mean_interval,
     paired_p_values,
     share_won,
-    significantly_better,
+    significant_wins,
 )
 
 
@@ -164,16 +164,29 @@ def test_only_differences_that_hold_after_the_correction_are_significant():
     better = curve(base + difference + noise)
     p_values = [stats.ttest_1samp(noise[:, 1] + d, 0).pvalue for d in difference[1:]]
     assert p_values[2] < 0.05 < 2 * p_values[2], "one that only the correction takes away"
-    assert significantly_better(better, curve(base)) == 1 / 4
-    assert significantly_better(curve(base), better) == 1 / 4
-    assert math.isnan(significantly_better(curve(base[:1]), curve(base[:1])))
+    won = significant_wins([better, curve(base)])
+    assert won[0, 1] == won[1, 0] == 1 / 4
+    assert np.isnan(won.diagonal()).all()
+    assert np.isnan(significant_wins([curve(base[:1]), curve(base[:1])])).all()
+    assert np.isnan(significant_wins([better])).all()
+
+
+def test_the_correction_covers_all_pairs_of_curves_and_their_rounds():
+    noise = np.array([-0.01, 0.0, 0.01])[:, None]
+    base = np.full((3, 2), 0.5)
+    ahead = base + np.array([0.05, 0.0]) + noise * [1, 0]
+    p = stats.ttest_1samp(noise[:, 0] + 0.05, 0).pvalue
+    assert 2 * p < 0.05 < 6 * p, "enough among two rounds, and not among those of three pairs"
+    assert significant_wins([curve(ahead), curve(base)])[0, 1] == 1 / 2
+    won = significant_wins([curve(ahead), curve(base), curve(base - noise)])
+    assert won[0, 1] == won[1, 0] == 0
 
 
 def test_the_higher_curve_is_the_significantly_better_one_and_the_lower_is_not():
     base = np.random.default_rng(0).uniform(0.5, 0.7, (4, 6))
     higher = curve(base + 0.1 + np.random.default_rng(1).normal(0, 0.001, base.shape))
-    assert significantly_better(higher, curve(base)) == 1
-    assert significantly_better(curve(base), higher) == 0
+    won = significant_wins([higher, curve(base)])
+    assert (won[0, 1], won[1, 0]) == (1, 0)
 
 
 def test_two_seeds_are_enough_for_an_interval_of_equal_labels_and_one_is_not():
