@@ -25,7 +25,7 @@ OF_MULTILABEL = ("label_separator", "label_columns", "label_aggregation")
 OF_ONE_CLASS = ("contrastive", "rarefy", "init_model", "stop_report")
 
 #: What only a training with a validation split, and only one without, has a use for.
-WITH_VALIDATION = ("epochs", "epoch_steps", "patience")
+WITH_VALIDATION = ("epochs", "epoch_steps", "evaluation_steps", "averaging_steps", "patience")
 WITHOUT_VALIDATION = ("steps",)
 
 

@@ -25,7 +25,7 @@ CAPABILITIES = {
 #: The options of trainings that take steps. Models that find their weights by logistic regression take none.
 OF_STEPS = frozenset({"optimizer", "learning_rate", "weight_decay", "warmup_steps", "epochs", "epoch_steps"}) | {
     *("train_batch_size", "gradient_accumulation_steps", "patience", "steps", "mixed_precision"),
-    "distributed_training",
+    *("distributed_training", "evaluation_steps", "averaging_steps"),
 }
 #: Those of them that passes over texts heed too.
 OF_PASSES = frozenset({"mixed_precision"})

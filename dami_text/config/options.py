@@ -112,8 +112,19 @@ class TrainingConfig(Options):
     gradient_accumulation_steps: int = option(1, "batches whose gradients make a training step")
     epochs: int = option(25, "train at most this many epochs, each followed by an evaluation on the validation split")
     epoch_steps: int = option(10, "an epoch is a pass over the labelled texts, or as many as make this many steps")
+    evaluation_steps: int = option(
+        25,
+        "evaluate within epochs too, about every so many steps; 0: after whole epochs alone; "
+        f"{_for_encoder('evaluation_steps')}",
+    )
+    averaging_steps: int = option(
+        50,
+        "evaluate and keep a moving average of the weights, over about so many steps, or a pass where that is less; "
+        "0: the weights of now; "
+        f"{_for_encoder('averaging_steps')}",
+    )
     patience: int = option(
-        5, "stop after this many epochs without a higher --metric or lower loss on the validation split"
+        5, "stop after this many evaluations without a higher --metric or lower loss on the validation split"
     )
     metric: str = option(
         "accuracy",
@@ -150,6 +161,8 @@ class TrainingConfig(Options):
         self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
         for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("evaluation_steps", "averaging_steps"):
+            self.require(getattr(self, name) >= 0, name, "at least 0")
         wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric; or, with --task multilabel, one of "
         wanted += metrics.WANTED_MULTILABEL
         self.require(metrics.is_known(self.metric) or "/" in self.metric or "\\" in self.metric, "metric", wanted)

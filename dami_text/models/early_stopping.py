@@ -1,4 +1,7 @@
-"""When a training by epochs stops, and which of its epochs is the best."""
+"""When a training is evaluated and stops, and which of its evaluations is the best."""
+
+import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,21 +12,25 @@ from dami_text.models.tasks import Task
 
 
 class EarlyStopping:
-    """The epochs of a training, by what its model predicts of a validation split after each of them.
+    """The evaluations of a training, by what its model predicts of a validation split in each of them.
 
-    The best epoch is that of the highest metric and, where several have it, of the lowest loss. Training is over after
-    `patience` epochs that neither raised the metric nor lowered the loss, counted from when it has begun to learn; and
-    when probabilities are not finite, because it only gets worse.
+    The best is that of the highest metric and, where several have it, of the lowest loss. Training is over after
+    `patience` evaluations that neither raised the metric nor lowered the loss, counted from when it has begun to learn;
+    and when probabilities are not finite, because it only gets worse.
 
     Attributes:
-        epochs: how many there were.
+        evaluations: how many there were.
         has_begun: whether the training has begun to learn, as its caller finds out.
-        score: the metric of the best epoch; None before there is one.
+        score: the metric of the best evaluation; None before there is one.
+        span: over about how many steps the weights are averaged that are evaluated; 0: they are those of now.
     """
 
-    def __init__(self, task: Task, score: Scorer, config: TrainingConfig) -> None:
+    def __init__(self, task: Task, score: Scorer, config: TrainingConfig, n: int) -> None:
+        """Of a training on n texts."""
         self._task, self._score, self._config = task, score, config
-        self.epochs, self.has_begun = 0, False
+        self._intervals = evaluation_intervals(n, config)
+        self.span = min(config.averaging_steps, steps_of_pass(n, config))
+        self.evaluations, self.has_begun = 0, False
         self.score: float | None = None
         self._rank = (-np.inf, -np.inf)  # a metric of one's own may be no number where a class is missing: the lowest
         self._lowest_loss = np.inf
@@ -36,9 +43,30 @@ class EarlyStopping:
         config = self._config
         return self.epochs >= config.epochs or self._age >= config.patience or not self._is_finite
 
+    @property
+    def epochs(self) -> float:
+        """How many epochs there were; the last may be a part of one."""
+        return self.evaluations / len(self._intervals)
+
+    @property
+    def next_steps(self) -> int:
+        """How many steps to take before the next evaluation."""
+        return self._intervals[self.evaluations % len(self._intervals)]
+
+    @property
+    def share_of_newest(self) -> float:
+        """What the weights weigh in their average when they are added to it for the next evaluation.
+
+        Each step since the last one moves the average by 1 / span of the way. The first weights are as good as those
+        before them: of the first n, each weighs 1 / n at least.
+        """
+        if not self.span:
+            return 1.0
+        return float(max(1 - (1 - 1 / self.span) ** self.next_steps, 1 / (self.evaluations + 1)))
+
     def offer(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> bool:
-        """Take note of an epoch's validation probabilities (n, C); whether it is the best so far."""
-        self.epochs += 1
+        """Take note of an evaluation's probabilities (n, C); whether it is the best so far."""
+        self.evaluations += 1
         self._is_finite = bool(np.isfinite(probabilities).all())
         if not self._is_finite:
             return False
@@ -53,3 +81,21 @@ class EarlyStopping:
         if not self.has_begun:
             self._age = 0
         return is_best
+
+
+def steps_of_pass(n: int, config: TrainingConfig) -> int:
+    """The steps of a pass over n texts."""
+    return math.ceil(math.ceil(n / config.train_batch_size) / config.gradient_accumulation_steps)
+
+
+def evaluation_intervals(n: int, config: TrainingConfig) -> list[int]:
+    """The numbers of steps (E,) from one evaluation to the next in an epoch on n texts, as equal as can be.
+
+    An epoch is a pass, or as many passes as make `epoch_steps` steps. It has as many evaluations as bring their
+    distance nearest to `evaluation_steps`, and one at its end where that is 0.
+    """
+    of_pass = steps_of_pass(n, config)
+    steps = of_pass * math.ceil(config.epoch_steps / of_pass)
+    parts = max(1, round(steps / config.evaluation_steps)) if config.evaluation_steps else 1
+    ends = [steps * i // parts for i in range(parts + 1)]
+    return [end - start for start, end in pairwise(ends)]

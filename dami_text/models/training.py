@@ -1,7 +1,9 @@
 """One round's training, on accelerate: a new model goes in and comes out with its best weights."""
 
 import logging
+import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -21,6 +23,7 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.ids import Rows
 from dami_text.data.texts import LabeledTexts
 from dami_text.errors import TrainingError
+from dami_text.models.averaged_weights import AveragedWeights
 from dami_text.models.best_weights import BestWeights
 from dami_text.models.captured import MAX_TOKENS, CapturedSteps
 from dami_text.models.early_stopping import EarlyStopping
@@ -50,6 +53,9 @@ FEW_STEPS = 100
 #: Tokens for each text of a training batch that memory is thought to have room for, padding among them.
 TOKENS_A_TEXT = 512
 
+#: Steps between two lines of progress.
+AT_ONCE = 100
+
 BUCKET = 20  # batches whose texts are sorted by length among each other
 
 
@@ -58,6 +64,7 @@ class Training:
     """How a training went: epochs and steps that ran, and the metric on the validation split of the weights kept.
 
     Attributes:
+        epochs: how many were begun.
         has_learned: False where the training failed: after many steps its loss is not below that of a constant guess.
         seconds: those of building the model and training it.
         cross_validated: (n, C) probabilities for each text that was trained on, in the order of the data, by a fit that
@@ -105,10 +112,13 @@ def train(
 
     With a validation split, the model is evaluated after every epoch: a pass over the texts or, where there are few, as
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
-    Training stops after `patience` epochs that neither raised the metric on it nor lowered the loss, counted from when
-    it has begun to learn, and the weights of the highest metric are restored, of the lowest loss where several have it.
-    Without a validation split, it trains for `steps` steps. Dropout draws from torch's global generator (see
-    `randomness.torch_stream`), the order of the texts from `rng`.
+    Where there are many, it is evaluated within epochs, too, about every `evaluation_steps` steps: the best of a small
+    model can come within the first passes. What is evaluated and kept is the average of the weights over about
+    `averaging_steps` steps, or a pass where that is less (see `averaged_weights`). Training stops after `patience`
+    evaluations that neither raised the metric nor lowered the loss, counted from when it has begun to learn, and the
+    weights of the highest metric are restored, of the lowest loss where several have it. Without a validation split, it
+    trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the order of
+    the texts from `rng`.
 
     Raises:
         TrainingError: there is no text to train on, or the weights or probabilities are not finite.
@@ -173,31 +183,35 @@ def result(
             f"(it is {config.learning_rate}) or use --mixed-precision no"
         )
     has_learned = has_begun or steps < FEW_STEPS
-    return Training(stopping.epochs if stopping else 1, steps, stopping.score if stopping else None, has_learned)
+    if stopping is None:
+        return Training(1, steps, None, has_learned)
+    return Training(math.ceil(stopping.epochs), steps, stopping.score, has_learned)
 
 
 def _train_by_steps(steps: "_Steps", config: TrainingConfig) -> None:
-    """Pass over the texts until `config.steps` steps are taken."""
+    """Take `config.steps` steps."""
     while steps.taken < config.steps:
         tell_progress("training", steps.taken, config.steps)
-        steps.one_pass(config.steps - steps.taken)
+        steps.take(min(AT_ONCE, config.steps - steps.taken))
 
 
 def _train_by_epochs(
     steps: "_Steps", model: PreTrainedModel, validation: LabeledTexts, config: TrainingConfig
 ) -> EarlyStopping:
     """Train until the validation split says stop; the model then has the best weights."""
-    best, stopping = BestWeights(steps.model), EarlyStopping(task_of(model), scorer_of(model, config.metric), config)
+    best, score = BestWeights(steps.model), scorer_of(model, config.metric)
+    stopping = EarlyStopping(task_of(model), score, config, steps.n_texts)
+    average, rows = AveragedWeights(steps.model, steps.used), validation.rows
     while not stopping.is_over:
-        tell_progress("training, in epochs", stopping.epochs, config.epochs)
-        end = steps.taken + config.epoch_steps
-        while steps.taken < end:
-            steps.one_pass()
+        tell_progress("training, in epochs", math.floor(stopping.epochs), config.epochs)
+        steps.take(stopping.next_steps)
+        if stopping.span:
+            average.add(stopping.share_of_newest)
         stopping.has_begun = stopping.has_begun or steps.has_begun
-        rows = validation.rows
-        probabilities = predict_probabilities(model, validation.texts, rows, processes=steps.processes)
-        if stopping.offer(probabilities, validation.labels):
-            best.keep()
+        with average.as_weights() if stopping.span else nullcontext():
+            probabilities = predict_probabilities(model, validation.texts, rows, processes=steps.processes)
+            if stopping.offer(probabilities, validation.labels):
+                best.keep()
     best.restore()
     return stopping
 
@@ -212,7 +226,9 @@ class _Steps:
 
     Attributes:
         model: what is trained: the model, or its head alone where the texts have a frozen encoder's features.
+        n_texts: how many texts they are on.
         taken: how many steps were taken.
+        used: the rows that are trained in place of the model's embedding; None where that is trained itself.
         processes: those that train together.
     """
 
@@ -224,10 +240,10 @@ class _Steps:
         accelerator: Accelerator,
         rng: np.random.Generator,
     ) -> None:
-        self._data, self._config, self._accelerator, self._rng = data, config, accelerator, rng
+        self._data, self._config, self._accelerator = data, config, accelerator
         self.processes = Processes.all() if config.distributed_training else ALONE
         model.to(accelerator.device)
-        self.model, self._texts = model, data.texts
+        self.model, self.n_texts, self._texts = model, len(data.rows), data.texts
         self._lengths = data.texts.lengths[data.rows]
         # Processes that train together must do the same passes: there is no going back for one of them.
         tokens, alone = config.train_batch_size * TOKENS_A_TEXT, self.processes.count == 1
@@ -236,8 +252,8 @@ class _Steps:
         captures = self._captures()
         # Weight decay moves rows that have no gradient, and a recorded step reads the embedding.
         few = alone and not config.weight_decay and not captures
-        self._used = used_rows(model, data) if few else None
-        with in_place(model, self._used):
+        self.used = used_rows(model, data) if few else None
+        with in_place(model, self.used):
             adam, self._schedule = _optimizer(model, config, capturable=captures)
         # The wrapper scales fp16's gradients. Where there is nothing to scale, it costs as much as a small model's
         # step.
@@ -246,6 +262,7 @@ class _Steps:
         self._task, balanced = task_of(model), config.class_weights == "balanced"
         self._class_weights = self._task.weights(data.labels, n_classes, balanced=balanced).to(accelerator.device)
         self.taken = 0
+        self._groups = _groups(endless_batches(self._lengths, config.train_batch_size, rng), self.n_texts, config)
         self._guess = self._task.guess_loss(data.labels, self._class_weights.cpu().numpy())
         # This process's part; all start as if nothing were learned.
         self._loss = torch.full((), self._guess / self.processes.count, device=accelerator.device)
@@ -257,22 +274,21 @@ class _Steps:
         loss = self._accelerator.reduce(self._loss) if self.processes.count > 1 else self._loss
         return has_begun(float(loss), self._guess)
 
-    def one_pass(self, most: int | None = None) -> None:
-        """Take the steps of one pass over the texts, in a new order, or the first `most` of them."""
+    def take(self, n: int) -> None:
+        """Take n steps, which go on in the pass over the texts where the last ones ended."""
         self._trained.train()
-        batches = training_batches(self._lengths, self._config.train_batch_size, self._rng)
+        groups = list(islice(self._groups, n))
         if self._captured is not None:
-            left = list(islice(batches, most))
-            done = self._captured.one_pass(left, self._schedule)
-            self.taken += done
-            if done == len(left):
+            done = self._captured.one_pass([batch for (batch,) in groups], self._schedule)
+            self.taken, groups = self.taken + done, groups[done:]
+            if not groups:
                 return
-            self._captured, batches = None, iter(left[done:])  # memory has run out: it goes on in halves
+            self._captured = None  # memory has run out: it goes on in halves
             self._optimizer.zero_grad()
             for weights in self._optimizer.param_groups:
                 weights["capturable"] = False
-        with in_place(self.model, self._used):
-            for group in islice(_groups(batches, self._config), most):
+        with in_place(self.model, self.used):
+            for group in groups:
                 self._take(group)
 
     def _take(self, group: list[Rows]) -> None:
@@ -306,7 +322,7 @@ class _Steps:
         """
         longest = int(self._lengths.max(initial=1))
         window: int | None = getattr(self.model.config, "text_window", None)
-        fits = longest <= min(TOKENS_A_TEXT, window or TOKENS_A_TEXT) and len(self._lengths) * longest <= MAX_TOKENS
+        fits = longest <= min(TOKENS_A_TEXT, window or TOKENS_A_TEXT) and self.n_texts * longest <= MAX_TOKENS
         whole = self._config.gradient_accumulation_steps == 1 and not self._config.distributed_training
         return fits and whole and self._accelerator.device.type == "cuda" and self._accelerator.scaler is None
 
@@ -317,7 +333,7 @@ class _Steps:
             optimizer,
             resident(self._texts, device).collate(self._data.rows).to(device),
             torch.from_numpy(self._data.labels).to(device),
-            batch_size=min(self._config.train_batch_size, len(self._lengths)),
+            batch_size=min(self._config.train_batch_size, self.n_texts),
             class_weights=self._class_weights,
             loss=self._loss,
             newest=NEWEST,
@@ -343,10 +359,19 @@ def training_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random
         yield batches[i]
 
 
-def _groups(batches: Iterator[Rows], config: TrainingConfig) -> Iterator[list[Rows]]:
-    """The batches of each training step; the last step has those that are left."""
-    while group := list(islice(batches, config.gradient_accumulation_steps)):
-        yield group
+def endless_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> Iterator[Rows]:
+    """The batches of one pass after another, each in an order of its own."""
+    while True:
+        yield from training_batches(lengths, batch_size, rng)
+
+
+def _groups(batches: Iterator[Rows], n: int, config: TrainingConfig) -> Iterator[list[Rows]]:
+    """The batches of each training step on n texts, without end; the last step of a pass has those that are left."""
+    of_pass = math.ceil(n / config.train_batch_size)
+    while True:
+        one_pass = islice(batches, of_pass)
+        while group := list(islice(one_pass, config.gradient_accumulation_steps)):
+            yield group
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig, capturable: bool) -> tuple[Optimizer, LambdaLR | None]:

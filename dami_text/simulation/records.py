@@ -274,13 +274,15 @@ def former_options(options: Mapping[str, Any]) -> Line:
     """What a run with these options did before others were there, where that is not the default now."""
     from dami_text.data.readers import is_local
 
+    kind = kind_of(options.get("model"))
+    takes_steps = "evaluation_steps" not in kind.ignored(options)
+    of_steps = {"evaluation_steps": 0, "averaging_steps": 0} if takes_steps else {}
     if options.get("task") == "tabular":
-        return {}
-    whole = kind_of(options.get("model")).is_pretrained and not (
-        options.get("freeze_encoder") or options.get("contrastive")
-    )
+        return of_steps
+    whole = kind.is_pretrained and not (options.get("freeze_encoder") or options.get("contrastive"))
     local = is_local(str(options.get("dataset")))
-    return {"min_document_frequency": 1, "duplicates": "anywhere" if local else "auto", "new_head": whole}
+    of_texts = {"min_document_frequency": 1, "duplicates": "anywhere" if local else "auto", "new_head": whole}
+    return of_steps | of_texts
 
 
 def _write(file: Path, lines: Sequence[Line], mode: str = "w") -> None:

@@ -3,14 +3,15 @@
     python scripts/benchmarks/training.py --datasets PATH_OF_SUBJ PATH_OF_MR
 
 For each data set, model, share of the training set labelled at random, and seed: the test accuracy, the CPU seconds of
-`dami_text.models.training.train`, and those of a loop of forward, backward, `torch.optim.Adam` and a validation pass
-an epoch, over the same batches, padded beforehand. Cells that the output file holds are not run again.
+`dami_text.models.training.train`, and those of a loop of forward, backward, `torch.optim.Adam` and as many validation
+passes, over the same batches, padded beforehand. Cells that the output file holds are not run again.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ from dami_text.config.run import RunConfig
 from dami_text.data.batches import Batch, batches_by_length
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
+from dami_text.models.early_stopping import evaluation_intervals
 from dami_text.models.evaluation import evaluate_model
-from dami_text.models.training import Training, train, training_batches
+from dami_text.models.training import Training, endless_batches, train
 from dami_text.randomness import numpy_stream, torch_stream
 
 
@@ -36,10 +38,10 @@ def timed(function: Callable[[], Training | None]) -> tuple[Training | None, flo
     return function(), time.process_time() - start
 
 
-def plain_loop(model: torch.nn.Module, epochs: list[list[tuple[Batch, torch.Tensor]]], validation: list[Batch]) -> None:
-    """The yardstick: nothing but PyTorch's own calls, on batches that are ready."""
+def plain_loop(model: torch.nn.Module, parts: list[list[tuple[Batch, torch.Tensor]]], validation: list[Batch]) -> None:
+    """The yardstick: nothing but PyTorch's own calls, on batches that are ready, and a validation pass a part."""
     optimizer = torch.optim.Adam(model.parameters(), TrainingConfig().learning_rate)
-    for batches in epochs:
+    for batches in parts:
         model.train()
         for batch, labels in batches:
             optimizer.zero_grad()
@@ -66,16 +68,18 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
         )
 
     rng = numpy_stream(seed, 0, "batches")
-    epochs: list[list[tuple[Batch, torch.Tensor]]] = []
-    for _ in range(training.epochs):
-        epochs.append([])
-        while len(epochs[-1]) < config.training.epoch_steps:
-            for positions in training_batches(pool.texts.lengths[rows], config.training.train_batch_size, rng):
-                epochs[-1].append((pool.texts.collate(rows[positions]), torch.from_numpy(labeled.labels[positions])))
+    batches = islice(endless_batches(pool.texts.lengths[rows], config.training.train_batch_size, rng), training.steps)
+    ready = (
+        (pool.texts.collate(rows[positions]), torch.from_numpy(labeled.labels[positions])) for positions in batches
+    )
+    intervals = cycle(evaluation_intervals(len(rows), config.training))
+    parts: list[list[tuple[Batch, torch.Tensor]]] = []
+    while part := list(islice(ready, next(intervals))):
+        parts.append(part)
     checks = [validation.texts.collate(p) for p in batches_by_length(validation.texts.lengths, BATCH_SIZE)]
     with torch_stream(seed, 0, "training"):
         plain = prepared.source.new_model()
-        _, plain_seconds = timed(lambda: plain_loop(plain, epochs, checks))
+        _, plain_seconds = timed(lambda: plain_loop(plain, parts, checks))
     return {
         "accuracy": evaluate_model(model, prepared.test)["accuracy"],
         "seconds": seconds,

@@ -176,6 +176,7 @@ def test_steps_on_texts_in_several_windows_are_not_recorded(window, is_captured)
     options = {} if window is None else {"text_window": window}
     steps = SimpleNamespace(
         model=SimpleNamespace(config=SimpleNamespace(**options)),
+        n_texts=2,
         _lengths=np.array([3, 20]),
         _config=TrainingConfig(),
         _accelerator=SimpleNamespace(device=torch.device("cuda"), scaler=None),

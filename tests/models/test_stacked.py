@@ -80,6 +80,8 @@ def test_each_run_is_as_if_it_were_alone(kind, validation, stacks, monkeypatch):
         {"n_classes": 5, "model_options": {"dropout": 0.0}, "metric": "macro_f1"},
         {"multilabel": True, "class_weights": "balanced", "metric": "micro_f1", "n_classes": 4},
         {"multilabel": True, "validation": False},
+        {"evaluation_steps": 2, "averaging_steps": 3, "epochs": 6},
+        {"evaluation_steps": 0, "averaging_steps": 0},
     ],
 )
 def test_options_mean_what_they_mean_alone(kind, options):

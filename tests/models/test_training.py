@@ -16,7 +16,8 @@ from dami_text.config.options import TrainingConfig
 from dami_text.data.texts import EncodedTexts, LabeledTexts
 from dami_text.errors import TrainingError
 from dami_text.models import room, training
-from dami_text.models.evaluation import accuracy
+from dami_text.models.early_stopping import EarlyStopping, evaluation_intervals
+from dami_text.models.evaluation import accuracy, scorer_of
 from dami_text.models.inference import predict_probabilities
 from dami_text.models.tasks import ONE_CLASS
 from dami_text.models.training import BUCKET, train, training_batches
@@ -190,6 +191,90 @@ def test_an_epoch_is_whole_passes_and_at_least_so_many_steps(n, batch_size, epoc
     _, done = train_small("cnn", data, validation, **options)
     assert done.epochs == 3
     assert done.steps == 3 * passes * math.ceil(n / batch_size)
+
+
+@pytest.mark.parametrize(
+    ("n", "options", "intervals"),
+    [
+        (3_750, {}, [25] * 6),
+        (3_750, {"evaluation_steps": 50}, [50, 50, 50]),
+        (3_750, {"evaluation_steps": 0}, [150]),
+        (3_750, {"evaluation_steps": 40}, [37, 38, 37, 38]),
+        (3_750, {"evaluation_steps": 40, "gradient_accumulation_steps": 2}, [37, 38]),
+        (900, {}, [36]),
+        (950, {}, [19, 19]),
+        (80, {}, [12]),  # three passes of four steps
+        (80, {"evaluation_steps": 1}, [1] * 12),
+    ],
+)
+def test_evaluations_of_an_epoch_by_hand(n, options, intervals):
+    assert evaluation_intervals(n, TrainingConfig(train_batch_size=25, **options)) == intervals
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_evaluations_within_epochs_see_the_weights_between_two_steps_of_the_same_passes(accumulation, evaluations):
+    encoded, labels = toy_texts()
+    data, validation = of_rows(encoded, labels, range(75)), of_rows(encoded, labels, range(100, 140))
+    options = {"train_batch_size": 5, "gradient_accumulation_steps": accumulation, "epochs": 2, "patience": 20}
+    _, whole = train_small("cnn", data, validation, evaluation_steps=0, averaging_steps=0, **options)
+    epochs = [weights for _, weights in evaluations]
+    evaluations.clear()
+    _, done = train_small("cnn", data, validation, evaluation_steps=4, averaging_steps=0, **options)
+    of_epoch = len(evaluation_intervals(75, TrainingConfig(evaluation_steps=4, **options)))
+    assert of_epoch == 4
+    assert len(evaluations) == 2 * of_epoch
+    assert (done.epochs, done.steps) == (whole.epochs, whole.steps)
+    for weights, (_, found) in zip(epochs, evaluations[of_epoch - 1 :: of_epoch], strict=True):
+        assert all(torch.equal(found[name], weight) for name, weight in weights.items())
+
+
+def test_what_is_evaluated_and_kept_is_a_moving_average_of_the_weights(evaluations):
+    encoded, labels = toy_texts()
+    data, validation = of_rows(encoded, labels, range(75)), of_rows(encoded, labels, range(100, 140))
+    options = {"train_batch_size": 5, "evaluation_steps": 5, "epochs": 2, "patience": 20}
+    train_small("cnn", data, validation, averaging_steps=0, **options)
+    each = [weights for _, weights in evaluations]
+    evaluations.clear()
+    model, _ = train_small("cnn", data, validation, averaging_steps=8, **options)
+    assert len(evaluations) == len(each) == 6
+    expected = each[0]
+    for n, (weights, (_, found)) in enumerate(zip(each, evaluations, strict=True), 1):
+        share = max(1 / n, 1 - (7 / 8) ** 5)  # 1, 1 / 2, and then .487
+        expected = {name: (1 - share) * expected[name] + share * weight for name, weight in weights.items()}
+        for name, weight in expected.items():
+            torch.testing.assert_close(found[name], weight, msg=name)
+    accuracies = [float(np.mean(p.argmax(axis=1) == validation.labels)) for p, _ in evaluations]
+    assert accuracy(predict_probabilities(model, encoded, validation.rows), validation.labels) == max(accuracies)
+
+
+@pytest.mark.parametrize(
+    ("n", "options", "shares"),
+    [
+        (3_750, {}, [1, 1 / 2, 1 - 0.98**25, 1 - 0.98**25]),  # .40
+        (3_750, {"averaging_steps": 25}, [1, 1 - 0.96**25, 1 - 0.96**25]),  # .64
+        (3_750, {"averaging_steps": 0}, [1, 1, 1]),
+        (250, {}, [1, 1 - 0.9**10, 1 - 0.9**10]),  # a pass is ten steps
+        (20, {}, [1, 1, 1]),  # ten passes of one step
+        (80, {"averaging_steps": 3, "evaluation_steps": 1}, [1, 1 / 2, 1 / 3, 1 / 3]),
+    ],
+)
+def test_shares_of_the_newest_weights_by_hand(n, options, shares):
+    score = scorer_of(small_model("cnn", 9), "accuracy")
+    stopping = EarlyStopping(ONE_CLASS, score, TrainingConfig(train_batch_size=25, **options), n)
+    for share in shares:
+        assert stopping.share_of_newest == pytest.approx(share)
+        stopping.offer(np.array([[0.5, 0.5]], np.float32), np.array([0]))
+
+
+def test_patience_counts_evaluations_within_epochs(monkeypatch):
+    monkeypatch.setattr(training, "BEGUN", np.inf)
+    encoded, labels = toy_texts()
+    data, validation = of_rows(encoded, labels, range(60)), of_rows(encoded, labels, range(100, 140))
+    options = {"learning_rate": 1e-30, "train_batch_size": 6, "evaluation_steps": 5, "patience": 4}
+    _, done = train_small("cnn", data, validation, epochs=25, **options)
+    assert (done.epochs, done.steps) == (3, 25), "the first and four more, of which each epoch has two"
+    _, done = train_small("cnn", data, validation, epochs=2, **options)
+    assert (done.epochs, done.steps) == (2, 20)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 20])

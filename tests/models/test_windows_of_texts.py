@@ -194,7 +194,7 @@ def test_training_is_of_the_mean_and_each_text_counts_once(tmp_path):
     steps._optimizer.register_step_pre_hook(
         lambda *_: gradients.update({name: weight.grad.clone() for name, weight in model.named_parameters()})
     )
-    steps.one_pass()
+    steps.take(1)
     assert steps.taken == 1
     logits = torch.stack(
         [torch.cat([plain(input_ids=ids).logits for ids in windows(texts, row)]).mean(dim=0) for row in ROWS]
@@ -216,7 +216,7 @@ def test_batches_of_long_texts_go_through_memory_in_parts(tmp_path, monkeypatch)
     encoder.pretrained.register_forward_pre_hook(
         lambda module, args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
     )
-    steps.one_pass()
+    steps.take(1)
     assert (len(sizes), steps.taken) == (2, 1)
 
 

@@ -24,6 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "optimizer": "adamw",
     "warmup_steps": 20,
     "train_batch_size": 16,
+    "evaluation_steps": 0,
+    "averaging_steps": 0,
 }
 #: An adapter starts from nothing, and takes a higher learning rate than the whole encoder.
 OF_ADAPTER: dict[str, Any] = DEFAULTS | {"learning_rate": 2e-4}

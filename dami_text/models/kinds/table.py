@@ -19,6 +19,8 @@ DEFAULTS: dict[str, Any] = {
     "learning_rate": 5e-3,
     "train_batch_size": 128,
     "epochs": 100,
+    "evaluation_steps": 0,
+    "averaging_steps": 0,
     "patience": 10,
     "inference_batch_size": 1024,
     "dropout": 0.0,

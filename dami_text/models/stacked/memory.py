@@ -11,8 +11,9 @@ from dami_text.models.room import free_bytes
 from dami_text.models.stacked.networks import PARTS
 from dami_text.models.stacked.stack import Stack
 
-#: Copies of the weights that a training keeps: their gradients, two moments, the best ones, and they themselves.
-COPIES = 5
+#: Copies of the weights that a training keeps at most: their gradients, two moments, their average, the best ones, and
+#: they themselves.
+COPIES = 6
 
 #: The gradients by what is kept for the backward pass are as large as that, and a pass over texts takes no more.
 ACTIVATIONS = 2

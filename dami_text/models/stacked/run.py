@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from dami_text.models.early_stopping import EarlyStopping
 from dami_text.models.evaluation import scorer_of
 from dami_text.models.jobs import TrainingJob
 from dami_text.models.tasks import task_of
-from dami_text.models.training import has_begun, training_batches
+from dami_text.models.training import endless_batches, has_begun
 
 
 class RunningJob:
@@ -34,7 +35,8 @@ class RunningJob:
         self.job, self.slot, self.places, self.held_out, self._guess = job, slot, places, held_out, guess
         self.stopping: EarlyStopping | None = None
         if job.validation is not None:
-            self.stopping = EarlyStopping(task_of(job.model), scorer_of(job.model, job.config.metric), job.config)
+            score = scorer_of(job.model, job.config.metric)
+            self.stopping = EarlyStopping(task_of(job.model), score, job.config, len(job.data.rows))
         self.taken, self.seconds = 0, 0.0
         self.error: DamiError | None = None
         self._course = self._batches()
@@ -58,7 +60,7 @@ class RunningJob:
         return has_begun(loss, self._guess)
 
     def offer(self, probabilities: NDArray[np.float32], loss: float) -> bool:
-        """Take what its model predicts of its validation split after an epoch; whether the weights are to be kept."""
+        """Take what its model predicts of its validation split; whether the weights are to be kept."""
         stopping, validation = self.stopping, self.job.validation
         assert stopping is not None
         assert validation is not None
@@ -66,21 +68,16 @@ class RunningJob:
         return stopping.offer(probabilities, validation.labels)
 
     def _batches(self) -> Iterator[Rows | None]:
-        """The batches that `training.train` would take, one after another, and None after each epoch.
+        """The batches that `training.train` would take, one after another, and None before each evaluation.
 
         They are drawn by a copy of the job's generator: a job whose memory ran out is begun again.
         """
         config, rng = self.job.config, copy.deepcopy(self.job.rng)
         lengths = self.job.data.texts.lengths[self.job.data.rows]
+        batches = endless_batches(lengths, config.train_batch_size, rng)
         if self.stopping is None:
-            end = config.steps
-            while True:
-                for batch in training_batches(lengths, config.train_batch_size, rng):
-                    if self.taken == end:
-                        return
-                    yield batch
+            yield from islice(batches, config.steps)
+            return
         while not self.stopping.is_over:
-            end = self.taken + config.epoch_steps
-            while self.taken < end:
-                yield from training_batches(lengths, config.train_batch_size, rng)
+            yield from islice(batches, self.stopping.next_steps)
             yield None

@@ -71,6 +71,10 @@ class Stack:
         self._weights = {name: torch.zeros(shape, **options) for name, shape in shapes.items()}
         self._gradients = {name: torch.zeros(shape, **options) for name, shape in shapes.items()}
         self._best: dict[str, torch.Tensor] = {}
+        #: What is evaluated and kept: averages of the weights, or themselves.
+        self._evaluated = self._weights
+        if config.averaging_steps:
+            self._evaluated = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
         self._adam = StackedAdam(self._weights, self._gradients, config)
         n_texts, n_classes = config.train_batch_size, len(class_names_of(like.config))
         n_labels = n_classes if self._task.multilabel else 1
@@ -117,11 +121,20 @@ class Stack:
         return places
 
     @torch.no_grad()
+    def average(self, slot: int, share: float) -> None:
+        """Have the weights that the model in a slot has now make up this share of their average."""
+        for name, average in self._evaluated.items():
+            if share < 1:
+                average[slot].lerp_(self._weights[name][slot], share)
+            else:  # whatever the slot held before, be it not finite
+                average[slot].copy_(self._weights[name][slot])
+
+    @torch.no_grad()
     def keep(self, slot: int) -> None:
-        """Keep the weights that the model in a slot has now as its best."""
+        """Keep the weights that were evaluated last of the model in a slot as its best."""
         if not self._best:
             self._best = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
-        for name, weight in self._weights.items():
+        for name, weight in self._evaluated.items():
             self._best[name][slot].copy_(weight[slot])
 
     @torch.no_grad()
@@ -168,7 +181,7 @@ class Stack:
         places, labels = plan[:, :, 0], plan[:, :, 1:] if self._task.multilabel else plan[:, :, 1]
         ids, is_word = self.tokens.batch(places, width)
         words = (ids + (slots * n_words)[:, None, None]).flatten()
-        embedded = self._embedded(words).view(*ids.shape, -1).requires_grad_()
+        embedded = _embedded(self._weights, words).view(*ids.shape, -1).requires_grad_()
         trained = {name: weight[slots].requires_grad_() for name, weight in self._weights.items() if name != EMBEDDING}
         with torch.enable_grad():
             features = self._features(self._config, trained, embedded, is_word)
@@ -191,13 +204,12 @@ class Stack:
         self._adam.step()
         self._gradients[EMBEDDING].zero_()
 
-    def _embedded(self, words: torch.Tensor) -> torch.Tensor:
-        """The embeddings (n, D) of words (n,), numbered through the vocabularies of all models."""
-        return self._weights[EMBEDDING].flatten(0, 1).index_select(0, words)
-
     @torch.no_grad()
     def probabilities(self, slots: Sequence[int], places: Sequence[Rows]) -> list[NDArray[np.float32]]:
-        """The probabilities (n, C) that the model in each slot gives to the texts at places (n,), without dropout."""
+        """The probabilities (n, C) that each slot's model gives to the texts at places (n,), without dropout.
+
+        Its weights are the averages where there are any.
+        """
         orders = [np.argsort(self.tokens.lengths[each], kind="stable") for each in places]
         n_texts = max(map(len, places))
         table = np.full((len(slots), n_texts), -1)
@@ -205,12 +217,12 @@ class Stack:
             line[n_texts - len(each) :] = each[order]  # the long ones together
         lengths = np.where(table < 0, 0, self.tokens.lengths[table]).max(axis=0)
         there, chosen = torch.from_numpy(table).to(self._device), torch.tensor(slots, device=self._device)
-        weights = {name: weight[chosen] for name, weight in self._weights.items() if name != EMBEDDING}
+        weights = {name: weight[chosen] for name, weight in self._evaluated.items() if name != EMBEDDING}
         first_words = (chosen * self._weights[EMBEDDING].shape[1])[:, None, None]
         found = []
         for batch in batches_by_length(lengths, max(1, PASS_TEXTS[self._device.type] // len(slots))):
             ids, is_word = self.tokens.batch(there[:, batch[0] : batch[-1] + 1], max(1, int(lengths[batch[-1]])))
-            embedded = self._embedded((ids + first_words).flatten()).view(*ids.shape, -1)
+            embedded = _embedded(self._evaluated, (ids + first_words).flatten()).view(*ids.shape, -1)
             logits = _logits(weights, self._features(self._config, weights, embedded, is_word))
             found.append(self._task.probabilities(logits.float()))
         values = torch.cat(found, dim=1).cpu().numpy()
@@ -218,6 +230,11 @@ class Stack:
         for result, order, value in zip(results, orders, values, strict=True):
             result[order] = value[n_texts - len(order) :]
         return results
+
+
+def _embedded(weights: Mapping[str, torch.Tensor], words: torch.Tensor) -> torch.Tensor:
+    """The embeddings (n, D) of words (n,), numbered through the vocabularies of all models."""
+    return weights[EMBEDDING].flatten(0, 1).index_select(0, words)
 
 
 def _logits(weights: Mapping[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:

@@ -206,6 +206,9 @@ class _Slots:
     def _validate(self, runs: Sequence[RunningJob]) -> None:
         if not runs:
             return
+        for run in runs:
+            if run.stopping is not None and run.stopping.span:
+                self._stack.average(run.slot, run.stopping.share_of_newest)
         places = [run.held_out for run in runs if run.held_out is not None]
         found, losses = self._stack.probabilities([run.slot for run in runs], places), self._stack.losses()
         for run, probabilities in zip(runs, found, strict=True):
