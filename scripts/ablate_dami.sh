@@ -3,7 +3,7 @@
 #
 #   scripts/ablate_dami.sh FOLDER [OPTION OF run_grid.py ...]
 #
-# The options: --datasets PATH_OF_SUBJ PATH_OF_MR for local copies, --workers 2, --seeds 0-9 for more than three. The same
+# The options: --datasets PATH_OF_SUBJ PATH_OF_MR for local copies, --workers 2, --seeds 0-2 for fewer than ten. The same
 # command goes on where it was stopped.
 set -euo pipefail
 
@@ -14,8 +14,8 @@ status=0
 run() { # NAME [OPTION ...]
     local name=$1
     shift
-    python "$scripts/run_grid.py" --datasets subj mr --models cnn --strategies dami --seeds 0-2 \
-        --initial-size 0.04 --query-size 0.04 --budget 0.4 --duplicates anywhere --min-document-frequency 1 --word-vectors word2vec \
+    python "$scripts/run_grid.py" --datasets subj mr --models cnn --strategies dami --seeds 0-9 \
+        --initial-size 0.02 --query-size 0.02 --budget 0.3 --duplicates anywhere --min-document-frequency 1 --word-vectors word2vec \
         --no-save-models --output-dir "$folder/$name" "$@" || status=$?
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper's text experiments: 2 data sets, 2 models, 6 strategies, 10 seeds, 25 rounds, and the report on them.
+# The paper's text experiments: 2 data sets, 2 models, its 6 strategies and margin, 10 seeds, 25 rounds, and the report.
 #
 #   scripts/reproduce_paper.sh FOLDER [OPTION OF run_grid.py ...]
 #
@@ -12,7 +12,7 @@ shift
 scripts=$(dirname "$0")
 status=0
 python "$scripts/run_grid.py" --datasets subj mr --models cnn bilstm \
-    --strategies random egl-word bald coreset badge dami --seeds 0-9 \
+    --strategies random egl-word bald coreset badge dami margin --seeds 0-9 \
     --initial-size 0.02 --query-size 0.02 --budget 0.5 --duplicates anywhere --min-document-frequency 1 --word-vectors word2vec --no-save-models --output-dir "$folder" "$@" || status=$?
 python "$scripts/make_report.py" "$folder" --save-records "$folder/records.jsonl.gz"
 exit "$status"
