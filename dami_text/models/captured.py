@@ -107,7 +107,7 @@ class CapturedSteps:
         """Whether recording has not failed so far."""
         return self._replays.is_recording
 
-    def one_pass(self, batches: Iterable[Rows], schedule: LRScheduler | None) -> int:
+    def take(self, batches: Iterable[Rows], schedule: LRScheduler | None) -> int:
         """Take a step on each batch of places (B,) among the labelled texts; how many steps that were.
 
         They are fewer than the batches where the device's memory has no room for one.

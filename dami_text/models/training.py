@@ -279,7 +279,7 @@ class _Steps:
         self._trained.train()
         groups = list(islice(self._groups, n))
         if self._captured is not None:
-            done = self._captured.one_pass([batch for (batch,) in groups], self._schedule)
+            done = self._captured.take([batch for (batch,) in groups], self._schedule)
             self.taken, groups = self.taken + done, groups[done:]
             if not groups:
                 return

@@ -110,14 +110,14 @@ def test_what_cannot_be_recorded_is_told_once_and_steps_go_on(caplog, monkeypatc
     steps, plain = steps_of(data, failing), steps_of(data, lambda function: function)
     batches = [np.arange(8)] * (EAGER_STEPS + 3)
     with caplog.at_level(logging.INFO):
-        assert steps.one_pass(batches, None) == len(batches)
-        steps_of(data, failing).one_pass(batches, None)
+        assert steps.take(batches, None) == len(batches)
+        steps_of(data, failing).take(batches, None)
     assert [record.getMessage() for record in caplog.records] == [
         "a training step of TextCNNForSequenceClassification cannot be recorded as a CUDA graph (operation not "
         "permitted when stream is capturing); kernels are launched one by one"
     ]
     assert not steps.is_recording
-    plain.one_pass(batches, None)
+    plain.take(batches, None)
     for found, wanted in zip(steps._model.parameters(), plain._model.parameters(), strict=True):
         torch.testing.assert_close(found, wanted)
 
