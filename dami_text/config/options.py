@@ -119,8 +119,8 @@ class TrainingConfig(Options):
     )
     averaging_steps: int = option(
         50,
-        "evaluate and keep a moving average of the weights, over about so many steps, or a pass where that is less; "
-        "0: the weights of now; "
+        "what is evaluated and kept is a moving average of the weights that the evaluations find, over about so many "
+        "steps, or a pass where that is less; 0: the weights of each evaluation; "
         f"{_for_encoder('averaging_steps')}",
     )
     patience: int = option(
@@ -161,8 +161,8 @@ class TrainingConfig(Options):
         self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
         for name in ("train_batch_size", "gradient_accumulation_steps", "epochs", "epoch_steps", "patience", "steps"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
-        for name in ("evaluation_steps", "averaging_steps"):
-            self.require(getattr(self, name) >= 0, name, "at least 0")
+        self.require(self.evaluation_steps >= 0, "evaluation_steps", "at least 0")
+        self.require(self.averaging_steps == 0 or self.averaging_steps >= 2, "averaging_steps", "0, or at least 2")
         wanted = f"one of {metrics.WANTED}, or the path or Hub id of a metric; or, with --task multilabel, one of "
         wanted += metrics.WANTED_MULTILABEL
         self.require(metrics.is_known(self.metric) or "/" in self.metric or "\\" in self.metric, "metric", wanted)

@@ -1,7 +1,7 @@
-"""The moving average of a model's weights over the steps of its training, which is steadier than those of any step.
+"""The moving average of the weights that a model has at its evaluations, which is steadier than those of any step.
 
-Source: Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging", whose mean is of all steps; a
-moving average forgets the first ones.
+Source: Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging", whose mean is of all steps. A
+moving average forgets the first ones, and weights between two evaluations differ little.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,14 @@ class AveragedWeights:
     """The average of the weights that a model has had."""
 
     def __init__(self, model: PreTrainedModel, rows: UsedRows | None = None) -> None:
-        """Of a model, all of it, or with these rows in place of its embedding, of which no others are trained."""
+        """Of a model, all of it, or with these rows in place of its embedding, of which no others are trained.
+
+        What else training moves is averaged, too: the means and variances of a batch normalization.
+        """
         self._model, self._rows = model, rows
         with in_place(model, rows):
             self._weights: list[torch.Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
+            self._weights += [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._average: list[torch.Tensor] = []
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The weights of the best epoch of a training so far."""
+"""The weights of the best evaluation of a training so far."""
 
 import torch
 from transformers import PreTrainedModel

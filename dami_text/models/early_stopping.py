@@ -57,8 +57,8 @@ class EarlyStopping:
     def share_of_newest(self) -> float:
         """What the weights weigh in their average when they are added to it for the next evaluation.
 
-        Each step since the last one moves the average by 1 / span of the way. The first weights are as good as those
-        before them: of the first n, each weighs 1 / n at least.
+        Each step since the last one moves the average by 1 / span of the way. The n-th weights weigh 1 / n at least, so
+        that the first ones, which have learned least, do not stay.
         """
         if not self.span:
             return 1.0
@@ -91,8 +91,8 @@ def steps_of_pass(n: int, config: TrainingConfig) -> int:
 def evaluation_intervals(n: int, config: TrainingConfig) -> list[int]:
     """The numbers of steps (E,) from one evaluation to the next in an epoch on n texts, as equal as can be.
 
-    An epoch is a pass, or as many passes as make `epoch_steps` steps. It has as many evaluations as bring their
-    distance nearest to `evaluation_steps`, and one at its end where that is 0.
+    An epoch is a pass, or as many passes as make `epoch_steps` steps. It has as many evaluations as `evaluation_steps`
+    goes into it, rounded, and one at least; the last one is at its end.
     """
     of_pass = steps_of_pass(n, config)
     steps = of_pass * math.ceil(config.epoch_steps / of_pass)

@@ -1,4 +1,4 @@
-"""How good class probabilities are, quickly: what trainings compute at every epoch, and the metrics are made of."""
+"""How good class probabilities are, quickly: what trainings evaluate by, and the metrics are made of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

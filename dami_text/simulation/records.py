@@ -275,8 +275,8 @@ def former_options(options: Mapping[str, Any]) -> Line:
     from dami_text.data.readers import is_local
 
     kind = kind_of(options.get("model"))
-    takes_steps = "evaluation_steps" not in kind.ignored(options)
-    of_steps = {"evaluation_steps": 0, "averaging_steps": 0} if takes_steps else {}
+    is_evaluated = options.get("validation") != "none" and "evaluation_steps" not in kind.ignored(options)
+    of_steps = {"evaluation_steps": 0, "averaging_steps": 0} if is_evaluated else {}
     if options.get("task") == "tabular":
         return of_steps
     whole = kind.is_pretrained and not (options.get("freeze_encoder") or options.get("contrastive"))

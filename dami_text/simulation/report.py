@@ -43,8 +43,8 @@ from dami_text.simulation.tables import (
 
 FIGURES = "figures"
 VALIDATION = (
-    "Training stopped early by the validation split: a score on it is the best of its epochs, and so higher than on "
-    "texts that chose nothing."
+    "Training stopped early by the validation split: a score on it is the best of its evaluations, and so higher than "
+    "on texts that chose nothing."
 )
 SECONDS = "Means, as the clock showed them: runs that shared a machine waited for each other."
 

@@ -8,7 +8,7 @@ A model's log-odds find the sectors as long as they are coarser than that, so a 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -45,8 +45,9 @@ Distance = Literal["euclidean", "cosine"]
 DISTANCES: tuple[Distance, ...] = ("euclidean", "cosine")
 
 #: How the models are trained: pinned, so that other defaults do not move the figures.
-SHORT = TrainingConfig(learning_rate=1e-3, train_batch_size=50, epochs=25, epoch_steps=10, patience=5)
-LONGER = TrainingConfig(learning_rate=1e-2, train_batch_size=50, epochs=300, epoch_steps=10, patience=30)
+BOTH = TrainingConfig(train_batch_size=50, epoch_steps=10, evaluation_steps=0, averaging_steps=0)
+SHORT = replace(BOTH, learning_rate=1e-3, epochs=25, patience=5)
+LONGER = replace(BOTH, learning_rate=1e-2, epochs=300, patience=30)
 
 #: The models whose clusters are measured: labelled points and training.
 CASES = {"ari": (LARGE, SHORT), "ari_longer": (LARGE, LONGER), "ari100": (SMALL, SHORT)}

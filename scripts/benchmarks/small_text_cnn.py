@@ -4,9 +4,10 @@
     python scripts/benchmarks/small_text_cnn.py --datasets PATH_OF_MR
 
 Both start from the same word vectors and train with Adam on the same labelled texts, in batches of 25. small-text takes
-as many epochs as our training has begun, and keeps the best on the same validation split; and, in a
-second run, as many as it takes by default, at its own learning rate, for its accuracy. CPU seconds of each training,
-with its validation passes, on one thread, and test accuracy. Cells that the output file holds are not run again.
+as many passes over them as ours, to the nearest whole number, and keeps the best by the same validation split. In a
+second run it takes as many as it does by default, at its own learning rate, for its accuracy. CPU seconds of each
+training with its validation passes, on one thread, and test accuracy. Cells that the output file holds are not run
+again.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from small_text.integrations.pytorch.datasets import PytorchTextClassificationDa
 from dami_text.config.run import RunConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
+from dami_text.models.early_stopping import steps_of_pass
 from dami_text.models.evaluation import evaluate_model
 from dami_text.models.training import train
 from dami_text.randomness import numpy_stream, torch_stream
@@ -80,10 +82,11 @@ def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str
         training, seconds = timed(
             lambda: train(model, data, prepared.validation, config.training, Accelerator(), rng=rng)
         )
-    ours = {"seconds": seconds, "accuracy": evaluate_model(model, prepared.test)["accuracy"], "epochs": training.epochs}
+    passes = training.steps / steps_of_pass(len(rows), config.training)
+    ours = {"seconds": seconds, "accuracy": evaluate_model(model, prepared.test)["accuracy"], "passes": passes}
     found = {"dami_text": ours}
     for name, epochs, rate in (
-        ("small-text", training.epochs, config.training.learning_rate),
+        ("small-text", max(1, round(passes)), config.training.learning_rate),
         ("small-text's own", EPOCHS, LEARNING_RATE),
     ):
         with torch_stream(seed, 0, "training"):

@@ -110,6 +110,8 @@ SIZE = "in (0, 1] as a share of the training set, or a count of at least 1"
         ("epochs", 0, "--epochs is 0; it must be at least 1"),
         ("epochs", "many", "--epochs is 'many'; it must be an integer"),
         ("epoch_steps", 0, "--epoch-steps is 0; it must be at least 1"),
+        ("evaluation_steps", -1, "--evaluation-steps is -1; it must be at least 0"),
+        ("averaging_steps", 1, "--averaging-steps is 1; it must be 0, or at least 2"),
         ("patience", 0, "--patience is 0; it must be at least 1"),
         ("steps", 0, "--steps is 0; it must be at least 1"),
         ("class_weights", "some", "--class-weights is 'some'; it must be one of none, balanced"),

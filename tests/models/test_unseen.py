@@ -211,7 +211,7 @@ def test_an_epoch_whose_metric_is_no_number_is_the_lowest(tmp_path):
     probabilities = np.array([[0.9, 0.1]] * 4, np.float32), np.array([[0.4, 0.6]] * 4, np.float32)
     assert np.isnan(compute_metrics(probabilities[0], np.ones(4, np.int64), own)[own])
     for order in ((0, 1, 0), (1, 0, 0)):
-        stopping = EarlyStopping(ONE_CLASS, scorer(own), TrainingConfig())
+        stopping = EarlyStopping(ONE_CLASS, scorer(own), TrainingConfig(), 4)
         kept = [stopping.offer(probabilities[place], np.ones(4, np.int64)) for place in order]
         assert stopping.score == 1
         assert kept == [True, order[0] == 0, False]

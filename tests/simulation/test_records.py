@@ -364,18 +364,30 @@ def test_a_run_goes_on_with_the_word_vectors_that_were_the_default_once(tmp_path
             RunFolder(tmp_path / "run", config.changed(word_vectors="random"))
 
 
-@pytest.mark.parametrize("options", [{}, {"model": "linear", "strategy": "margin"}, {"task": "tabular"}])
-def test_a_run_goes_on_with_the_evaluations_and_weights_of_versions_that_had_no_option_for_them(tmp_path, options):
+@pytest.mark.parametrize(
+    ("options", "former"),
+    [
+        ({}, 0),
+        ({"model": "bilstm"}, 0),
+        ({"task": "tabular"}, 0),
+        ({"validation": "none"}, None),
+        ({"model": "linear", "strategy": "margin"}, None),
+    ],
+)
+def test_a_run_goes_on_with_the_evaluations_and_weights_of_versions_that_had_no_option_for_them(
+    tmp_path, options, former
+):
     config = RunConfig.of(dataset="texts.csv", **options)
     RunFolder(tmp_path / "run", config).commit(round_line(0), [])
     file = tmp_path / "run" / "config.yaml"
-    former = yaml.safe_load(file.read_text())
-    del former["evaluation_steps"], former["averaging_steps"]
-    file.write_text(yaml.safe_dump(former))
+    recorded = yaml.safe_load(file.read_text())
+    for name in ("evaluation_steps", "averaging_steps"):
+        del recorded[name]
+    file.write_text(yaml.safe_dump(recorded))
     opened = RunFolder(tmp_path / "run", config)
     assert len(opened.rounds) == 1
-    if options.get("model") != "linear":  # which takes no steps
-        assert (opened.config.training.evaluation_steps, opened.config.training.averaging_steps) == (0, 0)
+    as_before = config if former is None else config.changed(evaluation_steps=former, averaging_steps=former)
+    assert opened.config == as_before
 
 
 def test_paths_are_recorded_so_that_a_run_is_resumed_from_any_folder(tmp_path, monkeypatch):

@@ -192,7 +192,7 @@ class _Slots:
         return RunningJob(job, slot, places, held_out, guess)
 
     def _advance(self) -> None:
-        """Take a step of all runs, and look at the validation splits of those that have come to an epoch's end."""
+        """Take a step of all runs, and look at the validation splits of those whose turn it is."""
         start, runs = time.perf_counter(), self.runs
         batches = {run.slot: run.next_batch() for run in runs}
         self._stack.step(batches, {run.slot: run.taken for run in runs})
