@@ -120,7 +120,7 @@ class TrainingConfig(Options):
     averaging_steps: int = option(
         50,
         "what is evaluated and kept is a moving average of the weights that the evaluations find, over about so many "
-        "steps, or a pass where that is less; 0: the weights of each evaluation; "
+        "steps, or a pass where that is less, but not where an epoch has several passes; 0: the weights themselves; "
         f"{_for_encoder('averaging_steps')}",
     )
     patience: int = option(

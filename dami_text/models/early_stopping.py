@@ -29,7 +29,9 @@ class EarlyStopping:
         """Of a training on n texts."""
         self._task, self._score, self._config = task, score, config
         self._intervals = evaluation_intervals(n, config)
-        self.span = min(config.averaging_steps, steps_of_pass(n, config))
+        # Where a pass has few steps, a model learns much from each, and what it was before is worse.
+        of_pass = steps_of_pass(n, config)
+        self.span = min(config.averaging_steps, of_pass) if of_pass >= config.epoch_steps else 0
         self.evaluations, self.has_begun = 0, False
         self.score: float | None = None
         self._rank = (-np.inf, -np.inf)  # a metric of one's own may be no number where a class is missing: the lowest

@@ -114,11 +114,12 @@ def train(
     many passes as make `epoch_steps` steps, because a model that has hardly moved says nothing about what to expect.
     Where there are many, it is evaluated within epochs, too, about every `evaluation_steps` steps: the best of a small
     model can come within the first passes. What is evaluated and kept is the average of the weights over about
-    `averaging_steps` steps, or a pass where that is less (see `averaged_weights`). Training stops after `patience`
-    evaluations that neither raised the metric nor lowered the loss, counted from when it has begun to learn, and the
-    weights of the highest metric are restored, of the lowest loss where several have it. Without a validation split, it
-    trains for `steps` steps. Dropout draws from torch's global generator (see `randomness.torch_stream`), the order of
-    the texts from `rng`.
+    `averaging_steps` steps, or a pass where that is less, unless an epoch has several (see `averaged_weights`).
+
+    Training stops after `patience` evaluations that neither raised the metric nor lowered the loss, counted from when
+    it has begun to learn, and the weights of the highest metric are restored, of the lowest loss where several have it.
+    Without a validation split, it trains for `steps` steps. Dropout draws from torch's global generator (see
+    `randomness.torch_stream`), the order of the texts from `rng`.
 
     Raises:
         TrainingError: there is no text to train on, or the weights or probabilities are not finite.

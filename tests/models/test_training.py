@@ -254,8 +254,8 @@ def test_what_is_evaluated_and_kept_is_a_moving_average_of_the_weights(evaluatio
         (3_750, {"averaging_steps": 25}, [1, 1 - 0.96**25, 1 - 0.96**25]),  # .64
         (3_750, {"averaging_steps": 0}, [1, 1, 1]),
         (250, {}, [1, 1 - 0.9**10, 1 - 0.9**10]),  # a pass is ten steps
-        (20, {}, [1, 1, 1]),  # ten passes of one step
-        (80, {"averaging_steps": 3, "evaluation_steps": 1}, [1, 1 / 2, 1 / 3, 1 / 3]),
+        (225, {}, [1, 1, 1]),  # a pass is nine steps
+        (250, {"averaging_steps": 3, "evaluation_steps": 1}, [1, 1 / 2, 1 / 3, 1 / 3]),
     ],
 )
 def test_shares_of_the_newest_weights_by_hand(n, options, shares):

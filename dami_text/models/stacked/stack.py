@@ -122,7 +122,9 @@ class Stack:
 
     @torch.no_grad()
     def average(self, slot: int, share: float) -> None:
-        """Have the weights that the model in a slot has now make up this share of their average."""
+        """Have the weights that the model in a slot has now make up this share of their average, if there is one."""
+        if self._evaluated is self._weights:
+            return
         for name, average in self._evaluated.items():
             if share < 1:
                 average[slot].lerp_(self._weights[name][slot], share)

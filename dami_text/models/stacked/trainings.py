@@ -207,7 +207,7 @@ class _Slots:
         if not runs:
             return
         for run in runs:
-            if run.stopping is not None and run.stopping.span:
+            if run.stopping is not None:
                 self._stack.average(run.slot, run.stopping.share_of_newest)
         places = [run.held_out for run in runs if run.held_out is not None]
         found, losses = self._stack.probabilities([run.slot for run in runs], places), self._stack.losses()
