@@ -103,8 +103,8 @@ def test_strategies_are_chosen_and_put_in_order(reported, tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert "| 40 (20%) | 71.0 ± 2.5 | 76.0 ± 2.5 |" in text
     assert "The measure is validation accuracy" in text
-    assert "a score on it is the best of its epochs" in text
-    assert "is the best of its epochs" not in (reported / "report.md").read_text()
+    assert "a score on it is the best of its evaluations" in text
+    assert "is the best of its evaluations" not in (reported / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

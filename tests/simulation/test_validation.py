@@ -162,7 +162,7 @@ def test_a_run_its_card_and_its_report_say_what_its_numbers_count(options, count
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
     assert f"These are {counted}." in card
     assert f"| {counted} | share | Accuracy |" in card
-    assert ("It was chosen among the\nepochs" in card) == (counted != "labels in all")
+    assert ("It was chosen among the\nevaluations" in card) == (counted != "labels in all")
     assert ("for validation" in card) == ("--validation=none" not in options)
     assert make_report([str(run)]) == 0
     for name in ("report.md", "report.html"):

@@ -102,6 +102,7 @@ class Stack:
         """Put the model of a job that begins into a slot; the loss of the best constant guess."""
         for name, weight in job.model.named_parameters():
             self._weights[name][slot].zero_()[: len(weight)].copy_(weight)
+        self.average(slot, 1.0)
         n_classes, balanced = len(class_names_of(job.model.config)), job.config.class_weights == "balanced"
         class_weights = self._task.weights(job.data.labels, n_classes, balanced=balanced)
         guess = self._task.guess_loss(job.data.labels, class_weights.numpy())
