@@ -263,7 +263,7 @@ class _Steps:
         self._task, balanced = task_of(model), config.class_weights == "balanced"
         self._class_weights = self._task.weights(data.labels, n_classes, balanced=balanced).to(accelerator.device)
         self.taken = 0
-        self._groups = _groups(endless_batches(self._lengths, config.train_batch_size, rng), self.n_texts, config)
+        self._groups = _groups(self._lengths, config, rng)
         self._guess = self._task.guess_loss(data.labels, self._class_weights.cpu().numpy())
         # This process's part; all start as if nothing were learned.
         self._loss = torch.full((), self._guess / self.processes.count, device=accelerator.device)
@@ -366,12 +366,11 @@ def endless_batches(lengths: NDArray[np.int64], batch_size: int, rng: np.random.
         yield from training_batches(lengths, batch_size, rng)
 
 
-def _groups(batches: Iterator[Rows], n: int, config: TrainingConfig) -> Iterator[list[Rows]]:
-    """The batches of each training step on n texts, without end; the last step of a pass has those that are left."""
-    of_pass = math.ceil(n / config.train_batch_size)
+def _groups(lengths: NDArray[np.int64], config: TrainingConfig, rng: np.random.Generator) -> Iterator[list[Rows]]:
+    """The batches of each training step, without end; the last step of a pass has those that are left."""
     while True:
-        one_pass = islice(batches, of_pass)
-        while group := list(islice(one_pass, config.gradient_accumulation_steps)):
+        batches = training_batches(lengths, config.train_batch_size, rng)
+        while group := list(islice(batches, config.gradient_accumulation_steps)):
             yield group
 
 
