@@ -12,33 +12,23 @@ again.
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from small_text.integrations.pytorch.classifiers.kimcnn import KimCNNClassifier
 from small_text.integrations.pytorch.datasets import PytorchTextClassificationDataset
+from training import random_labels, timed, trained
 
 from dami_text.config.run import RunConfig
 from dami_text.data.texts import LabeledTexts
 from dami_text.learning.preparation import PreparedData, prepare
 from dami_text.models.early_stopping import steps_of_pass
 from dami_text.models.evaluation import evaluate_model
-from dami_text.models.training import train
-from dami_text.randomness import numpy_stream, torch_stream
+from dami_text.randomness import torch_stream
 
 #: small-text's defaults.
 EPOCHS, LEARNING_RATE = 10, 1e-3
-
-
-def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """What the function returns, and the CPU seconds that it took."""
-    start = time.process_time()
-    return function(), time.process_time() - start
 
 
 def as_dataset(data: LabeledTexts) -> PytorchTextClassificationDataset:
@@ -72,17 +62,10 @@ def of_small_text(
 
 def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str, dict[str, float]]:
     """One cell of the table."""
-    seed, pool = config.loop.seed, prepared.train
-    n = len(pool.rows)
-    rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(share * n), replace=False))
-    data = LabeledTexts(pool.texts, rows, pool.labels[rows])
-    with torch_stream(seed, 0, "training"):
-        model = prepared.source.new_model()
-        vectors, rng = model.embedding.weight.detach().clone(), numpy_stream(seed, 0, "batches")
-        training, seconds = timed(
-            lambda: train(model, data, prepared.validation, config.training, Accelerator(), rng=rng)
-        )
-    passes = training.steps / steps_of_pass(len(rows), config.training)
+    seed = config.loop.seed
+    data, vectors = random_labels(prepared, seed, share), prepared.source.new_model().embedding.weight.detach()
+    model, training, seconds = trained(config, prepared, data)
+    passes = training.steps / steps_of_pass(len(data.rows), config.training)
     ours = {"seconds": seconds, "accuracy": evaluate_model(model, prepared.test)["accuracy"], "passes": passes}
     found = {"dami_text": ours}
     for name, epochs, rate in (

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,10 +33,27 @@ from dami_text.models.training import Training, endless_batches, train
 from dami_text.randomness import numpy_stream, torch_stream
 
 
-def timed(function: Callable[[], Training | None]) -> tuple[Training | None, float]:
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     """What the function returns, and the CPU seconds that it took."""
     start = time.process_time()
     return function(), time.process_time() - start
+
+
+def random_labels(prepared: PreparedData, seed: int, share: float) -> LabeledTexts:
+    """A share of the training split, drawn at random."""
+    pool, n = prepared.train, len(prepared.train.rows)
+    rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(share * n), replace=False))
+    return LabeledTexts(pool.texts, rows, pool.labels[rows])
+
+
+def trained(config: RunConfig, prepared: PreparedData, labeled: LabeledTexts) -> tuple[Any, Training, float]:
+    """A new model, trained; how that went, and its CPU seconds."""
+    with torch_stream(config.loop.seed, 0, "training"):
+        model, rng = prepared.source.new_model(), numpy_stream(config.loop.seed, 0, "batches")
+        training, seconds = timed(
+            lambda: train(model, labeled, prepared.validation, config.training, Accelerator(), rng=rng)
+        )
+    return model, training, seconds
 
 
 def plain_loop(model: torch.nn.Module, parts: list[list[tuple[Batch, torch.Tensor]]], validation: list[Batch]) -> None:
@@ -56,22 +74,12 @@ def plain_loop(model: torch.nn.Module, parts: list[list[tuple[Batch, torch.Tenso
 
 def measure(config: RunConfig, prepared: PreparedData, share: float) -> dict[str, float]:
     """One cell of the table."""
-    seed, pool, validation = config.loop.seed, prepared.train, prepared.validation
-    n = len(pool.rows)
-    rows = np.sort(numpy_stream(seed, 0, "initial rows").choice(n, round(share * n), replace=False))
-    labeled = LabeledTexts(pool.texts, rows, pool.labels[rows])
-    with torch_stream(seed, 0, "training"):
-        model = prepared.source.new_model()
-        rng = numpy_stream(seed, 0, "batches")
-        training, seconds = timed(
-            lambda: train(model, labeled, validation, config=config.training, accelerator=Accelerator(), rng=rng)
-        )
-
-    rng = numpy_stream(seed, 0, "batches")
-    batches = islice(endless_batches(pool.texts.lengths[rows], config.training.train_batch_size, rng), training.steps)
-    ready = (
-        (pool.texts.collate(rows[positions]), torch.from_numpy(labeled.labels[positions])) for positions in batches
-    )
+    seed, validation = config.loop.seed, prepared.validation
+    labeled = random_labels(prepared, seed, share)
+    model, training, seconds = trained(config, prepared, labeled)
+    texts, rows, rng = labeled.texts, labeled.rows, numpy_stream(seed, 0, "batches")
+    batches = islice(endless_batches(texts.lengths[rows], config.training.train_batch_size, rng), training.steps)
+    ready = ((texts.collate(rows[positions]), torch.from_numpy(labeled.labels[positions])) for positions in batches)
     intervals = cycle(evaluation_intervals(len(rows), config.training))
     parts: list[list[tuple[Batch, torch.Tensor]]] = []
     while part := list(islice(ready, next(intervals))):
