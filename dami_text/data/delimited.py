@@ -98,7 +98,7 @@ def column_key(name: str) -> str:
 def split(line: str, sep: str, quote: str) -> list[str]:
     """The cells of one line."""
     options: dict[str, str | int] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
-    return next(csv.reader([line], delimiter=sep, **options), [])  # type: ignore[arg-type]
+    return next(csv.reader([line], delimiter=sep, **options), [])  # type: ignore[arg-type]  # one type for two
 
 
 def _delimiter(header: str, usual: str, quote: str, config: DataConfig) -> str:
@@ -136,7 +136,8 @@ def _delimiter_of_rows(path: Path, usual: str, quote: str, config: DataConfig) -
 
 def opened(path: Path) -> IO[bytes]:
     """The file, unpacked where it is a .gz."""
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+    is_packed = path.name.lower().endswith(".gz")
+    return gzip.open(path, "rb") if is_packed else path.open("rb")  # type: ignore[return-value]  # GzipFile is an IO too
 
 
 def first_line(path: Path, encoding: str | None) -> str:

@@ -130,7 +130,7 @@ class LabelingSession:
         file: Path | str,
         format: str = "csv",  # noqa: A002 - as the command calls it
         *,
-        all: bool = False,  # noqa: A002
+        all: bool = False,  # noqa: A002 - likewise
         safe_csv: bool = False,
         label_separator: str | None = None,
         label_columns: bool = False,
